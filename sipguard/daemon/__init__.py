@@ -1,0 +1,1 @@
+"""Joins the stages in one event loop, and answers on the control socket."""

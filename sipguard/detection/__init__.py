@@ -1,0 +1,1 @@
+"""Lines → failures: dates, the tags of failregex, ignoreregex, and lines that belong together."""

@@ -1,0 +1,27 @@
+"""What may go wrong in a way that a person can mend: one line each, never a traceback."""
+
+
+class SipguardError(Exception):
+    """An error for the operator. Its text is one line: what is wrong, where, and how to mend it."""
+
+    exit_status = 2
+
+
+class ConfigError(SipguardError):
+    """The configuration is wrong at one place.
+
+    `where` names the file, and the line when it is known: `/etc/sipguard/jails.d/asterisk.toml:3`.
+    """
+
+    def __init__(self, what: str, where: str = "") -> None:
+        self.what = what
+        self.where = where
+        super().__init__(f"{where}: {what}" if where else what)
+
+
+class FirewallError(SipguardError):
+    """The kernel, or the tool that talks to it, refused; the change was not made."""
+
+
+class StateError(SipguardError):
+    """The state directory or its database cannot be used."""

@@ -1,0 +1,1 @@
+"""Bans → the kernel: one file per backend, behind the protocol in `base`."""

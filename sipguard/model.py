@@ -1,0 +1,164 @@
+"""The nouns that the stages share: frozen, without behaviour that touches the outside.
+
+Times are POSIX seconds (float). Spans are seconds. Addresses are canonical text as `ipaddress` prints it: `203.0.113.5`,
+`2001:db8::5`, or a network with its prefix, `2001:db8::/64`; an IPv4-mapped IPv6 address is written as IPv4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Clock = Callable[[], float]
+"""Gives the time now in POSIX seconds. Injected, so that tests and replays have their own."""
+
+FOREVER = math.inf
+"""The end of a ban that does not end by itself."""
+
+Verdict = Literal["reject", "drop"]
+"""What the firewall does with a banned address's packets."""
+
+UseDns = Literal["yes", "warn", "no", "raw"]
+"""jail.conf(5) `usedns`: whether a host name in the log may be resolved to the address to ban."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a log has been read: stored together with what the lines before it have caused.
+
+    A file is known again by `head`, a hash of its first `head_size` bytes, as well as by device and inode: after a rotation
+    by copy the inode stays and the content changes; on a restored disk it is the reverse.
+    """
+
+    path: str
+    device: int
+    inode: int
+    head: str
+    head_size: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole lines of one log, each ended by LF (the last line of a file that was rotated away gets one)."""
+
+    path: str
+    data: bytes
+    position: Position
+    oversize: int = 0
+    """Lines left out before or within this chunk because they were longer than the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What to look for in a log: a filter.d file with everything resolved but the `<HOST>` family of tags."""
+
+    name: str
+    failregex: tuple[str, ...]
+    ignoreregex: tuple[str, ...] = ()
+    prefregex: str | None = None
+    datepattern: str | None = None
+    """As written in the file (may hold several lines); None leaves it to the date detector."""
+    maxlines: int = 1
+    journalmatch: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Every other key of `[Definition]`, resolved: what Fail2ban ignores and sipguard may use (`successregex` and others)."""
+    origin: str = ""
+    """The file, for messages."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Key of `[Definition]` → its line in `origin`, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed authentication that a filter recognised in the log."""
+
+    host: str
+    """The accused, as the log writes it: an address, or a host name where the filter allows one, or another id."""
+    time: float | None
+    """When it happened; None when the line has no date and none could be inferred."""
+    user: str | None = None
+    users: tuple[str, ...] = ()
+    attempts: int = 1
+    regex: int = 0
+    """Index of the failregex that matched."""
+    session: str | None = None
+    lines: tuple[str, ...] = ()
+    """The matched lines, decoded."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Every named group of the match, for the tags of actions: `F-USER` is `user`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Ports `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a ban of one jail rejects. The firewall keeps one rule per jail and family, and sets of addresses."""
+
+    jail: str
+    ports: tuple[PortRange, ...] = ()
+    """Destination ports; none means all."""
+    protocols: tuple[str, ...] = ()
+    """`tcp`, `udp`, `sctp`, `dccp`; none means every protocol."""
+    verdict: Verdict = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """An address that a jail rejects until a given time."""
+
+    address: str
+    jail: str
+    since: float
+    until: float
+    attempts: int = 0
+    """Counted failures that led here; 0 for a ban by hand."""
+    count: int = 1
+    """The how manieth ban of this address in this jail."""
+    reason: str = ""
+    """For people: `5 failures in 3 s, users 1000 1001`, or what the operator gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One element of sipguard's own sets, as the kernel lists it."""
+
+    address: str
+    jail: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Jail:
+    """One service to protect: where its log is, what counts, how often is too often, and for how long."""
+
+    name: str
+    filter: Filter
+    logpath: tuple[str, ...] = ()
+    """Paths or globs; ` tail` behind one starts at its end when there is no stored position (jail.conf(5))."""
+    rule: Rule = Rule(jail="")
+    maxretry: int = 5
+    findtime: float = 600.0
+    bantime: float = 600.0
+    ignoreip: tuple[str, ...] = ()
+    """Addresses, networks and host names, as written."""
+    ignoreself: bool = True
+    usedns: UseDns = "no"
+    polling: bool = False
+    """Look at the log every second instead of asking the kernel to tell: for network file systems."""
+    encoding: str = "utf-8"
+    timezone: str | None = None
+    """The zone of dates without one: `UTC`, `UTC+0200`, `Europe/Zurich`; None is the machine's own."""
+    origin: str = ""
+    """The file that defines it, for messages."""

@@ -1,0 +1,1 @@
+"""Bytes of log files, followed through rotation and restart: nothing read twice, nothing skipped."""

@@ -1,0 +1,1 @@
+"""What must survive a crash: bans, attempts and positions, in SQLite."""
