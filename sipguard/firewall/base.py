@@ -19,6 +19,8 @@ class Firewall(Protocol):
     """A place where bans are enforced. Every method raises `FirewallError` when the kernel refuses; then nothing was changed."""
 
     name: str
+    ends_bans: bool
+    """Whether bans end by themselves at their time, without a call of `unban`."""
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make what these jails need and leave what they have: live bans of earlier runs stay.
