@@ -80,22 +80,21 @@ def _demo(folder: Path, firewall: str, prefix: list[str]) -> int:
         _wait_for(folder / "run.sock", daemon)
         written = play(tracks, SECONDS, going_on=lambda: daemon.poll() is None)
         time.sleep(BANTIME + 0.5)  # so that the last bans are seen to end
-        answer = subprocess.run(
-            [*sipguard, "status", "--json", "--socket", str(folder / "run.sock")], capture_output=True, text=True
-        )
-        rules = subprocess.run([*prefix, "nft", "list", "table", "inet", "sipguard"], capture_output=True, text=True)
+        answer = _output([*sipguard, "status", "--json", "--socket", str(folder / "run.sock")])
+        rules = _output([*prefix, "nft", "list", "table", "inet", "sipguard"]) if prefix else ""
     finally:
         daemon.terminate()
         daemon.wait(10)
         reader.join()
-    if answer.returncode or daemon.returncode:
-        console.print(f"the daemon did not answer: {answer.stderr.strip()}", style="red")
-        return 1
-    if firewall == "nftables":
+    if rules:
         console.rule("what it made in the firewall")
-        console.print(rules.stdout, end="", markup=False)
-    _sum_up(json.loads(answer.stdout), shown, written, time.monotonic() - started)
-    return 0
+        console.print(rules, end="", markup=False)
+    _sum_up(json.loads(answer), shown, written, time.monotonic() - started)
+    return 0 if daemon.returncode == 0 else 1
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _prepare(folder: Path) -> list[Track]:
@@ -127,7 +126,7 @@ STYLES = {"Found": "yellow", "Ban": "bold red", "Unban": "green", "already banne
 
 def _show(daemon: subprocess.Popen[str], shown: Counter[str]) -> None:
     """Print the daemon's log as it comes, in colours on a terminal."""
-    assert daemon.stdout is not None  # noqa: S101 - asked for with PIPE
+    assert daemon.stdout is not None
     for line in daemon.stdout:
         match = re.search(r"\[[\w-]+\] (?:(Found|Ban|Unban) |\S+ (already banned))", line)
         verb = (match[1] or match[2]) if match else ""
@@ -139,7 +138,9 @@ def _show(daemon: subprocess.Popen[str], shown: Counter[str]) -> None:
         console.print(Text(line.rstrip("\n"), style=STYLES.get(verb, "")))
 
 
-def _sum_up(status: dict[str, list[dict[str, dict[str, int]]]], shown: Counter[str], lines: int, seconds: float) -> None:
+def _sum_up(
+    status: dict[str, list[dict[str, dict[str, int]]]], shown: Counter[str], lines: int, seconds: float
+) -> None:
     console.rule("summary")
     table = Table(box=None, pad_edge=False)
     for column in ("jail", "lines", "failures", "bans", "banned now"):

@@ -62,4 +62,3 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
     if not answer["ok"]:
         raise DaemonError(answer["error"], int(answer.get("status", 2)))
     return answer["result"]
-

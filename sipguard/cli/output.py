@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sipguard.daemon.text import printable
+from sipguard.text import printable
 
 
 def as_json(value: Any) -> None:

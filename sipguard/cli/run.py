@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,12 +14,12 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 
 
 @click.command("run")
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path), default=None, help="The configuration file, or its folder."
-)
+@click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="The configuration file.")
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where bans and log positions are kept.")
-@click.option("--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon.")
+@click.option(
+    "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
+)
 def command(config: Path | None, firewall: str | None, state_dir: Path | None, socket: Path | None) -> None:
     """Protect: follow the logs and ban, until stopped.
 
@@ -26,7 +27,8 @@ def command(config: Path | None, firewall: str | None, state_dir: Path | None, s
     """
 
     def read() -> Settings:
-        return load(config, firewall=firewall, state_dir=state_dir, socket=socket)
+        given = {"firewall": firewall, "state_dir": state_dir, "socket": socket}
+        return replace(load(config), **{name: str(value) for name, value in given.items() if value is not None})
 
     settings = read()
     # Imported here: a wrong configuration is told before a second is spent on the rest.

@@ -10,7 +10,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
-from sipguard.daemon.text import printable
+from sipguard.text import printable
 
 
 @click.command("status")
@@ -70,7 +70,9 @@ def _one(jail: dict[str, Any]) -> None:
     for path, problem in jail["logs"].items():
         click.echo(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
     shown = {**jail["detection"], **jail["totals"]}
-    click.echo(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "last_failure"))
+    click.echo(
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "last_failure")
+    )
     now = time.time()
     output.table(
         ("banned", "since", "for another", "why"),

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from sipguard import __version__
+from sipguard.addresses import canonical
 from sipguard.config.values import duration
 from sipguard.daemon.control import Command
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.guard import Guard
 from sipguard.errors import SipguardError
 from sipguard.model import Ban
-from sipguard.policy.judge import canonical
 
 Request = Mapping[str, Any]
 
@@ -187,10 +187,10 @@ class Commands:
 
 
 def _address(text: object) -> str:
-    address = canonical(str(text).strip())
-    if address is None:
-        raise SipguardError(f"{text!r} is not an address; write e.g. 203.0.113.5 or 2001:db8::/64")
-    return address
+    try:
+        return canonical(str(text))
+    except ValueError:
+        raise SipguardError(f"{text!r} is not an address; write e.g. 203.0.113.5 or 2001:db8::/64") from None
 
 
 def _finite(seconds: float) -> float | None:

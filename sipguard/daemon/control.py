@@ -1,7 +1,7 @@
 """The control socket: one JSON object a line in, one a line out.
 
-    {"command": "ban", "address": "203.0.113.5", "jail": "asterisk"}
-    {"ok": true, "result": …}     or     {"ok": false, "error": "one line for people", "status": 1}
+{"command": "ban", "address": "203.0.113.5", "jail": "asterisk"}
+{"ok": true, "result": …}     or     {"ok": false, "error": "one line for people", "status": 1}
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
@@ -50,7 +51,7 @@ class Daemon:
         self.started = clock()
         self.guards: dict[str, Guard] = {}
         self.errors: list[ConfigError] = []
-        self.store = Store(settings.state_dir)
+        self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
         self._read_settings = reload
         self.logs = Logs((), {}, notify=lambda: None)
@@ -72,7 +73,9 @@ class Daemon:
                 await self._open_firewall()
                 self._restore()
                 self._follow()
-                jobs += [self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())]
+                jobs += [
+                    self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
+                ]
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -242,4 +245,3 @@ class Daemon:
             self.bans.enforcer.firewall.close()
         self.store.close()
         log.info("Stopped; %d bans stay in the firewall until their time", len(self.bans.live))
-

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sipguard.daemon.text import printable
 from sipguard.detection.detector import Detector
 from sipguard.model import Ban, Clock, Failure, Jail
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.state.changes import Attempt, Changes
+from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.filter")
 

@@ -1,6 +1,6 @@
 """sipguard's own log, in Fail2ban's format and with its verbs: recidive jails, dashboards and panels read it.
 
-    2026-11-21 21:09:24,878 fail2ban.actions        [25622]: NOTICE  [asterisk] Ban 203.0.113.5
+2026-11-21 21:09:24,878 fail2ban.actions        [25622]: NOTICE  [asterisk] Ban 203.0.113.5
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.commands import Commands
@@ -18,5 +19,5 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     start_log(settings.logtarget, settings.loglevel)
     firewall = open_firewall(settings.firewall, clock=time.time)
     daemon = Daemon(settings, firewall, reload=read)
-    control = Control(settings.socket, Commands(daemon).table(), group=settings.socket_group)
+    control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
     await daemon.run(control.serving)

@@ -5,11 +5,11 @@ A judge holds the counting of one jail and touches nothing outside: it neither b
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 
+from sipguard.addresses import canonical
 from sipguard.model import Ban, Clock, Failure, Jail
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.window import Window
@@ -57,8 +57,9 @@ class Judge:
         """Weigh a failure. `address` stands for its host where that is a name that has been resolved."""
         now = self._clock()
         time = now if failure.time is None else min(failure.time, now)
-        subject = address or canonical(failure.host)
-        if subject is None:
+        try:
+            subject = address or canonical(failure.host)
+        except ValueError:
             return Judgement(Outcome.NO_ADDRESS, failure.host, time)
         if why := self.ignore.reason(subject):
             return Judgement(Outcome.IGNORED, subject, time, why)
@@ -83,26 +84,3 @@ class Judge:
         jail = self.jail
         reason = f"{jail.maxretry} failures within {jail.findtime:g} s"
         return Ban(address, jail.name, now, now + jail.bantime, attempts=jail.maxretry, reason=reason)
-
-
-def canonical(host: str) -> str | None:
-    """The address that a log names, as the rest of sipguard writes it; None when it is none.
-
-    Brackets around IPv6 go, an IPv4-mapped address is IPv4, a scope (`%eth0`) goes: the firewall knows none.
-    """
-    text = host.strip("[]").partition("%")[0]
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return _network(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address)
-
-
-def _network(text: str) -> str | None:
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-    return str(network.network_address) if network.num_addresses == 1 else str(network)

@@ -56,12 +56,12 @@ class Database:
             return _connect(self.path)
         except sqlite3.OperationalError as error:
             raise StateError(f"{self.path}: {error}; is the disk full, or the file not ours to write?") from error
-        except (sqlite3.DatabaseError, _UnknownVersion) as error:
+        except (sqlite3.DatabaseError, _NewerVersionError) as error:
             aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
             log.error("%s: %s; moved aside to %s, starting with an empty state", self.path, error, aside)
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
-                    os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
+                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
             return _connect(self.path)
 
     def close(self) -> None:
@@ -90,7 +90,9 @@ class Database:
 
     def ban_count(self, jail: str, address: str) -> int:
         """How many bans of this address in this jail came before."""
-        row = self._db.execute("SELECT count(*) FROM history WHERE address = ? AND jail = ?", (address, jail)).fetchone()
+        row = self._db.execute(
+            "SELECT count(*) FROM history WHERE address = ? AND jail = ?", (address, jail)
+        ).fetchone()
         return int(row[0])
 
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
@@ -153,7 +155,7 @@ class Database:
             raise StateError(f"{self.path}: {error}") from error
 
 
-class _UnknownVersion(Exception):
+class _NewerVersionError(Exception):
     """The file was made by a sipguard newer than this one."""
 
 
@@ -162,7 +164,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
-            raise _UnknownVersion(f"written by a newer sipguard (version {version} of its tables)")
+            raise _NewerVersionError(f"written by a newer sipguard (version {version} of its tables)")
         if version == 0:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")

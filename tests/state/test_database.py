@@ -90,7 +90,9 @@ def test_purge(database):
 
 def test_second_daemon_is_refused(database, tmp_path):
     """One state, one daemon; the message says what to do."""
-    with pytest.raises(StateBusyError, match="another sipguard is running on this state; stop it, or give another --state-dir"):
+    with pytest.raises(
+        StateBusyError, match="another sipguard is running on this state; stop it, or give another --state-dir"
+    ):
         Database(tmp_path / "state")
 
 

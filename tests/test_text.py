@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipguard.daemon.text import printable
+from sipguard.text import printable
 
 
 @pytest.mark.parametrize(
