@@ -20,7 +20,6 @@ made goes away with it; what a killed run left behind goes when the next one sta
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -31,14 +30,15 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lab.asterisk_conf import EXTENSION, FILES, PASSWORD
+from lab.chroot import LabUnavailableError, install
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
 SUITES = {"sid": "Asterisk 22", "bullseye": "Asterisk 16"}
 PBX, ATTACKER, PHONE = "198.51.100.1", "198.51.100.66", "198.51.100.20"
 HOSTS = {"pbx": PBX, "atk": ATTACKER, "phone": PHONE}
-EXTENSION, PASSWORD = "1000", "correct-horse-battery"
 TOOLS = {"ip": "iproute2", "debootstrap": "debootstrap", "svcrack": "sipvicious", "svwar": "sipvicious"}
 """Program → the Debian package that has it."""
 ANSWERS_WITHIN = 30.0
@@ -47,46 +47,6 @@ ANSWERS_WITHIN = 30.0
 _CLIENT = Path(__file__).with_name("sip_client.py")
 _NAME = "sglab"
 _runs = count()
-
-_PJSIP = f"""\
-[transport-udp]
-type=transport
-protocol=udp
-bind=0.0.0.0:5060
-[{EXTENSION}]
-type=endpoint
-context=default
-disallow=all
-allow=ulaw
-auth={EXTENSION}
-aors={EXTENSION}
-[{EXTENSION}]
-type=auth
-auth_type=userpass
-username={EXTENSION}
-password={PASSWORD}
-[{EXTENSION}]
-type=aor
-max_contacts=5
-"""
-_FILES = {
-    "pjsip.conf": _PJSIP,
-    "logger.conf": (
-        "[general]\ndateformat=%F %T\n"
-        "[logfiles]\n"
-        "full => notice,warning,error,security,verbose(3)\n"
-        "security => security\n"
-        "messages => notice,warning,error\n"
-    ),
-    "extensions.conf": f"[default]\nexten => {EXTENSION},1,Dial(PJSIP/{EXTENSION})\n",
-    "manager.conf": f"[general]\nenabled=yes\nbindaddr=0.0.0.0\n[operator]\nsecret={PASSWORD}\nread=system\nwrite=system\n",
-    # chan_sip, where the suite has it, must not fight PJSIP for port 5060
-    "sip.conf": f"[general]\nbindport=5062\n[2000]\ntype=friend\nhost=dynamic\nsecret={PASSWORD}\n",
-}
-
-
-class LabUnavailableError(Exception):
-    """The lab cannot run here; the text says what is missing, in one line."""
 
 
 class Lab:
@@ -201,7 +161,7 @@ class Lab:
         inside = f"/srv/{self.name}"
         lines = ["[directories]", *(f"{key} => {inside}/{name}" for key, name in places.items())]
         (etc / "asterisk.conf").write_text("\n".join(lines) + "\n")
-        for name, text in _FILES.items():
+        for name, text in FILES.items():
             (etc / name).write_text(text)
         _call("chroot", self.root, "chown", "-R", "asterisk:asterisk", inside)
 
@@ -235,41 +195,6 @@ class Lab:
                     f"Asterisk ({self.suite}) does not answer: {said[-1] if said else 'it said nothing'}"
                 )
             time.sleep(0.2)
-
-
-def install(suite: str, cache: Path) -> None:
-    """Have the chroot of `suite` in the cache. One installs, others wait: the cache is locked meanwhile."""
-    root = cache / suite
-    if (root / "usr/sbin/asterisk").exists():
-        return
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"{suite}.lock"):
-        if (root / "usr/sbin/asterisk").exists():
-            return
-        new = cache / f"{suite}.new"
-        shutil.rmtree(new, ignore_errors=True)
-        packages = "--include=asterisk,asterisk-modules"
-        with (cache / f"debootstrap-{suite}.log").open("wb") as log:
-            line = ["debootstrap", "--variant=minbase", packages, suite, str(new), mirror()]
-            done = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            shutil.rmtree(new, ignore_errors=True)
-            raise LabUnavailableError(f"debootstrap of {suite} failed (no network?); see {log.name}")
-        shutil.rmtree(root, ignore_errors=True)
-        new.rename(root)
-
-
-def mirror() -> str:
-    """Debian's mirror as this machine's apt knows it."""
-    ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages"]
-    try:
-        told = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.split()
-    except FileNotFoundError:
-        told = []
-    for address in told:
-        if address.rstrip("/").endswith("/debian"):
-            return address
-    raise LabUnavailableError("apt knows no Debian mirror to install Asterisk from")
 
 
 def sweep(cache: Path) -> None:
@@ -307,10 +232,3 @@ def _call(*command: str | Path) -> None:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabUnavailableError(f"`{' '.join(map(str, command))}` failed: {done.stderr.strip()}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
