@@ -1,0 +1,59 @@
+"""The chroots that hold an Asterisk: made once by debootstrap, kept in the cache, shared by all runs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class LabUnavailableError(Exception):
+    """The lab cannot run here; the text says what is missing, in one line."""
+
+
+def install(suite: str, cache: Path) -> None:
+    """Have the chroot of `suite` in the cache. One installs, others wait: the cache is locked meanwhile."""
+    root = cache / suite
+    if (root / "usr/sbin/asterisk").exists():
+        return
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / f"{suite}.lock"):
+        if (root / "usr/sbin/asterisk").exists():
+            return
+        new = cache / f"{suite}.new"
+        shutil.rmtree(new, ignore_errors=True)
+        packages = "--include=asterisk,asterisk-modules"
+        with (cache / f"debootstrap-{suite}.log").open("wb") as log:
+            line = ["debootstrap", "--variant=minbase", packages, suite, str(new), mirror()]
+            done = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            shutil.rmtree(new, ignore_errors=True)
+            raise LabUnavailableError(f"debootstrap of {suite} failed (no network?); see {log.name}")
+        shutil.rmtree(root, ignore_errors=True)
+        new.rename(root)
+
+
+def mirror() -> str:
+    """Debian's mirror as this machine's apt knows it."""
+    ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages"]
+    try:
+        told = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.split()
+    except FileNotFoundError:
+        told = []
+    for address in told:
+        if address.rstrip("/").endswith("/debian"):
+            return address
+    raise LabUnavailableError("apt knows no Debian mirror to install Asterisk from")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
