@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -37,5 +38,5 @@ def _expand(addresses: tuple[str, ...]) -> list[str]:
     """Replace `-` by the words of standard input."""
     expanded: list[str] = []
     for address in addresses:
-        expanded += click.get_text_stream("stdin").read().split() if address == "-" else [address]
+        expanded += sys.stdin.read().split() if address == "-" else [address]
     return expanded

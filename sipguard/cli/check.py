@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sipguard.config import paths
-from sipguard.config.messages import printable
 from sipguard.config.settings import Settings, load
 from sipguard.config.values import format_duration
 from sipguard.errors import ConfigError
+from sipguard.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,8 +27,13 @@ def command(config: Path | None, firewall: str | None, state_dir: Path | None, s
     """
 
     def read() -> Settings:
-        given = {"firewall": firewall, "state_dir": state_dir, "socket": socket}
-        return replace(load(config), **{name: str(value) for name, value in given.items() if value is not None})
+        settings = load(config)
+        return replace(
+            settings,
+            firewall=firewall or settings.firewall,
+            state_dir=str(state_dir or settings.state_dir),
+            socket=str(socket or settings.socket),
+        )
 
     settings = read()
     # Imported here: a wrong configuration is told before a second is spent on the rest.

@@ -127,8 +127,8 @@ class Daemon:
                 )
             except ConfigError as error:
                 self.errors.append(error)
-        for error in self.errors:
-            log.error("%s", error)
+        for broken in self.errors:
+            log.error("%s", broken)
 
     async def _open_firewall(self) -> None:
         enforcer = self.bans.enforcer
@@ -155,12 +155,17 @@ class Daemon:
         self.logs = Logs(
             [guard.jail for guard in self.guards.values()],
             positions,
-            notify=lambda: self._loop.call_soon_threadsafe(self._changed.set),
+            notify=self._wake_up,
         )
         for path, problem in self.logs.problems().items():
             if problem:
                 log.warning("%s", problem if path in problem else f"{path}: {problem}")
         self._changed.set()
+
+    def _wake_up(self) -> None:
+        """Called from the watcher's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has just ended: nothing is left to wake
+            self._loop.call_soon_threadsafe(self._changed.set)
 
     async def _read(self) -> None:
         while True:
@@ -205,7 +210,7 @@ class Daemon:
                 guard.prune(self.clock(), self.store.changes)
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._reopen_firewall()
-            if self.store.database is not None and self.clock() > purged + 3600:
+            if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - KEEP_HISTORY)
             self.store.touched()

@@ -42,13 +42,14 @@ def start(target: str, level: str) -> None:
     logging.addLevelName(NOTICE, "NOTICE")
     handler = _handler(target)
     handler.setFormatter(_Formatter(SYSLOG_FORMAT if target.upper() == "SYSLOG" else FORMAT))
-    root = logging.getLogger("fail2ban")
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-        old.close()
-    root.addHandler(handler)
-    root.setLevel(LEVELS[level.upper()])
-    root.propagate = False
+    for name in ("fail2ban", "sipguard"):  # the names that readers of Fail2ban's log know, and our own modules
+        root = logging.getLogger(name)
+        for old in root.handlers[:]:
+            root.removeHandler(old)
+            old.close()
+        root.addHandler(handler)
+        root.setLevel(LEVELS[level.upper()])
+        root.propagate = False
 
 
 def _handler(target: str) -> logging.Handler:

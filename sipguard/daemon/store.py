@@ -76,6 +76,14 @@ class Store:
             self.problem = None
         return True
 
+    def purge(self, before: float) -> None:
+        """Forget what is older than `before`; when that fails now it will be done another time."""
+        if self.database is not None:
+            try:
+                self.database.purge(before)
+            except StateError as error:
+                self._failed(error)
+
     def _failed(self, error: StateError) -> None:
         if self.problem != str(error):
             log.error("State: %s; bans go on, and are written as soon as that works", error)

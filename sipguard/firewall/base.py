@@ -37,7 +37,7 @@ class Firewall(Protocol):
     def unban(self, bans: Sequence[Ban]) -> None:
         """Let these addresses through again. One that is not there is no error."""
 
-    def list(self) -> list[Entry]:
+    def entries(self) -> list[Entry]:
         """Every address that the kernel rejects for us now."""
 
     def verify(self) -> list[str]:

@@ -8,7 +8,6 @@ from sipguard.firewall.targets import Target, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule
 
 if TYPE_CHECKING:
-    import builtins
     from collections.abc import Sequence
 
 
@@ -36,7 +35,7 @@ class MemoryFirewall:
         for jail, target in [(ban.jail, parse_target(ban.address)) for ban in bans]:
             self._jails.get(jail, {}).pop(target, None)
 
-    def list(self) -> builtins.list[Entry]:
+    def entries(self) -> list[Entry]:
         """Every address whose time has not passed; the others are forgotten now."""
         now = self._clock()
         for jail, targets in self._jails.items():
@@ -47,13 +46,13 @@ class MemoryFirewall:
             for target, until in targets.items()
         ]
 
-    def verify(self) -> builtins.list[str]:
+    def verify(self) -> list[str]:
         """Nobody else can reach this firewall, so nothing is ever missing."""
         return []
 
     def show(self) -> str:
         """One line per ban: jail, address and the POSIX second of its end."""
-        return "".join(f"{entry.jail!r} {entry.address} until {entry.until}\n" for entry in self.list())
+        return "".join(f"{entry.jail!r} {entry.address} until {entry.until}\n" for entry in self.entries())
 
     def flush(self) -> None:
         """Forget everything."""

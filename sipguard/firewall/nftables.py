@@ -16,7 +16,6 @@ from sipguard.firewall.targets import Network, Target, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule
 
 if TYPE_CHECKING:
-    import builtins
     from collections.abc import Sequence
 
 _ROUNDING = 2.0
@@ -84,7 +83,7 @@ class NftablesFirewall:
         if addresses:
             self._delete(addresses)
 
-    def list(self) -> builtins.list[Entry]:
+    def entries(self) -> list[Entry]:
         """Every address in the kernel's sets. `until` may be up to one second early: nft tells whole seconds."""
         now = self._clock()
         text = self._query(f"list table {nft_text.TABLE}")
@@ -96,7 +95,7 @@ class NftablesFirewall:
             entries.setdefault((name, str(network)), until)
         return [Entry(target, self._jail_of(name), until) for (name, target), until in entries.items()]
 
-    def verify(self) -> builtins.list[str]:
+    def verify(self) -> list[str]:
         """Compare with what `open` made. One `nft` call, whatever the number of bans."""
         if not self._layout:
             return []
@@ -181,9 +180,7 @@ class NftablesFirewall:
             listed[name, target] = live[network]
         return live | {network: until for _, network, until in self._hidden(listed, now)}
 
-    def _hidden(
-        self, listed: dict[tuple[SetName, str], float], now: float
-    ) -> builtins.list[tuple[SetName, Network, float]]:
+    def _hidden(self, listed: dict[tuple[SetName, str], float], now: float) -> list[tuple[SetName, Network, float]]:
         """Find banned networks that the kernel does not list because a larger one, banned for longer, covers them."""
         return [
             (name, network, until)
@@ -206,11 +203,11 @@ class NftablesFirewall:
                 return None
             raise
 
-    def _read_layout(self) -> builtins.list[tuple[str, str]]:
+    def _read_layout(self) -> list[tuple[str, str]]:
         text = self._query(f"list table {nft_text.TABLE}", terse=True)
         return nft_text.parse_layout(text) if text else []
 
-    def _sets(self) -> builtins.list[SetName]:
+    def _sets(self) -> list[SetName]:
         """Name the sets of ours that exist; a set that somebody else put into the table is left alone."""
         names = [label.removeprefix("set ") for label, _ in self._read_layout() if label.startswith("set ")]
         return [name for name in map(parse_set_name, names) if name]

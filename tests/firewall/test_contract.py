@@ -38,11 +38,11 @@ def bans(*addresses, jail="asterisk", seconds=600.0):
 
 
 def listed(firewall, jail="asterisk"):
-    return sorted(entry.address for entry in firewall.list() if entry.jail == jail)
+    return sorted(entry.address for entry in firewall.entries() if entry.jail == jail)
 
 
 def remaining(firewall, address):
-    (until,) = (entry.until for entry in firewall.list() if entry.address == address)
+    (until,) = (entry.until for entry in firewall.entries() if entry.address == address)
     return until - time.time()
 
 
@@ -71,7 +71,7 @@ def test_ban_list_unban(firewall, given, kept):
     assert listed(firewall) == [kept]
     assert remaining(firewall, kept) == pytest.approx(600, abs=ROUNDING)
     firewall.unban(bans(given))
-    assert firewall.list() == []
+    assert firewall.entries() == []
 
 
 @pytest.mark.parametrize("bad", ["", "localhost", "example.com", "203.0.113.5 }", "1; flush ruleset", "203.0.113.0/33"])
@@ -80,7 +80,7 @@ def test_no_address(firewall, bad):
     firewall.open([SIP])
     with pytest.raises(FirewallError, match="neither an IP address nor a network"):
         firewall.ban(bans("203.0.113.5", bad))
-    assert firewall.list() == []
+    assert firewall.entries() == []
 
 
 def test_unknown_jail(firewall):
@@ -134,7 +134,7 @@ def test_shortest_ban_is_not_forever(firewall):
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", seconds=0.02))
     time.sleep(0.3)
-    assert firewall.list() == []
+    assert firewall.entries() == []
 
 
 def test_overlapping_networks(firewall):
@@ -158,7 +158,7 @@ def test_unban_absent(firewall):
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", "203.0.113.0/24"))
     firewall.unban(bans("198.51.100.1", "203.0.113.5", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::1"))
-    assert firewall.list() == []
+    assert firewall.entries() == []
 
 
 def test_jails_apart(firewall):
@@ -167,7 +167,7 @@ def test_jails_apart(firewall):
     for rule in (SIP, ALL, ODD):
         firewall.ban(bans("203.0.113.5", jail=rule.jail))
     firewall.unban(bans("203.0.113.5", jail=ALL.jail))
-    assert sorted(entry.jail for entry in firewall.list()) == sorted([SIP.jail, ODD.jail])
+    assert sorted(entry.jail for entry in firewall.entries()) == sorted([SIP.jail, ODD.jail])
 
 
 def test_open_again(firewall):
@@ -176,10 +176,10 @@ def test_open_again(firewall):
     firewall.ban(bans("203.0.113.5") + bans("203.0.113.6", jail=ALL.jail) + bans("203.0.113.0/24", jail=ODD.jail))
     before = firewall.show()
     firewall.open([SIP, ALL, ODD])
-    assert len(firewall.list()) == 3
+    assert len(firewall.entries()) == 3
     assert before.count("\n") == firewall.show().count("\n")
     firewall.open([Rule("asterisk", (PortRange(5080, 5080),))])
-    assert [(entry.address, entry.jail) for entry in firewall.list()] == [("203.0.113.5", "asterisk")]
+    assert [(entry.address, entry.jail) for entry in firewall.entries()] == [("203.0.113.5", "asterisk")]
     assert remaining(firewall, "203.0.113.5") == pytest.approx(600, abs=ROUNDING)
     assert firewall.verify() == []
     firewall.open([SIP, ALL])
@@ -192,18 +192,18 @@ def test_flush(firewall):
     firewall.ban(bans("203.0.113.5"))
     firewall.flush()
     firewall.flush()
-    assert firewall.list() == []
+    assert firewall.entries() == []
     assert firewall.verify() == []
     assert firewall.show() == ""
     with pytest.raises(FirewallError):
         firewall.ban(bans("203.0.113.5"))
     firewall.open([SIP])
-    assert firewall.list() == []
+    assert firewall.entries() == []
 
 
 def test_nothing_before_open(firewall):
     """Before open there is nothing, and asking is no error."""
-    assert firewall.list() == []
+    assert firewall.entries() == []
     assert firewall.verify() == []
     assert firewall.show() == ""
     firewall.unban(bans("203.0.113.5"))
@@ -218,9 +218,9 @@ def test_ten_thousand(firewall):
     firewall.ban(bans(*many, seconds=60))
     assert listed(firewall) == sorted(many)
     firewall.ban(bans(*many, seconds=6000))
-    assert min(entry.until for entry in firewall.list()) > time.time() + 5000
+    assert min(entry.until for entry in firewall.entries()) > time.time() + 5000
     firewall.unban(bans(*many))
-    assert firewall.list() == []
+    assert firewall.entries() == []
 
 
 def foreign():
@@ -265,4 +265,4 @@ def test_forever_is_infinite(firewall):
     """A ban without end is listed as such."""
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", "203.0.113.128/25", seconds=FOREVER))
-    assert [entry.until for entry in firewall.list()] == [math.inf, math.inf]
+    assert [entry.until for entry in firewall.entries()] == [math.inf, math.inf]

@@ -226,6 +226,6 @@ def test_hole_in_a_network(lab):
             arrives(lab.connect(socket.SOCK_DGRAM, source, SERVER, 5060), sip)
     with lab.server.inside():
         firewall.unban([Ban("198.51.100.66/31", "asterisk", 0, 0)])
-        assert [entry.address for entry in firewall.list()] == ["198.51.100.64/26"]
+        assert [entry.address for entry in firewall.entries()] == ["198.51.100.64/26"]
     with pytest.raises(ConnectionRefusedError):
         arrives(lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060), sip)
