@@ -37,15 +37,14 @@ class Namespace:
 
     def run(self, *command: str, script: str = "", check: bool = True) -> str:
         """Run a program inside and give what it prints; fails with its complaint."""
-        done = subprocess.run(
-            ["ip", "netns", "exec", self.name, *command], input=script, capture_output=True, text=True, check=False
-        )
+        full = ["ip", "netns", "exec", self.name, *command]
+        done = subprocess.run(full, input=script, capture_output=True, text=True, check=False)
         assert done.returncode == 0 or not check, f"{command}: {done.stderr}"
         return done.stdout
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """Move this thread into the namespace: a socket stays where it was made, a child process where it was started."""
+        """Move this thread into the namespace: a socket stays where it was made, a program where it was started."""
         with Path("/proc/thread-self/ns/net").open("rb") as home:
             with Path("/run/netns", self.name).open("rb") as there:
                 _enter(there.fileno())
@@ -88,11 +87,20 @@ def link(one: Namespace, one_addresses: Sequence[str], other: Namespace, other_a
     """Lay a cable (a veth pair) between two namespaces and give its ends addresses, each with its prefix length."""
     ends = (one, f"veth{one.cables}", one_addresses), (other, f"veth{other.cables}", other_addresses)
     peer = ["peer", "name", ends[1][1], "netns", other.name]
-    subprocess.run(["ip", "-n", one.name, "link", "add", ends[0][1], "type", "veth", *peer], check=True)
+    _ip(one, "link", "add", ends[0][1], "type", "veth", *peer)
     for end, device, addresses in ends:
         end.cables += 1
         for address in addresses:
             # Without nodad an IPv6 address cannot be used in its first second.
-            nodad = ["nodad"] if ":" in address else []
-            subprocess.run(["ip", "-n", end.name, "address", "add", address, "dev", device, *nodad], check=True)
-        subprocess.run(["ip", "-n", end.name, "link", "set", device, "up"], check=True)
+            _ip(end, "address", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
+        _ip(end, "link", "set", device, "up")
+    for (end, device, _), (far, far_device, addresses) in (ends, ends[::-1]):
+        mac = _ip(far, "-br", "link", "show", far_device).split()[2]
+        for address in addresses:
+            # Told, not discovered: over a new cable the first neighbour solicitations are lost for a second or two.
+            if ":" in address:
+                _ip(end, "neighbour", "add", address.split("/")[0], "lladdr", mac, "dev", device)
+
+
+def _ip(end: Namespace, *arguments: str) -> str:
+    return subprocess.run(["ip", "-n", end.name, *arguments], check=True, capture_output=True, text=True).stdout

@@ -1,8 +1,8 @@
 """Networks with times that overlap → pieces that do not, for an interval set.
 
-An interval set refuses an element that overlaps another, and with it the whole batch. Yet a /16 may well be banned for
-a day while the /8 around it is banned for an hour. So the set holds disjoint pieces, each until the latest time that any
-ban gives it; a piece that is not itself a banned network names the network it stands for in its comment.
+An interval set refuses an element that overlaps another, and with it the whole batch. Yet a /16 may well be banned
+for a day while the /8 around it is banned for an hour. So the set holds disjoint pieces, each until the latest time
+that any ban gives it; a piece that is not itself a banned network names the network it stands for in its comment.
 """
 
 from __future__ import annotations

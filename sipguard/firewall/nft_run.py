@@ -33,7 +33,7 @@ _EXPLANATIONS: tuple[tuple[str, Cause, str], ...] = (
         "sipguard's nftables table, or a set in it, is gone: another program removed it",
     ),
     ("Too many open files in system", "full", "an nftables set of sipguard is full, and none of these bans was made"),
-    # Each refused element is answered apart; with thousands the answers overflow the netlink socket and only this is left.
+    # Each refused element is answered apart: thousands of answers overflow the netlink socket, and only this is left.
     ("No buffer space available", "flood", "nft: the kernel refused so many elements that its answers were lost"),
     (
         "Unable to initialize Netlink socket",
