@@ -22,7 +22,7 @@ def command(address: str, as_json: bool, path: Path) -> None:
         output.as_json(story)
     else:
         _tell(story)
-    if not story["bans"]:
+    if not story["bans"] and not any(feed["rejected"] for feed in story["feeds"]):
         raise click.exceptions.Exit(1)
 
 
@@ -34,6 +34,10 @@ def _tell(story: dict[str, Any]) -> None:
         click.echo(f"to let it through: sipguard unban {address}")
     if not story["bans"]:
         click.echo(f"{address} is not banned")
+    for feed in story["feeds"]:
+        does = "is rejected by" if feed["rejected"] else "is listed by, but let through by ignoreip, for"
+        as_part = "" if feed["network"] == address else f" as part of {feed['network']}"
+        click.echo(f"{address} {does} feed {feed['feed']}{as_part} until {output.moment(feed['until'])}")
     for jail, why in story["ignored"].items():
         click.echo(f"{jail} never bans it: {why}")
     for jail, (count, limit) in story["counts"].items():
