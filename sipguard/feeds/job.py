@@ -135,6 +135,10 @@ class Job(ABC):
             self._failed(str(error))
         except StateError as error:
             self._failed(f"the local copy cannot be written: {error}")
+        except (
+            Exception
+        ) as error:  # what an answer breaks in a library must not end the feed, and its text may hold the key
+            self._failed(f"unexpected {type(error).__name__}")
         else:
             self._worked()
         try:
