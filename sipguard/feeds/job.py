@@ -163,7 +163,7 @@ class Job(ABC):
             why, registered = "", []
         if registered:
             why = f"it holds {registered[0]}, from where somebody has registered successfully in the last days"
-        if why and why != self.state.held:
+        if why and not self.state.held:
             hint = f"sipguard feeds refresh --accept {self.feed.name}"
             log.warning("Feed %s is held: %s; what it had stays. To apply it: %s", self.feed.name, why, hint)
         elif self.state.held and not why:

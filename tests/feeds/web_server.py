@@ -219,7 +219,7 @@ class ListServer(Server):
         super().__init__(pem)
 
     def answer(self, handler):
-        if self.redirect and handler.path == "/list":
+        if self.redirect and handler.path.partition("?")[0] == "/list":
             reply(handler, 302, Location=self.redirect)
             return
         same = handler.headers.get("If-None-Match") == self.etag
