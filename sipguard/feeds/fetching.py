@@ -89,9 +89,10 @@ class ListJob(Job):
             return
         state = replace(self.state, fetched=now, etag=found.etag, modified=found.modified)
         state.entries, state.addresses = len(entries), sifted.addresses
+        # To the firewall first: it takes a second to write the copy of a large list. Killed between them, it is fetched again.
+        await self.apply(sifted, len(entries))
         await self.do(self.shared.store.replace, state, entries, until)
         self.state = state
-        await self.apply(sifted, len(entries))
 
     async def _download(self) -> _Found | None:
         headers = {}

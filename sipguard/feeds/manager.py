@@ -16,8 +16,8 @@ from sipguard.feeds.job import Job, Sink, Surroundings
 from sipguard.feeds.pace import Pace, Sleep, sleep
 from sipguard.feeds.sieve import sift
 from sipguard.feeds.store import FeedStore
-from sipguard.feeds.web import shown_url
 from sipguard.model import Clock, Feed
+from sipguard.text import shown_url
 
 log = logging.getLogger("sipguard.feeds")
 

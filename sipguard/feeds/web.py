@@ -126,10 +126,3 @@ def redact(text: str, secret: str) -> str:
     """Text of others made fit to be shown, without the secret."""
     # In any case: a host name is told in small letters.
     return printable(re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE) if secret else text)
-
-
-def shown_url(url: str) -> str:
-    """A URL without what may be secret in it: user, password, query, fragment."""
-    where = urlsplit(url)
-    port = f":{where.port}" if where.port else ""
-    return f"{where.scheme}://{where.hostname}{port}{where.path}"
