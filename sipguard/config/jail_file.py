@@ -141,13 +141,10 @@ def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[str, ...]:
     for path in candidates:
         if _exists(path):
             return (path,)
-    # Not started yet, perhaps: where the folder is there, the log will come.
-    likely = next((path for path in candidates if Path(_bare(path)).parent.is_dir()), candidates[0])
     where = layers.given["logpath_first"].where
-    layers.warnings.append(
-        f'{where}: {layers.prefix}no log found, waiting for {likely}; if it is elsewhere, write logpath = "…"'
-    )
-    return (likely,)
+    note = 'no log found yet; sipguard waits for each of logpath_first; if it is elsewhere, write logpath = "…"'
+    layers.warnings.append(f"{where}: {layers.prefix}{note}")
+    return candidates
 
 
 def _bare(path: str) -> str:
