@@ -77,7 +77,8 @@ def test_every_key(tree):
         pbx="enabled = true\nfilter = 'f[mode=ddos]'\nlogpath = ['/a.log tail', '/b*.log']\n"
         "port = ['5060-5061', 'ssh']\n"
         "protocol = ['UDP', 'tcp']\nmaxretry = 1\nfindtime = 30\nbantime = -1\n"
-        "ignoreip = ['192.0.2.1/24', 'Phones.Example.com', '::ffff:198.51.100.1']\nignoreself = false\nusedns = 'warn'\n"
+        "ignoreip = ['192.0.2.1/24', 'Phones.Example.com', '::ffff:198.51.100.1']\nignoreself = false\n"
+        "usedns = 'warn'\n"
         "backend = 'polling'\nencoding = 'latin-1'\ntimezone = 'UTC+0200'\nverdict = 'drop'\n",
     )
     (jail,) = settings.jails
@@ -158,6 +159,7 @@ BAD_VALUES = [
     ('ignoreip = "192.0.2.0/33"', 'ignoreip = "192.0.2.0/33": not allowed; an address, a network'),
     ('ignoreip = ["192.0.2.1", "192.0.2.300"]', 'ignoreip = "192.0.2.300": not allowed'),
     ('ignoreip = "192.0.2.1 exa$mple.com"', 'ignoreip = "exa$mple.com": not allowed'),
+    ('ignoreip = "192.0.2.x"', 'ignoreip = "192.0.2.x": not allowed'),
     ("ignoreip = 5", "ignoreip = 5: not allowed"),
     ("ignoreip = [5]", "ignoreip = 5: not allowed"),
     ('ignoreself = "yes"', 'ignoreself = "yes": not allowed; true or false'),
