@@ -92,7 +92,7 @@ def _summary(jail: Jail) -> list[tuple[str, str]]:
     lasting = "for ever" if forever else f"for {format_duration(jail.bantime)}"
     rows = [("log", path) for path in jail.logpath]
     rows += [
-        ("filter", f"{jail.filter.name} ({len(jail.filter.failregex)} expressions)"),
+        ("filter", jail.filter.name),
         ("ban", f"{lasting}, after {jail.maxretry} failures within {format_duration(jail.findtime)}"),
         (jail.rule.verdict, f"ports {ports}, protocols {' '.join(jail.rule.protocols) or 'all'}"),
     ]
@@ -100,10 +100,14 @@ def _summary(jail: Jail) -> list[tuple[str, str]]:
     return [(label, printable(text)) for label, text in rows]
 
 
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 def _print(settings: Settings) -> None:
     count = len(settings.jails)
     heading = f"{printable(str(settings.config_file))}: right; {count} jail{'' if count == 1 else 's'} enabled"
-    if sys.stdout.isatty():
+    if _is_terminal():
         _print_table(settings, heading)
         return
     click.echo(heading)

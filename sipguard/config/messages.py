@@ -27,6 +27,8 @@ def shown(value: object) -> str:
         text = f"[{', '.join(shown(item) for item in value[:20])}]"
     elif isinstance(value, dict):
         text = "{…}"
+    elif isinstance(value, int) and value.bit_length() > 200:
+        text = hex(value)  # Python refuses to print an integer of thousands of digits in decimal
     else:
         text = str(value)
     text = printable(text)
