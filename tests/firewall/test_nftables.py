@@ -98,6 +98,12 @@ def test_hanging_nft():
         NftRunner(("sh", "-c", "exec sleep 60"), timeout=0.2).run("")
 
 
+def test_killed_nft():
+    """An nft that somebody kills is reported as such."""
+    with pytest.raises(FirewallError, match="signal 9"):
+        NftRunner(("sh", "-c", "kill -9 $$")).run("")
+
+
 def test_environment(monkeypatch):
     """nft does not see the daemon's environment."""
     monkeypatch.setenv("SECRET", "1")
