@@ -56,7 +56,20 @@ def _load(config: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:
         settings = load(config)
     except ConfigError as error:
         return None, [error]
-    return settings, settings.errors
+    return settings, [*settings.errors, *_broken_filters(settings)]
+
+
+def _broken_filters(settings: Settings) -> list[ConfigError]:
+    """The filters whose regexes or dates do not compile: the reader of files does not know."""
+    from sipguard.detection.detector import Detector  # noqa: PLC0415 - a broken sipguard.toml is told without it
+
+    errors = []
+    for jail in settings.jails:
+        try:
+            Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding)
+        except ConfigError as error:
+            errors.append(ConfigError(f"jail {jail.name}: {error.what}", error.where))
+    return errors
 
 
 def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config.keys import JAIL
-from sipguard.config.messages import did_you_mean, printable, shown
+from sipguard.config.messages import did_you_mean, shown
 from sipguard.errors import ConfigError
 from sipguard.model import Filter, Jail, Rule
+from sipguard.text import printable
 
 if TYPE_CHECKING:
     from sipguard.config.toml_file import TomlFile

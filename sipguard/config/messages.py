@@ -6,15 +6,12 @@ import difflib
 import json
 from typing import TYPE_CHECKING
 
+from sipguard.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST = 60
-
-
-def printable(text: str) -> str:
-    """The text with everything that is not a visible character or a space written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def shown(value: object) -> str:

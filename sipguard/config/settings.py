@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from sipguard.config import paths
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
 from sipguard.config.keys import JAIL, SECTIONS
-from sipguard.config.messages import did_you_mean, printable, shown
+from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.errors import ConfigError
+from sipguard.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
