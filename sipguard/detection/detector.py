@@ -16,6 +16,7 @@ from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.detection.tags import accused
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter
 
@@ -237,7 +238,7 @@ class Detector:
             if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             groups = {**common, **expression.groups_of(match)}
-            if groups.get("mlfid") is None and not _accused(groups)[0]:
+            if groups.get("mlfid") is None and not accused(groups)[0]:
                 continue
             return self._judge(index, groups, used)
         return None
@@ -256,9 +257,9 @@ class Detector:
         if key is not None:
             session = self._sessions.merge(key, groups, used)
             groups = session.groups
-            if groups.get("nofail"):
-                return None
-        host, address = _accused(groups)
+        if groups.get("nofail"):
+            return None
+        host, address = accused(groups)
         if not host:
             if session is not None:
                 session.pending = True
@@ -279,19 +280,6 @@ class Detector:
             lines=tuple(line.whole for line in (session.lines if session is not None else used)),
             tags=tags,
         )
-
-
-def _accused(groups: Groups) -> tuple[str | None, str | None]:
-    """The id to ban, and the address: they differ where a filter gives an id of its own (`<F-ID>`) beside it."""
-    address = groups.get("ip4")
-    if address is None:
-        address = groups.get("ip6")
-    if address is not None and groups.get("cidr"):
-        address = f"{address}/{groups['cidr']}"
-    if address is None:
-        address = groups.get("dns")
-    own = groups.get("fid")
-    return (address if own is None else own), address
 
 
 def _codec(encoding: str) -> str:
