@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""
 
+_SLOW = 0.05
+"""A search that takes more than this part of the time limit makes the line's time be counted."""
+
 _INTERNAL = frozenset({"nofail", "mlfforget", "mlfgained", "content"})
 """Groups that steer the detection and say nothing of the failure."""
 
@@ -77,7 +80,7 @@ class Detector:
         encoding: str = "utf-8",
         time_limit: float = 0.2,
     ) -> None:
-        """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds, per line.
+        """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds of processor time.
 
         Raises ConfigError naming file, line, key and regex when one does not compile, or names nobody to accuse; or
         when the date pattern, time zone or encoding is wrong.
@@ -95,7 +98,7 @@ class Detector:
         self._sessions = Sessions(clock)
         self._lines: list[Line] = []
         self._last_time: float | None = None
-        self._deadline = 0.0
+        self._account: float | None = None
         # About the last line, for `examine`:
         self._line_time: float | None = None
         self._date_format: str | None = None
@@ -149,7 +152,7 @@ class Detector:
         counts.lines += 1
         self._was_ignored = False
         self._regex = self._line_time = self._date_format = None
-        self._deadline = _time.monotonic() + self._limit
+        self._account = None
         try:
             if time is None:
                 text = self._cut_date(line)
@@ -192,11 +195,21 @@ class Detector:
         return last if last is not None and last > self._clock() - _RECENT else otherwise
 
     def _search(self, search: Callable[..., regex.Match[str] | None], text: str) -> regex.Match[str] | None:
-        """Raises TimeoutError when the time for this line is used up."""
-        left = self._deadline - _time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return search(text, timeout=left)
+        """Raises TimeoutError when the time for this line is used up.
+
+        That is processor time: a machine that stands still for a moment must not cost a line. Asking for it takes as long
+        as a search, so the line's account is opened by the first search that seems slow; each has the limit anyway.
+        """
+        limit = self._limit
+        if self._account is not None:
+            limit -= _time.thread_time() - self._account
+            if limit <= 0:
+                raise TimeoutError
+        begun = _time.monotonic()
+        match = search(text, timeout=limit)
+        if self._account is None and _time.monotonic() - begun > self._limit * _SLOW:
+            self._account = _time.thread_time()
+        return match
 
     def _match(self, text: str, whole: str) -> Failure | None:
         """Look for a failure in a line without its date, and in the lines before it if the filter asks for it."""
