@@ -197,7 +197,7 @@ class Detector:
     def _search(self, search: Callable[..., regex.Match[str] | None], text: str) -> regex.Match[str] | None:
         """Raises TimeoutError when the time for this line is used up.
 
-        That is processor time: a machine that stands still for a moment must not cost a line. Asking for it takes as long
+        That is processor time: a machine that stands still for a moment costs no line. Asking for it takes as long
         as a search, so the line's account is opened by the first search that seems slow; each has the limit anyway.
         """
         limit = self._limit
