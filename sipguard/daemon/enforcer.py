@@ -43,6 +43,7 @@ class Enforcer:
         """Why the kernel has not what it should have; None when it has."""
         self._made = made
         self._live = live
+        self._is_open = False
         self._orders: list[tuple[Verb, Ban]] = []
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
@@ -77,6 +78,7 @@ class Enforcer:
         except FirewallError as error:
             self._failed(error)
             return False
+        self._is_open = True
         self._works()
         return True
 
@@ -93,7 +95,6 @@ class Enforcer:
                     continue
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
-                await self.open(self.rules)
             self._idle.set()
 
     def _next_batch(self) -> tuple[Verb, list[Ban]] | None:
@@ -109,6 +110,8 @@ class Enforcer:
         return verb, bans
 
     async def _carry_out(self, verb: Verb, bans: list[Ban]) -> bool:
+        if not self._is_open and not await self.open(self.rules):
+            return False
         try:
             await self.call(self.firewall.ban if verb == "ban" else self.firewall.unban, bans)
         except FirewallError as error:
@@ -123,6 +126,7 @@ class Enforcer:
         if self.problem is None:
             log.error("Firewall: %s; failures are counted, bans wait until it works", error)
         self.problem = str(error)
+        self._is_open = False
 
     def _works(self) -> None:
         if self.problem:

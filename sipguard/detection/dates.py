@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import tzinfo
 
-    import regex  # type: ignore[import-untyped]
+    import regex
 
 _BEGIN = "{^LN-BEG}"
 _DATE_TAG = re.compile(r"(?<!\\)\{DATE\}", re.IGNORECASE)

@@ -23,7 +23,7 @@ from sipguard.model import Clock, Failure, Filter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import regex  # type: ignore[import-untyped]
+    import regex
 
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""

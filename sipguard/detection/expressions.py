@@ -12,7 +12,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
 from sipguard.errors import ConfigError

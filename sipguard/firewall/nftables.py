@@ -16,12 +16,7 @@ from sipguard.firewall.targets import Network, Target, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from collections.abc import Sequence
-=======
-    import builtins
     from collections.abc import Collection, Sequence
->>>>>>> nft
 
 _ROUNDING = 2.0
 """Seconds by which nft's whole seconds may differ from the time that was asked for."""
@@ -188,11 +183,7 @@ class NftablesFirewall:
             live[network] = exact if exact == until or abs(exact - until) < _ROUNDING else until + 1
         return live | self._hidden(name, {str(network) for network in live}, now)
 
-<<<<<<< HEAD
-    def _hidden(self, listed: dict[tuple[SetName, str], float], now: float) -> list[tuple[SetName, Network, float]]:
-=======
     def _hidden(self, name: SetName, listed: Collection[str], now: float) -> dict[Network, float]:
->>>>>>> nft
         """Find banned networks that the kernel does not list because a larger one, banned for longer, covers them."""
         known = self._networks.get(name, {})
         lengths = {network.prefixlen for network in known}
@@ -216,15 +207,9 @@ class NftablesFirewall:
                 return None
             raise
 
-<<<<<<< HEAD
     def _read_layout(self) -> list[tuple[str, str]]:
-        text = self._query(f"list table {nft_text.TABLE}", terse=True)
-        return nft_text.parse_layout(text) if text else []
-=======
-    def _read_layout(self) -> builtins.list[tuple[str, str]]:
         # Not `list table`: for that, nft 1.0.6 fetches every element even if it is to print none (0.4 s for 100,000).
         return nft_text.parse_layout(self._nft.query("list ruleset inet", terse=True))
->>>>>>> nft
 
     def _sets(self) -> list[SetName]:
         """Name the sets of ours that exist; a set that somebody else put into the table is left alone."""

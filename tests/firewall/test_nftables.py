@@ -34,7 +34,7 @@ def bans(*addresses, seconds=600.0):
 
 
 def listed(firewall):
-    return sorted(entry.address for entry in firewall.list())
+    return sorted(entry.address for entry in firewall.entries())
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_full_set(net, monkeypatch, addresses):
     firewall.open([SIP])
     with pytest.raises(FirewallError, match="full"):
         firewall.ban(bans(*addresses))
-    assert firewall.list() == []
+    assert firewall.entries() == []
     firewall.ban(bans("203.0.113.1", "203.0.113.2"))
     firewall.ban(bans("203.0.113.1", "203.0.113.2", seconds=6000))
-    assert min(entry.until for entry in firewall.list()) > time.time() + 5000
+    assert min(entry.until for entry in firewall.entries()) > time.time() + 5000
     firewall.unban(bans("203.0.113.77", "203.0.113.1"))
     assert listed(firewall) == ["203.0.113.2"]
 
@@ -176,7 +176,7 @@ def test_table_gone(net):
     with pytest.raises(FirewallError, match="another program removed it"):
         firewall.ban(bans("203.0.113.0/24"))
     firewall.unban(bans("203.0.113.1", "203.0.113.0/24"))
-    assert firewall.list() == []
+    assert firewall.entries() == []
 
 
 def test_restart(net):
@@ -188,7 +188,7 @@ def test_restart(net):
     assert listed(second) == ["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32", "203.0.113.1"]
     second.open([SIP])
     second.ban(bans("10.0.0.0/8", seconds=60) + bans("203.0.113.1", "203.0.113.2", seconds=60))
-    ends = {entry.address: round(entry.until - time.time(), -1) for entry in second.list()}
+    ends = {entry.address: round(entry.until - time.time(), -1) for entry in second.entries()}
     assert ends == {
         "10.0.0.0/8": 60,
         "10.1.0.0/16": 6000,
@@ -207,7 +207,7 @@ def test_rewriting_does_not_shorten(net):
     firewall.ban(bans("10.0.0.0/8", seconds=30))
     for number in range(20):
         firewall.ban(bans(f"203.0.113.{number * 2}/31"))
-    (until,) = (entry.until for entry in firewall.list() if entry.address == "10.0.0.0/8")
+    (until,) = (entry.until for entry in firewall.entries() if entry.address == "10.0.0.0/8")
     assert until - time.time() > 27
 
 
@@ -218,4 +218,4 @@ def test_foreign_set_in_our_table(net):
     subprocess.run(["nft", "add set inet sipguard mine { type ipv4_addr; elements = { 192.0.2.1 }; }"], check=True)
     firewall.open([Rule("other")])
     assert "set mine" in firewall.show()
-    assert firewall.list() == []
+    assert firewall.entries() == []
