@@ -25,3 +25,7 @@ class FirewallError(SipguardError):
 
 class StateError(SipguardError):
     """The state directory or its database cannot be used."""
+
+
+class StateBusyError(StateError):
+    """Another daemon runs on the same state directory."""

@@ -19,6 +19,8 @@ class Firewall(Protocol):
     """A place where bans are enforced. Every method raises `FirewallError` when the kernel refuses; then nothing was changed."""
 
     name: str
+    ends_bans: bool
+    """Whether bans end by themselves at their time, without a call of `unban`."""
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make what these jails need and leave what they have: live bans of earlier runs stay.
@@ -35,7 +37,7 @@ class Firewall(Protocol):
     def unban(self, bans: Sequence[Ban]) -> None:
         """Let these addresses through again. One that is not there is no error."""
 
-    def list(self) -> list[Entry]:
+    def entries(self) -> list[Entry]:
         """Every address that the kernel rejects for us now."""
 
     def verify(self) -> list[str]:

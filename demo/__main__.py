@@ -1,0 +1,161 @@
+"""Starts the daemon on empty logs, plays the samples into them, shows what it says, and sums up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from demo.feeder import Track, play
+
+SAMPLES = Path(__file__).parents[1] / "fixtures" / "logs"
+PLAYED = {"freeswitch": "freeswitch-attack-warning.log", "asterisk": "asterisk22-security.log"}
+"""Jail → the sample that is played to it."""
+SECONDS = 16.0
+"""How long the samples are stretched or squeezed to."""
+BANTIME = 6
+"""Seconds: short, so that the demo shows how bans end."""
+SHOWN = 40
+"""Lines of failures shown; bans and unbans are shown all."""
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Run the demo; 0 when the daemon did what it should."""
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("--firewall", default="memory", choices=["memory", "nftables"])
+    firewall = parser.parse_args().firewall
+    if firewall == "nftables" and os.geteuid() != 0:
+        console.print("make run FIREWALL=nftables needs root: it makes a network namespace of its own")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="sipguard-demo-") as name, _Namespace(firewall) as prefix:
+        return _demo(Path(name), firewall, prefix)
+
+
+class _Namespace:
+    """A network namespace for the real firewall, removed at the end; nothing for the memory firewall."""
+
+    def __init__(self, firewall: str) -> None:
+        self.name = f"sipguard-demo-{os.getpid()}" if firewall == "nftables" else ""
+
+    def __enter__(self) -> list[str]:
+        if not self.name:
+            return []
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        return ["ip", "netns", "exec", self.name]
+
+    def __exit__(self, *_: object) -> None:
+        if self.name:
+            subprocess.run(["ip", "netns", "del", self.name], check=True)
+
+
+def _demo(folder: Path, firewall: str, prefix: list[str]) -> int:
+    tracks = _prepare(folder)
+    sipguard = [*prefix, sys.executable, "-m", "sipguard"]
+    started = time.monotonic()
+    daemon = subprocess.Popen(
+        [*sipguard, "run", "--config", str(folder / "sipguard.toml"), "--firewall", firewall],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    shown = Counter[str]()
+    reader = threading.Thread(target=_show, args=(daemon, shown))
+    reader.start()
+    try:
+        _wait_for(folder / "run.sock", daemon)
+        written = play(tracks, SECONDS, going_on=lambda: daemon.poll() is None)
+        time.sleep(BANTIME + 0.5)  # so that the last bans are seen to end
+        answer = _output([*sipguard, "status", "--json", "--socket", str(folder / "run.sock")])
+        rules = _output([*prefix, "nft", "list", "table", "inet", "sipguard"]) if prefix else ""
+    finally:
+        daemon.terminate()
+        daemon.wait(10)
+        reader.join()
+    if rules:
+        console.rule("what it made in the firewall")
+        console.print(rules, end="", markup=False)
+    _sum_up(json.loads(answer), shown, written, time.monotonic() - started)
+    return 0 if daemon.returncode == 0 else 1
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _prepare(folder: Path) -> list[Track]:
+    """A configuration like an operator's, with logs in `folder`."""
+    (folder / "sipguard.toml").write_text(
+        f'state_dir = "{folder}/state"\nsocket = "{folder}/run.sock"\nlogtarget = "STDOUT"\n'
+        f'[defaults]\nfindtime = "10m"\nmaxretry = 5\nbantime = {BANTIME}\n'
+    )
+    (folder / "jails.d").mkdir()
+    tracks = []
+    for jail, sample in PLAYED.items():
+        log = folder / f"{jail}.log"
+        log.touch()
+        (folder / "jails.d" / f"{jail}.toml").write_text(f'enabled = true\nlogpath = "{log}"\n')
+        tracks.append(Track(SAMPLES / sample, log))
+    return tracks
+
+
+def _wait_for(socket: Path, daemon: subprocess.Popen[str]) -> None:
+    """Until the daemon answers, or is dead."""
+    for _ in range(200):
+        if socket.exists() or daemon.poll() is not None:
+            return
+        time.sleep(0.05)
+
+
+STYLES = {"Found": "yellow", "Ban": "bold red", "Unban": "green", "already banned": "dim"}
+
+
+def _show(daemon: subprocess.Popen[str], shown: Counter[str]) -> None:
+    """Print the daemon's log as it comes, in colours on a terminal."""
+    assert daemon.stdout is not None
+    for line in daemon.stdout:
+        match = re.search(r"\[[\w-]+\] (?:(Found|Ban|Unban) |\S+ (already banned))", line)
+        verb = (match[1] or match[2]) if match else ""
+        shown[verb] += 1
+        if verb == "Found" and shown[verb] > SHOWN:
+            if shown[verb] == SHOWN + 1:
+                console.print("… more failures, not shown; bans and unbans are", style="dim")
+            continue
+        console.print(Text(line.rstrip("\n"), style=STYLES.get(verb, "")))
+
+
+def _sum_up(
+    status: dict[str, list[dict[str, dict[str, int]]]], shown: Counter[str], lines: int, seconds: float
+) -> None:
+    console.rule("summary")
+    table = Table(box=None, pad_edge=False)
+    for column in ("jail", "lines", "failures", "bans", "banned now"):
+        table.add_column(column, justify="left" if column == "jail" else "right")
+    for jail in status["jails"]:
+        numbers = (jail["detection"]["lines"], jail["totals"]["failures"], jail["totals"]["bans"], len(jail["banned"]))
+        table.add_row(str(jail["name"]), *map(str, numbers))
+    console.print(table)
+    console.print(
+        f"{lines} lines played in {seconds:.0f} s: {shown['Ban']} bans made, {shown['Unban']} ended by themselves. "
+        "Nothing else was touched."
+    )
+
+
+if __name__ == "__main__":
+    if shutil.which("ip") is None and "nftables" in sys.argv:
+        sys.exit("FIREWALL=nftables needs the program `ip` (Debian: iproute2)")
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Addresses as all of sipguard writes them: canonical text, so that the same address is always the same string."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def canonical(text: str) -> str:
+    """`text` as `ipaddress` prints it; a network with host bits loses them, one of a single address loses its prefix.
+
+    Brackets around IPv6 and a scope (`%eth0`) go, since no firewall rule has them; an IPv4-mapped IPv6 address is IPv4.
+
+    Raises:
+        ValueError: it is no address and no network.
+    """
+    bare = text.strip().strip("[]").partition("%")[0]
+    if "/" not in bare:
+        return str(_unmapped(ipaddress.ip_address(bare)))
+    network = ipaddress.ip_network(bare, strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+        network = ipaddress.ip_network(f"{network.network_address.ipv4_mapped}/{network.prefixlen - 96}")
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def _unmapped(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,132 @@
+"""`sipguard check`: is the configuration right, and what would run with it?"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sipguard.config import paths
+from sipguard.config.settings import Settings, load
+from sipguard.config.values import format_duration
+from sipguard.errors import ConfigError
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipguard.model import Jail
+
+
+@click.command("check")
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The configuration file.  [default: {paths.CONFIG_DIR / paths.CONFIG_FILE}]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(config: Path | None, as_json: bool) -> None:
+    """Check the configuration without running it.
+
+    Prints the jails that would run. Exit status 2 when something is wrong: each error is one line on standard error.
+    """
+    settings, errors = _load(config)
+    warnings = settings.warnings if settings else ()
+    for warning in warnings:
+        click.echo(f"warning: {printable(warning)}", err=True)
+    for error in errors:
+        click.echo(printable(str(error)), err=True)
+    if as_json:
+        click.echo(json.dumps(_as_json(settings, errors, warnings), indent=2))
+    elif settings and not errors:
+        _print(settings)
+    if errors:
+        sys.exit(ConfigError.exit_status)
+
+
+def _load(config: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        return None, [error]
+    return settings, settings.errors
+
+
+def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
+    return {
+        "config": str(settings.config_file) if settings else None,
+        "firewall": settings.firewall if settings else None,
+        "jails": [_jail_as_json(jail) for jail in settings.jails] if settings else [],
+        "errors": [{"where": error.where, "what": error.what} for error in errors],
+        "warnings": list(warnings),
+    }
+
+
+def _jail_as_json(jail: Jail) -> dict[str, Any]:
+    """One jail; times in seconds, null for a ban without end; no ports or protocols means all."""
+    return {
+        "jail": jail.name,
+        "filter": jail.filter.name,
+        "logpath": list(jail.logpath),
+        "port": [str(port) for port in jail.rule.ports],
+        "protocol": list(jail.rule.protocols),
+        "verdict": jail.rule.verdict,
+        "maxretry": jail.maxretry,
+        "findtime": jail.findtime,
+        "bantime": jail.bantime if math.isfinite(jail.bantime) else None,
+        "ignoreip": list(jail.ignoreip),
+    }
+
+
+def _summary(jail: Jail) -> list[tuple[str, str]]:
+    """What people want to know of a jail, each with its label."""
+    ports = ", ".join(str(port) for port in jail.rule.ports) or "all"
+    forever = math.isinf(jail.bantime)
+    lasting = "for ever" if forever else f"for {format_duration(jail.bantime)}"
+    rows = [("log", path) for path in jail.logpath]
+    rows += [
+        ("filter", f"{jail.filter.name} ({len(jail.filter.failregex)} expressions)"),
+        ("ban", f"{lasting}, after {jail.maxretry} failures within {format_duration(jail.findtime)}"),
+        (jail.rule.verdict, f"ports {ports}, protocols {' '.join(jail.rule.protocols) or 'all'}"),
+    ]
+    rows += [("never", " ".join(jail.ignoreip))] if jail.ignoreip else []
+    return [(label, printable(text)) for label, text in rows]
+
+
+def _print(settings: Settings) -> None:
+    count = len(settings.jails)
+    heading = f"{printable(str(settings.config_file))}: right; {count} jail{'' if count == 1 else 's'} enabled"
+    if sys.stdout.isatty():
+        _print_table(settings, heading)
+        return
+    click.echo(heading)
+    for jail in settings.jails:
+        click.echo(f"\n{printable(jail.name)}")
+        for label, text in _summary(jail):
+            click.echo(f"  {label:<8}{text}")
+
+
+def _print_table(settings: Settings, heading: str) -> None:
+    # Late: the daemon imports no rich, and a pipe needs none.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    console.print(Text(heading, style="green"))  # Text: brackets in a path are no markup
+    if not settings.jails:
+        return
+    table = Table("jail", "", "", show_edge=False, show_header=False)
+    for jail in settings.jails:
+        for number, (label, text) in enumerate(_summary(jail)):
+            name = Text(printable(jail.name) if number == 0 else "", style="bold", no_wrap=True)
+            table.add_row(name, Text(label, style="dim"), Text(text, overflow="fold"))
+        table.add_section()
+    console.print(table)

@@ -1,0 +1,64 @@
+"""How a command asks the running daemon, and prints what it answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sipguard.errors import SipguardError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_SOCKET = Path("/run/sipguard/sipguard.sock")
+PATIENCE = 65.0
+"""Seconds to wait for an answer: a reload of many jails takes some."""
+
+
+class DaemonError(SipguardError):
+    """What the daemon answered instead of a result."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+def socket_option(function: F) -> F:
+    """`--socket PATH`, for every command that asks the daemon."""
+    return click.option(
+        "--socket",
+        "path",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_SOCKET,
+        envvar="SIPGUARD_SOCKET",
+        show_default=True,
+        help="The daemon's control socket.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`, for every command with an answer that programs read."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+
+
+def ask(path: Path, command: str, **arguments: Any) -> Any:
+    """Put a question to the daemon. Raises `SipguardError` with what it, or the socket, says."""
+    request = json.dumps({"command": command, **arguments}).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE)
+        try:
+            sock.connect(str(path))
+            sock.sendall(request)
+            sock.shutdown(socket.SHUT_WR)  # nothing more will be asked, so the daemon closes after its answer
+            answer = json.loads(b"".join(iter(lambda: sock.recv(1 << 16), b"")))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise SipguardError(f"{path}: no sipguard is running there; start it, or name its --socket") from None
+        except (OSError, ValueError) as error:
+            raise SipguardError(f"{path}: no answer ({error or 'connection closed'})") from error
+    if not answer["ok"]:
+        raise DaemonError(answer["error"], int(answer.get("status", 2)))
+    return answer["result"]

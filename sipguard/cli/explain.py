@@ -1,0 +1,46 @@
+"""`sipguard explain`: why an address is, was or is not banned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sipguard.cli import output
+from sipguard.cli.client import ask, json_option, socket_option
+
+
+@click.command("explain")
+@click.argument("address")
+@json_option
+@socket_option
+def command(address: str, as_json: bool, path: Path) -> None:
+    """Why ADDRESS is, was or is not banned: the lines, counts and times. Exit status 1 if it is not banned."""
+    story = ask(path, "explain", address=address)
+    if as_json:
+        output.as_json(story)
+    else:
+        _tell(story)
+    if not story["bans"]:
+        raise click.exceptions.Exit(1)
+
+
+def _tell(story: dict[str, Any]) -> None:
+    address = story["address"]
+    for ban in story["bans"]:
+        end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"
+        click.echo(f"{address} is banned by {ban['jail']} since {output.moment(ban['since'])} {end}: {ban['reason']}")
+        click.echo(f"to let it through: sipguard unban {address}")
+    if not story["bans"]:
+        click.echo(f"{address} is not banned")
+    for jail, why in story["ignored"].items():
+        click.echo(f"{jail} never bans it: {why}")
+    for jail, (count, limit) in story["counts"].items():
+        click.echo(f"{jail} counts {count} of {limit} failures")
+    for ban in story["earlier"]:
+        click.echo(f"was banned by {ban['jail']} from {output.moment(ban['since'])} to {output.moment(ban['until'])}")
+    output.table(
+        ("when", "jail", "user", "line"),
+        ([output.moment(a["time"]), a["jail"], a["user"] or "", a["line"]] for a in story["attempts"]),
+    )

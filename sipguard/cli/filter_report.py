@@ -1,0 +1,88 @@
+"""What `test-filter` tells the author of a filter: hits per regex, dates, addresses, missed lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from sipguard.cli import output
+from sipguard.detection.detector import Counts, Examined
+from sipguard.model import Filter
+from sipguard.text import printable
+
+MOST_ADDRESSES = 20
+MOST_MISSED = 1000
+"""Missed lines that are kept to be printed: a log may have millions."""
+
+
+class Report:
+    """Collects what the lines gave, and shows it."""
+
+    def __init__(self, filter_: Filter, counts: Counts) -> None:
+        self.filter = filter_
+        self.failures = 0
+        self._counts = counts
+        self._regexes = Counter[int]()
+        self._dates = Counter[str]()
+        self._addresses: dict[str, Counter[str]] = {}
+        self._missed: list[tuple[int, str]] = []
+        self._missed_count = 0
+
+    def add(self, number: int, line: str, result: Examined) -> None:
+        """One line of the log and what became of it."""
+        if result.date_format:
+            self._dates[result.date_format] += 1
+        if result.regex is not None and not result.ignored:
+            self._regexes[result.regex] += 1
+        if failure := result.failure:
+            self.failures += 1
+            self._addresses.setdefault(failure.host, Counter())[failure.user or ""] += 1
+        elif not result.ignored and result.regex is None and line:
+            self._missed_count += 1
+            if len(self._missed) < MOST_MISSED:
+                self._missed.append((number, line))
+
+    def show(self, log: str, seconds: float, *, print_missed: bool) -> None:
+        """Print it all."""
+        counts = self._counts
+        click.echo(f"log     {printable(log, 500)}: {counts.lines} lines in {seconds:.2f} s")
+        click.echo(f"filter  {self.filter.name}, {printable(self.filter.origin, 500)}")
+        self._show_regexes()
+        output.table(("lines", "date format"), [*self._date_rows()])
+        self._show_addresses()
+        if print_missed:
+            output.table(("line", "missed"), self._missed)
+            if self._missed_count > MOST_MISSED:
+                click.echo(f"… and {self._missed_count - MOST_MISSED} more missed lines")
+        click.echo(
+            f"{self.failures} failures of {len(self._addresses)} addresses; "
+            f"{counts.ignored} lines ignored, {self._missed_count} missed"
+            + (f", {counts.timed_out} gave up: a regex took too long" if counts.timed_out else "")
+            + ("" if print_missed or not self._missed_count else " (--print-missed shows them)")
+        )
+
+    def _show_regexes(self) -> None:
+        click.echo()
+        output.table(
+            ("hits", "no.", "failregex"),
+            ([self._regexes[i], i + 1, text] for i, text in enumerate(self.filter.failregex)),
+        )
+
+    def _date_rows(self) -> list[tuple[int, str]]:
+        rows: list[tuple[int, str]] = [(n, name) for name, n in self._dates.most_common()]
+        return rows + ([(self._counts.undated, "no date found")] if self._counts.undated else [])
+
+    def _show_addresses(self) -> None:
+        ranked = sorted(self._addresses.items(), key=lambda item: -item[1].total())
+        output.table(
+            ("failures", "address", "users"),
+            ([users.total(), address, _names(users)] for address, users in ranked[:MOST_ADDRESSES]),
+        )
+        if len(ranked) > MOST_ADDRESSES:
+            click.echo(f"… and {len(ranked) - MOST_ADDRESSES} more addresses")
+
+
+def _names(users: Counter[str]) -> str:
+    names = [name for name, _ in users.most_common() if name]
+    return " ".join(names[:5]) + (f" … ({len(names)} users)" if len(names) > 5 else "")

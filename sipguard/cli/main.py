@@ -1,0 +1,68 @@
+"""`sipguard`: the group of commands. A command's file is imported when it is called, so that each starts fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from sipguard import __version__
+from sipguard.errors import SipguardError
+
+COMMANDS = {
+    "ban": "Reject an address for a while.",
+    "check": "Read the configuration and say what is wrong with it.",
+    "explain": "Why an address is, was or is not banned.",
+    "flush": "End every ban of sipguard's; nobody else's rules are touched.",
+    "reload": "Make the running daemon read its configuration again.",
+    "run": "Protect: follow the logs and ban, until stopped.",
+    "status": "What the running daemon sees and rejects.",
+    "test-filter": "Try a filter on a log, a line or the journal.",
+    "unban": "Let an address through again.",
+}
+"""Command → its help line in the list; the file is named like the command."""
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands' names and imports what is called. The signatures are click's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"sipguard.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sipguard")
+def cli() -> None:
+    """Rejects the addresses that attack your SIP server, for a limited time, in a firewall table of its own."""
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 the answer is no, 2 the call or the configuration is wrong."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except SipguardError as error:
+        print(f"sipguard: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`sipguard status | head`): not an error, and nothing more to say.
+        sys.stderr.close()
+        sys.exit(0)

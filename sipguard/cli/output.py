@@ -1,0 +1,56 @@
+"""How answers look: rich on a terminal, plain words and spaces in a pipe, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from sipguard.text import printable
+
+
+def as_json(value: Any) -> None:
+    """Print `value` for programs."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table: drawn on a terminal, tab-separated in a pipe. Cells may hold what an attacker wrote."""
+    shown = [[printable(str(cell)) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in shown:
+            click.echo("\t".join(row))
+        return
+    from rich import box  # noqa: PLC0415 - rich is loaded where there is a terminal to draw on
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in shown:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)
+
+
+def span(seconds: float | None) -> str:
+    """`90` → `1m 30s`; None, which has no end, → `for good`."""
+    if seconds is None:
+        return "for good"
+    parts = []
+    rest = max(0, round(seconds))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def moment(when: float) -> str:
+    """Local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))

@@ -1,0 +1,42 @@
+"""`sipguard run`: the daemon in the foreground, as systemd and containers want it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from sipguard.config.settings import Settings, load
+
+BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
+
+
+@click.command("run")
+@click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="The configuration file.")
+@click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where bans and log positions are kept.")
+@click.option(
+    "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
+)
+def command(config: Path | None, firewall: str | None, state_dir: Path | None, socket: Path | None) -> None:
+    """Protect: follow the logs and ban, until stopped.
+
+    Bans stay in the firewall when the daemon stops; the next start goes on with them.
+    """
+
+    def read() -> Settings:
+        settings = load(config)
+        return replace(
+            settings,
+            firewall=firewall or settings.firewall,
+            state_dir=str(state_dir or settings.state_dir),
+            socket=str(socket or settings.socket),
+        )
+
+    settings = read()
+    # Imported here: a wrong configuration is told before a second is spent on the rest.
+    from sipguard.daemon.start import protect  # noqa: PLC0415
+
+    asyncio.run(protect(settings, read))

@@ -1,0 +1,88 @@
+"""`sipguard status`: what the daemon sees and rejects."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sipguard.cli import output
+from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.text import printable
+
+
+@click.command("status")
+@click.argument("jail", required=False)
+@json_option
+@socket_option
+def command(jail: str | None, as_json: bool, path: Path) -> None:
+    """What the running daemon sees and rejects; of one JAIL, with the addresses."""
+    status = ask(path, "status", jail=jail)
+    if as_json:
+        output.as_json(status)
+        return
+    _head(status)
+    if jail:
+        _one(status["jails"][0])
+    else:
+        output.table(
+            ("jail", "failures", "counting", "banned now", "bans", "lines", "logs"),
+            ([*_numbers(one), _logs(one)] for one in status["jails"]),
+        )
+    for error in status["errors"]:
+        click.echo(f"not running: {printable(error, 500)}")
+
+
+def _head(status: dict[str, Any]) -> None:
+    running = output.span(time.time() - status["since"])
+    click.echo(f"sipguard {status['version']}, running {running}, firewall {status['firewall']['backend']}")
+    for part in ("firewall", "state"):
+        if problem := status[part]["problem"]:
+            click.echo(f"{part}: {printable(problem, 500)}")
+
+
+def _numbers(jail: dict[str, Any]) -> list[object]:
+    totals = jail["totals"]
+    return [
+        jail["name"],
+        totals["failures"],
+        len(jail["counting"]),
+        len(jail["banned"]),
+        totals["bans"],
+        jail["detection"]["lines"],
+    ]
+
+
+def _logs(jail: dict[str, Any]) -> str:
+    problems = [f"{path}: {problem}" for path, problem in jail["logs"].items() if problem]
+    readable = len(jail["logs"]) - len(problems)
+    return "; ".join([f"{readable} followed", *problems]) if readable or not problems else "; ".join(problems)
+
+
+def _one(jail: dict[str, Any]) -> None:
+    bantime = output.span(jail["bantime"])
+    click.echo(
+        f"jail {jail['name']}: filter {jail['filter']}, {jail['maxretry']} failures within "
+        f"{output.span(jail['findtime'])} ban for {bantime}"
+    )
+    for path, problem in jail["logs"].items():
+        click.echo(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
+    shown = {**jail["detection"], **jail["totals"]}
+    click.echo(
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "last_failure")
+    )
+    now = time.time()
+    output.table(
+        ("banned", "since", "for another", "why"),
+        (
+            [
+                ban["address"],
+                output.moment(ban["since"]),
+                output.span(None if ban["until"] is None else ban["until"] - now),
+                ban["reason"],
+            ]
+            for ban in jail["banned"]
+        ),
+    )

@@ -1,0 +1,138 @@
+"""filter.d files → `Filter`: what jail.conf(5), `FILTER FILES`, says, with every include, `%(…)s` and `<tag>` resolved.
+
+Only the tags of the matching itself are left (`<HOST>`, `<F-USER>…</F-USER>`, `<SKIPLINES>`): detection knows those.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipguard.config.definition import DEFINITION, Definition
+from sipguard.config.ini import Ini, layer_files, read_ini
+from sipguard.config.references import parse_reference
+from sipguard.errors import ConfigError
+from sipguard.model import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["FILTER_KEYS", "build_filter", "open_filter", "parse_reference", "read_filter", "read_filter_file"]
+
+FILTER_KEYS = ("usedns", "prefregex", "ignoreregex", "failregex", "maxlines", "datepattern", "journalmatch")
+"""The keys of a filter that Fail2ban itself knows, and that a jail may override under the same name."""
+
+_REGEXES = ("prefregex", "failregex", "ignoreregex")
+# In `Filter` these have a place of their own.
+_OWN_FIELDS = frozenset(FILTER_KEYS) - {"usedns"}
+
+
+def read_filter(reference: str, directories: Sequence[Path], *, logtype: str | None = None, where: str = "") -> Filter:
+    """Read the filter that `reference` names (`asterisk`, `sshd[mode=ddos]`).
+
+    Its files in the first of `directories` override those in the later ones key by key. `logtype` (`file`, `journal`)
+    is what the filter's own `logtype` shall be unless the reference or `[Definition]` says otherwise. `where` is the
+    place of the reference, for messages. Raises ConfigError: no such filter, a file that cannot be parsed or resolved,
+    an include that is missing, no failregex.
+    """
+    name, options = parse_reference(reference, where)
+    return _checked(name, open_filter(name, directories, where), options, logtype)
+
+
+def read_filter_file(path: Path, options: Mapping[str, str] | None = None, *, logtype: str | None = None) -> Filter:
+    """Read one filter file wherever it lies, with its `.local` and includes. Otherwise as `read_filter`."""
+    if not path.is_file():
+        raise ConfigError("there is no such filter file", str(path))
+    return _checked(path.stem, read_ini([path]), options or {}, logtype)
+
+
+def open_filter(name: str, directories: Sequence[Path], where: str = "") -> Ini:
+    """The merged files of a filter, nothing resolved yet. Raises ConfigError when there are none."""
+    paths: list[Path] = []
+    if name.isprintable() and not name.startswith("/"):
+        paths = [path for directory in reversed(directories) for path in layer_files(directory, name)]
+    if not paths:
+        raise ConfigError(f"there is no filter {_shown(name)}{_near(name, directories)}", where)
+    return read_ini(paths)
+
+
+def build_filter(name: str, definition: Definition, chosen: Mapping[str, str]) -> Filter:
+    """Put a resolved definition into the model. `chosen` is what `definition.combined()` gave. Raises ConfigError."""
+    for key in _REGEXES:
+        definition.check_resolved(key, chosen.get(key, ""))
+    files = definition.ini.files
+    origin = next((path for path in reversed(files) if Path(path).stem == name), files[-1] if files else "")
+    written = definition.ini.sections.get(DEFINITION, {})
+    return Filter(
+        name=name,
+        failregex=_lines(chosen.get("failregex", "")),
+        ignoreregex=_lines(chosen.get("ignoreregex", "")),
+        prefregex=chosen.get("prefregex") or None,
+        datepattern=chosen.get("datepattern") or None,
+        maxlines=_maxlines(definition, chosen),
+        journalmatch=_lines(chosen.get("journalmatch", "")),
+        options=_other_options(definition, chosen),
+        origin=origin,
+        lines={key: value.line for key, value in written.items() if value.path == origin},
+    )
+
+
+def _checked(name: str, ini: Ini, options: Mapping[str, str], logtype: str | None) -> Filter:
+    """A filter that stands alone: without a jail that could bring what the file lacks."""
+    if ini.missing:
+        path, where = ini.missing[0]
+        raise ConfigError(f"includes {path}, which does not exist; put it there or take the include out", where)
+    if DEFINITION not in ini.sections:
+        raise ConfigError("has no [Definition] section with a failregex: it is no filter", ini.files[-1])
+    definition = Definition(ini, options, FILTER_KEYS)
+    if logtype and not options.get("logtype") and not definition.has("logtype"):
+        definition.options["logtype"] = logtype
+    definition.select()
+    found = build_filter(name, definition, definition.combined())
+    if not found.failregex:
+        state = "is empty" if definition.has("failregex") else "is missing"
+        raise ConfigError(
+            f"failregex {state} in [Definition]: this filter could never find anything", definition.where("failregex")
+        )
+    return found
+
+
+def _other_options(definition: Definition, chosen: Mapping[str, str]) -> dict[str, str]:
+    everything = definition.combine_others(chosen)
+    return {key: text for key, text in everything.items() if key not in _OWN_FIELDS and not key.startswith("known/")}
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line for line in text.split("\n") if line)
+
+
+def _maxlines(definition: Definition, chosen: Mapping[str, str]) -> int:
+    text = chosen.get("maxlines")
+    if text is None:
+        return 1
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigError(
+            f"maxlines is {_shown(text)}; write a number of lines, 1 or more", definition.where("maxlines")
+        )
+    return number
+
+
+def _near(name: str, directories: Iterable[Path]) -> str:
+    """What an operator may have meant, for the end of a message."""
+    present = sorted({path.stem for directory in directories for path in directory.glob("*.conf")})
+    close = (
+        difflib.get_close_matches(name, present, n=5)
+        or [other for other in present if name and other.startswith(name[:3])][:5]
+    )
+    looked = ", ".join(str(directory) for directory in directories)
+    hint = f"; there is {', '.join(close)}" if close else ""
+    return f" in {looked}{hint}" if looked else hint
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 50 else text[:47] + "...")

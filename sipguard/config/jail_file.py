@@ -1,0 +1,162 @@
+"""One jail: the operator's file over the packaged one over `[defaults]`, key by key, made into a `Jail`."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config.keys import JAIL
+from sipguard.config.messages import did_you_mean, printable, shown
+from sipguard.errors import ConfigError
+from sipguard.model import Filter, Jail, Rule
+
+if TYPE_CHECKING:
+    from sipguard.config.toml_file import TomlFile
+
+ReadFilter = Callable[[str, Sequence[Path]], Filter]
+"""Reference (`asterisk[mode=ddos]`), directories (the first that has it wins) → `Filter`, or `ConfigError`."""
+
+KEYS = {key.name: key for key in JAIL}
+_FIELDS = {one.name for one in dataclasses.fields(Jail)} - {"name", "filter", "logpath", "rule", "origin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value and the place that gives it."""
+
+    value: Any
+    where: str
+
+
+@dataclass(slots=True)
+class Layers:
+    """The keys of one jail as the layers give them, the uppermost winning, and what is wrong with them."""
+
+    name: str
+    given: dict[str, Given] = field(default_factory=dict)
+    errors: list[ConfigError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        return f"jail {self.name}: "
+
+    def fail(self, what: str, where: str) -> None:
+        self.errors.append(ConfigError(f"{self.prefix}{what}", where))
+
+    def add(self, file: TomlFile) -> None:
+        """Lay a jail's file over what is there; a key that does not exist is an error."""
+        for name, value in file.data.items():
+            where = file.where(name)
+            if name in KEYS:
+                self.given[name] = Given(value, where)
+            elif isinstance(value, dict | list) and not did_you_mean(name, KEYS):
+                self.fail(f"[{printable(name)}]: a jail's file has no tables; its name is the jail's name", where)
+            else:
+                known = f"; known are {', '.join(KEYS)}"
+                self.fail(f"{printable(name)} = {shown(value)}: unknown key{did_you_mean(name, KEYS, known)}", where)
+
+    def values(self) -> dict[str, Any]:
+        """Every key's value, parsed; what is not allowed is left out and becomes an error."""
+        result: dict[str, Any] = {}
+        for name, key in KEYS.items():
+            given = self.given.get(name)
+            try:
+                if given is not None:
+                    result[name] = key.read(given.value, given.where, self.prefix)
+                elif key.default is not None:
+                    result[name] = key.parse(key.default)
+            except ConfigError as error:
+                self.errors.append(error)
+        return result
+
+
+def enabled(layers: Layers) -> bool:
+    """Whether the jail is to run; a value that is neither true nor false becomes an error and means no."""
+    given = layers.given.get("enabled")
+    if given is None:
+        return False
+    try:
+        return bool(KEYS["enabled"].read(given.value, given.where, layers.prefix))
+    except ConfigError as error:
+        layers.errors.append(error)
+        return False
+
+
+def build(
+    layers: Layers, file: TomlFile, directories: Sequence[Path], read_filter: ReadFilter, also: Mapping[str, Path]
+) -> Jail | None:
+    """The jail, or None when `layers.errors` says why there is none; `also` are the packaged jails, for messages."""
+    values = layers.values()
+    where = layers.given["enabled"].where if "enabled" in layers.given else file.where()
+    if "filter" not in layers.given:
+        known = f"; packaged jails are {', '.join(sorted(also)) or 'none'}"
+        layers.fail(f'no filter; write filter = "NAME"{did_you_mean(layers.name, also, known)}', where)
+    found = _filter(layers, values, directories, read_filter)
+    logs = _logs(layers, values)
+    if not logs and not {"logpath", "logpath_first"} & layers.given.keys():
+        layers.fail('no logpath; write logpath = "/var/log/…"', where)
+    if layers.errors or found is None:
+        return None
+    return Jail(
+        name=layers.name,
+        filter=found,
+        logpath=logs,
+        rule=Rule(layers.name, values["port"], values["protocol"], values["verdict"]),
+        polling=values["backend"] == "polling",
+        origin=str(file.path),
+        **{KEYS[name].field or name: value for name, value in values.items() if name in _FIELDS},
+    )
+
+
+def _filter(
+    layers: Layers, values: Mapping[str, Any], directories: Sequence[Path], read_filter: ReadFilter
+) -> Filter | None:
+    if "filter" not in values:
+        return None
+    try:
+        return read_filter(values["filter"], directories)
+    except ConfigError as error:
+        # The filter reader knows the place within the filter; when it names none, the place is where the jail names it.
+        layers.fail(f"filter = {shown(values['filter'])}: {error.what}", error.where or layers.given["filter"].where)
+        return None
+
+
+def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The logs to follow. Those that do not exist yet are followed all the same, and told of."""
+    logs: tuple[str, ...] = values.get("logpath") or ()
+    if logs:
+        missing = [path for path in logs if not _exists(path)]
+        note = "does not exist yet; sipguard waits for it"
+        layers.warnings += [f"{layers.given['logpath'].where}: {layers.prefix}{path} {note}" for path in missing]
+        return logs
+    candidates: tuple[str, ...] = values.get("logpath_first") or ()
+    if not candidates:
+        return ()
+    for path in candidates:
+        if _exists(path):
+            return (path,)
+    # Not started yet, perhaps: where the folder is there, the log will come.
+    likely = next((path for path in candidates if Path(_bare(path)).parent.is_dir()), candidates[0])
+    where = layers.given["logpath_first"].where
+    layers.warnings.append(
+        f'{where}: {layers.prefix}no log found, waiting for {likely}; if it is elsewhere, write logpath = "…"'
+    )
+    return (likely,)
+
+
+def _bare(path: str) -> str:
+    """The path without Fail2ban's ` tail` or ` head` behind it."""
+    return path.removesuffix(" tail").removesuffix(" head").rstrip()
+
+
+def _exists(path: str) -> bool:
+    """Whether a path or pattern names something that is there."""
+    bare = _bare(path)
+    # A path with brackets in its name is a pattern and a path; Path.glob takes no absolute pattern.
+    return os.path.lexists(bare) or next(glob.iglob(bare), None) is not None  # noqa: PTH207

@@ -1,0 +1,39 @@
+"""How values and names are shown to people: on one line, short, and without a byte that a terminal would obey."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LONGEST = 60
+
+
+def printable(text: str) -> str:
+    """The text with everything that is not a visible character or a space written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
+def shown(value: object) -> str:
+    """A value as TOML writes it, cut to what fits in a message."""
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, str):
+        text = json.dumps(value, ensure_ascii=False)
+    elif isinstance(value, list):
+        text = f"[{', '.join(shown(item) for item in value[:20])}]"
+    elif isinstance(value, dict):
+        text = "{…}"
+    else:
+        text = str(value)
+    text = printable(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """`; did you mean `maxretry`?` when one of the known words is near, else the other text."""
+    near = difflib.get_close_matches(word[:_LONGEST].lower(), list(known), n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else otherwise

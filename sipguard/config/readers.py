@@ -1,0 +1,155 @@
+"""Values of TOML → values of the model: what a key's row in `keys` names as its reader.
+
+A reader takes what TOML may hold, so anything, and raises `ValueError` when it is not allowed: the row says what is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import locale
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from sipguard.config import values
+from sipguard.config.messages import shown
+
+Reader = Callable[[Any], Any]
+"""Value as TOML has it → value as the model wants it."""
+
+
+class BadItemError(ValueError):
+    """One item of a list is not allowed."""
+
+    def __init__(self, item: object) -> None:
+        self.item = item
+        super().__init__(shown(item))
+
+
+def _no(value: object) -> NoReturn:
+    raise ValueError(shown(value))
+
+
+def flag(value: Any) -> bool:
+    return value if isinstance(value, bool) else _no(value)
+
+
+def text(value: Any) -> str:
+    """One line of visible text, without spaces around it."""
+    return value.strip() if isinstance(value, str) and value.strip() and value.isprintable() else _no(value)
+
+
+def optional_text(value: Any) -> str:
+    return "" if value == "" else text(value)
+
+
+def path(value: Any) -> str:
+    word = text(value)
+    return word if word.startswith("/") else _no(value)
+
+
+def choice(*words: str) -> Reader:
+    """One of these words, in any case."""
+    by_word = {word.lower(): word for word in words}
+    return lambda value: by_word.get(text(value).lower()) or _no(value)
+
+
+def count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000 else _no(value)
+
+
+def span(value: Any) -> float:
+    """A duration that is longer than nothing and may be for ever."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        _no(value)
+    return values.duration(value) or _no(value)
+
+
+def finite_span(value: Any) -> float:
+    seconds = span(value)
+    return seconds if math.isfinite(seconds) else _no(value)
+
+
+def each(parse: Reader, separator: str) -> Reader:
+    """A list of values, or one text with separators (a regex) between them; none is an empty tuple."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str):
+            value = [item for item in re.split(separator, value) if item]
+        result = []
+        for item in value if isinstance(value, list) else _no(value):
+            try:
+                result.append(parse(item))
+            except ValueError:
+                raise BadItemError(item) from None
+        return tuple(result)
+
+    return read
+
+
+def at_least_one(parse: Reader) -> Reader:
+    return lambda value: parse(value) or _no(value)
+
+
+def ports(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise BadItemError(item)
+        try:
+            values.ports(item)
+        except ValueError:
+            raise BadItemError(item) from None
+    return values.ports(items)
+
+
+def protocols(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    return values.protocols([text(item) for item in items])
+
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\.?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def ignored(value: Any) -> str:
+    """An address or network in canonical form, or a host name as written."""
+    word = text(value)
+    return word if _HOST_NAME.fullmatch(word) else values.canonical(word)
+
+
+def encoding(value: Any) -> str:
+    """A Python codec for text whose line feed is the byte 0A, by which lines are found; `auto` is the locale's."""
+    name = locale.getpreferredencoding(False) if value == "auto" else text(value)
+    try:
+        ends_lines = "\n".encode(name) == b"\n"
+    except (LookupError, UnicodeError):
+        _no(value)
+    return codecs.lookup(name).name if ends_lines else _no(value)
+
+
+_OFFSET = re.compile(r"(?:UTC|GMT|Z)?(?:[+-](?:0\d|1[0-4]):?[0-5]\d)?", re.ASCII)
+
+
+def timezone(value: Any) -> str | None:
+    """A fixed offset or a zone of the IANA database."""
+    if value == "":
+        return None
+    word = text(value)
+    if _OFFSET.fullmatch(word):
+        return word
+    import zoneinfo  # noqa: PLC0415
+
+    try:
+        zoneinfo.ZoneInfo(word)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        _no(value)
+    return word
+
+
+def logtarget(value: Any) -> str:
+    word = text(value)
+    return word if word.startswith("/") else str(choice("STDOUT", "STDERR", "SYSLOG")(value))

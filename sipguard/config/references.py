@@ -1,0 +1,81 @@
+"""`name[key=value, other="a,b"]`: how a jail names its filter and its actions, and gives them options.
+
+jail.conf(5), `filter` and `action`. Options may stand in several groups, `name[a=1][b=2]`. A value with a comma or a
+bracket needs quotes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sipguard.errors import ConfigError
+
+_NAME = re.compile(r"[^\[\s]+")
+_KEY = re.compile(r"\s*([\w.-]+)=")
+_VALUE = re.compile(r'"([^"]*)"|\'([^\']*)\'|([^,\]]*)')
+_BETWEEN = re.compile(r"\s*(?:,|\]\s*\[)\s*")
+_BLANK = re.compile(r"\s*")
+_CLOSE = re.compile(r"[\s,]*\]")
+_END = re.compile(r"\s|$")
+
+
+def parse_reference(text: str, where: str = "") -> tuple[str, dict[str, str]]:
+    """One name and its options. Raises ConfigError when the text is not of that form."""
+    references = split_references(text, where)
+    if len(references) != 1:
+        raise ConfigError(f"{_shown(text)} must be one name, as in: name[key=value]", where)
+    return references[0]
+
+
+def split_references(text: str, where: str = "") -> list[tuple[str, dict[str, str]]]:
+    """Every `name[options]` of a list separated by blanks or new lines. Raises ConfigError."""
+    found: list[tuple[str, dict[str, str]]] = []
+    position = _skip(_BLANK, text, 0)
+    while position < len(text):
+        name = _NAME.match(text, position)
+        if name is None:
+            raise ConfigError(f"{_shown(text[position:])} has options but no name before them", where)
+        position = _skip(_BLANK, text, name.end())
+        options: dict[str, str] = {}
+        if text.startswith("[", position):
+            position = _options(text, position + 1, options, where)
+        elif position == name.end() < len(text):
+            raise ConfigError(f"{_shown(text[position:])} cannot follow a name", where)
+        found.append((name[0], options))
+        position = _skip(_BLANK, text, position)
+    return found
+
+
+def _options(text: str, position: int, options: dict[str, str], where: str) -> int:
+    """Read options behind an opening bracket into `options`; the position behind the closing one."""
+    while not (close := _CLOSE.match(text, position)):
+        key = _KEY.match(text, position)
+        if key is None:
+            raise ConfigError(f"{_shown(text[position:])}: expected key=value and a closing ]", where)
+        value = _VALUE.match(text, key.end())
+        # The last alternative matches even nothing, so there always is a value.
+        quoted, single, plain = value.groups() if value else (None, None, "")
+        options[key[1]] = next(found for found in (quoted, single, plain, "") if found is not None).strip()
+        position = value.end() if value else key.end()
+        between = _BETWEEN.match(text, position)
+        if between:
+            position = between.end()
+        elif not _CLOSE.match(text, position):
+            raise ConfigError(
+                f"{_shown(text[position:])} after {key[1]}: expected , or ] (a value with those needs quotes)",
+                where,
+            )
+    if not _END.match(text, close.end()):
+        raise ConfigError(
+            f"{_shown(text[close.end() :])} directly after a closing ]: put a blank or a new line between", where
+        )
+    return close.end()
+
+
+def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 50 else text[:47] + "...")

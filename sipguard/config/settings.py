@@ -1,0 +1,176 @@
+"""The native configuration as a whole: sipguard.toml, the jails in jails.d, and what is wrong with them.
+
+A jail is a file: `jails.d/NAME.toml` makes the jail NAME. Its keys lie over the packaged jail of that name, if there is
+one, and these over `[defaults]`. A bad jail does not stop the others; a bad sipguard.toml stops all: it speaks for all.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from sipguard.config import paths
+from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
+from sipguard.config.keys import JAIL, SECTIONS
+from sipguard.config.messages import did_you_mean, printable, shown
+from sipguard.config.toml_file import TomlFile, read
+from sipguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sipguard.model import Filter, Jail
+
+_JAIL_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}", re.IGNORECASE | re.ASCII)
+# Fail2ban's file endings: who copies such a file here expects it to be read.
+_OTHER_ENDINGS = (".conf", ".local")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the daemon runs with: the global settings, the jails that are enabled, and what is wrong with others."""
+
+    config_file: Path
+    state_dir: str
+    socket: str
+    socket_group: str
+    logtarget: str
+    loglevel: str
+    firewall: str
+    """`auto` or the name of a firewall backend."""
+    jails: tuple[Jail, ...] = ()
+    errors: tuple[ConfigError, ...] = ()
+    """Of jails; each names its file, line and jail."""
+    warnings: tuple[str, ...] = ()
+
+
+def load(
+    config_file: Path | None = None, *, read_filter: ReadFilter | None = None, packaged_jails: Path | None = None
+) -> Settings:
+    """Read the configuration; jails.d and filters.d are beside the file.
+
+    `/etc/sipguard/sipguard.toml` need not exist: everything has a default. A file that is named must.
+
+    Raises:
+        ConfigError: sipguard.toml is wrong.
+    """
+    path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
+    main = read(path) if config_file or path.exists() else TomlFile(path, {}, {})
+    values = _main_values(main)
+    base = _base_layer(main)
+    packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
+    errors: list[ConfigError] = []
+    warnings: list[str] = []
+    jails: list[Jail] = []
+    directories = paths.filter_directories(path.parent)
+    try:
+        files = list(_jail_files(path.parent / paths.JAILS_DIR, errors, warnings))
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", printable(str(path.parent / paths.JAILS_DIR))) from None
+    for one in files:
+        layers = Layers(one.stem, dict(base))
+        try:
+            jail = _jail(layers, one, packaged, directories, read_filter or _read_filter)
+        except ConfigError as error:
+            layers.errors.append(ConfigError(f"{layers.prefix}{error.what}", error.where))
+        else:
+            jails += [jail] if jail else []
+        errors += layers.errors
+        warnings += layers.warnings
+    if not files:
+        example = path.parent / paths.JAILS_DIR / "asterisk.toml"
+        warnings.append(
+            f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
+        )
+    return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings))
+
+
+def _read_filter(reference: str, directories: Sequence[Path]) -> Filter:
+    # Late, since `check` of a broken sipguard.toml needs no filter reader.
+    return cast("Filter", importlib.import_module("sipguard.config.filters").read_filter(reference, directories))
+
+
+def _main_values(main: TomlFile) -> dict[str, Any]:
+    """The fields of `Settings` that sipguard.toml gives; its other keys are checked as well."""
+    _refuse_unknown(main)
+    values: dict[str, Any] = {}
+    for section, keys in SECTIONS.items():
+        given = _section(main, section)
+        prefix = f"[{section}] " if section else ""
+        for key in keys:
+            if key.name in given:
+                value = key.read(given[key.name], main.where(*filter(None, (section, key.name))), prefix)
+            else:
+                value = key.parse(key.default) if key.default is not None else None
+            field = key.field or key.name
+            if section != "defaults" and field in Settings.__dataclass_fields__:
+                values[field] = value
+    return values
+
+
+def _section(main: TomlFile, section: str) -> Mapping[str, Any]:
+    given = main.data.get(section, {}) if section else main.data
+    if not isinstance(given, dict):
+        raise ConfigError(f"{section} = {shown(given)}: not allowed; it is a table, [{section}]", main.where(section))
+    return given
+
+
+def _refuse_unknown(main: TomlFile) -> None:
+    for section, keys in SECTIONS.items():
+        known = [key.name for key in keys] + ([one for one in SECTIONS if one] if not section else [])
+        for name, value in _section(main, section).items():
+            if name in known:
+                continue
+            where = main.where(*filter(None, (section, name)))
+            if not section and name in {key.name for key in JAIL}:
+                raise ConfigError(f"{name} = {shown(value)}: a jail's key; write it below [defaults]", where)
+            written = (
+                f"[{printable(name)}]: unknown table" if isinstance(value, dict) else f"{printable(name)}: unknown key"
+            )
+            in_section = f"[{section}] " if section else ""
+            hint = did_you_mean(name, known, f"; known are {', '.join(known)}")
+            raise ConfigError(f"{in_section}{written}{hint}", where)
+
+
+def _base_layer(main: TomlFile) -> dict[str, Given]:
+    """What lies under every jail: `[defaults]`, and under that the verdict of `[firewall]`."""
+    firewall, defaults = _section(main, "firewall"), _section(main, "defaults")
+    base = {"verdict": Given(firewall["verdict"], main.where("firewall", "verdict"))} if "verdict" in firewall else {}
+    return base | {name: Given(value, main.where("defaults", name)) for name, value in defaults.items()}
+
+
+def _files(directory: Path) -> list[Path]:
+    """The TOML files of a folder, by name; hidden ones are left out."""
+    if not directory.is_dir():
+        return []
+    return sorted(one for one in directory.iterdir() if one.suffix == ".toml" and not one.name.startswith("."))
+
+
+def _jail_files(directory: Path, errors: list[ConfigError], warnings: list[str]) -> Iterator[Path]:
+    if directory.is_dir():
+        for other in sorted(one for one in directory.iterdir() if one.suffix in _OTHER_ENDINGS):
+            warnings.append(f"{printable(str(other))}: not read; the file of a jail ends in .toml")
+    for one in _files(directory):
+        if _JAIL_NAME.fullmatch(one.stem):
+            yield one
+        else:
+            what = "the file's name is the jail's name: up to 32 letters, digits, - and _"
+            errors.append(ConfigError(f"not a name for a jail; {what}", printable(str(one))))
+
+
+def _jail(
+    layers: Layers, path: Path, packaged: Mapping[str, Path], directories: Sequence[Path], read_filter: ReadFilter
+) -> Jail | None:
+    """The jail of one file in jails.d; None when it is not enabled or wrong."""
+    if path.stem in packaged:
+        layers.add(read(packaged[path.stem]))
+    file = read(path)
+    layers.add(file)
+    if not enabled(layers):
+        if "enabled" not in layers.given:
+            layers.warnings.append(f"{file.where()}: {layers.prefix}not enabled; write enabled = true")
+        return None
+    return build(layers, file, directories, read_filter, packaged)

@@ -1,0 +1,103 @@
+"""The life of a ban: decided, made by the kernel, stored, logged, ended.
+
+A ban counts as made when the kernel has it: only then is it stored and logged. One that an earlier run left in the kernel and in
+the database goes on without a word.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from sipguard.daemon.banlist import BanList
+from sipguard.daemon.enforcer import Enforcer, Verb
+from sipguard.daemon.guard import Guard
+from sipguard.daemon.logs import NOTICE
+from sipguard.daemon.store import Store
+from sipguard.firewall.base import Firewall
+from sipguard.model import Ban, Clock
+
+log = logging.getLogger("fail2ban.actions")
+
+
+class Bans:
+    """Every ban of every jail. `guards` are the jails that run now, by name."""
+
+    def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
+        self.live = BanList()
+        self.enforcer = Enforcer(firewall, self._carried_out)
+        self.changed: Callable[[], None] = lambda: None
+        """Called when the next end may have moved."""
+        self._store = store
+        self._guards = guards
+        self._clock = clock
+        self._decided: dict[tuple[str, str], Ban] = {}
+
+    def decide(self, ban: Ban) -> None:
+        """A jail has decided on a ban: to the kernel with it."""
+        if self._store.database is not None:
+            ban = replace(ban, count=self._store.database.ban_count(ban.jail, ban.address) + 1)
+        self._decided[ban.jail, ban.address] = ban
+        self.enforcer.order("ban", [ban])
+
+    def restore(self, stored: Iterable[Ban]) -> None:
+        """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
+        bans = [ban for ban in stored if ban.jail in self._guards]
+        for ban in bans:
+            self.live.add(ban)
+            self._guards[ban.jail].banned[ban.address] = ban.since
+        self.enforcer.order("ban", bans)
+
+    def reinforce(self, jail: str, address: str) -> None:
+        """Lines of a banned address keep coming: make sure that the kernel has the ban."""
+        if ban := self.live.get(jail, address):
+            log.log(NOTICE, "[%s] %s already banned", jail, address)
+            self.enforcer.order("ban", [ban])
+
+    def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
+        """Let these addresses through before their time; `forget` clears their attempts and history too."""
+        for ban in bans:
+            key = (ban.jail, ban.address)
+            self._decided.pop(key, None)
+            self._end(ban)
+            if forget:
+                self._store.changes.forgotten.add(key)
+            log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
+        self.enforcer.order("unban", bans)
+        self._store.touched()
+
+    def end_due(self) -> None:
+        """End what has reached its time. The kernel has done so by itself, or is told to now."""
+        ended = self.live.take_ended(self._clock())
+        for ban in ended:
+            self._end(ban)
+            log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
+        if ended and not self.enforcer.firewall.ends_bans:
+            self.enforcer.order("unban", ended)
+        self._store.touched()
+
+    def _end(self, ban: Ban) -> None:
+        self.live.remove(ban.jail, ban.address)
+        key = (ban.jail, ban.address)
+        self._store.changes.ended[key] = min(self._clock(), ban.until)
+        if guard := self._guards.get(ban.jail):
+            guard.banned.pop(ban.address, None)
+            guard.judge.window.forget(ban.address)
+
+    def _carried_out(self, verb: Verb, bans: Sequence[Ban]) -> None:
+        if verb == "ban":
+            for ban in bans:
+                self._made(ban)
+            self.changed()
+            self._store.touched()
+
+    def _made(self, ban: Ban) -> None:
+        key = (ban.jail, ban.address)
+        if self._decided.pop(key, None) is None:
+            return  # restored, or released before the kernel had it
+        changes = self._store.changes
+        self.live.add(ban)
+        changes.bans[key] = ban
+        changes.ended.pop(key, None)
+        log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)

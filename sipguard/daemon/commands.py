@@ -1,0 +1,202 @@
+"""What the control socket's commands do. Each takes the request and gives what JSON can say."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sipguard import __version__
+from sipguard.addresses import canonical
+from sipguard.config.values import duration
+from sipguard.daemon.control import Command
+from sipguard.daemon.daemon import Daemon
+from sipguard.daemon.guard import Guard
+from sipguard.errors import SipguardError
+from sipguard.model import Ban
+
+Request = Mapping[str, Any]
+
+PATIENCE = 5.0
+"""Seconds that an asker waits for the kernel before being told that it has not answered."""
+
+
+class NoError(SipguardError):
+    """The answer is no: nothing wrong with the question."""
+
+    exit_status = 1
+
+
+class Commands:
+    """The commands of one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def table(self) -> dict[str, Command]:
+        """Command → function."""
+        return {
+            "ping": self.ping,
+            "status": self.status,
+            "ban": self.ban,
+            "unban": self.unban,
+            "flush": self.flush,
+            "explain": self.explain,
+            "reload": self.reload,
+            "firewall": self.firewall,
+        }
+
+    async def ping(self, _request: Request) -> Any:
+        """Whether anybody is there."""
+        return {"version": __version__}
+
+    async def status(self, request: Request) -> Any:
+        """All jails, or one with its banned addresses."""
+        daemon = self._daemon
+        wanted = request.get("jail")
+        guards = [self._guard(wanted)] if wanted else list(daemon.guards.values())
+        enforcer = daemon.bans.enforcer
+        return {
+            "version": __version__,
+            "since": daemon.started,
+            "firewall": {"backend": enforcer.firewall.name, "problem": enforcer.problem, "queued": enforcer.queued},
+            "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
+            "jails": [self._jail(guard) for guard in guards],
+            "errors": [str(error) for error in daemon.errors],
+        }
+
+    async def ban(self, request: Request) -> Any:
+        """Ban an address by hand, for the jail's time or a given one."""
+        address = _address(request["address"])
+        guard = self._guard(request.get("jail") or self._only_jail())
+        if why := guard.judge.ignore.reason(address):
+            raise SipguardError(f"{address} is not banned: {why}")
+        try:
+            length = duration(request["time"]) if request.get("time") is not None else guard.jail.bantime
+        except ValueError as error:
+            raise SipguardError(f"--time: {error}") from error
+        now = self._daemon.clock()
+        reason = str(request.get("reason") or "by hand")
+        guard.banned[address] = now
+        ban = Ban(address, guard.jail.name, now, now + length, reason=reason)
+        self._daemon.bans.decide(ban)
+        await self._settle()
+        return _ban_as_json(ban)
+
+    async def unban(self, request: Request) -> Any:
+        """Let an address through, in every jail or one; or all of them."""
+        daemon = self._daemon
+        jail = request.get("jail")
+        if jail:
+            self._guard(jail)
+        if request.get("all"):
+            bans = list(daemon.bans.live)
+        else:
+            address = _address(request["address"])
+            bans = daemon.bans.live.of_address(address)
+            self._forget(address)
+        bans = [ban for ban in bans if jail in (None, ban.jail)]
+        if not bans and not request.get("all"):
+            raise NoError(f"{request['address']} is not banned")
+        daemon.bans.release(bans)
+        await self._settle()
+        return [_ban_as_json(ban) for ban in bans]
+
+    async def flush(self, _request: Request) -> Any:
+        """End every ban of ours; the rules stay."""
+        return await self.unban({"all": True})
+
+    async def explain(self, request: Request) -> Any:
+        """Why an address is, was or is not banned."""
+        daemon = self._daemon
+        address = _address(request["address"])
+        attempts, earlier = daemon.store.database.story(address) if daemon.store.database else ([], [])
+        guards = daemon.guards.values()
+        return {
+            "address": address,
+            "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
+            "earlier": [_ban_as_json(ban) for ban in earlier],
+            "attempts": [asdict(attempt) for attempt in attempts],
+            "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},
+            "counts": {
+                guard.jail.name: [count, guard.jail.maxretry]
+                for guard in guards
+                if (count := guard.judge.window.count(address, daemon.clock()))
+            },
+        }
+
+    async def reload(self, _request: Request) -> Any:
+        """Read the configuration again."""
+        settings = await self._daemon.reload()
+        return {"jails": [jail.name for jail in settings.jails], "errors": [str(e) for e in self._daemon.errors]}
+
+    async def firewall(self, request: Request) -> Any:
+        """What the firewall has of ours: in its own syntax, or what is missing."""
+        enforcer = self._daemon.bans.enforcer
+        if request.get("what") == "verify":
+            return await enforcer.call(enforcer.firewall.verify)
+        return await enforcer.call(enforcer.firewall.show)
+
+    def _jail(self, guard: Guard) -> dict[str, Any]:
+        daemon = self._daemon
+        now = daemon.clock()
+        live = daemon.bans.live.of_jail(guard.jail.name)
+        return {
+            "name": guard.jail.name,
+            "filter": guard.jail.filter.name,
+            "maxretry": guard.jail.maxretry,
+            "findtime": guard.jail.findtime,
+            "bantime": _finite(guard.jail.bantime),
+            "logs": daemon.logs.problems(guard.jail),
+            "counting": guard.judge.window.counts(now),
+            "banned": [_ban_as_json(ban) for ban in live],
+            "totals": asdict(guard.totals),
+            "detection": asdict(guard.detector.counts),
+        }
+
+    def _guard(self, name: str) -> Guard:
+        try:
+            return self._daemon.guards[name]
+        except KeyError:
+            known = ", ".join(self._daemon.guards) or "none"
+            raise SipguardError(f"no jail {name} is running; running: {known}") from None
+
+    def _only_jail(self) -> str:
+        names = list(self._daemon.guards)
+        if len(names) != 1:
+            raise SipguardError(f"say which jail with --jail; running: {', '.join(names) or 'none'}")
+        return names[0]
+
+    async def _settle(self) -> None:
+        """Answer when the kernel has done it; say so when it has not in good time."""
+        enforcer = self._daemon.bans.enforcer
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await enforcer.settled()
+        except TimeoutError:
+            raise SipguardError(f"the firewall has not taken it yet: {enforcer.problem}; it is tried again") from None
+
+    def _forget(self, address: str) -> None:
+        """An operator who unbans means it: earlier attempts count no more."""
+        for guard in self._daemon.guards.values():
+            guard.judge.window.forget(address)
+            self._daemon.store.changes.forgotten.add((guard.jail.name, address))
+        self._daemon.store.touched()
+
+
+def _address(text: object) -> str:
+    try:
+        return canonical(str(text))
+    except ValueError:
+        raise SipguardError(f"{text!r} is not an address; write e.g. 203.0.113.5 or 2001:db8::/64") from None
+
+
+def _finite(seconds: float) -> float | None:
+    """JSON has no infinity: what never ends is null."""
+    return None if math.isinf(seconds) else seconds
+
+
+def _ban_as_json(ban: Ban) -> dict[str, Any]:
+    return {**asdict(ban), "until": _finite(ban.until)}

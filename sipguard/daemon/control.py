@@ -1,0 +1,120 @@
+"""The control socket: one JSON object a line in, one a line out.
+
+{"command": "ban", "address": "203.0.113.5", "jail": "asterisk"}
+{"ok": true, "result": …}     or     {"ok": false, "error": "one line for people", "status": 1}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sipguard.errors import SipguardError, StateError
+
+Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
+"""Takes the request, gives what JSON can say. Raises `SipguardError` for the asker to read."""
+
+LONGEST_REQUEST = 1 << 20
+"""Bytes of one request: room for thousands of addresses, not for filling the memory."""
+IDLE = 60.0
+"""Seconds after which a client that says nothing, or reads nothing, is let go."""
+MOST_CLIENTS = 200
+"""Connections at once; more are closed at once, so that a flood of them takes nothing from the protection."""
+
+
+class Control:
+    """Answers on a Unix socket. Raises `StateError` where the socket cannot be made."""
+
+    def __init__(self, path: Path, commands: Mapping[str, Command], *, group: str = "") -> None:
+        self.path = path
+        self._commands = commands
+        self._group = group
+        self._clients: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Answer for as long as this context lasts."""
+        server = await asyncio.start_unix_server(self._client, sock=self._listen(), limit=LONGEST_REQUEST)
+        try:
+            yield
+        finally:
+            server.close()
+            for client in self._clients:
+                client.cancel()
+            self.path.unlink(missing_ok=True)
+
+    def _listen(self) -> socket.socket:
+        """A socket that only its owner (and the configured group) may talk to, from its first moment on."""
+        _clear_stale(self.path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        old_mask = os.umask(0o177)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            sock.bind(str(self.path))
+        except OSError as error:
+            sock.close()
+            raise StateError(f"{self.path}: {error.strerror or error}; give another place with --socket") from error
+        finally:
+            os.umask(old_mask)
+        if self._group:
+            try:
+                os.chown(self.path, -1, grp.getgrnam(self._group).gr_gid)
+                self.path.chmod(0o660)
+            except (KeyError, OSError) as error:
+                raise StateError(f'socket_group = "{self._group}": {error}') from error
+        return sock
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._clients) >= MOST_CLIENTS:
+            writer.close()
+            return
+        self._clients.add(task)
+        try:
+            async with asyncio.timeout(IDLE):
+                while line := await reader.readline():
+                    answer = await self._answer(line)
+                    writer.write(json.dumps(answer).encode() + b"\n")
+                    await writer.drain()
+        except (TimeoutError, ConnectionError, ValueError, asyncio.CancelledError):
+            pass  # a client that goes, sleeps, or writes a line without end: its own affair
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            command = self._commands[request["command"]]
+        except (ValueError, TypeError, KeyError):
+            return {"ok": False, "error": "not a request: one JSON object a line, with a known command", "status": 2}
+        try:
+            return {"ok": True, "result": await command(request)}
+        except SipguardError as error:
+            return {"ok": False, "error": str(error), "status": error.exit_status}
+        except (KeyError, TypeError, ValueError) as error:
+            return {"ok": False, "error": f"{request['command']}: {error!r}", "status": 2}
+
+
+def _clear_stale(path: Path) -> None:
+    """Remove the socket that a killed daemon has left; refuse when one that lives answers on it."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise StateError(f"{path}: is not a socket; give another place with --socket")
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise StateError(f"{path}: another sipguard answers there; stop it, or give another --socket")

@@ -1,0 +1,252 @@
+"""Joins the stages in one event loop: chunks → failures → bans → kernel → state.
+
+The loop owns everything. The file watcher's thread only wakes it; the firewall has one thread of its own (`enforcer`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sipguard.config.settings import Settings
+from sipguard.daemon import systemd
+from sipguard.daemon.bans import Bans
+from sipguard.daemon.following import Logs
+from sipguard.daemon.guard import Guard
+from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.store import Store
+from sipguard.errors import ConfigError, FirewallError
+from sipguard.firewall.base import Firewall
+from sipguard.model import Chunk, Clock
+from sipguard.policy.ignore import IgnoreList, own_addresses
+
+log = logging.getLogger("fail2ban.server")
+
+SLICE = 262_144
+"""Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
+LOOK_AROUND = 5.0
+"""Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
+KEEP_HISTORY = 7 * 86_400.0
+"""Seconds that ended bans and their lines are kept for `explain` and for the count of earlier bans."""
+
+
+class Daemon:
+    """sipguard at work. Raises `SipguardError` when it cannot even begin."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        firewall: Firewall,
+        *,
+        clock: Clock = time.time,
+        reload: Callable[[], Settings] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.started = clock()
+        self.guards: dict[str, Guard] = {}
+        self.errors: list[ConfigError] = []
+        self.store = Store(Path(settings.state_dir))
+        self.bans = Bans(firewall, self.store, self.guards, clock=clock)
+        self._read_settings = reload
+        self.logs = Logs((), {}, notify=lambda: None)
+        self._changed = asyncio.Event()
+        self._ends_moved = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.bans.changed = self._ends_moved.set
+
+    async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
+        """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
+        jobs = [self._loop.create_task(job) for job in (self.bans.enforcer.run(), self.store.run(), self._end_bans())]
+        try:
+            async with serve():
+                self._make_guards(self.settings)
+                await self._open_firewall()
+                self._restore()
+                self._follow()
+                jobs += [
+                    self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
+                ]
+                log.info("Jails started: %s", ", ".join(self.guards) or "none")
+                stopped = self._loop.create_task(self._stop.wait())
+                # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
+                done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+                for job in done - {stopped}:
+                    job.result()
+        finally:
+            await self._shut_down(jobs)
+
+    def stop(self) -> None:
+        """End after the present turn; bans stay in the kernel."""
+        self._stop.set()
+
+    async def reload(self) -> Settings:
+        """Read the configuration again and run by it; bans of jails that go on stay. Raises `ConfigError`, changing nothing."""
+        if self._read_settings is None:
+            raise ConfigError("nothing to read the configuration from")
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        settings = self._read_settings()
+        self.logs.stop()
+        self.store.save()
+        gone = [ban for ban in self.bans.live if ban.jail not in {jail.name for jail in settings.jails}]
+        self.bans.release(gone, forget=False)
+        await self.bans.enforcer.settled()
+        self._make_guards(settings)
+        await self._open_firewall()
+        self._restore()
+        self._follow()
+        start_log(settings.logtarget, settings.loglevel)
+        log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
+        systemd.notify("READY=1")
+        return settings
+
+    def _make_guards(self, settings: Settings) -> None:
+        """A guard for each jail; one whose filter is broken is left out and reported."""
+        self.settings = settings
+        self.errors = list(settings.errors)
+        self.guards.clear()
+        own = own_addresses()
+        for jail in settings.jails:
+            try:
+                self.guards[jail.name] = Guard(
+                    jail,
+                    ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
+                    clock=self.clock,
+                    decide=self.bans.decide,
+                    reinforce=self.bans.reinforce,
+                )
+            except ConfigError as error:
+                self.errors.append(error)
+        for broken in self.errors:
+            log.error("%s", broken)
+
+    async def _open_firewall(self) -> None:
+        enforcer = self.bans.enforcer
+        try:
+            await enforcer.call(enforcer.firewall.open, [guard.jail.rule for guard in self.guards.values()])
+            enforcer.problem = None
+        except FirewallError as error:
+            log.error("Firewall: %s; failures are counted, bans wait until this is mended", error)
+            enforcer.problem = str(error)
+
+    def _restore(self) -> None:
+        """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
+        if self.store.database is None:
+            return
+        self.bans.restore(self.store.database.bans(self.clock()))
+        for attempt in self.store.database.attempts():
+            if guard := self.guards.get(attempt.jail):
+                guard.recall(attempt)
+        self._ends_moved.set()
+
+    def _follow(self) -> None:
+        self.logs.stop()
+        positions = self.store.database.positions() if self.store.database else {}
+        self.logs = Logs(
+            [guard.jail for guard in self.guards.values()],
+            positions,
+            notify=self._wake_up,
+        )
+        for path, problem in self.logs.problems().items():
+            if problem:
+                log.warning("%s", problem if path in problem else f"{path}: {problem}")
+        self._changed.set()
+
+    def _wake_up(self) -> None:
+        """Called from the watcher's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has just ended: nothing is left to wake
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def _read(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            more = True
+            while more:
+                more = False
+                for chunk in self.logs.read(SLICE):
+                    self._take(chunk)
+                    more = True
+                await asyncio.sleep(0)
+
+    def _take(self, chunk: Chunk) -> None:
+        """One chunk through every jail that reads its log; its position is stored with what it caused."""
+        for name in self.logs.readers(chunk.path):
+            guard = self.guards[name]
+            guard.totals.oversize += chunk.oversize
+            guard.take(chunk.data, self.store.changes)
+        self.store.changes.positions[chunk.path] = chunk.position
+        self.store.touched()
+
+    async def _end_bans(self) -> None:
+        """Sleep until the next ban ends, or until that moment moves."""
+        while True:
+            end = self.bans.live.next_end()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ends_moved.wait(), None if end is None else max(0.0, end - self.clock()))
+            self._ends_moved.clear()
+            self.bans.end_due()
+
+    async def _look_around(self) -> None:
+        purged = 0.0
+        while True:
+            await asyncio.sleep(LOOK_AROUND)
+            self.logs.rescan()
+            self._changed.set()
+            own = own_addresses()
+            for guard in self.guards.values():
+                if guard.jail.ignoreself:
+                    guard.judge.ignore.set_own(own)
+                guard.prune(self.clock(), self.store.changes)
+            if self.bans.enforcer.problem and not self.bans.enforcer.queued:
+                await self._reopen_firewall()
+            if self.clock() > purged + 3600:
+                purged = self.clock()
+                self.store.purge(purged - KEEP_HISTORY)
+            self.store.touched()
+
+    async def _reopen_firewall(self) -> None:
+        """The firewall could not be opened: try again, and give it every live ban when it can."""
+        await self._open_firewall()
+        if self.bans.enforcer.problem is None:
+            self.bans.enforcer.order("ban", list(self.bans.live))
+
+    async def _tell_systemd(self) -> None:
+        systemd.notify("READY=1")
+        interval = systemd.watchdog_interval()
+        while True:
+            await asyncio.sleep(interval or 3600)
+            systemd.notify("WATCHDOG=1")
+
+    def _spawn(self, job: object) -> None:
+        """Run a reload that a signal asked for; what is wrong goes to the log, since nobody waits for an answer."""
+
+        async def run() -> None:
+            try:
+                await job  # type: ignore[misc]
+            except ConfigError as error:
+                log.error("Reload: %s; going on as before", error)
+
+        self._spawned = self._loop.create_task(run())
+
+    async def _shut_down(self, jobs: Sequence[asyncio.Task[None]]) -> None:
+        systemd.notify("STOPPING=1")
+        self.logs.stop()
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        self.bans.enforcer.stop()
+        with contextlib.suppress(FirewallError):
+            self.bans.enforcer.firewall.close()
+        self.store.close()
+        log.info("Stopped; %d bans stay in the firewall until their time", len(self.bans.live))

@@ -1,0 +1,110 @@
+"""The one worker thread that owns the firewall, and the queue before it.
+
+The firewall may block (a child process, the xtables lock), so it runs beside the event loop. Whatever has queued up while it was
+busy goes to the kernel in one transaction: a burst costs hardly more than one ban. What the kernel refuses stays queued, and is
+tried again with growing pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, ParamSpec, TypeVar
+
+from sipguard.errors import FirewallError
+from sipguard.firewall.base import Firewall
+from sipguard.model import Ban
+
+log = logging.getLogger("fail2ban.actions")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Verb = Literal["ban", "unban"]
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds between tries when the kernel refuses."""
+BATCH = 20_000
+"""Bans in one transaction at most: what a kernel takes in a tenth of a second."""
+
+
+class Enforcer:
+    """Orders to the firewall, in the order given. `made` is called in the event loop when the kernel has carried some out."""
+
+    def __init__(self, firewall: Firewall, made: Callable[[Verb, Sequence[Ban]], None]) -> None:
+        self.firewall = firewall
+        self.problem: str | None = None
+        """Why the kernel has not what it should have; None when it has."""
+        self._made = made
+        self._orders: list[tuple[Verb, Ban]] = []
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def queued(self) -> int:
+        """Orders that the kernel has not carried out yet."""
+        return len(self._orders)
+
+    def order(self, verb: Verb, bans: Sequence[Ban]) -> None:
+        """Queue bans or unbans."""
+        self._orders += [(verb, ban) for ban in bans]
+        self._idle.clear()
+        self._wake.set()
+
+    async def settled(self) -> None:
+        """Wait until nothing is queued."""
+        await self._idle.wait()
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one of the firewall's other methods in its thread. Raises `FirewallError`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    async def run(self) -> None:
+        """Carry out orders until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while batch := self._next_batch():
+                verb, bans = batch
+                if await self._carry_out(verb, bans):
+                    pause = FIRST_PAUSE
+                    continue
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            self._idle.set()
+
+    def _next_batch(self) -> tuple[Verb, list[Ban]] | None:
+        """The orders at the front that are of one kind; they stay queued until they are carried out."""
+        if not self._orders:
+            return None
+        verb = self._orders[0][0]
+        bans = []
+        for next_verb, ban in self._orders[:BATCH]:
+            if next_verb != verb:
+                break
+            bans.append(ban)
+        return verb, bans
+
+    async def _carry_out(self, verb: Verb, bans: list[Ban]) -> bool:
+        try:
+            await self.call(self.firewall.ban if verb == "ban" else self.firewall.unban, bans)
+        except FirewallError as error:
+            if self.problem != str(error):
+                log.error("Firewall: %s; %d bans wait, trying again", error, self.queued)
+            self.problem = str(error)
+            return False
+        if self.problem:
+            log.info("Firewall: works again")
+            self.problem = None
+        del self._orders[: len(bans)]
+        self._made(verb, bans)
+        return True
+
+    def stop(self) -> None:
+        """End the thread, after what it is doing."""
+        self._thread.shutdown(wait=True)

@@ -1,0 +1,81 @@
+"""Which logs are followed for which jails: several jails share one reader of a log."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import BinaryIO
+
+from sipguard.model import Chunk, Jail, Position
+from sipguard.sources.follower import Follower
+
+
+class Logs:
+    """The followers of all jails: one that the kernel wakes, one that polls for the jails that ask for it."""
+
+    def __init__(self, jails: Iterable[Jail], positions: Mapping[str, Position], *, notify: Callable[[], None]) -> None:
+        self._jails = list(jails)
+        self._readers: dict[str, tuple[str, ...]] = {}
+        self._followers: list[Follower] = []
+        for polling in (False, True):
+            patterns = [pattern(entry) for jail in self._jails if jail.polling is polling for entry in jail.logpath]
+            if patterns:
+                self._followers.append(
+                    Follower(
+                        dict.fromkeys(patterns),
+                        positions=positions,
+                        notify=notify,
+                        polling=polling,
+                        start=self._first_offset,
+                    )
+                )
+        for follower in self._followers:
+            follower.start()
+
+    def read(self, limit: int) -> Iterator[Chunk]:
+        """What has come since, at most about `limit` bytes of each kind; nothing when there is nothing."""
+        for follower in self._followers:
+            yield from follower.read(limit)
+
+    def rescan(self) -> None:
+        """Look for what announces itself by nothing."""
+        for follower in self._followers:
+            follower.rescan()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        for follower in self._followers:
+            follower.stop()
+
+    def problems(self, jail: Jail | None = None) -> dict[str, str | None]:
+        """Log → what is wrong with it, None when it can be read; of one jail or of all."""
+        return {
+            path: problem
+            for follower in self._followers
+            for path, problem in follower.logs.items()
+            if jail is None or reads(jail, path)
+        }
+
+    def readers(self, path: str) -> tuple[str, ...]:
+        """The names of the jails that want this log."""
+        if path not in self._readers:
+            self._readers[path] = tuple(jail.name for jail in self._jails if reads(jail, path))
+        return self._readers[path]
+
+    def _first_offset(self, path: str, file: BinaryIO) -> int:
+        """Where to begin in a log that no earlier run has read: at its end if its jail says `tail`, else at its start."""
+        tails = (entry for jail in self._jails for entry in jail.logpath if entry.endswith(" tail"))
+        if any(fnmatch.fnmatchcase(path, pattern(entry)) for entry in tails):
+            return file.seek(0, os.SEEK_END)
+        return 0
+
+
+def pattern(entry: str) -> str:
+    """A logpath without the ` head` or ` tail` behind it (jail.conf(5))."""
+    return entry.removesuffix(" tail").removesuffix(" head")
+
+
+def reads(jail: Jail, path: str) -> bool:
+    """Whether a jail wants this log; a pattern that matches no file is followed under its own name."""
+    return any(path == pattern(entry) or fnmatch.fnmatchcase(path, pattern(entry)) for entry in jail.logpath)

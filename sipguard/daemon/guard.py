@@ -1,0 +1,112 @@
+"""One jail at work: its detector and its judge joined, its counters, and what it says in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sipguard.detection.detector import Detector
+from sipguard.model import Ban, Clock, Failure, Jail
+from sipguard.policy.ignore import IgnoreList
+from sipguard.policy.judge import Judge, Judgement, Outcome
+from sipguard.state.changes import Attempt, Changes
+from sipguard.text import printable
+
+log = logging.getLogger("fail2ban.filter")
+
+RECENT = 10
+"""Seconds after a ban in which lines of its address are what was already under way, not a sign that the ban does not work."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a jail has seen since the daemon started."""
+
+    failures: int = 0
+    ignored: int = 0
+    old: int = 0
+    after_ban: int = 0
+    no_address: int = 0
+    bans: int = 0
+    oversize: int = 0
+    last_failure: float | None = field(default=None)
+
+
+class Guard:
+    """Chunks of log in, bans out. Attempts go into `changes`, to be stored with the position of the chunk."""
+
+    def __init__(
+        self,
+        jail: Jail,
+        *,
+        ignore: IgnoreList,
+        clock: Clock,
+        decide: Callable[[Ban], None],
+        reinforce: Callable[[str, str], None],
+    ) -> None:
+        self.jail = jail
+        self.totals = Totals()
+        self.banned: dict[str, float] = {}
+        """Address → since when, or when its ban was last seen not to hold."""
+        self.detector = Detector(jail.filter, clock=clock, timezone=jail.timezone, encoding=jail.encoding)
+        self.judge = Judge(jail, ignore, clock=clock, banned=self.banned)
+        self._decide = decide
+        self._reinforce = reinforce
+
+    def take(self, data: bytes, changes: Changes) -> None:
+        """Read whole lines."""
+        for failure in self.detector.feed(data):
+            self._weigh(failure, changes)
+
+    def recall(self, attempt: Attempt) -> None:
+        """Count an attempt that an earlier run has stored."""
+        if ban := self.judge.recall(attempt.address, attempt.time, attempt.attempts):
+            self._ban(ban)
+
+    def prune(self, now: float, changes: Changes) -> None:
+        """Forget the attempts that can no longer lead to a ban."""
+        if self.judge.window.prune(now):
+            changes.expired[self.jail.name] = now - 2 * self.jail.findtime
+
+    def _weigh(self, failure: Failure, changes: Changes) -> None:
+        judgement = self.judge.consider(failure)
+        self.totals.failures += 1
+        self.totals.last_failure = judgement.time
+        match judgement.outcome:
+            case Outcome.COUNTED | Outcome.BAN:
+                self._count(failure, judgement, changes)
+            case Outcome.IGNORED:
+                self.totals.ignored += 1
+                log.info("[%s] Ignore %s by %s", self.jail.name, judgement.address, judgement.why)
+            case Outcome.OLD:
+                self.totals.old += 1
+            case Outcome.ALREADY_BANNED:
+                self._seen_again(judgement)
+            case Outcome.NO_ADDRESS:
+                self.totals.no_address += 1
+                log.warning("[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address))
+        if judgement.ban:
+            self._ban(judgement.ban)
+
+    def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
+        when = datetime.fromtimestamp(judgement.time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
+        log.info("[%s] Found %s - %s", self.jail.name, judgement.address, when)
+        line = failure.lines[-1] if failure.lines else ""
+        changes.attempts.append(
+            Attempt(self.jail.name, judgement.address, judgement.time, failure.attempts, failure.user, line)
+        )
+
+    def _seen_again(self, judgement: Judgement) -> None:
+        """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""
+        self.totals.after_ban += 1
+        if judgement.time > self.banned[judgement.address] + RECENT:
+            self.banned[judgement.address] = judgement.time
+            self._reinforce(self.jail.name, judgement.address)
+
+    def _ban(self, ban: Ban) -> None:
+        self.judge.window.forget(ban.address)
+        self.banned[ban.address] = ban.since
+        self.totals.bans += 1
+        self._decide(ban)

@@ -1,0 +1,23 @@
+"""Brings the daemon up: log, firewall, control socket, and the loop that joins them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sipguard.config.settings import Settings
+from sipguard.daemon.commands import Commands
+from sipguard.daemon.control import Control
+from sipguard.daemon.daemon import Daemon
+from sipguard.daemon.logs import start as start_log
+from sipguard.firewall.choose import open_firewall
+
+
+async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
+    """Run by `settings` until stopped; `read` gets them anew for a reload. Raises `SipguardError`."""
+    start_log(settings.logtarget, settings.loglevel)
+    firewall = open_firewall(settings.firewall, clock=time.time)
+    daemon = Daemon(settings, firewall, reload=read)
+    control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
+    await daemon.run(control.serving)

@@ -1,0 +1,310 @@
+"""From lines of log to failures: date, prefregex, failregexes, ignoreregexes, sessions, in Fail2ban's meaning.
+
+One `Detector` reads one log, in order: dates, sessions and the buffer of lines depend on what came before. Log lines
+are partly written by attackers, so the searches for one line have a time limit; a line that exceeds it is counted and
+skipped.
+"""
+
+from __future__ import annotations
+
+import codecs
+import time as _time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sipguard.detection.datefields import zone_of
+from sipguard.detection.dates import DateFinder
+from sipguard.detection.expressions import Expression, compile_all, has_id, union
+from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.errors import ConfigError
+from sipguard.model import Clock, Failure, Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import regex  # type: ignore[import-untyped]
+
+_RECENT = 60.0
+"""A line without a date takes the last one seen if that is no older than this, in seconds."""
+
+_INTERNAL = frozenset({"nofail", "mlfforget", "mlfgained", "content"})
+"""Groups that steer the detection and say nothing of the failure."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a detector has seen so far."""
+
+    lines: int = 0
+    candidates: int = 0
+    """Lines that `prefregex`, if there is one, let through to the failregexes."""
+    failures: int = 0
+    ignored: int = 0
+    """Lines that an ignoreregex took."""
+    undated: int = 0
+    """Lines in which no date was found."""
+    timed_out: int = 0
+    """Lines skipped since a regex took longer than the time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """All about one line, for `test-filter`."""
+
+    matched: bool
+    """It is a failure with an id."""
+    ignored: bool
+    """An ignoreregex took it."""
+    failure: Failure | None
+    time: float | None
+    """When it was logged, POSIX seconds, whether it matched or not."""
+    date_format: str | None
+    """The date pattern that found the date."""
+    regex: int | None
+    """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
+
+
+class Detector:
+    """Recognises failures in the lines of one log."""
+
+    def __init__(
+        self,
+        filter: Filter,  # noqa: A002 - the noun of the field
+        *,
+        clock: Clock = _time.time,
+        timezone: str | None = None,
+        encoding: str = "utf-8",
+        time_limit: float = 0.2,
+    ) -> None:
+        """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds, per line.
+
+        Raises ConfigError naming file, line, key and regex when one does not compile, or names nobody to accuse; or
+        when the date pattern, time zone or encoding is wrong.
+        """
+        self.counts = Counts()
+        self._clock = clock
+        self._limit = time_limit
+        self._encoding = _codec(encoding)
+        self._maxlines = max(1, filter.maxlines)
+        self._compile(filter)
+        try:
+            self._dates = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
+        except ValueError as error:
+            raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", _where(filter, "datepattern")) from None
+        self._sessions = Sessions(clock)
+        self._lines: list[Line] = []
+        self._last_time: float | None = None
+        self._deadline = 0.0
+        # About the last line, for `examine`:
+        self._line_time: float | None = None
+        self._date_format: str | None = None
+        self._was_ignored = False
+        self._regex: int | None = None
+
+    def _compile(self, filter: Filter) -> None:  # noqa: A002
+        multiline = self._maxlines > 1
+        prefregex = (filter.prefregex,) if filter.prefregex else ()
+        compiled = compile_all(prefregex, key="prefregex", where=_where(filter, "prefregex"))
+        self._prefregex: Expression | None = compiled[0] if compiled else None
+        self._failregex = compile_all(
+            filter.failregex,
+            key="failregex",
+            where=_where(filter, "failregex"),
+            multiline=multiline,
+            needs_id=self._prefregex is None or not has_id(self._prefregex),
+        )
+        self._ignoreregex = compile_all(filter.ignoreregex, key="ignoreregex", where=_where(filter, "ignoreregex"))
+        self._any_failregex = union(self._failregex, multiline=multiline)
+        # Fail2ban's rule: few ignoreregexes are searched in the whole line, before anything else.
+        self._ignore_first = bool(self._ignoreregex) and len(self._ignoreregex) < len(self._failregex) - 2
+
+    def feed(self, data: bytes) -> list[Failure]:
+        """The failures in `data`, which is whole lines ended by LF, following those fed before."""
+        failures = []
+        text = data.decode(self._encoding, "replace")
+        for line in text.removesuffix("\n").split("\n") if text else ():
+            failure = self._process(line.rstrip("\r"), None)
+            if failure is not None:
+                failures.append(failure)
+        return failures
+
+    def examine(self, line: str, *, time: float | None = None) -> Examined:
+        """Process one line like `feed`, and tell all about it.
+
+        With `time` (POSIX seconds) the line carries its own, as in the journal: no date is searched or cut out.
+        """
+        failure = self._process(line.rstrip("\r\n"), time)
+        return Examined(
+            matched=failure is not None,
+            ignored=self._was_ignored,
+            failure=failure,
+            time=self._line_time,
+            date_format=self._date_format,
+            regex=self._regex,
+        )
+
+    def _process(self, line: str, time: float | None) -> Failure | None:
+        counts = self.counts
+        counts.lines += 1
+        self._was_ignored = False
+        self._regex = self._line_time = self._date_format = None
+        self._deadline = _time.monotonic() + self._limit
+        try:
+            if time is None:
+                text = self._cut_date(line)
+            else:
+                text, self._last_time, self._line_time = line, time, time
+            failure = self._match(text, line)
+        except TimeoutError:
+            counts.timed_out += 1
+            return None
+        if failure is not None:
+            counts.failures += 1
+        elif self._was_ignored:
+            counts.ignored += 1
+        return failure
+
+    def _cut_date(self, line: str) -> str:
+        """Set the time of the line, and give the line without its date."""
+        dates = self._dates
+        match = dates.find(line)
+        text = line
+        if match is not None:
+            begin, end = match.span(1)
+            if begin < end:
+                text = line[:begin] + line[end:]
+                when = dates.time_of(match)
+                if when is not None:
+                    self._last_time = self._line_time = when
+                    self._date_format = dates.format.name if dates.format else None
+                    return text
+            else:
+                # The pattern says that a date may be missing.
+                self._line_time = self._recent_time(self._clock())
+                return line
+        self.counts.undated += 1
+        self._line_time = self._recent_time(None)
+        return text if self._line_time is None else line
+
+    def _recent_time(self, otherwise: float | None) -> float | None:
+        last = self._last_time
+        return last if last is not None and last > self._clock() - _RECENT else otherwise
+
+    def _search(self, search: Callable[..., regex.Match[str] | None], text: str) -> regex.Match[str] | None:
+        """Raises TimeoutError when the time for this line is used up."""
+        left = self._deadline - _time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return search(text, timeout=left)
+
+    def _match(self, text: str, whole: str) -> Failure | None:
+        """Look for a failure in a line without its date, and in the lines before it if the filter asks for it."""
+        if self._maxlines > 1:
+            self._lines = [*self._lines, Line(text, whole)][-self._maxlines :]
+            subject = joined(self._lines)
+        else:
+            subject = text + "\n"
+        if self._ignore_first and self._is_ignored(subject):
+            return None
+        lines = self._lines
+        groups: Groups = {}
+        if self._prefregex is not None:
+            match = self._search(self._prefregex.search, subject)
+            if match is None:
+                return None
+            groups = self._prefregex.groups_of(match)
+            content = groups.pop("content", None)
+            if content:
+                subject = content + "\n"
+                if self._maxlines > 1:
+                    self._lines = [Line(content, whole)]
+        self.counts.candidates += 1
+        if self._any_failregex is not None and self._search(self._any_failregex.search, subject) is None:
+            return None
+        return self._match_failregex(subject, lines if self._maxlines > 1 else [Line(text, whole)], groups)
+
+    def _match_failregex(self, subject: str, lines: list[Line], common: Groups) -> Failure | None:
+        """The first failregex that matches decides. `common` are the groups of prefregex."""
+        for index, expression in enumerate(self._failregex):
+            match = self._search(expression.search, subject)
+            if match is None:
+                continue
+            used, left = split_match(match, lines)
+            self._regex = index
+            if self._maxlines > 1:
+                # What has matched is used up, also when it is ignored.
+                self._lines = left
+            if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
+                return None
+            groups = {**common, **expression.groups_of(match)}
+            if groups.get("mlfid") is None and not _accused(groups)[0]:
+                continue
+            return self._judge(index, groups, used)
+        return None
+
+    def _is_ignored(self, subject: str) -> bool:
+        for expression in self._ignoreregex:
+            if self._search(expression.search, subject) is not None:
+                self._was_ignored = True
+                return True
+        return False
+
+    def _judge(self, index: int, groups: Groups, used: list[Line]) -> Failure | None:
+        """Whether a match is a failure by what is known of its session, and if so, whose."""
+        key = groups.get("mlfid")
+        session: Session | None = None
+        if key is not None:
+            session = self._sessions.merge(key, groups, used)
+            groups = session.groups
+            if groups.get("nofail"):
+                return None
+        host, address = _accused(groups)
+        if not host:
+            if session is not None:
+                session.pending = True
+            return None
+        tags = {name: value for name, value in groups.items() if value is not None and name not in _INTERNAL}
+        if address and address != host:
+            tags["ip"] = address
+        user = groups.get("user")
+        users = session.users if session is not None else ({user} if user else ())
+        return Failure(
+            host=host,
+            time=self._line_time,
+            user=user,
+            users=tuple(sorted(users)),
+            attempts=session.count if session is not None else len(used),
+            regex=index,
+            session=key,
+            lines=tuple(line.whole for line in (session.lines if session is not None else used)),
+            tags=tags,
+        )
+
+
+def _accused(groups: Groups) -> tuple[str | None, str | None]:
+    """The id to ban, and the address: they differ where a filter gives an id of its own (`<F-ID>`) beside it."""
+    address = groups.get("ip4")
+    if address is None:
+        address = groups.get("ip6")
+    if address is not None and groups.get("cidr"):
+        address = f"{address}/{groups['cidr']}"
+    if address is None:
+        address = groups.get("dns")
+    own = groups.get("fid")
+    return (address if own is None else own), address
+
+
+def _codec(encoding: str) -> str:
+    """Raises ConfigError if there is no such encoding; `auto` is UTF-8."""
+    if encoding.lower() == "auto":
+        return "utf-8"
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError:
+        raise ConfigError(f"encoding {encoding!r} is not known: give one like utf-8 or latin-1") from None
+
+
+def _where(filter: Filter, key: str) -> str:  # noqa: A002
+    line = filter.lines.get(key)
+    origin = filter.origin or f"filter {filter.name}"
+    return f"{origin}:{line}" if line is not None else origin

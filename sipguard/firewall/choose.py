@@ -1,0 +1,35 @@
+"""Name → backend. Each backend is imported only when it is chosen: the daemon's memory is for what it uses."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from sipguard.errors import FirewallError
+
+if TYPE_CHECKING:
+    from sipguard.firewall.base import Firewall
+    from sipguard.model import Clock
+
+NAMES = ("auto", "nftables", "memory")
+
+_log = logging.getLogger(__name__)
+
+
+def open_firewall(name: str, *, clock: Clock) -> Firewall:
+    """Construct the backend of this name; nothing is changed in the kernel until its `open` is called.
+
+    Raises `FirewallError` for a name that is none.
+    """
+    if name == "auto":
+        _log.info("firewall auto: nftables, the only one of this version that enforces bans")
+        name = "nftables"
+    if name == "nftables":
+        from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415 - only when chosen
+
+        return NftablesFirewall(clock=clock)
+    if name == "memory":
+        from sipguard.firewall.memory import MemoryFirewall  # noqa: PLC0415 - only when chosen
+
+        return MemoryFirewall(clock=clock)
+    raise FirewallError(f"no firewall is named {name!r}: choose one of {', '.join(NAMES)}")

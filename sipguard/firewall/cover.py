@@ -1,0 +1,57 @@
+"""Networks with times that overlap → pieces that do not, for an interval set.
+
+An interval set refuses an element that overlaps another, and with it the whole batch. Yet a /16 may well be banned
+for a day while the /8 around it is banned for an hour. So the set holds disjoint pieces, each until the latest time
+that any ban gives it; a piece that is not itself a banned network names the network it stands for in its comment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sipguard.firewall.targets import Network
+
+
+class Piece(NamedTuple):
+    """One element of an interval set."""
+
+    network: Network
+    until: float
+    stands_for: Network
+
+
+def enclosing(network: Network) -> Iterator[Network]:
+    """Every larger network around this one, the smallest first."""
+    for length in range(network.prefixlen - 1, -1, -1):
+        yield network.supernet(new_prefix=length)
+
+
+def cover(bans: Mapping[Network, float]) -> list[Piece]:
+    """Give disjoint pieces that reject what these bans (network → until) reject, each as long as any of them does."""
+    # A ban inside a larger one that lasts as long adds nothing.
+    needed = {
+        network: until
+        for network, until in bans.items()
+        if all(bans.get(around, -1.0) < until for around in enclosing(network))
+    }
+    holes: dict[Network, list[Network]] = {network: [] for network in needed}
+    for network in needed:
+        around = next((larger for larger in enclosing(network) if larger in needed), None)
+        if around is not None:
+            holes[around].append(network)
+    return [
+        Piece(part, until, network) for network, until in needed.items() for part in _without(network, holes[network])
+    ]
+
+
+def _without(network: Network, holes: Sequence[Network]) -> Iterator[Network]:
+    """Cut `holes`, all within `network`, out of it; what stays comes as the largest networks possible."""
+    if not holes:
+        yield network
+    elif network not in holes:
+        for half in network.subnets():
+            inside = [hole for hole in holes if hole.supernet(new_prefix=half.prefixlen) == half]
+            yield from _without(half, inside)

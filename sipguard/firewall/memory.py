@@ -1,0 +1,62 @@
+"""A firewall that enforces nothing and behaves like one that does: for dry runs, demonstrations and tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipguard.firewall.targets import Target, latest, parse_target
+from sipguard.model import Ban, Clock, Entry, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MemoryFirewall:
+    """Bans in a dictionary, ended by the clock as a kernel would end them."""
+
+    name = "memory"
+    ends_bans = True
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._jails: dict[str, dict[Target, float]] = {}
+
+    def open(self, rules: Sequence[Rule]) -> None:
+        """Keep the bans of these jails and forget the others'."""
+        self._jails = {rule.jail: self._jails.get(rule.jail, {}) for rule in rules}
+
+    def ban(self, bans: Sequence[Ban]) -> None:
+        """Note these addresses with their time. Raises `FirewallError` as a real backend does."""
+        for jail, targets in latest(bans, self._jails, self._clock()).items():
+            self._jails[jail].update(targets)
+
+    def unban(self, bans: Sequence[Ban]) -> None:
+        """Forget these addresses."""
+        for jail, target in [(ban.jail, parse_target(ban.address)) for ban in bans]:
+            self._jails.get(jail, {}).pop(target, None)
+
+    def entries(self) -> list[Entry]:
+        """Every address whose time has not passed; the others are forgotten now."""
+        now = self._clock()
+        for jail, targets in self._jails.items():
+            self._jails[jail] = {target: until for target, until in targets.items() if until > now}
+        return [
+            Entry(str(target), jail, until)
+            for jail, targets in self._jails.items()
+            for target, until in targets.items()
+        ]
+
+    def verify(self) -> list[str]:
+        """Nobody else can reach this firewall, so nothing is ever missing."""
+        return []
+
+    def show(self) -> str:
+        """One line per ban: jail, address and the POSIX second of its end."""
+        return "".join(f"{entry.jail!r} {entry.address} until {entry.until}\n" for entry in self.entries())
+
+    def flush(self) -> None:
+        """Forget everything."""
+        self._jails = {}
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,166 @@
+"""What sipguard says to nft, in nft(8)'s language, and what nft's JSON answers mean."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sipguard.firewall.nft_names import Family, SetName, escape_jail, parse_set_name
+from sipguard.model import FOREVER, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sipguard.firewall.cover import Piece
+    from sipguard.firewall.targets import Target
+
+TABLE = "inet sipguard"
+CHAIN = "banned"
+REFUSE = "refuse"
+SIZES = {"a": 1_048_576, "n": 65_536}
+"""Elements per set. Without a size the kernel lets a set grow until memory is gone."""
+
+_CHUNK = 500
+_DAY = 86_400_000
+_LONGEST_DAYS = 36_500
+_SHORTEST = 100
+"""Milliseconds. The kernel counts in ticks of up to 10 ms, and a timeout of no tick means forever."""
+
+
+def table_script(rules: Iterable[Rule], stale: Iterable[SetName]) -> str:
+    """Make the table for these jails, keeping the elements of sets that are there, and delete the `stale` sets.
+
+    The hook is prerouting at -310: before connection tracking (-200) and any DNAT, Docker's too, so that the rules see
+    the address and port that the packet came with. No rule of another table can shield a flow: an `accept` ends only
+    its own chain, a `reject` is final.
+    """
+    rules = list(rules)
+    names = dict.fromkeys(name for rule in rules for name in set_names(rule.jail))
+    hook = "{ type filter hook prerouting priority -310; policy accept; }"
+    return "\n".join(
+        [
+            f"add table {TABLE}",
+            *(f"add set {TABLE} {name} {{ {set_properties(name)} }}" for name in names),
+            f"add chain {TABLE} {REFUSE}",
+            f"add chain {TABLE} {CHAIN} {hook}",
+            f"flush chain {TABLE} {CHAIN}",
+            f"flush chain {TABLE} {REFUSE}",
+            f"add rule {TABLE} {REFUSE} meta l4proto tcp reject with tcp reset",
+            f"add rule {TABLE} {REFUSE} reject with icmpx type port-unreachable",
+            *(rule_line(rule, name) for rule in rules for name in set_names(rule.jail)),
+            *(f"delete set {TABLE} {name}" for name in stale),
+            "",
+        ]
+    )
+
+
+def set_names(jail: str) -> list[SetName]:
+    """Give the four sets of a jail."""
+    escaped = escape_jail(jail)
+    return [SetName(kind, family, escaped) for kind in ("a", "n") for family in ("4", "6")]
+
+
+def set_properties(name: SetName) -> str:
+    """Give the definition of a set: addresses are hashed, networks are intervals."""
+    flags = "timeout" if name.kind == "a" else "interval, timeout"
+    return f"type ipv{name.family}_addr; flags {flags}; size {SIZES[name.kind]};"
+
+
+def rule_line(rule: Rule, name: SetName) -> str:
+    """Give the rule that refuses a jail's ports to one of its sets. The ports come first: so media pass cheapest."""
+    protocols = rule.protocols or (("tcp", "udp", "sctp", "dccp") if rule.ports else ())
+    match = f"meta l4proto {{ {', '.join(protocols)} }} " if protocols else ""
+    if rule.ports:
+        match += f"th dport {{ {', '.join(map(str, rule.ports))} }} "
+    family = "ip" if name.family == "4" else "ip6"
+    verdict = "drop" if rule.verdict == "drop" else f"goto {REFUSE}"
+    return f"add rule {TABLE} {CHAIN} {match}{family} saddr @{name} {verdict}"
+
+
+def timeout(until: float, now: float) -> str:
+    """Give an element's timeout; empty for FOREVER, never 0 (which means forever), a hundred years at most."""
+    if until == FOREVER:
+        return ""
+    span = (
+        max(_SHORTEST, math.ceil((until - now) * 1000))
+        if until - now < _LONGEST_DAYS * 86_400
+        else _LONGEST_DAYS * _DAY
+    )
+    days, rest = divmod(span, _DAY)
+    # nft 1.0.6 refuses a number of more than eight digits, so milliseconds alone do not reach two days.
+    return f" timeout {days}d{rest // 1000}s{rest % 1000}ms"
+
+
+def elements(verb: str, name: SetName, items: Iterable[str]) -> str:
+    """Give `add|create|delete element` lines. Each line becomes one netlink message or more, so lines hold many."""
+    chunks = iter(items)
+    lines = []
+    while chunk := list(itertools.islice(chunks, _CHUNK)):
+        lines.append(f"{verb} element {TABLE} {name} {{ {', '.join(chunk)} }}\n")
+    return "".join(lines)
+
+
+def address_items(targets: Mapping[Target, float], now: float) -> Iterator[str]:
+    """Give the elements of a set of addresses."""
+    return (f"{target}{timeout(until, now)}" for target, until in targets.items())
+
+
+def piece_items(pieces: Iterable[Piece], now: float) -> Iterator[str]:
+    """Give the elements of a set of networks; a part of a network names the whole in its comment."""
+    for piece in pieces:
+        comment = "" if piece.network == piece.stands_for else f' comment "{piece.stands_for}"'
+        yield f"{piece.network}{timeout(piece.until, now)}{comment}"
+
+
+def family_of(target: Target) -> Family:
+    """Tell which of a jail's sets a target belongs to."""
+    return "4" if target.version == 4 else "6"
+
+
+class Listed(NamedTuple):
+    """One element as the kernel lists it. `remaining` is in whole seconds, rounded down; infinite without a timeout."""
+
+    name: SetName
+    target: str
+    remaining: float
+
+
+def parse_elements(text: str) -> Iterator[Listed]:
+    """Read the elements of our sets from the JSON of `list set` or `list table`; parts of a network as the whole."""
+    for item in json.loads(text, object_hook=_shrink)["nftables"]:
+        found = item.get("set")
+        name = parse_set_name(found["name"]) if found else None
+        if not name:
+            continue
+        for element in found.get("elem", ()):
+            if isinstance(element, str):
+                yield Listed(name, element, FOREVER)
+            elif isinstance(element, tuple) and isinstance(element[0], str):
+                yield Listed(name, *element)
+
+
+def _shrink(node: dict[str, Any]) -> Any:
+    """Turn each element into a small tuple while it is read: as nested dictionaries, 100,000 of them take 100 MB."""
+    if "prefix" in node:
+        return f"{node['prefix']['addr']}/{node['prefix']['len']}"
+    if "val" in node:
+        # An element in its last second has `expires` 0 or none; one without `timeout` never ends.
+        remaining = float(node.get("expires", 0)) if "timeout" in node else FOREVER
+        return (node.get("comment", node["val"]), remaining)
+    if isinstance(node.get("elem"), tuple):
+        return node["elem"]
+    return node
+
+
+def parse_layout(text: str) -> list[tuple[str, str]]:
+    """Read a terse listing of the table: (what it is, its definition without handle) of each set, chain and rule."""
+    layout = []
+    for item in json.loads(text)["nftables"]:
+        for kind in ("set", "chain", "rule"):
+            if kind in item:
+                definition = {key: value for key, value in item[kind].items() if key not in ("handle", "elem")}
+                label = f"{kind} {definition['chain' if kind == 'rule' else 'name']}"
+                layout.append((label, json.dumps(definition, sort_keys=True)))
+    return layout

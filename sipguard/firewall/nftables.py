@@ -1,0 +1,223 @@
+"""The nftables backend: an own table and sets with timeouts, so that the kernel ends bans even if sipguard is dead.
+
+A call is one nft script, which the kernel does as a whole or not at all. Nothing outside the table is ever named.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, cast
+
+from sipguard.firewall import nft_text
+from sipguard.firewall.cover import cover, enclosing
+from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
+from sipguard.firewall.nft_run import NftError, NftRunner
+from sipguard.firewall.targets import Network, Target, latest, parse_target
+from sipguard.model import Ban, Clock, Entry, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ROUNDING = 2.0
+"""Seconds by which nft's whole seconds may differ from the time that was asked for."""
+
+
+class NftablesFirewall:
+    """Bans in nf_tables sets, through the program `nft`."""
+
+    name = "nftables"
+    ends_bans = True
+
+    def __init__(self, *, clock: Clock, runner: NftRunner | None = None) -> None:
+        self._clock = clock
+        self._nft = runner or NftRunner()
+        self._jails: dict[str, str] = {}
+        self._layout: Counter[tuple[str, str]] = Counter()
+        self._networks: dict[SetName, dict[Network, float]] = {}
+
+    def open(self, rules: Sequence[Rule]) -> None:
+        """Make the table; live bans stay, sets of jails that are not in `rules` go. Raises `FirewallError`."""
+        wanted = {name for rule in rules for name in nft_text.set_names(rule.jail)}
+        stale = [name for name in self._sets() if name not in wanted]
+        self._nft.run(nft_text.table_script(rules, stale))
+        self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
+        self._layout = Counter(self._read_layout())
+        for name in stale:
+            self._networks.pop(name, None)
+
+    def ban(self, bans: Sequence[Ban]) -> None:
+        """Put these addresses into their sets in one transaction. Raises `FirewallError`, then none is in.
+
+        `create` fails for an address that is there already; only then is every one deleted and added anew, in one
+        script. That works on every kernel (before Linux 6.12, adding again leaves the old time), but a deletion waits
+        about 16 ms for the kernel's readers (RCU), so it is not the first choice.
+        """
+        now = self._clock()
+        addresses: dict[SetName, dict[Target, float]] = {}
+        networks: dict[SetName, dict[Network, float]] = {}
+        for jail, targets in latest(bans, self._jails.values(), now).items():
+            for target, until in targets.items():
+                if isinstance(target, Network):
+                    networks.setdefault(_set_for(jail, target), {})[target] = until
+                else:
+                    addresses.setdefault(_set_for(jail, target), {})[target] = until
+        if not addresses and not networks:
+            return
+        merged = {name: self._live_networks(name, now) | targets for name, targets in networks.items()}
+        tail = "".join(_network_script(name, targets, now) for name, targets in merged.items())
+        self._add(addresses, tail, now)
+        self._networks |= merged
+
+    def unban(self, bans: Sequence[Ban]) -> None:
+        """Take these addresses out of their sets. Raises `FirewallError` when the kernel refuses."""
+        now = self._clock()
+        addresses: dict[SetName, set[str]] = {}
+        networks: dict[SetName, set[Network]] = {}
+        for jail, target in [(ban.jail, parse_target(ban.address)) for ban in bans if ban.jail in self._jails.values()]:
+            if isinstance(target, Network):
+                networks.setdefault(_set_for(jail, target), set()).add(target)
+            else:
+                addresses.setdefault(_set_for(jail, target), set()).add(str(target))
+        for name, targets in networks.items():
+            self._unban_networks(name, targets, now)
+        if addresses:
+            self._delete(addresses)
+
+    def entries(self) -> list[Entry]:
+        """Every address in the kernel's sets. `until` may be up to one second early: nft tells whole seconds."""
+        now = self._clock()
+        text = self._query(f"list table {nft_text.TABLE}")
+        entries: dict[tuple[SetName, str], float] = {}
+        for name, target, remaining in nft_text.parse_elements(text) if text else ():
+            # Parts of one network come with the network's name.
+            entries[name, target] = max(now + remaining, entries.get((name, target), 0.0))
+        for name, network, until in self._hidden(entries, now):
+            entries.setdefault((name, str(network)), until)
+        return [Entry(target, self._jail_of(name), until) for (name, target), until in entries.items()]
+
+    def verify(self) -> list[str]:
+        """Compare with what `open` made. One `nft` call, whatever the number of bans."""
+        if not self._layout:
+            return []
+        found = Counter(self._read_layout())
+        if not found:
+            return [f"table {nft_text.TABLE} is gone"]
+        return sorted(
+            f"{label} of table {nft_text.TABLE} is missing or changed" for label, _ in (self._layout - found).elements()
+        )
+
+    def show(self) -> str:
+        """Give the table as `nft list table` prints it; empty when there is none."""
+        try:
+            return self._nft.run(f"list table {nft_text.TABLE}\n")
+        except NftError as error:
+            if error.cause == "absent":
+                return ""
+            raise
+
+    def flush(self) -> None:
+        """Remove the table with all bans. That it is there already or not makes no difference."""
+        self._nft.run(f"add table {nft_text.TABLE}\ndelete table {nft_text.TABLE}\n")
+        self._jails, self._networks, self._layout = {}, {}, Counter()
+
+    def close(self) -> None:
+        """Nothing to let go of: each call is a process of its own."""
+
+    def _add(self, addresses: dict[SetName, dict[Target, float]], tail: str, now: float) -> None:
+        new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}
+        try:
+            self._nft.run("".join(nft_text.elements("create", name, items) for name, items in new.items()) + tail)
+        except NftError as error:
+            if error.cause not in ("exists", "flood"):
+                raise
+            script = ""
+            for name, items in new.items():
+                bare = [str(target) for target in addresses[name]]
+                script += nft_text.elements("add", name, bare) + nft_text.elements("delete", name, bare)
+                script += nft_text.elements("add", name, items)
+            self._nft.run(script + tail)
+
+    def _delete(self, addresses: dict[SetName, set[str]]) -> None:
+        """Delete addresses that may be absent: adding them first makes sure that the deletion finds them."""
+        try:
+            script = "".join(
+                nft_text.elements(verb, name, targets)
+                for name, targets in addresses.items()
+                for verb in ("add", "delete")
+            )
+            self._nft.run(script)
+        except NftError as error:
+            if error.cause not in ("full", "absent"):
+                raise
+            # A full set has no room for the absent, and a set that another program removed has none at all.
+            text = self._query(f"list table {nft_text.TABLE}")
+            there: dict[SetName, set[str]] = {}
+            for name, target, _ in nft_text.parse_elements(text) if text else ():
+                if target in addresses.get(name, ()):
+                    there.setdefault(name, set()).add(target)
+            if there:
+                self._nft.run("".join(nft_text.elements("delete", name, items) for name, items in there.items()))
+
+    def _unban_networks(self, name: SetName, targets: set[Network], now: float) -> None:
+        live = self._live_networks(name, now)
+        left = {network: until for network, until in live.items() if network not in targets}
+        if left != live:
+            self._nft.run(_network_script(name, left, now))
+            self._networks[name] = left
+
+    def _live_networks(self, name: SetName, now: float) -> dict[Network, float]:
+        """Read which networks are banned now. The kernel knows; memory adds the exact time and those inside another."""
+        text = self._query(f"list set {nft_text.TABLE} {name}")
+        known = self._networks.get(name, {})
+        live: dict[Network, float] = {}
+        listed: dict[tuple[SetName, str], float] = {}
+        for _, target, remaining in nft_text.parse_elements(text) if text else ():
+            network = cast("Network", parse_target(target))
+            until = now + remaining
+            exact = known.get(network, until)
+            # Rounded up when it is not known better: to write a set anew must not shorten a ban.
+            live[network] = exact if abs(exact - until) < _ROUNDING or exact == until else until + 1
+            listed[name, target] = live[network]
+        return live | {network: until for _, network, until in self._hidden(listed, now)}
+
+    def _hidden(self, listed: dict[tuple[SetName, str], float], now: float) -> list[tuple[SetName, Network, float]]:
+        """Find banned networks that the kernel does not list because a larger one, banned for longer, covers them."""
+        return [
+            (name, network, until)
+            for name, known in self._networks.items()
+            for network, until in known.items()
+            if until > now
+            and (name, str(network)) not in listed
+            and any((name, str(around)) in listed for around in enclosing(network))
+        ]
+
+    def _jail_of(self, name: SetName) -> str:
+        return self._jails.get(name.jail) or unescape_jail(name.jail) or name.jail
+
+    def _query(self, command: str, *, terse: bool = False) -> str | None:
+        """List something of ours; None when it is not there."""
+        try:
+            return self._nft.query(command, terse=terse)
+        except NftError as error:
+            if error.cause == "absent":
+                return None
+            raise
+
+    def _read_layout(self) -> list[tuple[str, str]]:
+        text = self._query(f"list table {nft_text.TABLE}", terse=True)
+        return nft_text.parse_layout(text) if text else []
+
+    def _sets(self) -> list[SetName]:
+        """Name the sets of ours that exist; a set that somebody else put into the table is left alone."""
+        names = [label.removeprefix("set ") for label, _ in self._read_layout() if label.startswith("set ")]
+        return [name for name in map(parse_set_name, names) if name]
+
+
+def _set_for(jail: str, target: Target) -> SetName:
+    return SetName("n" if isinstance(target, Network) else "a", nft_text.family_of(target), escape_jail(jail))
+
+
+def _network_script(name: SetName, networks: dict[Network, float], now: float) -> str:
+    """Write a set of networks anew: within one script no packet sees it empty."""
+    items = nft_text.piece_items(cover(networks), now)
+    return f"flush set {nft_text.TABLE} {name}\n" + nft_text.elements("add", name, items)

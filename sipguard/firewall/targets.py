@@ -1,0 +1,66 @@
+"""Which addresses a batch of bans is about: checked and canonical, before any of them reaches a kernel.
+
+An address comes out of a log line, so an attacker wrote it. Only what `ipaddress` prints is handed on: `nft`
+resolves names (`localhost` bans 127.0.0.1), reads `;` and `}` as syntax, and refuses a whole batch for one bad element.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from sipguard.errors import FirewallError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sipguard.model import Ban
+
+Network = IPv4Network | IPv6Network
+Target = IPv4Address | IPv6Address | Network
+"""What a ban rejects: one address, or a network of more than one."""
+
+
+def parse_target(text: str) -> Target:
+    """Read an address or a network; host bits and an IPv6 zone (`%eth0`) are dropped, an IPv4-mapped one becomes IPv4.
+
+    Raises `FirewallError` for anything else, host names included.
+    """
+    try:
+        target: Target = ip_network(text, strict=False) if "/" in text else ip_address(text)
+    except ValueError:
+        raise FirewallError(f"cannot ban {text!r}: neither an IP address nor a network") from None
+    if isinstance(target, Network):
+        return _plain_network(target)
+    if isinstance(target, IPv6Address):
+        # Built anew from the number, because `str` of an address keeps its zone, which may hold any character.
+        return target.ipv4_mapped or IPv6Address(int(target))
+    return target
+
+
+def _plain_network(network: Network) -> Target:
+    """Give the network without zone and mapping; one of a single address is that address."""
+    first, length = network.network_address, network.prefixlen
+    if isinstance(first, IPv6Address):
+        if length >= 96 and first.ipv4_mapped:
+            first, length = first.ipv4_mapped, length - 96
+        else:
+            first = IPv6Address(int(first))
+    return first if length == first.max_prefixlen else ip_network((first, length))
+
+
+def latest(bans: Sequence[Ban], jails: Collection[str], now: float) -> dict[str, dict[Target, float]]:
+    """Group bans that still have time to run: jail → target → until. Of several for one target the last counts.
+
+    Raises `FirewallError` for an address that is none, or a jail that `open` was not told of.
+    """
+    grouped: dict[str, dict[Target, float]] = {}
+    for ban in bans:
+        if ban.jail not in jails:
+            raise FirewallError(
+                f"cannot ban {ban.address!r}: the firewall was not opened for a jail named {ban.jail!r}"
+            )
+        target = parse_target(ban.address)
+        if ban.until > now:
+            grouped.setdefault(ban.jail, {})[target] = ban.until
+    return grouped

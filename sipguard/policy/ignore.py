@@ -1,0 +1,80 @@
+"""Who is never banned: the machine itself, and what `ignoreip` names."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from pathlib import Path
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+class IgnoreList:
+    """Networks that must never be banned, and why.
+
+    Host names are not resolved here, since that may block: whoever knows their addresses says so with `learn`.
+    """
+
+    def __init__(self, entries: Iterable[str], *, own: Iterable[str] = ()) -> None:
+        self.names: tuple[str, ...] = ()
+        """The entries that are host names, to be resolved by the owner."""
+        self._configured: list[tuple[Network, str]] = []
+        self._resolved: dict[str, list[tuple[Network, str]]] = {}
+        self._own: list[tuple[Network, str]] = []
+        names = []
+        for entry in entries:
+            try:
+                self._configured.append((ipaddress.ip_network(entry, strict=False), f"ignoreip {entry}"))
+            except ValueError:
+                names.append(entry)
+        self.names = tuple(names)
+        self.set_own(own)
+
+    def set_own(self, addresses: Iterable[str]) -> None:
+        """The machine's own addresses as they are now."""
+        self._own = [(network, "loopback") for network in _LOOPBACK]
+        self._own += [(ipaddress.ip_network(address), "this machine's own address") for address in addresses]
+
+    def learn(self, name: str, addresses: Iterable[str]) -> None:
+        """A host name of `names` has these addresses now."""
+        self._resolved[name] = [(ipaddress.ip_network(address), f"ignoreip {name}") for address in addresses]
+
+    def reason(self, address: str) -> str | None:
+        """Why this address or network must not be banned, None if it may.
+
+        A network is refused as soon as it holds one address that must not be banned.
+        """
+        network = ipaddress.ip_network(address)
+        groups = (self._own, self._configured, *self._resolved.values())
+        for group in groups:
+            for ignored, why in group:
+                if ignored.version == network.version and network.overlaps(ignored):
+                    return why
+        return None
+
+
+def own_addresses(proc: Path = Path("/proc/net")) -> list[str]:
+    """The addresses of this machine's interfaces, without asking anybody.
+
+    Read from `fib_trie` (IPv4, proc(5)) and `if_inet6` (IPv6), which belong to the network namespace that we run in.
+    """
+    found = set()
+    candidate = ""
+    for line in _lines(proc / "fib_trie"):
+        words = line.split()
+        if words[:1] == ["|--"]:
+            candidate = words[1]
+        elif words[:2] == ["/32", "host"] and words[2:3] == ["LOCAL"]:
+            found.add(candidate)
+    for line in _lines(proc / "if_inet6"):
+        found.add(str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))))
+    return sorted(found)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:  # no IPv6 in this kernel, or no /proc: what is not there cannot be read
+        return []

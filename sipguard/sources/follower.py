@@ -1,0 +1,199 @@
+"""Several logs, given as paths or globs, behind one watcher: what has changed is read, in turns.
+
+The watcher's threads only put the path of what changed into a queue and wake the loop; everything else happens in the
+thread that calls `read` and `rescan`.
+"""
+
+# These calls are made on every look, where pathlib would cost more than the kernel.
+# ruff: noqa: PTH113, PTH118, PTH119, PTH120, PTH122, PTH207
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from sipguard.sources.rotated import COMPRESSED, is_rotated
+from sipguard.sources.tail import Tail, shown
+from sipguard.sources.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sipguard.model import Chunk, Position
+
+_TURN = 262_144  # bytes that one log may give before the next one has its turn
+
+
+class Follower:
+    """Follows every log that `patterns` (paths or globs) name, now or later.
+
+    `positions` holds where earlier runs stopped, by path. `notify` is called from the watcher's threads when there may
+    be something to read, and must only wake the loop. `start` and `max_line` are as for `Tail`; `start` is given the
+    path as well, and is asked only for the logs that exist from the first. With `polling`, the directories are looked
+    at every second, for file systems without inotify.
+    """
+
+    def __init__(
+        self,
+        patterns: Iterable[str],
+        *,
+        positions: Mapping[str, Position],
+        notify: Callable[[], None],
+        polling: bool = False,
+        start: Callable[[str, BinaryIO], int] | None = None,
+        max_line: int = 1 << 20,
+    ) -> None:
+        self._patterns = tuple(dict.fromkeys(patterns))
+        self._positions = dict(positions)
+        self._notify = notify
+        self._max_line = max_line
+        self._tails: dict[str, Tail] = {}
+        self._unmatched: tuple[str, ...] = ()
+        self._matched: dict[str, tuple[list[str], list[str]]] = {}
+        self._index: dict[str, list[Tail]] = {}
+        self._directories: frozenset[str] = frozenset()
+        self._changes: deque[str] = deque()
+        self._ready: dict[str, Tail] = {}
+        self._watcher = Watcher(self._changed, polling=polling)
+        self._discover(start)
+
+    def start(self) -> None:
+        """Begin to watch. May be called once."""
+        self._watcher.start(self._directories)
+
+    def stop(self) -> None:
+        """End the watcher's threads and close the logs."""
+        self._watcher.stop()
+        for tail in self._tails.values():
+            tail.close()
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last `read` left something that can be read right now."""
+        return bool(self._ready)
+
+    @property
+    def logs(self) -> dict[str, str | None]:
+        """Every log, with the reason why it cannot be read, or None; and every pattern that matches nothing."""
+        waiting = {pattern: f"{shown(pattern)}: no such file yet" for pattern in self._unmatched}
+        return {**{path: tail.problem for path, tail in self._tails.items()}, **waiting}
+
+    def read(self, limit: int = 1 << 20) -> list[Chunk]:
+        """Up to about `limit` bytes of what has changed, one block of each log in turn; empty when nothing is left."""
+        self._take_changes()
+        chunks = []
+        left = limit
+        while left > 0 and self._ready:
+            path = next(iter(self._ready))
+            tail = self._ready.pop(path)
+            chunk = tail.read(min(left, _TURN))
+            if chunk is not None:
+                chunks.append(chunk)
+                self._ready[path] = tail  # behind the others
+                left -= len(chunk.data) or _TURN  # nothing in it means that a block was read and left out
+        if chunks:
+            self._watcher.progress()
+        return chunks
+
+    def rescan(self) -> None:
+        """Look for new files and for what the kernel did not tell, by stat(2); the next `read` asks every log."""
+        self._discover(None)
+        self._watcher.watch(self._directories)
+        self._notify()
+
+    def _changed(self, path: str, appeared: bool) -> None:
+        """Called from the watcher's threads: changes the queue alone, reads only what is replaced as a whole."""
+        if path in self._index or (appeared and self._matches(path)):
+            self._changes.append(path)
+            self._notify()
+
+    def _matches(self, path: str) -> bool:
+        name = os.path.basename(path)
+        return any(glob.has_magic(each) and fnmatch.fnmatch(name, os.path.basename(each)) for each in self._patterns)
+
+    def _take_changes(self) -> None:
+        discovered = False
+        while self._changes:
+            path = self._changes.popleft()
+            if path in self._index:
+                self._ready.update((tail.path, tail) for tail in self._index[path])
+            if path not in self._index or path in self._directories:
+                discovered = discovered or self._discover_once(path)
+
+    def _discover_once(self, path: str) -> bool:
+        """A file that a glob may match has appeared, or anything may have."""
+        if path in self._directories and not any(map(glob.has_magic, self._patterns)):
+            return False
+        self._discover(None)
+        return True
+
+    def _discover(self, start: Callable[[str, BinaryIO], int] | None) -> None:
+        """Find the logs that there are now, and mark every one to be looked at."""
+        found: list[str] = []
+        unmatched = []
+        for pattern in self._patterns:
+            paths = self._find(pattern) if glob.has_magic(pattern) else [pattern]
+            found += paths
+            if not paths:
+                unmatched.append(pattern)
+        self._unmatched = tuple(unmatched)
+        for path in found:
+            if path not in self._tails:
+                begin = partial(start, path) if start else None
+                position = self._positions.pop(path, None)
+                self._tails[path] = Tail(path, position=position, start=begin, max_line=self._max_line)
+        for path in self._tails.keys() - found:
+            if self._tails[path].finished:
+                self._tails.pop(path).close()
+                self._ready.pop(path, None)
+        self._ready.update(self._tails)
+        self._map()
+
+    def _find(self, pattern: str) -> list[str]:
+        """The logs that a glob matches: files, but not those that one of them was rotated to, nor compressed ones."""
+        names = sorted(path for path in glob.glob(pattern) if not path.endswith(COMPRESSED) and os.path.isfile(path))
+        known = [
+            path for path in (*self._tails, *self._positions) if path not in names and fnmatch.fnmatch(path, pattern)
+        ]
+        seen = self._matched.get(pattern)
+        if seen and seen[0] == names + known:
+            return seen[1]
+        logs = []
+        for path in names:
+            base = next((other for other in (*names, *known) if other != path and _is_rotated(path, other)), None)
+            # A log that is stored or followed, and gone: what it was rotated to holds its unread rest.
+            log = path if base is None else base if base in known else None
+            if log is not None and log not in logs:
+                logs.append(log)
+        self._matched[pattern] = (names + known, logs)
+        return logs
+
+    def _map(self) -> None:
+        """Which logs a change of a file or directory may concern; by real paths, as the watcher names them."""
+        index: dict[str, list[Tail]] = {}
+        directories = {os.path.realpath(os.path.dirname(each)) for each in self._patterns if not _magic_directory(each)}
+        for path, tail in self._tails.items():
+            target = os.path.realpath(path)
+            beside = os.path.realpath(os.path.dirname(path))
+            for name in {target, os.path.join(beside, os.path.basename(path)), os.path.dirname(target), beside}:
+                index.setdefault(name, []).append(tail)
+            directories |= {beside, os.path.dirname(target)}
+        for directory in directories:
+            index.setdefault(directory, [])
+        self._index = index
+        self._directories = frozenset(directories)
+
+
+def _is_rotated(path: str, base: str) -> bool:
+    if not path.startswith(os.path.splitext(base)[0]):
+        return False
+    directory, name = os.path.split(path)
+    return directory == os.path.dirname(base) and is_rotated(name, os.path.basename(base))
+
+
+def _magic_directory(pattern: str) -> bool:
+    return glob.has_magic(os.path.dirname(pattern))

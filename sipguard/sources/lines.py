@@ -1,0 +1,180 @@
+"""Whole lines of one open file, from an offset on.
+
+Knows nothing of names and rotation: it reads an open descriptor, holds back a last line that is not ended yet, and
+notices when the bytes it has read are no longer there (the file was truncated, perhaps filled again).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from hashlib import blake2b
+
+from sipguard.model import Position
+
+HEAD = 1024
+"""Bytes at the beginning of a file by which it is known again: enough to hold a few dated lines."""
+
+_LEADING_NULS = re.compile(rb"(?m)^\0+")
+
+
+class TruncatedError(Exception):
+    """What was read of this file is no longer in it: it was truncated, and perhaps has other content by now."""
+
+
+def hash_head(head: bytes) -> str:
+    """The value of `Position.head` for these first bytes: BLAKE2b (RFC 7693), 16 bytes, as hexadecimal digits."""
+    return blake2b(head, digest_size=16).hexdigest()
+
+
+class LineReader:
+    """Reads an open regular file; owns the descriptor.
+
+    `offset` is the beginning of the first line that was not given yet, in bytes; `max_line` is the longest line given,
+    in bytes without its LF. Longer ones are counted and left out, without ever being held in memory.
+    Any method may raise OSError.
+    """
+
+    def __init__(self, descriptor: int, *, offset: int, max_line: int) -> None:
+        status = os.fstat(descriptor)
+        self.identity = (status.st_dev, status.st_ino)
+        self.offset = offset
+        self._descriptor = descriptor
+        self._max_line = max_line
+        self._cursor = offset
+        self._partial = bytearray()
+        self._skipping = False
+        self._head = os.pread(descriptor, min(HEAD, offset), 0)
+        self._hashed = (b"", hash_head(b""))
+
+    def close(self) -> None:
+        """Release the descriptor; an error of the file system is of no interest any more."""
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+    def status(self) -> os.stat_result:
+        """What the kernel says of the open file, whatever its name is by now."""
+        return os.fstat(self._descriptor)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the file ends, as far as it was read, within a line."""
+        return self._skipping or bool(self._partial)
+
+    @property
+    def drained(self) -> bool:
+        """Whether every line in the file was given, and none is unfinished."""
+        return not self.unfinished and self.status().st_size <= self._cursor
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes of the file as far as they were read, at most `HEAD`."""
+        return self._head
+
+    def position(self, path: str) -> Position:
+        """Where the next line begins. `path` is the name of the log, which may have a newer file by now."""
+        if self._hashed[0] != self._head:
+            self._hashed = (self._head, hash_head(self._head))
+        return Position(path, *self.identity, self._hashed[1], len(self._head), self.offset)
+
+    def read(self, limit: int) -> tuple[bytes, int] | None:
+        """The next whole lines, read in a block of `limit` bytes, and how many too long ones were left out.
+
+        None when there is no further whole line. Nothing and 0 when a long line took too long: there
+        is more to read now. Raises TruncatedError.
+        """
+        consumed = 0
+        while consumed <= limit + self._max_line:
+            block = self._block(limit)
+            if not block:
+                return None
+            consumed += len(block)
+            data, oversize = self._take(block)
+            if data or oversize:
+                return data, oversize
+        return b"", 0
+
+    def finish(self) -> tuple[bytes, int] | None:
+        """The last line of a file that nobody writes to any more, ended by LF; None when it had its LF."""
+        if not self.unfinished:
+            return None
+        last = b"" if self._skipping else bytes(self._partial) + b"\n"
+        skipped = int(self._skipping)
+        self._skipping = False
+        self._partial.clear()
+        self.offset = self._cursor
+        return last, skipped
+
+    def _block(self, limit: int) -> bytes:
+        size = os.fstat(self._descriptor).st_size
+        if size < self._cursor:
+            raise TruncatedError
+        if size == self._cursor:
+            return b""
+        block = os.pread(self._descriptor, min(limit, size - self._cursor), self._cursor)
+        if block.startswith(b"\0") and not self.unfinished and self._skip_hole(size):
+            return self._block(limit)
+        # After the data, not before: a truncation between the two must not go unseen.
+        head = os.pread(self._descriptor, HEAD, 0)
+        if not head.startswith(self._head):
+            raise TruncatedError
+        if len(self._head) < HEAD:
+            self._head = head[: self._cursor + len(block)]
+        return block
+
+    def _skip_hole(self, size: int) -> bool:
+        """Jump over a hole, without reading it: a writer without O_APPEND leaves one after a truncation (lseek(2))."""
+        try:
+            data = os.lseek(self._descriptor, self._cursor, os.SEEK_DATA)
+        except OSError:
+            # ENXIO: a hole up to the end. EINVAL: a file system without holes, whose NULs are then read and dropped.
+            data = self._cursor
+        moved = self._cursor < data <= size
+        if moved:
+            self._cursor = self.offset = data
+        return moved
+
+    def _take(self, block: bytes) -> tuple[bytes, int]:
+        """Whole lines of what was held back and `block`; moves `offset` behind them."""
+        self._cursor += len(block)
+        oversize = 0
+        if self._skipping:
+            end = block.find(b"\n") + 1
+            if not end:
+                return b"", 0
+            self._skipping = False
+            oversize = 1
+            block = block[end:]
+        cut = block.rfind(b"\n") + 1
+        data = b""
+        if cut:
+            data = block if cut == len(block) else block[:cut]
+            if self._partial:
+                data = bytes(self._partial) + data
+            self._partial = bytearray(block[cut:])
+            data, dropped = self._clean(data)
+            oversize += dropped
+        else:
+            self._partial += block
+        self._hold_back()
+        return data, oversize
+
+    def _hold_back(self) -> None:
+        if self._partial.startswith(b"\0"):
+            self._partial = self._partial.lstrip(b"\0")
+        self.offset = self._cursor - len(self._partial)
+        if len(self._partial) > self._max_line:
+            # `offset` stays at the line's beginning until its end is found: a restart meets the same line again.
+            self._skipping = True
+            self._partial.clear()
+
+    def _clean(self, data: bytes) -> tuple[bytes, int]:
+        """Without NULs at the beginning of lines and without too long lines; both rare, so asked for first."""
+        if data.startswith(b"\0") or b"\n\0" in data:
+            data = _LEADING_NULS.sub(b"", data)
+        if len(data) <= self._max_line:
+            return data, 0
+        lines = data.split(b"\n")
+        kept = [line for line in lines if len(line) <= self._max_line]
+        return b"\n".join(kept), len(lines) - len(kept)

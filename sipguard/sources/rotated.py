@@ -1,0 +1,161 @@
+"""The files that a log was rotated to: which of them was being read, and which comes after it.
+
+Asked of the directory each time, and of nothing remembered, so that the answer is the same after a restart.
+"""
+
+# These calls are made on every look, where pathlib would cost more than the kernel.
+# ruff: noqa: PTH100, PTH116, PTH119, PTH122
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipguard.sources.lines import HEAD, hash_head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sipguard.model import Position
+
+COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".lzma", ".zip", ".Z")
+
+# What logrotate and the services that rotate by themselves put behind a log's name, or before its extension:
+# `.1`, `-20261121`, `.2026-11-21-03-00-00.1`, `.old`.
+_SUFFIX = re.compile(r"[._-]\d[\dT:._+-]*Z?|[._-](?:old|bak|prev|save|orig)|~")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file to read on in, and from which byte."""
+
+    path: str
+    identity: tuple[int, int]
+    offset: int
+
+
+def is_rotated(name: str, base: str) -> bool:
+    """Whether the file `name`, plain or compressed, looks like one that the log `base` beside it was rotated to."""
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    stem, extension = os.path.splitext(base)
+    for before, after in ((base, ""), (stem, extension)):
+        if name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after):
+            middle = name[len(before) : len(name) - len(after)]
+            if _SUFFIX.fullmatch(middle):
+                return True
+    return False
+
+
+def locate(position: Position) -> Place | None:
+    """The file in which `position` is, under whatever name it has by now; None when it is in none that can be read.
+
+    The name itself is asked first, then the same inode under another name, then the same content under the log's name
+    (a restored disk), then the same content under a rotated name (a rotation by copy). Raises OSError.
+    """
+    own = _stat(position.path)
+    if own and own.st_ino == position.inode and _holds(position.path, own, position):
+        return _place(position.path, own, position.offset)
+    entries = list(_entries(position.path))
+    for path, status, _ in entries:
+        if status.st_ino == position.inode and _holds(path, status, position):
+            return _place(path, status, position.offset)
+    if not position.head_size:
+        return None
+    if own and _holds(position.path, own, position):
+        return _place(position.path, own, position.offset)
+    for path, status, rotated in entries:
+        if rotated and _holds(path, status, position):
+            return _place(path, status, position.offset)
+    return None
+
+
+def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Place:
+    """The file to read after `reading`, a file that the log was rotated to: the next rotated one, or the log's own.
+
+    `current` is what `log` is now. Rotated files follow each other by the time of their last change. Raises OSError.
+    """
+    ranked = sorted((_rank(path, status), path, status) for path, status, rotated in _entries(log) if rotated)
+    here = (reading.st_dev, reading.st_ino)
+    after = next((rank for rank, _, status in ranked if _identity(status) == here), None)
+    for rank, path, status in ranked:
+        newer = rank > after if after else status.st_mtime_ns > reading.st_mtime_ns
+        if newer and status.st_size and _identity(status) not in (here, _identity(current)):
+            return _place(path, status, 0)
+    return _place(log, current, 0)
+
+
+def compressed(log: str) -> str | None:
+    """The most recently changed compressed file that the log was rotated to, or None. Raises OSError."""
+    directory, base = os.path.split(log)
+    found = []
+    with os.scandir(directory or ".") as listing:
+        for entry in listing:
+            if entry.name.endswith(COMPRESSED) and is_rotated(entry.name, base):
+                found.append((entry.stat().st_mtime_ns, entry.path))
+    return max(found)[1] if found else None
+
+
+def same_content(path: str, head: bytes, offset: int) -> bool:
+    """Whether `path` begins with all of a full `head` and has a line that begins at `offset`.
+
+    Then it is a log that was rewritten in place of the one that was read: by an editor, from a backup. Raises OSError.
+    """
+    if len(head) < HEAD:
+        return False
+    with Path(path).open("rb", buffering=0) as file:
+        descriptor = file.fileno()
+        return os.pread(descriptor, HEAD, 0) == head and os.pread(descriptor, 1, offset - 1) == b"\n"
+
+
+def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
+    """Every plain file beside the log, or beside what it is a symbolic link to; and whether it was rotated from it."""
+    target = os.path.realpath(log)
+    seen = set()
+    for directory, base in {os.path.split(log), os.path.split(target)}:
+        shape = _shape(os.path.basename(target))
+        with os.scandir(directory or ".") as listing:
+            for entry in listing:
+                if entry.name.endswith(COMPRESSED) or not entry.is_file(follow_symlinks=False):
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if _identity(status) not in seen:
+                    seen.add(_identity(status))
+                    alike = "#" in shape and _shape(entry.name) == shape and target != os.path.abspath(log)
+                    yield entry.path, status, alike or is_rotated(entry.name, base)
+
+
+def _rank(path: str, status: os.stat_result) -> tuple[int, int, str]:
+    """Older files first; of those changed within one tick of the clock, `.2` before `.1`, and by date."""
+    number = re.search(r"\.(\d{1,5})(?:\.[a-z]+)?$", path)
+    return status.st_mtime_ns, -int(number[1]) if number else 0, path
+
+
+def _shape(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
+
+
+def _holds(path: str, status: os.stat_result, position: Position) -> bool:
+    if not stat.S_ISREG(status.st_mode) or status.st_size < max(position.offset, position.head_size):
+        return False
+    with Path(path).open("rb", buffering=0) as file:
+        return hash_head(os.pread(file.fileno(), position.head_size, 0)) == position.head
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _place(path: str, status: os.stat_result, offset: int) -> Place:
+    return Place(path, _identity(status), offset)

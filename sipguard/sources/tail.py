@@ -1,0 +1,218 @@
+"""One log, followed through rotation and restart.
+
+The rule that loses and repeats nothing: a writer that has begun the log's next file writes no more to the one before.
+So a file is left only when the next one has something in it and this one, read once more after that, is at its end.
+Which file is the next one is asked of the directory, never remembered: the `Position` of the last chunk is all that a
+restart needs, wherever it falls.
+"""
+
+# These calls are made on every look, where pathlib would cost more than the kernel.
+# ruff: noqa: PTH116, PTH123
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from sipguard.model import Chunk, Position
+from sipguard.sources import rotated
+from sipguard.sources.lines import LineReader, TruncatedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+# A file that is opened may turn out to be truncated, empty or replaced; after so many in one call, the rest waits.
+_ROUNDS = 100
+
+_MENDING = {
+    errno.ENOENT: "no such file",
+    errno.EACCES: "permission denied: let sipguard's user read it, and enter its directories",
+    errno.EPERM: "permission denied: let sipguard's user read it, and enter its directories",
+    errno.EMFILE: "too many open files: raise LimitNOFILE, or follow fewer logs",
+}
+
+
+class Tail:
+    """One log file (one path), followed; synchronous, without threads.
+
+    `position` is where an earlier run stopped. Without one, and when the file is there from the first, `start` returns
+    the byte offset to begin at (0 by default); a file that appears later is read whole. `max_line` is in bytes.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        position: Position | None = None,
+        start: Callable[[BinaryIO], int] | None = None,
+        max_line: int = 1 << 20,
+    ) -> None:
+        self.path = path
+        self.problem: str | None = None
+        self._position = position
+        self._start = start
+        self._max_line = max_line
+        self._reader: LineReader | None = None
+        self._look()
+
+    def read(self, limit: int = 262_144) -> Chunk | None:
+        """The next whole lines, at most about `limit` bytes; None when there is nothing to read now.
+
+        A chunk without lines says that there is more to read: a line longer than `max_line` was left out, or is not at
+        its end. Never raises OSError: what is wrong stands in `problem`, and the next call tries again.
+        """
+        try:
+            return self._read(max(limit, 1))
+        except OSError as error:
+            # EIO, ESTALE and their like: the file is opened anew next time, where it was left.
+            self._fail(error)
+            self._let_go()
+            return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the file was removed and all in it was given: nothing comes unless the log is made anew."""
+        if self._reader is None:
+            return self._position is None
+        return self._reader.drained and not self._reader.status().st_nlink
+
+    def close(self) -> None:
+        """Release the file. A later `read` goes on where this one stopped."""
+        self._let_go()
+
+    def _read(self, limit: int) -> Chunk | None:
+        for _ in range(_ROUNDS):
+            reader = self._reader or self._open()
+            if reader is None:
+                return None
+            try:
+                found = reader.read(limit)
+                following = None
+                if found is None:
+                    following = self._following(reader)
+                    if following is None:
+                        return None
+                    # Once more, now that the next file is known to have begun.
+                    found = reader.read(limit) or reader.finish()
+            except TruncatedError:
+                _log.debug("%s was truncated", shown(self.path))
+                self._let_go()
+                continue
+            if found is not None:
+                return Chunk(self.path, found[0], reader.position(self.path), found[1])
+            if following is not None:
+                self._switch(reader, following)
+        return None
+
+    def _following(self, reader: LineReader) -> rotated.Place | None:
+        """The file to read after `reader`; None when that has the log's own file or the next one has nothing yet."""
+        current = self._look()
+        if current is None or (current.st_dev, current.st_ino) == reader.identity or not current.st_size:
+            return None
+        return rotated.successor(self.path, current, reader.status())
+
+    def _switch(self, reader: LineReader, following: rotated.Place) -> None:
+        offset = 0
+        removed = not reader.status().st_nlink
+        if removed and rotated.same_content(following.path, reader.head, reader.offset):
+            offset = reader.offset
+        opened = self._open_file(following.path, offset)
+        if opened.identity != following.identity:
+            # Rotated again in this moment: what was to be opened has another name by now. Look again.
+            opened.close()
+            return
+        reader.close()
+        self._reader = opened
+
+    def _open(self) -> LineReader | None:
+        """Open the file that `_position` is in, else the log's own; None, with the reason in `problem`, if none."""
+        current = self._look()
+        if self._position:
+            place = self._locate(self._position, missing=current is None)
+            if place is None:
+                return None
+            opened = self._open_file(place.path, place.offset)
+            if place.offset and opened.identity != place.identity:
+                opened.close()  # rotated in this moment; the next call finds it under its new name
+                return None
+        elif current is None:
+            return None
+        else:
+            opened = self._open_file(self.path, 0)
+            if self._start:
+                opened = self._begin(opened, self._start)
+        self._reader = opened
+        self._position = self._start = None
+        return opened
+
+    def _begin(self, opened: LineReader, start: Callable[[BinaryIO], int]) -> LineReader:
+        """The same file, from where `start` says."""
+        opened.close()
+        with open(self.path, "rb") as file:
+            offset = min(max(start(file), 0), os.fstat(file.fileno()).st_size)
+            return LineReader(os.dup(file.fileno()), offset=offset, max_line=self._max_line)
+
+    def _locate(self, position: Position, *, missing: bool) -> rotated.Place | None:
+        try:
+            place = rotated.locate(position)
+        except FileNotFoundError:
+            return None  # removed in this moment, or its directory is gone
+        if place or missing:
+            return place
+        packed = rotated.compressed(self.path)
+        if packed:
+            _log.warning(
+                "%s: its unread rest may be in %s, which is compressed and not read", *map(shown, (self.path, packed))
+            )
+        else:
+            _log.info("%s: what was read before is gone; reading from the beginning", shown(self.path))
+        return rotated.Place(self.path, (0, 0), 0)
+
+    def _open_file(self, path: str, offset: int) -> LineReader:
+        # O_NONBLOCK: what was a regular file a moment ago may be a FIFO now, whose open(2) would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            return LineReader(descriptor, offset=offset, max_line=self._max_line)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    def _look(self) -> os.stat_result | None:
+        """What the log's name is now; None, with the reason in `problem`, when it is no file that can be read."""
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                self._start = None
+            self._fail(error)
+            return None
+        if stat.S_ISREG(status.st_mode):
+            self.problem = None
+            return status
+        kind = (
+            "a directory" if stat.S_ISDIR(status.st_mode) else "a FIFO" if stat.S_ISFIFO(status.st_mode) else "a device"
+        )
+        self.problem = f"{shown(self.path)}: {kind}, not a log file"
+        return None
+
+    def _fail(self, error: OSError) -> None:
+        reason = _MENDING.get(error.errno or 0) or (error.strerror or str(error)).lower()
+        self.problem = f"{shown(self.path)}: {reason}"
+
+    def _let_go(self) -> None:
+        if self._reader:
+            self._position = self._reader.position(self.path)
+            self._reader.close()
+            self._reader = None
+
+
+def shown(path: str) -> str:
+    """A path as it may be printed: control bytes, which a file name can hold, escaped."""
+    return path if path.isprintable() else path.encode("unicode_escape", "backslashreplace").decode("ascii")

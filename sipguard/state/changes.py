@@ -1,0 +1,45 @@
+"""What has happened since the state was last written: one transaction's worth.
+
+The daemon collects here and writes all of it at once, so that the database always holds a moment that has been: log positions
+never run ahead of the attempts that the lines before them have caused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sipguard.model import Ban, Position
+
+MAX_LINE = 1000
+"""Characters of a log line that are kept for `explain`: an attacker chooses how long a line is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One counted failure, as it is kept until its address is banned or findtime has passed."""
+
+    jail: str
+    address: str
+    time: float
+    attempts: int = 1
+    user: str | None = None
+    line: str = ""
+
+
+@dataclass(slots=True)
+class Changes:
+    """Everything to write; later entries win over earlier ones of the same key."""
+
+    positions: dict[str, Position] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    bans: dict[tuple[str, str], Ban] = field(default_factory=dict)
+    """By (jail, address): bans that the kernel has."""
+    ended: dict[tuple[str, str], float] = field(default_factory=dict)
+    """By (jail, address): when a ban ended, by its time or by hand."""
+    forgotten: set[tuple[str, str]] = field(default_factory=set)
+    """By (jail, address): attempts and history that an unban by hand takes back."""
+    expired: dict[str, float] = field(default_factory=dict)
+    """By jail: attempts before this time count no more."""
+
+    def __bool__(self) -> bool:
+        return bool(self.positions or self.attempts or self.bans or self.ended or self.forgotten or self.expired)

@@ -1,0 +1,195 @@
+"""The database: bans, attempts and log positions in one SQLite file, written in whole moments.
+
+SQLite in WAL mode with `synchronous = NORMAL`: what is committed survives the death of the process at any instruction; after a
+power cut the last moments may be missing, never half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from sipguard.errors import StateBusyError, StateError
+from sipguard.model import Ban, Position
+from sipguard.state.changes import MAX_LINE, Attempt, Changes
+
+log = logging.getLogger("fail2ban.database")
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS positions (
+    path TEXT PRIMARY KEY, device INTEGER, inode INTEGER, head TEXT, head_size INTEGER, offset INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts (
+    jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL);
+CREATE INDEX IF NOT EXISTS attempts_by_address ON attempts (address, jail);
+CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (time);
+CREATE TABLE IF NOT EXISTS live_bans (
+    jail TEXT, address TEXT, since REAL, until REAL, attempts INTEGER, count INTEGER, reason TEXT,
+    PRIMARY KEY (jail, address)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (
+    jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT);
+CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
+"""
+_BUSY_MS = 200
+"""How long a write waits for another program's lock: it is made in the event loop, so not long. It is tried again later."""
+
+
+class Database:
+    """The state directory. Raises `StateError` when it cannot be used, or is another daemon's."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "sipguard.db"
+        self._lock = _take_lock(directory)
+        try:
+            self._db = self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return _connect(self.path)
+        except sqlite3.OperationalError as error:
+            raise StateError(f"{self.path}: {error}; is the disk full, or the file not ours to write?") from error
+        except (sqlite3.DatabaseError, _NewerVersionError) as error:
+            aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
+            log.error("%s: %s; moved aside to %s, starting with an empty state", self.path, error, aside)
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+            return _connect(self.path)
+
+    def close(self) -> None:
+        """Let go of the file and of the directory."""
+        self._db.close()
+        os.close(self._lock)
+
+    def positions(self) -> dict[str, Position]:
+        """How far each log has been read, by path."""
+        rows = self._db.execute("SELECT path, device, inode, head, head_size, offset FROM positions")
+        return {row[0]: Position(*row) for row in rows}
+
+    def attempts(self) -> list[Attempt]:
+        """The attempts that no ban has answered yet, oldest first."""
+        rows = self._db.execute(
+            "SELECT jail, address, time, attempts, user, line FROM attempts WHERE ban IS NULL ORDER BY time"
+        )
+        return [Attempt(*row) for row in rows]
+
+    def bans(self, now: float) -> list[Ban]:
+        """The bans that have not ended at `now`."""
+        rows = self._db.execute(
+            "SELECT address, jail, since, until, attempts, count, reason FROM live_bans WHERE until > ?", (now,)
+        )
+        return [Ban(*row) for row in rows]
+
+    def ban_count(self, jail: str, address: str) -> int:
+        """How many bans of this address in this jail came before."""
+        row = self._db.execute(
+            "SELECT count(*) FROM history WHERE address = ? AND jail = ?", (address, jail)
+        ).fetchone()
+        return int(row[0])
+
+    def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
+        """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
+        attempts = self._db.execute(
+            "SELECT jail, address, time, attempts, user, line FROM attempts WHERE address = ? ORDER BY time", (address,)
+        )
+        bans = self._db.execute(
+            "SELECT address, jail, since, ended, attempts, 0, reason FROM history WHERE address = ? ORDER BY since",
+            (address,),
+        )
+        return [Attempt(*row) for row in attempts], [Ban(*row) for row in bans]
+
+    def save(self, changes: Changes) -> None:
+        """Write one moment, all of it or nothing. Raises `StateError`; then the same changes can be written again."""
+        try:
+            with self._db:
+                self._write(changes)
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path}: {error}") from error
+
+    def _write(self, changes: Changes) -> None:
+        run = self._db.executemany
+        self._db.execute("BEGIN IMMEDIATE")
+        run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
+        run(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            ((a.jail, a.address, a.time, a.attempts, a.user, a.line[:MAX_LINE]) for a in changes.attempts),
+        )
+        run(
+            "UPDATE attempts SET ban = ?1 WHERE address = ?3 AND jail = ?2 AND ban IS NULL",
+            ((ban.since, ban.jail, ban.address) for ban in changes.bans.values()),
+        )
+        run(
+            "INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((b.jail, b.address, b.since, b.until, b.attempts, b.count, b.reason) for b in changes.bans.values()),
+        )
+        ended = [(when, *key) for key, when in changes.ended.items()]
+        run(
+            "INSERT INTO history SELECT jail, address, since, until, ?, attempts, reason FROM live_bans"
+            " WHERE jail = ? AND address = ?",
+            ended,
+        )
+        run("DELETE FROM live_bans WHERE jail = ? AND address = ?", ([*key] for key in changes.ended))
+        for table in ("attempts", "history"):
+            run(f"DELETE FROM {table} WHERE jail = ? AND address = ?", changes.forgotten)  # noqa: S608 - two names of ours
+        run(
+            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)",
+            ((p.path, p.device, p.inode, p.head, p.head_size, p.offset) for p in changes.positions.values()),
+        )
+
+    def purge(self, before: float) -> None:
+        """Forget answered attempts and ended bans older than `before`. Raises `StateError`."""
+        try:
+            with self._db:
+                self._db.execute("DELETE FROM attempts WHERE time < ?", (before,))
+                self._db.execute("DELETE FROM history WHERE ended < ?", (before,))
+            self._db.execute("PRAGMA incremental_vacuum(1000)")
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path}: {error}") from error
+
+
+class _NewerVersionError(Exception):
+    """The file was made by a sipguard newer than this one."""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None)
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise _NewerVersionError(f"written by a newer sipguard (version {version} of its tables)")
+        if version == 0:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_SCHEMA)
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    path.chmod(0o600)
+    return db
+
+
+def _take_lock(directory: Path) -> int:
+    """Hold the directory for this process alone, until it ends in whatever way: the kernel lets a dead owner's lock go."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"{directory}: {error.strerror}; give another place with --state-dir") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise StateBusyError(
+            f"{directory}: another sipguard is running on this state; stop it, or give another --state-dir"
+        ) from error
+    return handle

@@ -1,0 +1,268 @@
+"""The contract of firewall/base.py, kept by every backend alike; real ones in a network namespace of their own."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import subprocess
+import time
+
+import pytest
+
+from sipguard.errors import FirewallError
+from sipguard.firewall.choose import open_firewall
+from sipguard.model import FOREVER, Ban, PortRange, Rule
+from tests.netns import namespace
+
+SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
+ALL = Rule("recidive")
+ODD = Rule("tür-1.b_c ü\N{PILE OF POO}; flush ruleset", (PortRange(5060, 5060),), ("udp",), "drop")
+ROUNDING = 1.1
+
+
+@pytest.fixture(params=["memory", "nftables"])
+def firewall(request):
+    """A backend that has not been opened, inside an empty namespace."""
+    if request.param == "memory":
+        yield open_firewall("memory", clock=time.time)
+        return
+    with namespace("nft", "iptables-save") as net, net.inside():
+        backend = open_firewall(request.param, clock=time.time)
+        yield backend
+        backend.close()
+
+
+def bans(*addresses, jail="asterisk", seconds=600.0):
+    now = time.time()
+    return [Ban(address, jail, now, now + seconds) for address in addresses]
+
+
+def listed(firewall, jail="asterisk"):
+    return sorted(entry.address for entry in firewall.entries() if entry.jail == jail)
+
+
+def remaining(firewall, address):
+    (until,) = (entry.until for entry in firewall.entries() if entry.address == address)
+    return until - time.time()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        pytest.param("203.0.113.5", "203.0.113.5", id="ipv4"),
+        pytest.param("2001:db8::5", "2001:db8::5", id="ipv6"),
+        pytest.param("2001:DB8:0::0005", "2001:db8::5", id="ipv6-not-canonical"),
+        pytest.param("::ffff:203.0.113.5", "203.0.113.5", id="mapped"),
+        pytest.param("::ffff:203.0.113.0/120", "203.0.113.0/24", id="mapped-network"),
+        pytest.param("fe80::1%; flush ruleset", "fe80::1", id="zone-with-syntax"),
+        pytest.param("203.0.113.0/24", "203.0.113.0/24", id="network"),
+        pytest.param("203.0.113.77/24", "203.0.113.0/24", id="network-host-bits"),
+        pytest.param("203.0.113.5/32", "203.0.113.5", id="network-of-one"),
+        pytest.param("2001:db8::/64", "2001:db8::/64", id="ipv6-network"),
+        pytest.param("2001:db8::5/128", "2001:db8::5", id="ipv6-network-of-one"),
+        pytest.param("0.0.0.0/0", "0.0.0.0/0", id="every-ipv4"),
+        pytest.param("::/0", "::/0", id="every-ipv6"),
+    ],
+)
+def test_ban_list_unban(firewall, given, kept):
+    """What is banned is listed in canonical form with its time, and gone after an unban, however it is written."""
+    firewall.open([SIP])
+    firewall.ban(bans(given))
+    assert listed(firewall) == [kept]
+    assert remaining(firewall, kept) == pytest.approx(600, abs=ROUNDING)
+    firewall.unban(bans(given))
+    assert firewall.entries() == []
+
+
+@pytest.mark.parametrize("bad", ["", "localhost", "example.com", "203.0.113.5 }", "1; flush ruleset", "203.0.113.0/33"])
+def test_no_address(firewall, bad):
+    """One bad address refuses the batch before anything is done, with a message that names it."""
+    firewall.open([SIP])
+    with pytest.raises(FirewallError, match="neither an IP address nor a network"):
+        firewall.ban(bans("203.0.113.5", bad))
+    assert firewall.entries() == []
+
+
+def test_unknown_jail(firewall):
+    """A ban of a jail that open was not told of is refused; its unban is no error."""
+    firewall.open([SIP])
+    with pytest.raises(FirewallError, match="not opened for a jail named 'other'"):
+        firewall.ban(bans("203.0.113.5", jail="other"))
+    firewall.unban(bans("203.0.113.5", jail="other"))
+
+
+@pytest.mark.parametrize("address", ["203.0.113.5", "2001:db8::5", "203.0.113.0/24", "2001:db8::/64"])
+@pytest.mark.parametrize(("first", "second"), [(60, 6000), (6000, 60), (60, FOREVER), (FOREVER, 60)])
+def test_ban_again(firewall, address, first, second):
+    """An address already there gets the new time; others of the batch are made all the same."""
+    firewall.open([SIP])
+    firewall.ban(bans(address, seconds=first))
+    firewall.ban([*bans(address, seconds=second), *bans("198.51.100.1")])
+    assert listed(firewall) == sorted([address, "198.51.100.1"])
+    assert remaining(firewall, address) == pytest.approx(second, abs=ROUNDING)
+
+
+def test_same_address_twice(firewall):
+    """Of several bans of one address in a call the last counts, and a mapped address is the same one."""
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.5", seconds=50) + bans("::ffff:203.0.113.5", seconds=500))
+    assert remaining(firewall, "203.0.113.5") == pytest.approx(500, abs=ROUNDING)
+
+
+@pytest.mark.parametrize("seconds", [1e6, 90 * 86400.0, 1e9, 1e12, 1e18])
+def test_long_times(firewall, seconds):
+    """A very long time is no error and no short one; beyond a hundred years a backend may cut it."""
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.5", seconds=seconds))
+    assert remaining(firewall, "203.0.113.5") > min(seconds, 99 * 365 * 86400) - ROUNDING
+
+
+def test_expiry(firewall):
+    """A ban ends by itself, an address or a network, and times that have passed are left out."""
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.5", "203.0.113.128/25", "2001:db8::5", seconds=0.3))
+    firewall.ban(bans("203.0.113.7", seconds=0.0) + bans("203.0.113.8", seconds=-5) + bans("203.0.113.9"))
+    assert listed(firewall) == ["2001:db8::5", "203.0.113.128/25", "203.0.113.5", "203.0.113.9"]
+    time.sleep(0.5)
+    assert listed(firewall) == ["203.0.113.9"]
+    firewall.ban(bans("203.0.113.5", "203.0.113.128/25"))
+    assert listed(firewall) == ["203.0.113.128/25", "203.0.113.5", "203.0.113.9"]
+
+
+def test_shortest_ban_is_not_forever(firewall):
+    """A ban with a moment left ends: the kernel would take a timeout of nothing for one without end."""
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.5", seconds=0.02))
+    time.sleep(0.3)
+    assert firewall.entries() == []
+
+
+def test_overlapping_networks(firewall):
+    """A network inside another is no error, both are listed with their times, and one can go while the other stays."""
+    firewall.open([SIP])
+    firewall.ban(bans("10.1.0.0/16", seconds=6000))
+    firewall.ban(bans("10.0.0.0/8", "203.0.113.5", seconds=600))
+    firewall.ban(bans("10.1.2.0/24", seconds=60))
+    assert listed(firewall) == ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "203.0.113.5"]
+    assert remaining(firewall, "10.0.0.0/8") == pytest.approx(600, abs=ROUNDING)
+    assert remaining(firewall, "10.1.0.0/16") == pytest.approx(6000, abs=ROUNDING)
+    firewall.unban(bans("10.1.0.0/16"))
+    assert listed(firewall) == ["10.0.0.0/8", "10.1.2.0/24", "203.0.113.5"]
+    firewall.unban(bans("10.0.0.0/8"))
+    assert listed(firewall) == ["10.1.2.0/24", "203.0.113.5"]
+    assert remaining(firewall, "10.1.2.0/24") == pytest.approx(60, abs=ROUNDING)
+
+
+def test_unban_absent(firewall):
+    """An address that is not there is no error, and does not keep the others of the batch."""
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.5", "203.0.113.0/24"))
+    firewall.unban(bans("198.51.100.1", "203.0.113.5", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::1"))
+    assert firewall.entries() == []
+
+
+def test_jails_apart(firewall):
+    """The same address in two jails is two bans, and every jail's own name is listed, whatever characters it holds."""
+    firewall.open([SIP, ALL, ODD])
+    for rule in (SIP, ALL, ODD):
+        firewall.ban(bans("203.0.113.5", jail=rule.jail))
+    firewall.unban(bans("203.0.113.5", jail=ALL.jail))
+    assert sorted(entry.jail for entry in firewall.entries()) == sorted([SIP.jail, ODD.jail])
+
+
+def test_open_again(firewall):
+    """Opening again keeps live bans with their times; sets of jails no longer named go and come back empty."""
+    firewall.open([SIP, ALL, ODD])
+    firewall.ban(bans("203.0.113.5") + bans("203.0.113.6", jail=ALL.jail) + bans("203.0.113.0/24", jail=ODD.jail))
+    before = firewall.show()
+    firewall.open([SIP, ALL, ODD])
+    assert len(firewall.entries()) == 3
+    assert before.count("\n") == firewall.show().count("\n")
+    firewall.open([Rule("asterisk", (PortRange(5080, 5080),))])
+    assert [(entry.address, entry.jail) for entry in firewall.entries()] == [("203.0.113.5", "asterisk")]
+    assert remaining(firewall, "203.0.113.5") == pytest.approx(600, abs=ROUNDING)
+    assert firewall.verify() == []
+    firewall.open([SIP, ALL])
+    assert listed(firewall) == ["203.0.113.5"]
+
+
+def test_flush(firewall):
+    """After a flush nothing is listed, nothing is missed, a ban says to open first, and a second flush is no error."""
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.5"))
+    firewall.flush()
+    firewall.flush()
+    assert firewall.entries() == []
+    assert firewall.verify() == []
+    assert firewall.show() == ""
+    with pytest.raises(FirewallError):
+        firewall.ban(bans("203.0.113.5"))
+    firewall.open([SIP])
+    assert firewall.entries() == []
+
+
+def test_nothing_before_open(firewall):
+    """Before open there is nothing, and asking is no error."""
+    assert firewall.entries() == []
+    assert firewall.verify() == []
+    assert firewall.show() == ""
+    firewall.unban(bans("203.0.113.5"))
+    firewall.ban([])
+
+
+def test_ten_thousand(firewall):
+    """Ten thousand addresses go in, get a new time, and come out, in one call each."""
+    many = [str(ipaddress.ip_address("10.0.0.0") + i) for i in range(9000)]
+    many += [str(ipaddress.ip_address("2001:db8::") + i) for i in range(1000)]
+    firewall.open([SIP])
+    firewall.ban(bans(*many, seconds=60))
+    assert listed(firewall) == sorted(many)
+    firewall.ban(bans(*many, seconds=6000))
+    assert min(entry.until for entry in firewall.entries()) > time.time() + 5000
+    firewall.unban(bans(*many))
+    assert firewall.entries() == []
+
+
+def foreign():
+    """What the namespace's firewall holds without sipguard's table."""
+    rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    tables = [
+        table for table in rules.split("\ntable ") if not table.removeprefix("table ").startswith("inet sipguard ")
+    ]
+    # iptables-save stamps its comments with the time.
+    save = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [table.removeprefix("table ").rstrip() for table in tables], [line for line in save if line[:1] != "#"]
+
+
+def test_others_untouched(firewall):
+    """Nothing of the host's own tables changes, whatever is called."""
+    if firewall.name == "memory":
+        firewall.open([SIP])
+        assert "inet" not in firewall.show()
+        return
+    subprocess.run(["iptables", "-A", "INPUT", "-s", "192.0.2.1", "-j", "DROP"], check=True)
+    script = (
+        "add table inet filter\nadd set inet filter a4_asterisk { type ipv4_addr; flags timeout; }\n"
+        "add element inet filter a4_asterisk { 192.0.2.9 }\n"
+        "add chain inet filter input { type filter hook input priority 0; policy accept; }\n"
+        "add rule inet filter input ct state established,related accept\nadd table ip sipguard\n"
+    )
+    subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True)
+    before = foreign()
+    assert len(before[0]) >= 3
+    for step in (
+        lambda: firewall.open([SIP, ALL]),
+        lambda: firewall.ban(bans("203.0.113.5", "203.0.113.0/24", "2001:db8::1")),
+        lambda: firewall.unban(bans("203.0.113.5", "192.0.2.9")),
+        lambda: firewall.open([ALL]),
+        firewall.flush,
+    ):
+        step()
+        assert foreign() == before
+
+
+def test_forever_is_infinite(firewall):
+    """A ban without end is listed as such."""
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.5", "203.0.113.128/25", seconds=FOREVER))
+    assert [entry.until for entry in firewall.entries()] == [math.inf, math.inf]

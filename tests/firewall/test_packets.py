@@ -1,0 +1,231 @@
+"""What a banned address's packets meet: an attacker and a server in namespaces of their own, joined by a cable."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+import pytest
+
+from sipguard.firewall.choose import open_firewall
+from sipguard.model import Ban, PortRange, Rule
+from tests.netns import link, namespace
+
+SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
+ATTACKER, NEIGHBOUR, SERVER = "198.51.100.66", "198.51.100.67", "198.51.100.1"
+ATTACKER6, NEIGHBOUR6, SERVER6 = "2001:db8::66", "2001:db8::67", "2001:db8::1"
+FAMILIES = [
+    pytest.param(ATTACKER, NEIGHBOUR, SERVER, "198.51.100.64/29", id="ipv4"),
+    pytest.param(ATTACKER6, NEIGHBOUR6, SERVER6, "2001:db8::66/127", id="ipv6"),
+]
+WAIT = 0.25
+"""Seconds after which a packet that did not come over the cable will not come."""
+
+
+class Lab:
+    """The two ends, and a server's sockets on the ports that the tests use."""
+
+    def __init__(self, attacker, server, stack):
+        self.attacker, self.server = attacker, server
+        self.stack = stack
+
+    def listen(self, kind, address, port):
+        with self.server.inside():
+            end = _socket(kind, address)
+            self.stack.callback(end.close)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            end.bind((address, port))
+            if kind == socket.SOCK_STREAM:
+                end.listen()
+        return end
+
+    def connect(self, kind, source, target, port):
+        with self.attacker.inside():
+            end = _socket(kind, source)
+            self.stack.callback(end.close)
+            end.bind((source, 0))
+            end.connect((target, port))
+        return end
+
+    def ban(self, *addresses, rule=SIP):
+        """Ban as the daemon would, in the server's namespace."""
+        with self.server.inside():
+            firewall = open_firewall("nftables", clock=time.time)
+            firewall.open([rule])
+            now = time.time()
+            firewall.ban([Ban(address, rule.jail, now, now + 60) for address in addresses])
+        return firewall
+
+
+def _socket(kind, address):
+    end = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    end.settimeout(WAIT)
+    return end
+
+
+def arrives(sender, listener):
+    """Whether a datagram gets through now; the sender's refusal raises."""
+    sender.send(b"OPTIONS sip:example.com SIP/2.0\r\n\r\n")
+    try:
+        listener.recv(2000)
+    except TimeoutError:
+        # What came back is told on the next call.
+        sender.send(b"\r\n")
+        return False
+    return True
+
+
+@pytest.fixture
+def lab():
+    with namespace("nft") as attacker, namespace("nft") as server, contextlib.ExitStack() as stack:
+        link(
+            attacker,
+            [f"{ATTACKER}/24", f"{NEIGHBOUR}/24", f"{ATTACKER6}/64", f"{NEIGHBOUR6}/64"],
+            server,
+            [f"{SERVER}/24", f"{SERVER6}/64"],
+        )
+        yield Lab(attacker, server, stack)
+
+
+@pytest.mark.parametrize("by_network", [False, True], ids=["address", "network"])
+@pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
+def test_udp(lab, attacker, neighbour, server, network, by_network):
+    """The banned address is told that the port is unreachable; other ports are open to it, and all to its neighbour."""
+    sip, media = lab.listen(socket.SOCK_DGRAM, server, 5060), lab.listen(socket.SOCK_DGRAM, server, 10000)
+    flow = lab.connect(socket.SOCK_DGRAM, attacker, server, 5060)
+    assert arrives(flow, sip)
+    lab.ban(network if by_network else attacker)
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, sip)
+    assert arrives(lab.connect(socket.SOCK_DGRAM, attacker, server, 10000), media)
+    if not by_network:
+        assert arrives(lab.connect(socket.SOCK_DGRAM, neighbour, server, 5060), sip)
+
+
+@pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
+def test_tcp(lab, attacker, neighbour, server, network):
+    """A banned address's connection is reset at once, a live one too; other ports and the neighbour are let in."""
+    lab.listen(socket.SOCK_STREAM, server, 5061)
+    lab.listen(socket.SOCK_STREAM, server, 8089)
+    live = lab.connect(socket.SOCK_STREAM, attacker, server, 5061)
+    lab.ban(attacker)
+    with pytest.raises(ConnectionRefusedError):
+        lab.connect(socket.SOCK_STREAM, attacker, server, 5061)
+    live.send(b"x")
+    with pytest.raises(ConnectionResetError):
+        live.recv(1)
+    lab.connect(socket.SOCK_STREAM, attacker, server, 8089)
+    lab.connect(socket.SOCK_STREAM, neighbour, server, 5061)
+
+
+def test_all_ports(lab):
+    """A jail without ports rejects every one, whatever the protocol; pings too."""
+    lab.listen(socket.SOCK_STREAM, SERVER, 8089)
+    media = lab.listen(socket.SOCK_DGRAM, SERVER, 10000)
+    lab.ban(ATTACKER, rule=Rule("recidive"))
+    with pytest.raises(ConnectionRefusedError):
+        lab.connect(socket.SOCK_STREAM, ATTACKER, SERVER, 8089)
+    with pytest.raises(ConnectionRefusedError):
+        arrives(lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 10000), media)
+    assert arrives(lab.connect(socket.SOCK_DGRAM, NEIGHBOUR, SERVER, 10000), media)
+
+
+def test_drop(lab):
+    """With the verdict drop the attacker hears nothing."""
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
+    lab.listen(socket.SOCK_STREAM, SERVER, 5060)
+    lab.ban(ATTACKER, rule=Rule("asterisk", SIP.ports, SIP.protocols, "drop"))
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
+    assert not arrives(flow, sip)
+    with pytest.raises(TimeoutError):
+        lab.connect(socket.SOCK_STREAM, ATTACKER, SERVER, 5060)
+
+
+def test_unban_and_flush(lab):
+    """An unban lets the address through again, and so does a flush."""
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
+    firewall = lab.ban(ATTACKER)
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, sip)
+    with lab.server.inside():
+        firewall.unban([Ban(ATTACKER, "asterisk", 0, 0)])
+    assert arrives(flow, sip)
+    lab.ban(ATTACKER)
+    with lab.server.inside():
+        firewall.flush()
+    assert arrives(flow, sip)
+
+
+def test_expires_in_the_kernel(lab):
+    """The ban ends by itself: nobody calls anything."""
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
+    with lab.server.inside():
+        firewall = open_firewall("nftables", clock=time.time)
+        firewall.open([SIP])
+        firewall.ban([Ban(ATTACKER, "asterisk", 0, time.time() + 0.6)])
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, sip)
+    time.sleep(0.7)
+    assert arrives(flow, sip)
+
+
+ESTABLISHED = """
+add table inet host
+add chain inet host early {{ type filter hook prerouting priority {priority}; policy accept; }}
+add chain inet host input {{ type filter hook input priority {priority}; policy accept; }}
+add rule inet host early ct state established,related accept
+add rule inet host input ct state established,related accept
+"""
+
+
+@pytest.mark.parametrize("priority", [-400, -150, 0])
+def test_established_flow(lab, priority):
+    """A flow that another firewall accepts as established is stopped, wherever that firewall sits."""
+    lab.server.run("nft", "-f", "-", script=ESTABLISHED.format(priority=priority))
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
+    assert arrives(flow, sip)
+    sip.sendto(b"SIP/2.0 200 OK\r\n\r\n", flow.getsockname())
+    assert flow.recv(100)
+    assert arrives(flow, sip)
+    lab.ban(ATTACKER)
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, sip)
+
+
+def test_dnat(lab):
+    """The port that counts is the one the packet came to, not the one a DNAT sends it on to, as Docker's does."""
+    lab.server.run(
+        "nft",
+        "-f",
+        "-",
+        script="add table ip nat\nadd chain ip nat pre { type nat hook prerouting priority -100; }\n"
+        "add rule ip nat pre udp dport 5060 redirect to :15060\n",
+    )
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER, 15060)
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
+    assert arrives(flow, sip)
+    lab.ban(ATTACKER)
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, sip)
+
+
+def test_hole_in_a_network(lab):
+    """A network whose part is banned for longer is still rejected on both sides of the part, and in it."""
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
+    lab.ban("198.51.100.66/31")
+    with lab.server.inside():
+        firewall = open_firewall("nftables", clock=time.time)
+        firewall.open([SIP])
+        firewall.ban([Ban("198.51.100.64/26", "asterisk", 0, time.time() + 30)])
+    for source in (ATTACKER, NEIGHBOUR):
+        with pytest.raises(ConnectionRefusedError):
+            arrives(lab.connect(socket.SOCK_DGRAM, source, SERVER, 5060), sip)
+    with lab.server.inside():
+        firewall.unban([Ban("198.51.100.66/31", "asterisk", 0, 0)])
+        assert [entry.address for entry in firewall.entries()] == ["198.51.100.64/26"]
+    with pytest.raises(ConnectionRefusedError):
+        arrives(lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060), sip)

@@ -1,0 +1,22 @@
+"""What strangers write, shown."""
+
+import pytest
+
+from sipguard.text import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("üñí", "üñí"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\nb\r\t\0", "a\\nb\\r\\t\\x00"),
+        ("\u202eltr", "\\u202eltr"),
+        ("x" * 300, "x" * 200 + "…"),
+        ("\udcff", "\\udcff"),
+    ],
+)
+def test_printable(text, shown):
+    """Nothing that a terminal could obey gets through."""
+    assert printable(text) == shown
