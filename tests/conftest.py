@@ -1,9 +1,7 @@
-"""What all tests share: the readers of the annotated sample logs."""
-
-from __future__ import annotations
+"""What all tests share: their helpers are imported by name from this folder, the annotated samples from fixtures/."""
 
 import sys
 from pathlib import Path
 
-# Tests import `annotations` from here; there are no packages among the tests.
-sys.path.insert(0, str(Path(__file__).parent / "fixtures"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "fixtures")]

@@ -86,7 +86,9 @@ class Guard:
                 self._seen_again(judgement)
             case Outcome.NO_ADDRESS:
                 self.totals.no_address += 1
-                log.warning("[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address))
+                log.warning(
+                    "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
+                )
         if judgement.ban:
             self._ban(judgement.ban)
 
