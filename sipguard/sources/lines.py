@@ -43,6 +43,8 @@ class LineReader:
         self._descriptor = descriptor
         self._max_line = max_line
         self._cursor = offset
+        self.at_end = False
+        """Whether the last block read was the last one of the file, at that moment."""
         self._partial = bytearray()
         self._skipping = False
         self._head = os.pread(descriptor, min(HEAD, offset), 0)
@@ -52,6 +54,10 @@ class LineReader:
         """Release the descriptor; an error of the file system is of no interest any more."""
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
+
+    def reopened(self) -> LineReader:
+        """The same file from its beginning."""
+        return LineReader(os.dup(self._descriptor), offset=0, max_line=self._max_line)
 
     def status(self) -> os.stat_result:
         """What the kernel says of the open file, whatever its name is by now."""
@@ -110,12 +116,14 @@ class LineReader:
         size = os.fstat(self._descriptor).st_size
         if size < self._cursor:
             raise TruncatedError
-        if size == self._cursor:
-            return b""
-        block = os.pread(self._descriptor, min(limit, size - self._cursor), self._cursor)
-        if block.startswith(b"\0") and not self.unfinished and self._skip_hole(size):
-            return self._block(limit)
-        # After the data, not before: a truncation between the two must not go unseen.
+        block = b""
+        if size > self._cursor:
+            block = os.pread(self._descriptor, min(limit, size - self._cursor), self._cursor)
+            if block.startswith(b"\0") and not self.unfinished and self._skip_hole(size):
+                return self._block(limit)
+        self.at_end = self._cursor + len(block) >= size
+        # After the data, not before: a truncation between the two must not go unseen. And without data as well: the
+        # file may have been truncated and filled to the very same size.
         head = os.pread(self._descriptor, HEAD, 0)
         if not head.startswith(self._head):
             raise TruncatedError

@@ -71,7 +71,10 @@ def locate(position: Position) -> Place | None:
     for path, status, rotated in entries:
         if rotated and _holds(path, status, position):
             return _place(path, status, position.offset)
-    return None
+    # The inode, but not the content, under a rotated name: truncated, or removed and its inode used for the next file,
+    # and rotated since. All of it is new.
+    same = (each for each in entries if each[2] and each[1].st_ino == position.inode)
+    return next((_place(path, status, 0) for path, status, _ in same), None)
 
 
 def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Place:
@@ -84,7 +87,9 @@ def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Pla
     after = next((rank for rank, _, status in ranked if _identity(status) == here), None)
     for rank, path, status in ranked:
         newer = rank > after if after else status.st_mtime_ns > reading.st_mtime_ns
-        if newer and status.st_size and _identity(status) not in (here, _identity(current)):
+        if not newer or not status.st_size or _identity(status) in (here, _identity(current)):
+            continue
+        if os.access(path, os.R_OK, effective_ids=True):  # else the log's own file would never be reached
             return _place(path, status, 0)
     return _place(log, current, 0)
 
@@ -92,11 +97,11 @@ def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Pla
 def compressed(log: str) -> str | None:
     """The most recently changed compressed file that the log was rotated to, or None. Raises OSError."""
     directory, base = os.path.split(log)
-    found = []
-    with os.scandir(directory or ".") as listing:
-        for entry in listing:
-            if entry.name.endswith(COMPRESSED) and is_rotated(entry.name, base):
-                found.append((entry.stat().st_mtime_ns, entry.path))
+    found = [
+        (status.st_mtime_ns, entry.path)
+        for entry in _listing(directory)
+        if entry.name.endswith(COMPRESSED) and is_rotated(entry.name, base) and (status := _status(entry))
+    ]
     return max(found)[1] if found else None
 
 
@@ -118,15 +123,28 @@ def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
     seen = set()
     for directory, base in {os.path.split(log), os.path.split(target)}:
         shape = _shape(os.path.basename(target))
+        for entry in _listing(directory):
+            if entry.name.endswith(COMPRESSED) or not (status := _status(entry)) or _identity(status) in seen:
+                continue
+            seen.add(_identity(status))
+            alike = "#" in shape and _shape(entry.name) == shape and target != os.path.abspath(log)
+            yield entry.path, status, alike or is_rotated(entry.name, base)
+
+
+def _listing(directory: str) -> list[os.DirEntry[str]]:
+    try:
         with os.scandir(directory or ".") as listing:
-            for entry in listing:
-                if entry.name.endswith(COMPRESSED) or not entry.is_file(follow_symlinks=False):
-                    continue
-                status = entry.stat(follow_symlinks=False)
-                if _identity(status) not in seen:
-                    seen.add(_identity(status))
-                    alike = "#" in shape and _shape(entry.name) == shape and target != os.path.abspath(log)
-                    yield entry.path, status, alike or is_rotated(entry.name, base)
+            return list(listing)
+    except (PermissionError, FileNotFoundError, NotADirectoryError):
+        return []  # a directory may be entered without being readable: then the log alone can be followed
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What a directory's entry is, when it is a regular file that is still there."""
+    try:
+        return entry.stat(follow_symlinks=False) if entry.is_file(follow_symlinks=False) else None
+    except FileNotFoundError:
+        return None
 
 
 def _rank(path: str, status: os.stat_result) -> tuple[int, int, str]:
@@ -141,6 +159,8 @@ def _shape(name: str) -> str:
 
 def _holds(path: str, status: os.stat_result, position: Position) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size < max(position.offset, position.head_size):
+        return False
+    if not os.access(path, os.R_OK, effective_ids=True):
         return False
     with Path(path).open("rb", buffering=0) as file:
         return hash_head(os.pread(file.fileno(), position.head_size, 0)) == position.head
