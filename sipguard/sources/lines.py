@@ -160,7 +160,12 @@ class LineReader:
             data = block if cut == len(block) else block[:cut]
             if self._partial:
                 data = bytes(self._partial) + data
-            self._partial = bytearray(block[cut:])
+            if self.at_end:
+                self._partial = bytearray(block[cut:])
+            else:
+                # There is more to read now: to read this line's beginning again is cheaper than to join it to the rest.
+                self._cursor -= len(block) - cut
+                self._partial = bytearray()
             data, dropped = self._clean(data)
             oversize += dropped
         else:
@@ -179,7 +184,7 @@ class LineReader:
 
     def _clean(self, data: bytes) -> tuple[bytes, int]:
         """Without NULs at the beginning of lines and without too long lines; both rare, so asked for first."""
-        if data.startswith(b"\0") or b"\n\0" in data:
+        if b"\0" in data:  # one byte: memchr(3), ten times as fast as looking for two
             data = _LEADING_NULS.sub(b"", data)
         if len(data) <= self._max_line:
             return data, 0
