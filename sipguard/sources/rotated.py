@@ -29,6 +29,10 @@ COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".lzma", ".zip", ".Z")
 _SUFFIX = re.compile(r"[._-]\d[\dT:._+-]*Z?|[._-](?:old|bak|prev|save|orig)|~")
 
 
+ANY = (0, 0)
+"""The `identity` of a place that is whatever file has the name: there is no inode 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A file to read on in, and from which byte."""

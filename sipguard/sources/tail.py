@@ -131,7 +131,11 @@ class Tail:
             # By its descriptor: it may have been renamed since.
             self._reader = reader.reopened()
         else:
-            self._reader = self._open_file(place.path, place.offset)
+            copy = self._open_file(place.path, place.offset)
+            if copy.identity != place.identity:
+                copy.close()  # rotated in this moment: look again
+                return
+            self._reader = copy
         self._own = False  # not known; asked at its end
         reader.close()
 
@@ -167,7 +171,7 @@ class Tail:
             if place is None:
                 return None
             opened = self._open_file(place.path, place.offset)
-            if place.offset and opened.identity != place.identity:
+            if place.identity not in (rotated.ANY, opened.identity):
                 opened.close()  # rotated in this moment; the next call finds it under its new name
                 return None
         elif current is None:
@@ -202,7 +206,7 @@ class Tail:
             )
         else:
             _log.info("%s: what was read before is gone; reading from the beginning", shown(self.path))
-        return rotated.Place(self.path, (0, 0), 0)
+        return rotated.Place(self.path, rotated.ANY, 0)
 
     def _open_file(self, path: str, offset: int) -> LineReader:
         # O_NONBLOCK: what was a regular file a moment ago may be a FIFO now, whose open(2) would wait for a writer.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -107,6 +109,46 @@ def test_busy_log_is_read_completely(tmp_path):
                 expected += line
             loop.wait_for(expected)
             time.sleep(1.3 * watcher.IDLE)
+
+
+_WRITER = """
+import os, sys, time
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+begin, count = time.monotonic(), 0
+while count < 7500:
+    while count < min(7500, (time.monotonic() - begin) * 5000):
+        os.write(log, b"%08d a line of a debug log, about as long as such lines are, a hundred bytes or so\\n" % count)
+        count += 1
+    time.sleep(0.001)
+"""
+
+
+def test_cost_of_a_busy_log(tmp_path):
+    """5,000 writes a second wake the loop about 100 times a second (takes 1.5 s, to be more than the start)."""
+    log = tmp_path / "log"
+    log.touch()
+    wakes = 0
+
+    def notify():
+        nonlocal wakes
+        wakes += 1
+        loop.woken.set()
+
+    with Loop(str(log)) as loop:
+        loop.follower._notify = notify
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(log)])
+        lines = 0
+        begin, spent = time.monotonic(), time.process_time()
+        while lines < 7500 and time.monotonic() - begin < 20:
+            loop.woken.wait(1)
+            loop.woken.clear()
+            loop.pump()
+            lines = loop.data.count(b"\n")
+        spent, took = time.process_time() - spent, time.monotonic() - begin
+        writer.wait()
+    print(f"{100 * spent / took:.1f} % of a core, {wakes / took:.0f} wakes a second")
+    assert loop.data == log.read_bytes()
+    assert wakes / took < 400
 
 
 def test_rotation_while_busy(tmp_path):
