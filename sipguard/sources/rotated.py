@@ -110,12 +110,9 @@ def compressed(log: str) -> str | None:
 
 
 def same_content(path: str, head: bytes, offset: int) -> bool:
-    """Whether `path` begins with all of a full `head` and has a line that begins at `offset`.
-
-    Then it is a log that was rewritten in place of the one that was read: by an editor, from a backup. Raises OSError.
-    """
-    if len(head) < HEAD:
-        return False
+    """Whether `path` begins with all of a full `head` and has a line that begins at `offset`. Raises OSError."""
+    if len(head) < HEAD or not offset:
+        return False  # too little to tell one log from another
     with Path(path).open("rb", buffering=0) as file:
         descriptor = file.fileno()
         return os.pread(descriptor, HEAD, 0) == head and os.pread(descriptor, 1, offset - 1) == b"\n"

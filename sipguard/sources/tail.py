@@ -105,7 +105,7 @@ class Tail:
                     if following is None:
                         return None
                     # Once more, now that the next file is known to have begun.
-                    found = self._lines(reader, limit) or reader.finish()
+                    found = self._lines(reader, limit) or (None if following.offset else reader.finish())
             except TruncatedError:
                 self._truncated(reader)
                 continue
@@ -147,14 +147,14 @@ class Tail:
         self._own = (current.st_dev, current.st_ino) == reader.identity
         if self._own or not current.st_size:
             return None
+        own = rotated.Place(self.path, (current.st_dev, current.st_ino), reader.offset)
+        if rotated.same_content(self.path, reader.head, reader.offset):
+            # Rewritten in place of what was read (by an editor, from a backup), or copied and not truncated yet.
+            return own
         return rotated.successor(self.path, current, reader.status())
 
     def _switch(self, reader: LineReader, following: rotated.Place) -> None:
-        offset = 0
-        removed = not reader.status().st_nlink
-        if removed and rotated.same_content(following.path, reader.head, reader.offset):
-            offset = reader.offset
-        opened = self._open_file(following.path, offset)
+        opened = self._open_file(following.path, following.offset)
         if opened.identity != following.identity:
             # Rotated again in this moment: what was to be opened has another name by now. Look again.
             opened.close()
