@@ -47,7 +47,7 @@ class LineReader:
         """Whether the last block read was the last one of the file, at that moment."""
         self._partial = bytearray()
         self._skipping = False
-        self._head = os.pread(descriptor, min(HEAD, offset), 0)
+        self._head = os.pread(descriptor, HEAD, 0)
         self._hashed = (b"", hash_head(b""))
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class LineReader:
 
     @property
     def head(self) -> bytes:
-        """The first bytes of the file as far as they were read, at most `HEAD`."""
+        """The first bytes of the file, at most `HEAD`."""
         return self._head
 
     def position(self, path: str) -> Position:
@@ -128,7 +128,7 @@ class LineReader:
         if not head.startswith(self._head):
             raise TruncatedError
         if len(self._head) < HEAD:
-            self._head = head[: self._cursor + len(block)]
+            self._head = head
         return block
 
     def _skip_hole(self, size: int) -> bool:

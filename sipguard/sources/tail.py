@@ -155,8 +155,8 @@ class Tail:
 
     def _switch(self, reader: LineReader, following: rotated.Place) -> None:
         opened = self._open_file(following.path, following.offset)
-        if opened.identity != following.identity:
-            # Rotated again in this moment: what was to be opened has another name by now. Look again.
+        if opened.identity != following.identity or self._following(reader) != following:
+            # Rotated again in this moment, by renaming or by copying: something else may come first by now. Look again.
             opened.close()
             return
         reader.close()
