@@ -29,6 +29,8 @@ COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".lzma", ".zip", ".Z")
 _SUFFIX = re.compile(r"[._-]\d[\dT:._+-]*Z?|[._-](?:old|bak|prev|save|orig)|~")
 
 
+_LOOKS = 10  # at a directory that keeps changing
+
 ANY = (0, 0)
 """The `identity` of a place that is whatever file has the name: there is no inode 0."""
 
@@ -103,8 +105,8 @@ def compressed(log: str) -> str | None:
     directory, base = os.path.split(log)
     found = [
         (status.st_mtime_ns, entry.path)
-        for entry in _listing(directory)
-        if entry.name.endswith(COMPRESSED) and is_rotated(entry.name, base) and (status := _status(entry))
+        for entry, status in _listing(directory)
+        if entry.name.endswith(COMPRESSED) and is_rotated(entry.name, base)
     ]
     return max(found)[1] if found else None
 
@@ -124,20 +126,32 @@ def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
     seen = set()
     for directory, base in {os.path.split(log), os.path.split(target)}:
         shape = _shape(os.path.basename(target))
-        for entry in _listing(directory):
-            if entry.name.endswith(COMPRESSED) or not (status := _status(entry)) or _identity(status) in seen:
+        for entry, status in _listing(directory):
+            if entry.name.endswith(COMPRESSED) or _identity(status) in seen:
                 continue
             seen.add(_identity(status))
             alike = "#" in shape and _shape(entry.name) == shape and target != os.path.abspath(log)
             yield entry.path, status, alike or is_rotated(entry.name, base)
 
 
-def _listing(directory: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory or ".") as listing:
-            return list(listing)
-    except (PermissionError, FileNotFoundError, NotADirectoryError):
-        return []  # a directory may be entered without being readable: then the log alone can be followed
+def _listing(directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
+    """The regular files in a directory, as two looks in a row found them.
+
+    readdir(3) may miss a file that is renamed meanwhile, as all rotated ones are, one after the other, by logrotate.
+    """
+    before: list[tuple[str, int]] = []
+    found: list[tuple[os.DirEntry[str], os.stat_result]] = []
+    for _ in range(_LOOKS):
+        try:
+            with os.scandir(directory or ".") as listing:
+                found = [(entry, status) for entry in listing if (status := _status(entry))]
+        except (PermissionError, FileNotFoundError, NotADirectoryError):
+            return []  # a directory may be entered without being readable: then the log alone can be followed
+        now = sorted((entry.name, status.st_ino) for entry, status in found)
+        if now == before:
+            break
+        before = now
+    return found
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sipguard.model import Chunk, Position
 from sipguard.sources import rotated
-from sipguard.sources.lines import LineReader, TruncatedError
+from sipguard.sources.lines import LineReader, TruncatedError, hash_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,8 +171,9 @@ class Tail:
             if place is None:
                 return None
             opened = self._open_file(place.path, place.offset)
-            if place.identity not in (rotated.ANY, opened.identity):
-                opened.close()  # rotated in this moment; the next call finds it under its new name
+            head = hash_head(opened.head[: self._position.head_size])
+            if place.identity not in (rotated.ANY, opened.identity) or (place.offset and head != self._position.head):
+                opened.close()  # rotated in this moment, by renaming or by copying; the next call finds it
                 return None
         elif current is None:
             return None
