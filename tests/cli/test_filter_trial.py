@@ -116,6 +116,6 @@ def test_a_regex_without_end_is_stopped(tmp_path):
     """It costs its line alone, and the report says so."""
     log = tmp_path / "x.log"
     log.write_text("a" * 5000 + "!\n" + "from ip 203.0.113.66\n")
-    done = run(log, r"^(a+)+$|from ip <HOST>$|^(a|aa)+\d <HOST>$")
+    done = run(log, r"^(?:(?:a|aa)+\d|from ip) <HOST>$")
     assert done.returncode == 0
     assert "gave up: a regex took too long" in done.stdout
