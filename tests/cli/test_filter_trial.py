@@ -115,7 +115,7 @@ def test_wrong_calls(arguments, message):
 def test_a_regex_without_end_is_stopped(tmp_path):
     """It costs its line alone, and the report says so."""
     log = tmp_path / "x.log"
-    log.write_text("a" * 5000 + "!\n" + "from ip 203.0.113.66\n")
-    done = run(log, r"^(?:(?:a|aa)+\d|from ip) <HOST>$")
+    log.write_text("a" * 5000 + "! 203.0.113.66\n" + "aaa 203.0.113.66\n")
+    done = run(log, r"^(?:a|aa)+ <HOST>$")
     assert done.returncode == 0
     assert "gave up: a regex took too long" in done.stdout
