@@ -52,16 +52,18 @@ def cli() -> None:
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 the answer is no, 2 the call or the configuration is wrong."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Without standalone mode click gives the exit status of `Exit` as the result.
+        status = cli(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
     except SipguardError as error:
-        print(f"sipguard: {error}", file=sys.stderr)
+        from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
+
+        complain(f"sipguard: {error}")
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # Whoever read our output has gone (`sipguard status | head`): not an error, and nothing more to say.

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from sipguard.config import readers
 from sipguard.config.keys import Key
-from sipguard.config.messages import did_you_mean, printable, shown
+from sipguard.config.messages import did_you_mean, shown
 from sipguard.errors import ConfigError
 from sipguard.model import Feed
+from sipguard.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

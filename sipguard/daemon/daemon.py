@@ -60,6 +60,8 @@ class Daemon:
         self._changed = asyncio.Event()
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
 
@@ -75,10 +77,11 @@ class Daemon:
                 await self._open_firewall()
                 self._restore()
                 self._follow()
-                await self.feeding.start(self.settings)
                 jobs += [
                     self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
                 ]
+                self.ready.set()
+                await self.feeding.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -135,13 +138,7 @@ class Daemon:
             log.error("%s", broken)
 
     async def _open_firewall(self) -> None:
-        enforcer = self.bans.enforcer
-        try:
-            await enforcer.call(enforcer.firewall.open, [guard.jail.rule for guard in self.guards.values()])
-            enforcer.problem = None
-        except FirewallError as error:
-            log.error("Firewall: %s; failures are counted, bans wait until this is mended", error)
-            enforcer.problem = str(error)
+        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values()])
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -163,7 +160,7 @@ class Daemon:
         )
         for path, problem in self.logs.problems().items():
             if problem:
-                log.warning("%s", problem if path in problem else f"{path}: {problem}")
+                log.warning("%s: %s", path, problem)
         self._changed.set()
 
     def _wake_up(self) -> None:
@@ -213,18 +210,12 @@ class Daemon:
                     guard.judge.ignore.set_own(own)
                 guard.prune(self.clock(), self.store.changes)
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
-                await self._reopen_firewall()
+                await self._open_firewall()
             await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - KEEP_HISTORY)
             self.store.touched()
-
-    async def _reopen_firewall(self) -> None:
-        """The firewall could not be opened: try again, and give it every live ban when it can."""
-        await self._open_firewall()
-        if self.bans.enforcer.problem is None:
-            self.bans.enforcer.order("ban", list(self.bans.live))
 
     async def _tell_systemd(self) -> None:
         systemd.notify("READY=1")

@@ -125,4 +125,4 @@ class Web:
 def redact(text: str, secret: str) -> str:
     """Text of others made fit to be shown, without the secret."""
     # In any case: a host name is told in small letters.
-    return printable(re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE) if secret else text)
+    return printable(re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE) if secret else text, 300)

@@ -26,10 +26,12 @@ class Sink:
     def __init__(self, firewall):
         self.firewall = firewall
         self.calls = []
+        self.applied = 0.0
 
     async def set_feed(self, name, networks, verdict):
         self.calls.append((name, len(networks)))
         self.firewall.set_feed(name, networks, verdict)
+        self.applied = time.perf_counter()
 
     async def drop_feed(self, name):
         self.firewall.drop_feed(name)
