@@ -35,9 +35,9 @@ def _tell(story: dict[str, Any]) -> None:
     if not story["bans"]:
         click.echo(f"{address} is not banned")
     for feed in story["feeds"]:
-        does = "is rejected by" if feed["rejected"] else "is listed by, but let through by ignoreip, for"
-        as_part = "" if feed["network"] == address else f" as part of {feed['network']}"
-        click.echo(f"{address} {does} feed {feed['feed']}{as_part} until {output.moment(feed['until'])}")
+        part = "" if feed["network"] == address else f" as part of {feed['network']}"
+        does = "is rejected" if feed["rejected"] else f"is not rejected ({feed['because']}), though listed"
+        click.echo(f"{address} {does} by feed {feed['feed']}{part} until {output.moment(feed['until'])}")
     for jail, why in story["ignored"].items():
         click.echo(f"{jail} never bans it: {why}")
     for jail, (count, limit) in story["counts"].items():

@@ -50,13 +50,13 @@ class ApibanJob(Job):
     async def _judge(self, *, accept: bool, whole: bool) -> None:
         """Apply all that has arrived, if it is fit. Only a whole list is what later growth is measured by."""
         entries = await self.do(self.shared.store.entries, self.feed.name, self.shared.clock())
-        sifted = await self.sift(entries)
-        if await self.unfit(dict(entries), sifted, accept=accept):
+        judged = await self.sift(entries)
+        if await self.unfit(dict(entries), judged.sifted, accept=accept):
             return
         if whole:
-            self.state.entries, self.state.addresses = len(entries), sifted.addresses
+            self.state.entries, self.state.addresses = len(entries), judged.sifted.addresses
         await self.do(self.shared.store.accept, self.state)
-        await self.apply(sifted, len(entries))
+        await self.apply(self.next_turn(), entries, judged)
 
 
 class _Found(NamedTuple):
@@ -82,17 +82,16 @@ class ListJob(Job):
             return
         parsed = await self.do(parse_list, found.body, self.feed.format)
         entries = dict.fromkeys(parsed.networks, until)
-        sifted = await self.sift(entries.items())
+        judged = await self.sift(entries.items())
         self.numbers.refused = dict(parsed.refused)
         self.state.refused = parsed.refused.total() + parsed.nonsense
-        if await self.unfit(entries, sifted, accept=accept):
+        if await self.unfit(entries, judged.sifted, accept=accept):
             return
         state = replace(self.state, fetched=now, etag=found.etag, modified=found.modified)
-        state.entries, state.addresses = len(entries), sifted.addresses
-        # To the firewall first: it takes a second to write the copy of a large list. Killed between them, it is fetched again.
-        await self.apply(sifted, len(entries))
+        state.entries, state.addresses = len(entries), judged.sifted.addresses
         await self.do(self.shared.store.replace, state, entries, until)
         self.state = state
+        await self.apply(self.next_turn(), entries.items(), judged)
 
     async def _download(self) -> _Found | None:
         headers = {}

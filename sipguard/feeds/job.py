@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from sipguard.errors import FeedError, FirewallError, StateError
 from sipguard.feeds.pace import Pace, Sleep
@@ -77,6 +77,13 @@ class Numbers:
     """Reason → entries that may not enter, of the last fetch."""
 
 
+class Judged(NamedTuple):
+    """Networks fit for the firewall, and what was protected when they were."""
+
+    sifted: Sifted
+    protected: frozenset[str]
+
+
 class Job(ABC):
     """One feed. How it is fetched is its subclass's affair (`fetching`)."""
 
@@ -87,6 +94,7 @@ class Job(ABC):
         self.shared = shared
         self.web = Web(ca_file=feed.ca_file, secret=feed.key, silence=shared.pace.silence)
         self._wake = asyncio.Event()
+        self._turn = 0
         self._accept = False
         self._asked: list[asyncio.Future[None]] = []
 
@@ -148,11 +156,12 @@ class Job(ABC):
 
     async def reapply(self) -> None:
         """Give the firewall the local copy again: no request is made. Raises `StateError`."""
+        turn = self.next_turn()
         now = self.shared.clock()
         entries = await self.do(self.shared.store.entries, self.feed.name, now, accepted=True)
-        if not entries and not self.state.fetched:
-            return  # nothing is known yet, or our copy was lost: what the kernel has from an earlier run is better
-        await self.apply(await self.sift(entries), len(entries))
+        if entries or self.state.fetched:
+            await self.apply(turn, entries, await self.sift(entries))
+        # Else nothing is known yet, or our copy was lost: what the kernel has from an earlier run is better.
 
     async def unfit(self, entries: Mapping[str, float], sifted: Sifted, *, accept: bool) -> bool:
         """Whether these must not be applied; that is noted and reported. `accept` makes them fit: the operator says so."""
@@ -187,23 +196,37 @@ class Job(ABC):
         since = self.shared.clock() - KEEP_REGISTERED
         known = await self.do(self.shared.store.registered, since)
         listed = [address for address in known if any(network in entries for network in around(address))]
-        return [address for address in listed if (await self.sift([(address, 0.0)])).networks]
+        return [address for address in listed if (await self.sift([(address, 0.0)])).sifted.networks]
 
-    async def sift(self, entries: Iterable[tuple[str, float]]) -> Sifted:
+    async def sift(self, entries: Iterable[tuple[str, float]]) -> Judged:
         """What of these goes into the firewall."""
-        return await self.do(sift, entries, list(self.shared.protected()))
+        protected = frozenset(self.shared.protected())
+        return Judged(await self.do(sift, entries, protected), protected)
 
-    async def apply(self, sifted: Sifted, entries: int) -> None:
-        """Give the firewall its networks; when it refuses, that is noted and tried again by the manager."""
-        self.numbers.entries, self.numbers.networks, self.numbers.wanted = entries, len(sifted.networks), True
+    def next_turn(self) -> int:
+        """To be taken before the entries to apply are read, or when they are stored."""
+        self._turn += 1
+        return self._turn
+
+    async def apply(self, turn: int, entries: Collection[tuple[str, float]], judged: Judged) -> None:
+        """Give the firewall what was judged; when it refuses, that is noted and tried again by the manager.
+
+        A later turn has read newer entries, so an earlier one that comes last must not undo it.
+        """
+        while judged.protected != frozenset(self.shared.protected()):
+            judged = await self.sift(entries)
+        if turn != self._turn:
+            return
+        numbers = self.numbers
+        numbers.entries, numbers.networks, numbers.wanted = len(entries), len(judged.sifted.networks), True
         try:
-            await self.shared.sink.set_feed(self.feed.name, sifted.networks, self.feed.verdict)
+            await self.shared.sink.set_feed(self.feed.name, judged.sifted.networks, self.feed.verdict)
         except FirewallError as error:
-            if self.numbers.applied:
+            if numbers.applied:
                 log.error("Feed %s: %s; tried again", self.feed.name, error)
-            self.numbers.applied = False
+            numbers.applied = False
         else:
-            self.numbers.applied = True
+            numbers.applied = True
 
     async def do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in the store's thread."""

@@ -21,6 +21,9 @@ from sipguard.text import shown_url
 
 log = logging.getLogger("sipguard.feeds")
 
+_LET_THROUGH = "it is in ignoreip, or this machine's own"
+_NOT_APPLIED = "that entry is held, or has just come"
+
 
 class Manager:
     """The feeds of one configuration. For another one, close this and make a new one: the local copy stays.
@@ -115,7 +118,13 @@ class Manager:
         open_to_it = not sift([(address, 1.0)], self._shared.protected()).networks
         order = list(self.jobs)
         return [
-            {"feed": one.feed, "network": one.network, "until": one.until, "rejected": one.accepted and not open_to_it}
+            {
+                "feed": one.feed,
+                "network": one.network,
+                "until": one.until,
+                "rejected": one.accepted and not open_to_it,
+                "because": _LET_THROUGH if open_to_it else "" if one.accepted else _NOT_APPLIED,
+            }
             for one in sorted(found, key=lambda one: order.index(one.feed) if one.feed in order else len(order))
         ]
 

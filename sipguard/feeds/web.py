@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from sipguard import __version__
 from sipguard.errors import FeedError
 from sipguard.text import printable
 
@@ -104,7 +103,7 @@ class Web:
 
     async def _read(self, client: httpx.AsyncClient, url: str, size: int, headers: Mapping[str, str]) -> Answer:
         # No compression: a few bytes of it may stand for gigabytes.
-        sent = {"user-agent": f"sipguard/{__version__}", "accept-encoding": "identity", **headers}
+        sent = {"user-agent": "sipguard", "accept-encoding": "identity", **headers}
         async with client.stream("GET", url, headers=sent) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise FeedError("the answer is compressed, though that was not asked for")

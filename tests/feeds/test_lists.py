@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sipguard.errors import FeedError
 from sipguard.feeds.lists import parse_list
 from sipguard.feeds.manager import Manager
+from sipguard.feeds.store import FeedStore
 from sipguard.firewall.memory import MemoryFirewall
 from sipguard.model import Feed
 from tests.feeds.conftest import PACE, Sink, managing
@@ -221,3 +223,51 @@ def test_fetches_by_itself(server, ca_file, tmp_path, sink):
 
     assert asyncio.run(run())["entries"] == 4
     assert server.statuses == [200, 304]
+
+
+def test_protected_while_it_is_stored(tmp_path, sink, monkeypatch):
+    """An address that becomes ours after a list was judged, and before it is applied, is let through."""
+    (tmp_path / "a.txt").write_text("203.0.113.4/31\n")
+    protected = []
+    original = FeedStore.replace
+
+    def replace(self, *arguments):
+        original(self, *arguments)
+        protected.append("203.0.113.5")
+
+    monkeypatch.setattr(FeedStore, "replace", replace)
+
+    async def run():
+        async with managing(
+            [Feed("drop", file=str(tmp_path / "a.txt"))], tmp_path, sink, protected=protected
+        ) as manager:
+            await manager.refresh("drop")
+
+    asyncio.run(run())
+    assert held(sink) == ["203.0.113.4"]
+
+
+def test_a_flush_while_it_is_stored(tmp_path, sink, monkeypatch):
+    """The firewall is put back from the copy while a new list is being stored: the new list wins, whichever comes last."""
+    path = tmp_path / "a.txt"
+    path.write_text("203.0.113.4\n")
+    original = FeedStore.replace
+    stored = threading.Event()
+
+    def replace(self, *arguments):
+        original(self, *arguments)
+        stored.set()
+
+    async def run():
+        async with managing([Feed("drop", file=str(path))], tmp_path, sink) as manager:
+            await manager.refresh("drop")
+            path.write_text("203.0.113.6\n")
+            monkeypatch.setattr(FeedStore, "replace", replace)
+            fetching = asyncio.create_task(manager.refresh("drop"))
+            while not stored.is_set():
+                await manager.reapply()
+                await asyncio.sleep(0)
+            await asyncio.gather(fetching, manager.reapply())
+
+    asyncio.run(run())
+    assert held(sink) == ["203.0.113.6"]
