@@ -31,8 +31,6 @@ SLICE = 262_144
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
-KEEP_HISTORY = 7 * 86_400.0
-"""Seconds that ended bans and their lines are kept for `explain` and for the count of earlier bans."""
 
 
 class Daemon:
@@ -206,7 +204,7 @@ class Daemon:
                 await self._open_firewall()
             if self.clock() > purged + 3600:
                 purged = self.clock()
-                self.store.purge(purged - KEEP_HISTORY)
+                self.store.purge(purged - self.settings.keep_history)
             self.store.touched()
 
     async def _tell_systemd(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sipguard.config.definition import DEFINITION, Definition
 from sipguard.config.fail2ban.actions import read_actions
-from sipguard.config.fail2ban.nouns import BanGrowth, Fail2banJail, IgnoreCache, LogPath
+from sipguard.config.fail2ban.nouns import Fail2banJail, LogPath
 from sipguard.config.fail2ban.rules import rule_of
 from sipguard.config.fail2ban.values import is_true, number, seconds, words
 from sipguard.config.filters import FILTER_KEYS, build_filter, open_filter
@@ -18,6 +18,7 @@ from sipguard.config.ini import Ini
 from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
+from sipguard.model import BanGrowth, IgnoreCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

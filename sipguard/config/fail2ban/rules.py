@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipguard.config.fail2ban.values import ports, words
+from sipguard.config.fail2ban.values import words
+from sipguard.config.values import ports
 from sipguard.model import Action, PortRange, Rule, Verdict
 
 if TYPE_CHECKING:
@@ -27,13 +28,12 @@ def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> t
     texts = [properties["port"] for properties in with_port] or [port]
     protocols = [word.lower() for one in with_port for word in words(one.get("protocol", ""))] or list(words(protocol))
     notes: list[str] = []
-    found: list[PortRange] = []
+    found: tuple[PortRange, ...] = ()
     try:
-        each = [ports(text) for text in texts]
-        found = [one for some in each for one in some] if all(each) else []
+        found = ports(texts) if all(texts) else ()
     except ValueError as error:
         notes.append(f"{error}; bans of this jail cover all ports")
-    return Rule(jail, tuple(dict.fromkeys(found)), _known(protocols), verdict), tuple(notes)
+    return Rule(jail, found, _known(protocols), verdict), tuple(notes)
 
 
 def _known(protocols: Sequence[str]) -> tuple[str, ...]:
