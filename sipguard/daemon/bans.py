@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from sipguard.config.values import format_duration
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer, Verb
 from sipguard.daemon.guard import Guard
@@ -17,6 +18,7 @@ from sipguard.daemon.logs import NOTICE
 from sipguard.daemon.store import Store
 from sipguard.firewall.base import Firewall
 from sipguard.model import Ban, Clock
+from sipguard.policy.escalation import grown
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -36,10 +38,30 @@ class Bans:
 
     def decide(self, ban: Ban) -> None:
         """A jail has decided on a ban: to the kernel with it."""
-        if self._store.database is not None:
-            ban = replace(ban, count=self._store.database.ban_count(ban.jail, ban.address) + 1)
+        earlier = self.earlier(ban.jail, ban.address)
+        ban = self._grown(replace(ban, count=earlier + 1), earlier)
         self._decided[ban.jail, ban.address] = ban
         self.enforcer.order("ban", [ban])
+
+    def earlier(self, jail: str, address: str) -> int:
+        """How often this address has been banned before: in this jail, or in any where the jail says `overalljails`."""
+        database = self._store.database
+        if database is None:
+            return 0
+        guard = self._guards.get(jail)
+        return database.ban_count(None if guard and guard.jail.growth.overalljails else jail, address)
+
+    def _grown(self, ban: Ban, earlier: int) -> Ban:
+        """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
+        guard = self._guards.get(ban.jail)
+        if guard is None or not ban.attempts:
+            return ban
+        try:
+            seconds = grown(guard.jail.bantime, guard.jail.growth, earlier)
+        except ValueError as error:
+            log.error("[%s] bantime.formula: %s; the ban lasts bantime", ban.jail, error)
+            return ban
+        return replace(ban, until=ban.since + seconds)
 
     def restore(self, stored: Iterable[Ban]) -> None:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
@@ -101,3 +123,6 @@ class Bans:
         changes.bans[key] = ban
         changes.ended.pop(key, None)
         log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)
+        if (guard := self._guards.get(ban.jail)) and guard.jail.growth.increment and ban.count > 1:
+            length = format_duration(round(ban.until - ban.since))
+            log.log(NOTICE, "[%s] Increase Ban %s (%d # %s)", ban.jail, ban.address, ban.count, length)

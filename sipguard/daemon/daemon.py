@@ -11,14 +11,17 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
+from sipguard.daemon.enquiries import Enquiries
 from sipguard.daemon.following import Logs
 from sipguard.daemon.guard import Guard
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
 from sipguard.errors import ConfigError, FirewallError
 from sipguard.firewall.base import Firewall
@@ -51,6 +54,8 @@ class Daemon:
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
+        self.names = Names(clock=clock)
+        self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
         self.logs = Logs((), {}, notify=lambda: None)
         self._changed = asyncio.Event()
@@ -68,6 +73,7 @@ class Daemon:
         try:
             async with serve():
                 self._make_guards(self.settings)
+                await self._learn_ignored()
                 await self._open_firewall()
                 self._restore()
                 self._follow()
@@ -100,6 +106,7 @@ class Daemon:
         self.bans.release(gone, forget=False)
         await self.bans.enforcer.settled()
         self._make_guards(settings)
+        await self._learn_ignored()
         await self._open_firewall()
         self._restore()
         self._follow()
@@ -113,6 +120,7 @@ class Daemon:
         self.settings = settings
         self.errors = list(settings.errors)
         self.guards.clear()
+        self.enquiries.forget_commands()
         own = own_addresses()
         for jail in settings.jails:
             try:
@@ -122,11 +130,17 @@ class Daemon:
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    earlier=partial(self.bans.earlier, jail.name),
+                    ask=self.enquiries.ask,
                 )
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
             log.error("%s", broken)
+
+    async def _learn_ignored(self) -> None:
+        """What the host names and lists in `ignoreip` stand for now."""
+        await asyncio.gather(*(self.names.refresh(guard.judge.ignore) for guard in self.guards.values()))
 
     async def _open_firewall(self) -> None:
         await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values()])
@@ -176,7 +190,10 @@ class Daemon:
         for name in self.logs.readers(chunk.path):
             guard = self.guards[name]
             guard.totals.oversize += chunk.oversize
-            guard.take(chunk.data, self.store.changes)
+            if chunk.records:
+                guard.take_records(chunk.records, self.store.changes)
+            else:
+                guard.take(chunk.data, self.store.changes)
         self.store.changes.positions[chunk.path] = chunk.position
         self.store.touched()
 
@@ -200,6 +217,7 @@ class Daemon:
                 if guard.jail.ignoreself:
                     guard.judge.ignore.set_own(own)
                 guard.prune(self.clock(), self.store.changes)
+            await self._learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
             if self.clock() > purged + 3600:
@@ -231,6 +249,7 @@ class Daemon:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self.enquiries.stop()
         self.bans.enforcer.stop()
         with contextlib.suppress(FirewallError):
             self.bans.enforcer.firewall.close()

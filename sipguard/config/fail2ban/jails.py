@@ -18,6 +18,7 @@ from sipguard.config.ini import Ini
 from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
+from sipguard.formula import Formula
 from sipguard.model import BanGrowth, IgnoreCache
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class _JailReader:
         return BanGrowth(
             increment=self._value("bantime.increment", is_true, False),
             factor=self._value("bantime.factor", number, 1.0),
-            formula=self._options.get("bantime.formula") or None,
+            formula=self._value("bantime.formula", _formula, None),
             multipliers=self._value("bantime.multipliers", _integers, ()),
             maxtime=self._value("bantime.maxtime", seconds, None),
             rndtime=self._value("bantime.rndtime", seconds, None),
@@ -242,6 +243,14 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split())
     except ValueError as error:
         raise ValueError(f"{text[:40]!a}: write whole numbers with blanks between") from error
+
+
+def _formula(text: str) -> str:
+    try:
+        Formula(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:60]!a} {error}") from error
+    return text
 
 
 def _usedns(text: str) -> UseDns:
