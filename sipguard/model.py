@@ -224,3 +224,5 @@ class Jail:
     """`journalpath`, `journalfiles`, `journalflags`, `namespace`: jail.conf(5), `systemd` of `backend`."""
     actions: tuple[Action, ...] = ()
     """What a ban does beside the firewall."""
+    enforced: bool = True
+    """Whether sipguard's firewall rejects who is banned; else a ban is stored, logged and given to the actions alone."""

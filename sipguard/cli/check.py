@@ -69,11 +69,14 @@ def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | No
 
 def _broken_filters(settings: Settings) -> list[ConfigError]:
     """The filters whose regexes or dates do not compile: the reader of files does not know."""
-    from sipguard.detection.detector import Detector  # noqa: PLC0415 - a broken sipguard.toml is told without it
+    from sipguard.detection.detector import Detector  # noqa: PLC0415 - a broken sipguard.toml is told without them
+    from sipguard.sources.journal_query import query_of  # noqa: PLC0415
 
     errors = []
     for jail in settings.jails:
         try:
+            if jail.journal:
+                query_of(jail)
             Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding)
         except ConfigError as error:
             errors.append(ConfigError(f"jail {jail.name}: {error.what}", error.where))

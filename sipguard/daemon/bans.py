@@ -28,7 +28,7 @@ class Bans:
 
     def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
         self.live = BanList()
-        self.enforcer = Enforcer(firewall, self._carried_out, lambda: list(self.live))
+        self.enforcer = Enforcer(firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)])
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
         self._store = store
@@ -41,7 +41,18 @@ class Bans:
         earlier = self.earlier(ban.jail, ban.address)
         ban = self._grown(replace(ban, count=earlier + 1), earlier)
         self._decided[ban.jail, ban.address] = ban
-        self.enforcer.order("ban", [ban])
+        self._order("ban", [ban])
+
+    def _enforced(self, ban: Ban) -> bool:
+        """Whether the firewall has to do with it; a jail that is gone may have left it there."""
+        guard = self._guards.get(ban.jail)
+        return guard is None or guard.jail.enforced
+
+    def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
+        """To the firewall; what it has nothing to do with is carried out as soon as it is ordered."""
+        self.enforcer.order(verb, [ban for ban in bans if self._enforced(ban)])
+        if others := [ban for ban in bans if not self._enforced(ban)]:
+            self._carried_out(verb, others)
 
     def earlier(self, jail: str, address: str) -> int:
         """How often this address has been banned before: in this jail, or in any where the jail says `overalljails`."""
@@ -69,13 +80,13 @@ class Bans:
         for ban in bans:
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
-        self.enforcer.order("ban", bans)
+        self._order("ban", bans)
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
         if ban := self.live.get(jail, address):
             log.log(NOTICE, "[%s] %s already banned", jail, address)
-            self.enforcer.order("ban", [ban])
+            self._order("ban", [ban])
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
@@ -86,7 +97,7 @@ class Bans:
             if forget:
                 self._store.changes.forgotten.add(key)
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
-        self.enforcer.order("unban", bans)
+        self._order("unban", bans)
         self._store.touched()
 
     def end_due(self) -> None:
@@ -96,7 +107,7 @@ class Bans:
             self._end(ban)
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
         if ended and not self.enforcer.firewall.ends_bans:
-            self.enforcer.order("unban", ended)
+            self._order("unban", ended)
         self._store.touched()
 
     def _end(self, ban: Ban) -> None:

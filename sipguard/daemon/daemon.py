@@ -27,6 +27,7 @@ from sipguard.errors import ConfigError, FirewallError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
+from sipguard.sources.journal_query import query_of
 
 log = logging.getLogger("fail2ban.server")
 
@@ -124,6 +125,8 @@ class Daemon:
         own = own_addresses()
         for jail in settings.jails:
             try:
+                if jail.journal:
+                    query_of(jail)
                 self.guards[jail.name] = Guard(
                     jail,
                     ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
@@ -143,7 +146,7 @@ class Daemon:
         await asyncio.gather(*(self.names.refresh(guard.judge.ignore) for guard in self.guards.values()))
 
     async def _open_firewall(self) -> None:
-        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values()])
+        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""

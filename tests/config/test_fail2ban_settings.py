@@ -94,3 +94,21 @@ def test_check_dump(tree):
     assert jail["filter"]["failregex"] == ["^bad <HOST>$"]
     assert (jail["bantime"], jail["growth"]["increment"], jail["ignorecommand"]) == (-1, True, "/bin/no <ip>")
     assert (jail["journal"], jail["journal_options"]) == (True, {"journalflags": "1"})
+
+
+ENFORCED = [
+    pytest.param("", True, id="nothing said"),
+    pytest.param("action =\n", False, id="no action on purpose"),
+    pytest.param("action = mail\n", False, id="a mail alone"),
+    pytest.param("action = mail\n    block[port=22]\n", True, id="a mail and a firewall"),
+]
+
+
+@pytest.mark.parametrize(("jail", "enforced"), ENFORCED)
+def test_enforced(tree, jail, enforced):
+    """A jail rejects where Fail2ban would; with `--banactions commands` the action files do it."""
+    (tree / "f2b" / "action.d").mkdir()
+    (tree / "f2b" / "action.d" / "mail.conf").write_text("[Definition]\nactionban = mail <ip> <port>\n")
+    (tree / "f2b" / "action.d" / "block.conf").write_text("[Definition]\nactionban = iptables -A x -s <ip> -p <port>\n")
+    assert load(tree, jail=jail).jails[0].enforced is enforced
+    assert load(tree, jail=jail, banactions="commands").jails[0].enforced is False

@@ -95,6 +95,17 @@ def test_ignored_list(tmp_path):
         assert daemon.banned("demo") == {ATTACKER}
 
 
+def test_jail_that_only_reports(tmp_path):
+    """A jail without a firewall action bans as far as the log and the state go, and asks nothing of the firewall."""
+    arguments, log = tree_with(tmp_path, "action =\n")
+    with running(tmp_path, {}, arguments=arguments) as daemon:
+        append(log, bad(ATTACKER) * 2)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+        assert daemon.banned("demo") == {ATTACKER}
+        daemon.sipguard("unban", ATTACKER)
+        assert daemon.banned("demo") == set()
+
+
 @pytest.mark.root
 def test_names(tmp_path):
     """A host name in the log is resolved and banned; one in `ignoreip` is not; with `usedns = no` a name is nobody."""

@@ -77,6 +77,8 @@ class Fail2banJail:
     rule: Rule = _EVERYTHING
     """The ports and protocols that its firewall actions were given, or else those of the jail."""
     actions: tuple[Action, ...] = ()
+    enforced: bool = True
+    """Whether one of its actions is a firewall's; a jail that says nothing of actions bans as well."""
     sent: Mapping[str, str | int | bool] = field(default_factory=dict)
     """Option → value as Fail2ban's client would send it to the server: for `get` commands and for comparison."""
     notes: tuple[str, ...] = ()
@@ -108,6 +110,7 @@ class Fail2banJail:
             journal=self.backend == "systemd",
             journal_options=self.backend_options if self.backend == "systemd" else {},
             actions=self.actions,
+            enforced=self.enforced,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sipguard.config.fail2ban.values import words
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
+
+# The commands by which firewalls are told, as they stand in the action files of Fail2ban and in operators' own.
+_FIREWALL = re.compile(
+    r"\b(?:ip6?tables|nft|ipset|firewall-cmd|ufw|shorewall6?|pfctl|ipfw|ipf|npfctl|apf|ip (?:-\S+ )?route|route)\b"
+    r"|/etc/hosts\.deny|<iptables>|<nftables>|<daemon_list>"
+)
+
+
+def is_firewall(action: Action) -> bool:
+    """Whether this action shuts an address out: then sipguard's own firewall does so in its place."""
+    if "blocktype" in action.properties:
+        return True
+    return any(_FIREWALL.search(action.commands.get(key, "")) for key in ("actionstart", "actionban"))
 
 
 def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> tuple[Rule, tuple[str, ...]]:

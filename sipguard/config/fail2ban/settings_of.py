@@ -50,6 +50,8 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
         except ConfigError as error:
             errors.append(error)
     warnings += [warning for jail in jails for warning in _missing_logs(jail)]
+    if banactions == "commands":
+        jails = [replace(jail, enforced=False) for jail in jails]
     names = {jail.name for jail in jails}
     warnings += [
         f"{jail.origin}: jail {jail.name}: the tree's jail runs instead" for jail in own.jails if jail.name in names
