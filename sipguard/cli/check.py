@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipguard.cli.output import complain
 from sipguard.cli.tree import fail2ban_dir_option, load_settings
 from sipguard.config import paths
 from sipguard.config.plain import plain
@@ -46,9 +47,9 @@ def command(config: Path | None, fail2ban_dir: Path | None, as_json: bool, dump:
     settings, errors = _load(config, fail2ban_dir)
     warnings = settings.warnings if settings else ()
     for warning in warnings:
-        click.echo(f"warning: {printable(warning)}", err=True)
+        complain(f"warning: {warning}")
     for error in errors:
-        click.echo(printable(str(error)), err=True)
+        complain(str(error))
     if dump:
         click.echo(json.dumps(_dump(settings, errors, warnings), indent=2))
     elif as_json:

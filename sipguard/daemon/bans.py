@@ -6,6 +6,7 @@ the database goes on without a word.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -49,10 +50,10 @@ class Bans:
         return guard is None or guard.jail.enforced
 
     def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        """To the firewall; what it has nothing to do with is carried out as soon as it is ordered."""
+        """To the firewall; what it has nothing to do with is carried out at the loop's next turn."""
         self.enforcer.order(verb, [ban for ban in bans if self._enforced(ban)])
         if others := [ban for ban in bans if not self._enforced(ban)]:
-            self._carried_out(verb, others)
+            asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
 
     def earlier(self, jail: str, address: str) -> int:
         """How often this address has been banned before: in this jail, or in any where the jail says `overalljails`."""
@@ -119,20 +120,27 @@ class Bans:
             guard.judge.window.forget(ban.address)
 
     def _carried_out(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        if verb == "ban":
-            for ban in bans:
-                self._made(ban)
-            self.changed()
+        if verb == "unban":
+            return
+        made = [ban for ban in bans if self._made(ban)]
+        self.changed()
+        # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
+        if made and not self._store.save():
             self._store.touched()
+        for ban in made:
+            self._tell(ban)
 
-    def _made(self, ban: Ban) -> None:
+    def _made(self, ban: Ban) -> bool:
+        """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""
         key = (ban.jail, ban.address)
         if self._decided.pop(key, None) is None:
-            return  # restored, or released before the kernel had it
-        changes = self._store.changes
+            return False
         self.live.add(ban)
-        changes.bans[key] = ban
-        changes.ended.pop(key, None)
+        self._store.changes.bans[key] = ban
+        self._store.changes.ended.pop(key, None)
+        return True
+
+    def _tell(self, ban: Ban) -> None:
         log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)
         if (guard := self._guards.get(ban.jail)) and guard.jail.growth.increment and ban.count > 1:
             length = format_duration(round(ban.until - ban.since))
