@@ -20,7 +20,18 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 @click.option(
     "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
 )
-def command(config: Path | None, firewall: str | None, state_dir: Path | None, socket: Path | None) -> None:
+@click.option(
+    "--fail2ban-socket",
+    type=click.Path(path_type=Path),
+    help="Where fail2ban-client and its like are answered as well.",
+)
+def command(
+    config: Path | None,
+    firewall: str | None,
+    state_dir: Path | None,
+    socket: Path | None,
+    fail2ban_socket: Path | None,
+) -> None:
     """Protect: follow the logs and ban, until stopped.
 
     Bans stay in the firewall when the daemon stops; the next start goes on with them.
@@ -33,6 +44,7 @@ def command(config: Path | None, firewall: str | None, state_dir: Path | None, s
             firewall=firewall or settings.firewall,
             state_dir=str(state_dir or settings.state_dir),
             socket=str(socket or settings.socket),
+            fail2ban_socket=str(fail2ban_socket or settings.fail2ban_socket),
         )
 
     settings = read()

@@ -41,6 +41,13 @@ class Settings:
     loglevel: str
     firewall: str
     """`auto` or the name of a firewall backend."""
+    fail2ban_socket: str = ""
+    """Where Fail2ban's own clients are answered; empty for nowhere. The next three belong to it."""
+    fail2ban_pidfile: str = ""
+    fail2ban_dbfile: str = ""
+    """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
+    fail2ban_dbpurgeage: float = 86_400.0
+    """Seconds that ended bans stay in it."""
     jails: tuple[Jail, ...] = ()
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""

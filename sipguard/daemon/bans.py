@@ -45,6 +45,7 @@ class Bans:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
         bans = [ban for ban in stored if ban.jail in self._guards]
         for ban in bans:
+            self._guards[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
         self.enforcer.order("ban", bans)

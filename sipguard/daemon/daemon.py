@@ -17,7 +17,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.store import Store
 from sipguard.errors import ConfigError, FirewallError
@@ -70,7 +70,7 @@ class Daemon:
         try:
             async with serve():
                 self._make_guards(self.settings)
-                await self._open_firewall()
+                await self.open_firewall()
                 self._restore()
                 self._follow()
                 jobs += [
@@ -102,7 +102,7 @@ class Daemon:
         self.bans.release(gone, forget=False)
         await self.bans.enforcer.settled()
         self._make_guards(settings)
-        await self._open_firewall()
+        await self.open_firewall()
         self._restore()
         self._follow()
         start_log(settings.logtarget, settings.loglevel)
@@ -114,6 +114,7 @@ class Daemon:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.settings = settings
         self.errors = list(settings.errors)
+        totals = {name: guard.totals for name, guard in self.guards.items()}
         self.guards.clear()
         own = own_addresses()
         for jail in settings.jails:
@@ -125,12 +126,14 @@ class Daemon:
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
                 )
+                self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
             log.error("%s", broken)
 
-    async def _open_firewall(self) -> None:
+    async def open_firewall(self) -> None:
+        """Make what the jails that run now need; a refusal is logged, and tried again by and by."""
         enforcer = self.bans.enforcer
         try:
             await enforcer.call(enforcer.firewall.open, [guard.jail.rule for guard in self.guards.values()])
@@ -148,6 +151,11 @@ class Daemon:
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
+
+    def follow_again(self) -> None:
+        """The jails' logs are others than before: read on where reading stopped."""
+        self.store.save()
+        self._follow()
 
     def _follow(self) -> None:
         self.logs.stop()
@@ -217,7 +225,7 @@ class Daemon:
 
     async def _reopen_firewall(self) -> None:
         """The firewall could not be opened: try again, and give it every live ban when it can."""
-        await self._open_firewall()
+        await self.open_firewall()
         if self.bans.enforcer.problem is None:
             self.bans.enforcer.order("ban", list(self.bans.live))
 

@@ -58,7 +58,7 @@ class Guard:
     def take(self, data: bytes, changes: Changes) -> None:
         """Read whole lines."""
         for failure in self.detector.feed(data):
-            self._weigh(failure, changes)
+            self.weigh(failure, changes)
 
     def recall(self, attempt: Attempt) -> None:
         """Count an attempt that an earlier run has stored."""
@@ -70,7 +70,8 @@ class Guard:
         if self.judge.window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 
-    def _weigh(self, failure: Failure, changes: Changes) -> None:
+    def weigh(self, failure: Failure, changes: Changes) -> None:
+        """Count one failure, or see why it does not count."""
         judgement = self.judge.consider(failure)
         self.totals.failures += 1
         self.totals.last_failure = judgement.time
