@@ -140,6 +140,26 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """What a jail does on a ban beside the firewall: one use of an action.d file, with the parameters it was given."""
+
+    name: str
+    """Unique within its jail."""
+    file: str
+    """Name of the file in action.d: `iptables-multiport`, `smtp.py`."""
+    commands: Mapping[str, str] = field(default_factory=dict)
+    """`actionstart`, `actionban` … → shell text; the tags that only a ban knows (`<ip>`), or with a condition, are left."""
+    flags: Mapping[str, bool] = field(default_factory=dict)
+    """`norestored`, `actionstart_on_demand`, `actionrepair_on_unban`, where the file sets them."""
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """Every other tag of the commands as written: `[Init]`, the parameters; `timeout`, `blocktype?family=inet6`."""
+    python: str = ""
+    """Path of the Python file, for an action that is one; such have no commands."""
+    origin: str = ""
+    """The file, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
 class Jail:
     """One service to protect: where its log is, what counts, how often is too often, and for how long."""
 

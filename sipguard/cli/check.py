@@ -56,7 +56,20 @@ def _load(config: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:
         settings = load(config)
     except ConfigError as error:
         return None, [error]
-    return settings, settings.errors
+    return settings, [*settings.errors, *_broken_filters(settings)]
+
+
+def _broken_filters(settings: Settings) -> list[ConfigError]:
+    """The filters whose regexes or dates do not compile: the reader of files does not know."""
+    from sipguard.detection.detector import Detector  # noqa: PLC0415 - a broken sipguard.toml is told without it
+
+    errors = []
+    for jail in settings.jails:
+        try:
+            Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding)
+        except ConfigError as error:
+            errors.append(ConfigError(f"jail {jail.name}: {error.what}", error.where))
+    return errors
 
 
 def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
@@ -92,7 +105,7 @@ def _summary(jail: Jail) -> list[tuple[str, str]]:
     lasting = "for ever" if forever else f"for {format_duration(jail.bantime)}"
     rows = [("log", path) for path in jail.logpath]
     rows += [
-        ("filter", f"{jail.filter.name} ({len(jail.filter.failregex)} expressions)"),
+        ("filter", jail.filter.name),
         ("ban", f"{lasting}, after {jail.maxretry} failures within {format_duration(jail.findtime)}"),
         (jail.rule.verdict, f"ports {ports}, protocols {' '.join(jail.rule.protocols) or 'all'}"),
     ]
@@ -100,10 +113,14 @@ def _summary(jail: Jail) -> list[tuple[str, str]]:
     return [(label, printable(text)) for label, text in rows]
 
 
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 def _print(settings: Settings) -> None:
     count = len(settings.jails)
     heading = f"{printable(str(settings.config_file))}: right; {count} jail{'' if count == 1 else 's'} enabled"
-    if sys.stdout.isatty():
+    if _is_terminal():
         _print_table(settings, heading)
         return
     click.echo(heading)

@@ -51,9 +51,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 the answer is no, 2 the call or the configuration is wrong."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Without standalone mode click gives the exit status of `Exit` as the result.
+        status = cli(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -12,6 +12,9 @@ import click
 
 from sipguard.text import printable
 
+MOST_CHARACTERS = 300
+"""Of a cell: a log line may be as long as an attacker likes."""
+
 
 def as_json(value: Any) -> None:
     """Print `value` for programs."""
@@ -20,7 +23,7 @@ def as_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table: drawn on a terminal, tab-separated in a pipe. Cells may hold what an attacker wrote."""
-    shown = [[printable(str(cell)) for cell in row] for row in rows]
+    shown = [[printable(str(cell), MOST_CHARACTERS) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in shown:
             click.echo("\t".join(row))

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config.keys import JAIL
-from sipguard.config.messages import did_you_mean, printable, shown
+from sipguard.config.messages import did_you_mean, shown
 from sipguard.errors import ConfigError
 from sipguard.model import Filter, Jail, Rule
+from sipguard.text import printable
 
 if TYPE_CHECKING:
     from sipguard.config.toml_file import TomlFile
@@ -22,7 +23,12 @@ ReadFilter = Callable[[str, Sequence[Path]], Filter]
 """Reference (`asterisk[mode=ddos]`), directories (the first that has it wins) → `Filter`, or `ConfigError`."""
 
 KEYS = {key.name: key for key in JAIL}
-_FIELDS = {one.name for one in dataclasses.fields(Jail)} - {"name", "filter", "logpath", "rule", "origin"}
+_FIELDS = {
+    name: key.field or name
+    for name, key in KEYS.items()
+    if (key.field or name) in {one.name for one in dataclasses.fields(Jail)} - {"filter", "logpath"}
+}
+"""Keys whose value is a field of `Jail` as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ def build(
         rule=Rule(layers.name, values["port"], values["protocol"], values["verdict"]),
         polling=values["backend"] == "polling",
         origin=str(file.path),
-        **{KEYS[name].field or name: value for name, value in values.items() if name in _FIELDS},
+        **{field: values[name] for name, field in _FIELDS.items() if name in values},
     )
 
 
@@ -141,13 +147,10 @@ def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[str, ...]:
     for path in candidates:
         if _exists(path):
             return (path,)
-    # Not started yet, perhaps: where the folder is there, the log will come.
-    likely = next((path for path in candidates if Path(_bare(path)).parent.is_dir()), candidates[0])
     where = layers.given["logpath_first"].where
-    layers.warnings.append(
-        f'{where}: {layers.prefix}no log found, waiting for {likely}; if it is elsewhere, write logpath = "…"'
-    )
-    return (likely,)
+    note = 'no log found yet; sipguard waits for each of logpath_first; if it is elsewhere, write logpath = "…"'
+    layers.warnings.append(f"{where}: {layers.prefix}{note}")
+    return candidates
 
 
 def _bare(path: str) -> str:

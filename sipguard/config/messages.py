@@ -6,15 +6,12 @@ import difflib
 import json
 from typing import TYPE_CHECKING
 
+from sipguard.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST = 60
-
-
-def printable(text: str) -> str:
-    """The text with everything that is not a visible character or a space written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def shown(value: object) -> str:
@@ -27,6 +24,8 @@ def shown(value: object) -> str:
         text = f"[{', '.join(shown(item) for item in value[:20])}]"
     elif isinstance(value, dict):
         text = "{…}"
+    elif isinstance(value, int) and value.bit_length() > 200:
+        text = hex(value)  # Python refuses to print an integer of thousands of digits in decimal
     else:
         text = str(value)
     text = printable(text)

@@ -113,8 +113,9 @@ def protocols(value: Any) -> Any:
     return values.protocols([text(item) for item in items])
 
 
+# The last part has two characters or more, and begins with a letter: `192.0.2.x` is a slip, not a name.
 _HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\.?",
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z][a-z0-9-]{0,61}[a-z0-9]\.?",
     re.IGNORECASE | re.ASCII,
 )
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from sipguard.config import paths
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
 from sipguard.config.keys import JAIL, SECTIONS
-from sipguard.config.messages import did_you_mean, printable, shown
+from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.errors import ConfigError
+from sipguard.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ def load(
         ConfigError: sipguard.toml is wrong.
     """
     path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
-    main = read(path) if config_file or path.exists() else TomlFile(path, {}, {})
+    main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
     values = _main_values(main)
     base = _base_layer(main)
     packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
@@ -85,7 +86,7 @@ def load(
             layers.errors.append(ConfigError(f"{layers.prefix}{error.what}", error.where))
         else:
             jails += [jail] if jail else []
-        errors += layers.errors
+        errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"
@@ -93,6 +94,19 @@ def load(
             f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
         )
     return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder above may not be entered: `read` says so
+        return True
+
+
+def _place(error: ConfigError) -> tuple[str, int]:
+    """File and line, to tell errors in the order in which they stand."""
+    file, _, line = error.where.rpartition(":")
+    return (file, int(line)) if line.isdecimal() else (error.where, 0)
 
 
 def _read_filter(reference: str, directories: Sequence[Path]) -> Filter:

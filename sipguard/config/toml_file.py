@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import toml
 
-from sipguard.config.messages import printable, shown
+from sipguard.config.messages import shown
 from sipguard.config.toml_scan import ScanError, Statement, scan
 from sipguard.errors import ConfigError
+from sipguard.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -51,7 +51,8 @@ def duration(value: str | float) -> float:
     seconds = _number(value) if isinstance(value, str) else value
     if seconds in (-1, FOREVER):
         return FOREVER
-    if isinstance(value, bool) or math.isnan(seconds) or seconds < 0:
+    # Compared, not converted: TOML has integers that no float can hold. NaN compares false.
+    if isinstance(value, bool) or not seconds >= 0:
         raise ValueError(f"{value} is not a duration; write e.g. 10m or 1h30m")
     if seconds > _LONGEST:
         raise ValueError(f"{value} is longer than 1000 years; write -1 for ever")

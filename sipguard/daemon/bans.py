@@ -26,7 +26,7 @@ class Bans:
 
     def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
         self.live = BanList()
-        self.enforcer = Enforcer(firewall, self._carried_out)
+        self.enforcer = Enforcer(firewall, self._carried_out, lambda: list(self.live))
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
         self._store = store

@@ -70,7 +70,7 @@ class Daemon:
         try:
             async with serve():
                 self._make_guards(self.settings)
-                await self.open_firewall()
+                await self._open_firewall()
                 self._restore()
                 self._follow()
                 jobs += [
@@ -102,7 +102,7 @@ class Daemon:
         self.bans.release(gone, forget=False)
         await self.bans.enforcer.settled()
         self._make_guards(settings)
-        await self.open_firewall()
+        await self._open_firewall()
         self._restore()
         self._follow()
         start_log(settings.logtarget, settings.loglevel)
@@ -132,15 +132,8 @@ class Daemon:
         for broken in self.errors:
             log.error("%s", broken)
 
-    async def open_firewall(self) -> None:
-        """Make what the jails that run now need; a refusal is logged, and tried again by and by."""
-        enforcer = self.bans.enforcer
-        try:
-            await enforcer.call(enforcer.firewall.open, [guard.jail.rule for guard in self.guards.values()])
-            enforcer.problem = None
-        except FirewallError as error:
-            log.error("Firewall: %s; failures are counted, bans wait until this is mended", error)
-            enforcer.problem = str(error)
+    async def _open_firewall(self) -> None:
+        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values()])
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -167,7 +160,7 @@ class Daemon:
         )
         for path, problem in self.logs.problems().items():
             if problem:
-                log.warning("%s", problem if path in problem else f"{path}: {problem}")
+                log.warning("%s: %s", path, problem)
         self._changed.set()
 
     def _wake_up(self) -> None:
@@ -217,17 +210,11 @@ class Daemon:
                     guard.judge.ignore.set_own(own)
                 guard.prune(self.clock(), self.store.changes)
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
-                await self._reopen_firewall()
+                await self._open_firewall()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - KEEP_HISTORY)
             self.store.touched()
-
-    async def _reopen_firewall(self) -> None:
-        """The firewall could not be opened: try again, and give it every live ban when it can."""
-        await self.open_firewall()
-        if self.bans.enforcer.problem is None:
-            self.bans.enforcer.order("ban", list(self.bans.live))
 
     async def _tell_systemd(self) -> None:
         systemd.notify("READY=1")

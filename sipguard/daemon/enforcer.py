@@ -15,7 +15,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.base import Firewall
-from sipguard.model import Ban
+from sipguard.model import Ban, Rule
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -33,11 +33,17 @@ BATCH = 20_000
 class Enforcer:
     """Orders to the firewall, in the order given. `made` is called in the event loop when the kernel has carried some out."""
 
-    def __init__(self, firewall: Firewall, made: Callable[[Verb, Sequence[Ban]], None]) -> None:
+    def __init__(
+        self, firewall: Firewall, made: Callable[[Verb, Sequence[Ban]], None], live: Callable[[], Sequence[Ban]]
+    ) -> None:
         self.firewall = firewall
+        self.rules: Sequence[Rule] = ()
+        """What `open` was last asked to make."""
         self.problem: str | None = None
         """Why the kernel has not what it should have; None when it has."""
         self._made = made
+        self._live = live
+        self._is_open = False
         self._orders: list[tuple[Verb, Ban]] = []
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
@@ -62,6 +68,19 @@ class Enforcer:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one of the firewall's other methods in its thread. Raises `FirewallError`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    async def open(self, rules: Sequence[Rule]) -> bool:
+        """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
+        self.rules = rules
+        try:
+            await self.call(self.firewall.open, rules)
+            await self.call(self.firewall.ban, self._live())
+        except FirewallError as error:
+            self._failed(error)
+            return False
+        self._is_open = True
+        self._works()
+        return True
 
     async def run(self) -> None:
         """Carry out orders until cancelled."""
@@ -91,19 +110,28 @@ class Enforcer:
         return verb, bans
 
     async def _carry_out(self, verb: Verb, bans: list[Ban]) -> bool:
+        if not self._is_open and not await self.open(self.rules):
+            return False
         try:
             await self.call(self.firewall.ban if verb == "ban" else self.firewall.unban, bans)
         except FirewallError as error:
-            if self.problem != str(error):
-                log.error("Firewall: %s; %d bans wait, trying again", error, self.queued)
-            self.problem = str(error)
+            self._failed(error)
             return False
-        if self.problem:
-            log.info("Firewall: works again")
-            self.problem = None
+        self._works()
         del self._orders[: len(bans)]
         self._made(verb, bans)
         return True
+
+    def _failed(self, error: FirewallError) -> None:
+        if self.problem is None:
+            log.error("Firewall: %s; failures are counted, bans wait until it works", error)
+        self.problem = str(error)
+        self._is_open = False
+
+    def _works(self) -> None:
+        if self.problem:
+            log.info("Firewall: works again")
+        self.problem = None
 
     def stop(self) -> None:
         """End the thread, after what it is doing."""

@@ -149,7 +149,7 @@ class DaemonHost:
             decide=daemon.bans.decide,
             reinforce=daemon.bans.reinforce,
         )
-        await daemon.open_firewall()
+        await self._open_firewall()
 
     async def start(self, jail: str) -> None:
         """Let a jail that was added begin; one that runs leaves its idle state."""
@@ -163,7 +163,7 @@ class DaemonHost:
         await self._settle()
         del daemon.guards[jail]
         daemon.follow_again()
-        await daemon.open_firewall()
+        await self._open_firewall()
 
     async def reload(self) -> None:
         """Read the configuration again."""
@@ -207,6 +207,9 @@ class DaemonHost:
             return self._daemon.guards[name]
         except KeyError:
             raise UnknownJailError(name) from None
+
+    async def _open_firewall(self) -> None:
+        await self._daemon.bans.enforcer.open([guard.jail.rule for guard in self._daemon.guards.values()])
 
     async def _settle(self) -> None:
         """Answer when the kernel has done it; say so when it has not in good time."""

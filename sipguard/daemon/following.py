@@ -51,7 +51,7 @@ class Logs:
     def problems(self, jail: Jail | None = None) -> dict[str, str | None]:
         """Log → what is wrong with it, None when it can be read; of one jail or of all."""
         return {
-            path: problem
+            path: problem.removeprefix(f"{path}: ") if problem else None
             for follower in self._followers
             for path, problem in follower.logs.items()
             if jail is None or reads(jail, path)

@@ -87,7 +87,9 @@ class Guard:
                 self._seen_again(judgement)
             case Outcome.NO_ADDRESS:
                 self.totals.no_address += 1
-                log.warning("[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address))
+                log.warning(
+                    "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
+                )
         if judgement.ban:
             self._ban(judgement.ban)
 
@@ -95,9 +97,7 @@ class Guard:
         when = datetime.fromtimestamp(judgement.time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
         log.info("[%s] Found %s - %s", self.jail.name, judgement.address, when)
         line = failure.lines[-1] if failure.lines else ""
-        changes.attempts.append(
-            Attempt(self.jail.name, judgement.address, judgement.time, failure.attempts, failure.user, line)
-        )
+        changes.attempts.append(Attempt(self.jail.name, judgement.address, judgement.time, 1, failure.user, line))
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""

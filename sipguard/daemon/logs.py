@@ -10,6 +10,7 @@ import logging.handlers
 import sys
 
 from sipguard.errors import ConfigError
+from sipguard.text import printable
 
 NOTICE = 25
 """Fail2ban's level between INFO and WARNING: bans and unbans."""
@@ -31,10 +32,7 @@ class _Formatter(logging.Formatter):
     """Keeps one record on one line: part of a message may come from an attacker."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if text.isprintable():
-            return text
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return printable(super().format(record))
 
 
 def start(target: str, level: str) -> None:

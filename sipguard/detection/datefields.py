@@ -6,6 +6,7 @@ than a day ahead; without a day it is today, or yesterday if that would be ahead
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
@@ -130,19 +131,19 @@ class Resolver:
             if minutes is None:
                 return None
             zone = timezone(timedelta(minutes=minutes))
+        year = _year(found)
+        moment = _time_of_day(found)
+        if year is not None and (day := _day(found, year)):
+            # DTZ001, here and below: a date without zone is what the log has; `_posix` gives it one.
+            return _posix(datetime(*day, *moment), zone), math.inf  # noqa: DTZ001
         clock = self._clock()
         now = datetime.fromtimestamp(clock, self._zone)
-        year = _year(found)
         day = _day(found, now.year if year is None else year)
         if day is None:
             return None
-        moment = _time_of_day(found)
-        # DTZ001: a date without zone is what the log has; `_posix` gives it one.
         if not day:
             return _recent(datetime(year or now.year, now.month, now.day, *moment), zone, clock)  # noqa: DTZ001
         when = _posix(datetime(*day, *moment), zone)  # noqa: DTZ001
-        if year is not None:
-            return when, float("inf")
         if when > clock + _DAY:
             last = _posix(datetime(day[0] - 1, *day[1:], *moment), zone)  # noqa: DTZ001
             return last, min(_quarter_hour(clock), when - _DAY)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from sipguard.detection.datefields import ABBREVIATION, MONTHS, WEEKDAYS, this_year
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import tzinfo
 
-    import regex  # type: ignore[import-untyped]
+    import regex
 
 _BEGIN = "{^LN-BEG}"
 _DATE_TAG = re.compile(r"(?<!\\)\{DATE\}", re.IGNORECASE)
@@ -97,7 +97,7 @@ class DateFinder:
         self._first_unused = 0
         self.format: DateFormat | None = None
         """The pattern that the last line with a date was found by."""
-        self._cached: tuple[DateFormat, str, float | None] | None = None
+        self._cached: tuple[DateFormat, str, float] | None = None
         self._cached_from = 0.0
         self._cached_until = 0.0
 
@@ -128,18 +128,23 @@ class DateFinder:
         assert form is not None  # noqa: S101 - set by every `find` that found something
         if form.absolute is not None:
             return form.absolute(match)
-        # Lines of one second share their date: a fraction is no part of the answer.
-        text = match[0]
-        if "f" in form.pattern.groupindex and match.start("f") >= 0:
-            begin = match.start()
-            text = text[: match.start("f") - begin] + text[match.end("f") - begin :]
+        groups = form.pattern.groupindex
         cached = self._cached
-        if cached is not None and cached[1] == text and cached[0] is form and self._still_holds():
-            return cached[2]
-        resolved = self._resolver.resolve(match.groupdict())
-        when, self._cached_until = (None, -math.inf) if resolved is None else resolved
-        self._cached_from = self._clock() if self._cached_until < math.inf else 0.0
-        self._cached = (form, text, when)
+        if cached is not None and cached[0] is form and self._still_holds():
+            # Lines of one minute share all but the seconds; those whose year is a guess must be of the same second.
+            seconds = match["S"] if self._cached_until == math.inf and "S" in groups else None
+            if cached[1] == _without(match, ("f", "S") if seconds else ("f",)):
+                return cached[2] + int(seconds) if seconds else cached[2]
+        fields = match.groupdict()
+        resolved = self._resolver.resolve(fields)
+        if resolved is None:
+            return None
+        when, self._cached_until = resolved
+        if self._cached_until == math.inf and fields.get("S"):
+            self._cached = (form, _without(match, ("f", "S")), when - int(fields["S"]))
+        else:
+            self._cached_from = self._clock()
+            self._cached = (form, _without(match, ("f",)), when)
         return when
 
     def _still_holds(self) -> bool:
@@ -222,6 +227,17 @@ class DateFinder:
         while self._first_unused < len(candidates) and candidates[self._first_unused].wins:
             self._first_unused += 1
         return target
+
+
+def _without(match: regex.Match[str], names: tuple[str, ...]) -> str:
+    """The text of a date without some of its fields, each of which leaves a mark."""
+    text: str = match[0]
+    offset = match.start()
+    spans = [match.span(name) for name in names if name in match.re.groupindex]
+    for begin, end in sorted(spans, reverse=True):
+        if begin >= 0:
+            text = f"{text[: begin - offset]}\0{text[end - offset :]}"
+    return text
 
 
 def _candidates(datepattern: str | None, limit: float) -> Iterator[_Candidate]:

@@ -16,16 +16,20 @@ from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.detection.tags import accused
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import regex  # type: ignore[import-untyped]
+    import regex
 
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""
+
+_SLOW = 0.05
+"""A search that takes more than this part of the time limit makes the line's time be counted."""
 
 _INTERNAL = frozenset({"nofail", "mlfforget", "mlfgained", "content"})
 """Groups that steer the detection and say nothing of the failure."""
@@ -76,7 +80,7 @@ class Detector:
         encoding: str = "utf-8",
         time_limit: float = 0.2,
     ) -> None:
-        """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds, per line.
+        """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds of processor time.
 
         Raises ConfigError naming file, line, key and regex when one does not compile, or names nobody to accuse; or
         when the date pattern, time zone or encoding is wrong.
@@ -94,7 +98,7 @@ class Detector:
         self._sessions = Sessions(clock)
         self._lines: list[Line] = []
         self._last_time: float | None = None
-        self._deadline = 0.0
+        self._account: float | None = None
         # About the last line, for `examine`:
         self._line_time: float | None = None
         self._date_format: str | None = None
@@ -148,7 +152,7 @@ class Detector:
         counts.lines += 1
         self._was_ignored = False
         self._regex = self._line_time = self._date_format = None
-        self._deadline = _time.monotonic() + self._limit
+        self._account = None
         try:
             if time is None:
                 text = self._cut_date(line)
@@ -191,11 +195,21 @@ class Detector:
         return last if last is not None and last > self._clock() - _RECENT else otherwise
 
     def _search(self, search: Callable[..., regex.Match[str] | None], text: str) -> regex.Match[str] | None:
-        """Raises TimeoutError when the time for this line is used up."""
-        left = self._deadline - _time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return search(text, timeout=left)
+        """Raises TimeoutError when the time for this line is used up.
+
+        That is processor time: a machine that stands still for a moment costs no line. Asking for it takes as long
+        as a search, so the line's account is opened by the first search that seems slow; each has the limit anyway.
+        """
+        limit = self._limit
+        if self._account is not None:
+            limit -= _time.thread_time() - self._account
+            if limit <= 0:
+                raise TimeoutError
+        begun = _time.monotonic()
+        match = search(text, timeout=limit)
+        if self._account is None and _time.monotonic() - begun > self._limit * _SLOW:
+            self._account = _time.thread_time()
+        return match
 
     def _match(self, text: str, whole: str) -> Failure | None:
         """Look for a failure in a line without its date, and in the lines before it if the filter asks for it."""
@@ -237,7 +251,7 @@ class Detector:
             if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             groups = {**common, **expression.groups_of(match)}
-            if groups.get("mlfid") is None and not _accused(groups)[0]:
+            if groups.get("mlfid") is None and not accused(groups)[0]:
                 continue
             return self._judge(index, groups, used)
         return None
@@ -256,9 +270,9 @@ class Detector:
         if key is not None:
             session = self._sessions.merge(key, groups, used)
             groups = session.groups
-            if groups.get("nofail"):
-                return None
-        host, address = _accused(groups)
+        if groups.get("nofail"):
+            return None
+        host, address = accused(groups)
         if not host:
             if session is not None:
                 session.pending = True
@@ -279,19 +293,6 @@ class Detector:
             lines=tuple(line.whole for line in (session.lines if session is not None else used)),
             tags=tags,
         )
-
-
-def _accused(groups: Groups) -> tuple[str | None, str | None]:
-    """The id to ban, and the address: they differ where a filter gives an id of its own (`<F-ID>`) beside it."""
-    address = groups.get("ip4")
-    if address is None:
-        address = groups.get("ip6")
-    if address is not None and groups.get("cidr"):
-        address = f"{address}/{groups['cidr']}"
-    if address is None:
-        address = groups.get("dns")
-    own = groups.get("fid")
-    return (address if own is None else own), address
 
 
 def _codec(encoding: str) -> str:

@@ -12,7 +12,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-import regex  # type: ignore[import-untyped]
+import regex
 
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
 from sipguard.errors import ConfigError
@@ -27,7 +27,8 @@ _WRAPPED_FLAGS = re.compile(r"(?<!\\)\((?:\?:)?\(\?([a-zA-Z]+)\)")
 _INNER_FLAGS = re.compile(r"(?<!\\)\(\?[aiLmsux]+\)")
 _ESCAPE_OR_CLASS = re.compile(r"\\.|\[\^?\]?|\]", re.DOTALL)
 _POSITIONAL = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?\(\d")
-_MERGED = re.compile(r"(alt_|tuple_)(.*?)(?:_\d+)?")
+# jail.conf(5) numbers them `<F-ALT_USER1>`, Fail2ban itself `<F-ALT_USER_1>`: both do. `<F-ALT_IP4>` has no number.
+_MERGED = re.compile(r"(alt_|tuple_)(.*?(?:ip[46])?)(?:_?\d+)?")
 
 _SPACES = r"\s\x1c-\x1f"
 

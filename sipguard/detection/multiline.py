@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import regex  # type: ignore[import-untyped]
+    import regex
 
 Groups = dict[str, str | None]
 

@@ -78,3 +78,16 @@ def expand(pattern: str) -> str:
         return match.group()
 
     return _TAG.sub(replace, pattern)
+
+
+def accused(groups: Mapping[str, str | None]) -> tuple[str | None, str | None]:
+    """The id to ban, and the address: they differ where a filter gives an id of its own (`<F-ID>`) beside it."""
+    address = groups.get("ip4")
+    if address is None:
+        address = groups.get("ip6")
+    if address is not None and groups.get("cidr"):
+        address = f"{address}/{groups['cidr']}"
+    if address is None:
+        address = groups.get("dns")
+    own = groups.get("fid")
+    return (address if own is None else own), address

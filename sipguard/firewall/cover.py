@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sipguard.firewall.targets import Network
 
@@ -23,23 +23,25 @@ class Piece(NamedTuple):
     stands_for: Network
 
 
-def enclosing(network: Network) -> Iterator[Network]:
-    """Every larger network around this one, the smallest first."""
-    for length in range(network.prefixlen - 1, -1, -1):
-        yield network.supernet(new_prefix=length)
+def enclosing(network: Network, lengths: Iterable[int]) -> Iterator[Network]:
+    """The larger networks around this one, the smallest first, of these prefix lengths."""
+    for length in sorted(lengths, reverse=True):
+        if length < network.prefixlen:
+            yield network.supernet(new_prefix=length)
 
 
 def cover(bans: Mapping[Network, float]) -> list[Piece]:
     """Give disjoint pieces that reject what these bans (network → until) reject, each as long as any of them does."""
+    lengths = {network.prefixlen for network in bans}
     # A ban inside a larger one that lasts as long adds nothing.
     needed = {
         network: until
         for network, until in bans.items()
-        if all(bans.get(around, -1.0) < until for around in enclosing(network))
+        if all(bans.get(around, -1.0) < until for around in enclosing(network, lengths))
     }
     holes: dict[Network, list[Network]] = {network: [] for network in needed}
     for network in needed:
-        around = next((larger for larger in enclosing(network) if larger in needed), None)
+        around = next((larger for larger in enclosing(network, lengths) if larger in needed), None)
         if around is not None:
             holes[around].append(network)
     return [

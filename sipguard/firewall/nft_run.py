@@ -100,11 +100,14 @@ class NftRunner:
                 check=False,
                 env={"PATH": PATH, "LC_ALL": "C"},
                 timeout=self._timeout,
+                process_group=0,  # a Ctrl-C at sipguard's terminal must not end nft halfway
             )
         except subprocess.TimeoutExpired:
             raise NftError(f"nft did not end within {self._timeout:g} s") from None
         except OSError as error:
             raise NftError(f"cannot start {program}: {error.strerror}") from None
+        if done.returncode < 0:
+            raise NftError(f"nft was ended by signal {-done.returncode}")
         if done.returncode != 0:
             raise explain(done.stderr.decode("utf-8", "replace"))
         return done.stdout.decode("utf-8", "replace")

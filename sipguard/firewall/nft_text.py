@@ -155,11 +155,11 @@ def _shrink(node: dict[str, Any]) -> Any:
 
 
 def parse_layout(text: str) -> list[tuple[str, str]]:
-    """Read a terse listing of the table: (what it is, its definition without handle) of each set, chain and rule."""
+    """Read a terse `list ruleset inet`: (what it is, its definition without handle) of our sets, chains and rules."""
     layout = []
     for item in json.loads(text)["nftables"]:
         for kind in ("set", "chain", "rule"):
-            if kind in item:
+            if kind in item and item[kind]["table"] == "sipguard":
                 definition = {key: value for key, value in item[kind].items() if key not in ("handle", "elem")}
                 label = f"{kind} {definition['chain' if kind == 'rule' else 'name']}"
                 layout.append((label, json.dumps(definition, sort_keys=True)))

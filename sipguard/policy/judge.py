@@ -67,7 +67,7 @@ class Judge:
             return Judgement(Outcome.OLD, subject, time)
         if subject in self._banned:
             return Judgement(Outcome.ALREADY_BANNED, subject, time)
-        if self.window.add(subject, time, failure.attempts):
+        if self.window.add(subject, time):
             return Judgement(Outcome.BAN, subject, time, ban=self._ban(subject, now))
         return Judgement(Outcome.COUNTED, subject, time)
 

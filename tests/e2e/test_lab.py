@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from lab.chroot import install
 from lab.lab import ATTACKER, PHONE, SUITES, Lab, LabUnavailableError, _call, sweep
 
 # The first use of a suite may have to install it.
@@ -81,3 +82,11 @@ def test_an_unknown_suite_is_refused_with_the_choice():
     """The reason names what there is."""
     with pytest.raises(LabUnavailableError, match="sid, bullseye"):
         Lab("potato")
+
+
+def test_a_failed_installation_says_so_and_leaves_no_chroot(lab, tmp_path):
+    """What debootstrap began is removed, so that the next run begins anew."""
+    lab("sid")
+    with pytest.raises(LabUnavailableError, match="debootstrap of potato-chips failed"):
+        install("potato-chips", tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]

@@ -30,7 +30,10 @@ def install(suite: str, cache: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         packages = "--include=asterisk,asterisk-modules"
         with (cache / f"debootstrap-{suite}.log").open("wb") as log:
-            line = ["debootstrap", "--variant=minbase", packages, suite, str(new), mirror()]
+            # In a mount namespace of its own, what debootstrap mounts in the chroot is gone with it, however it ends:
+            # nothing of the machine is under `new` when that is removed.
+            alone = ["unshare", "--mount", "--propagation", "private"]
+            line = [*alone, "debootstrap", "--variant=minbase", packages, suite, str(new), mirror()]
             done = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
             shutil.rmtree(new, ignore_errors=True)

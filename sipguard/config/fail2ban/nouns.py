@@ -1,0 +1,142 @@
+"""What a Fail2ban tree says, resolved and typed: the dataclasses that the readers of this package make.
+
+They hold what Fail2ban has and sipguard's own model has not (Python's ban time formula, `ignorecommand`, actions), so
+that whoever runs such a tree loses nothing. `as_jail` gives the part that sipguard's policy and detection work with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sipguard.model import Action, Filter, Jail, Rule, UseDns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sipguard.errors import ConfigError
+
+_EVERYTHING = Rule(jail="")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """fail2ban.conf(5)'s `[Definition]` and `[Thread]`, with the defaults of its client."""
+
+    loglevel: str = "INFO"
+    logtarget: str = "STDERR"
+    syslogsocket: str = "auto"
+    socket: str = "/var/run/fail2ban/fail2ban.sock"
+    pidfile: str = "/var/run/fail2ban/fail2ban.pid"
+    allowipv6: str = "auto"
+    dbfile: str = "/var/lib/fail2ban/fail2ban.sqlite3"
+    """`None` and `:memory:` are Fail2ban's words for no database and one that does not last."""
+    dbmaxmatches: int | None = None
+    dbpurgeage: float = 86_400.0
+    """Seconds."""
+    stacksize: int | None = None
+    """KiB; sipguard has no such threads and ignores it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPath:
+    """One line of `logpath`."""
+
+    pattern: str
+    """A path or a glob."""
+    tail: bool = False
+    """Start at the end of the file where no position is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class BanGrowth:
+    """jail.conf(5) `bantime.*`: how the ban of an address grows with each one it had before."""
+
+    increment: bool = False
+    factor: float = 1.0
+    formula: str | None = None
+    """A Python expression over `ban.Time`, `ban.Count` and `banFactor`; None is Fail2ban's own doubling up to 2**20."""
+    multipliers: tuple[int, ...] = ()
+    """Taken instead of the formula when there are any; the last one counts for all further bans."""
+    maxtime: float | None = None
+    """Seconds."""
+    rndtime: float | None = None
+    """Seconds; up to so many are added at random."""
+    overalljails: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreCache:
+    """jail.conf(5) `ignorecache`: how long an answer of the ignore rules holds."""
+
+    key: str
+    max_count: int = 100
+    max_time: float = 300.0
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail2banJail:
+    """One enabled jail with everything that it says."""
+
+    name: str
+    filter: Filter
+    logpath: tuple[LogPath, ...] = ()
+    backend: str = "auto"
+    """Without its options: `auto`, `polling`, `systemd` …"""
+    backend_options: Mapping[str, str] = field(default_factory=dict)
+    maxretry: int = 3
+    maxmatches: int | None = None
+    findtime: float = 600.0
+    """Seconds."""
+    bantime: float = 600.0
+    """Seconds; FOREVER for -1."""
+    growth: BanGrowth = BanGrowth()
+    ignoreip: tuple[str, ...] = ()
+    ignoreself: bool = True
+    ignorecommand: str = ""
+    ignorecache: IgnoreCache | None = None
+    usedns: UseDns = "warn"
+    logencoding: str = "auto"
+    logtimezone: str | None = None
+    rule: Rule = _EVERYTHING
+    """The ports and protocols that its firewall actions were given, or else those of the jail."""
+    actions: tuple[Action, ...] = ()
+    sent: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """Option → value as Fail2ban's client would send it to the server: for `get` commands and for comparison."""
+    notes: tuple[str, ...] = ()
+    """For the operator: what is odd but no error."""
+    origin: str = ""
+    """`file:line` of the jail's first own key, for messages."""
+
+    def as_jail(self) -> Jail:
+        """The jail as sipguard's own stages know it."""
+        return Jail(
+            name=self.name,
+            filter=self.filter,
+            logpath=tuple(f"{path.pattern} tail" if path.tail else path.pattern for path in self.logpath),
+            rule=self.rule,
+            maxretry=self.maxretry,
+            findtime=self.findtime,
+            bantime=self.bantime,
+            ignoreip=self.ignoreip,
+            ignoreself=self.ignoreself,
+            usedns=self.usedns,
+            polling=self.backend == "polling",
+            encoding="utf-8" if self.logencoding == "auto" else self.logencoding,
+            timezone=self.logtimezone,
+            origin=self.origin,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fail2banTree:
+    """A configuration directory: what stands, and what does not."""
+
+    directory: Path
+    settings: Settings
+    jails: tuple[Fail2banJail, ...] = ()
+    errors: tuple[ConfigError, ...] = ()
+    """One for each enabled jail that cannot be used."""
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,85 @@
+"""The values in a Fail2ban tree: jail.conf(5), `TIME ABBREVIATION FORMAT` and the rest."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipguard.config.fail2ban.values import number, ports, seconds, words
+from sipguard.model import PortRange
+
+TIMES = [
+    ("600", 600),
+    ("10m", 600),
+    ("1d12h", 129_600),
+    ("1d 12h", 129_600),
+    ("1 day 2 hours 3min 4s", 93_784),
+    ("1y-6mo", 15_778_800),
+    ("6 months", 15_778_800),
+    ("1hour+30min", 5400),
+    ("60*60", 3600),
+    ("2W", 1_209_600),
+    ("1.5h", 5400),
+    ("-1", math.inf),
+    ("0", 0),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), TIMES, ids=[text for text, _value in TIMES])
+def test_seconds(text, value):
+    """Times in all their forms; below zero is for ever."""
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "10x", "5 5m)", "__import__('os')", "1/0", "9**9", "9" * 500, "(" * 150, "'a'*3"]
+)
+def test_no_time(text):
+    """What is no time is a ValueError, and no code is run."""
+    with pytest.raises(ValueError, match=r"is "):
+        seconds(text)
+
+
+@given(st.one_of(st.text(max_size=30), st.text("0123456789 dhmsy+-*/().", max_size=20)))
+def test_any_text_is_a_time_or_a_value_error(text):
+    """Nothing else is raised."""
+    try:
+        value = seconds(text)
+    except ValueError:
+        value = 0.0
+    assert value >= 0
+
+
+def test_number():
+    """A factor may be written as arithmetic."""
+    assert number("1.5 * 2") == 3.0
+
+
+PORTS = [
+    ("5060", (PortRange(5060, 5060),)),
+    ("5060:5070,22", (PortRange(5060, 5070), PortRange(22, 22))),
+    ("0:65535", ()),
+    ("", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), PORTS, ids=[text for text, _expected in PORTS])
+def test_ports(text, expected):
+    """Ports and ranges; all of them is none."""
+    assert ports(text) == expected
+
+
+@pytest.mark.parametrize("text", ["nonesuch-service", "70000", "9:3", "22:", "9" * 20])
+def test_no_ports(text):
+    """What is no port is a ValueError."""
+    with pytest.raises(ValueError, match="port"):
+        ports(text)
+
+
+def test_words():
+    """Blanks, commas and new lines separate."""
+    assert words(" a, b\nc ,") == ("a", "b", "c")
+    assert words(" ,\n") == ()

@@ -1,0 +1,212 @@
+"""What goes wrong on real servers: one clear line, and what can run runs."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from netns import namespace
+from running import RunningDaemon, append, failure, running
+
+ATTACKER = "203.0.113.66"
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A log that is there and empty."""
+    path = tmp_path / "freeswitch.log"
+    path.touch()
+    return path
+
+
+def test_missing_log(tmp_path):
+    """It is told of, waited for, and read from its start when it comes."""
+    log = tmp_path / "later" / "freeswitch.log"
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+        assert f"{log}: no such file" in daemon.sipguard("status").stdout
+        log.parent.mkdir()
+        append(log, failure(ATTACKER) * 5)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+
+
+def test_unreadable_log(tmp_path, log):
+    """Another user's log: told of, and read as soon as it may be."""
+    log.write_text(failure(ATTACKER) * 5)
+    log.chmod(0)
+    prefix = ()
+    if os.geteuid() == 0:
+        prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        _hand_over(tmp_path)
+    daemon = RunningDaemon(tmp_path / "run", {"freeswitch": {"logpath": str(log)}}, prefix=prefix)
+    if prefix:
+        shutil.chown(tmp_path / "run", 65534)
+    with _ended(daemon):
+        daemon.start()
+        daemon.wait_for(lambda: f"{log}: permission denied" in daemon.sipguard("status").stdout)
+        log.chmod(0o644)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+
+
+def _hand_over(tmp_path):
+    """Let another user reach this test's folder."""
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder.owner() == "root" and str(folder).startswith(str(tmp_path.parents[2])):
+            folder.chmod(0o755)
+
+
+class _ended:  # noqa: N801 - reads as a statement
+    """End a daemon that was started inside, whatever happens."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+
+    def __enter__(self):
+        return self.daemon
+
+    def __exit__(self, *_):
+        if self.daemon.process and self.daemon.process.poll() is None:
+            self.daemon.stop()
+
+
+def test_broken_regex_and_no_filter(tmp_path, log):
+    """Two broken jails are told of with file and line; the third runs."""
+    (tmp_path / "filters.d").mkdir()
+    (tmp_path / "filters.d" / "broken.conf").write_text("[Definition]\n\nfailregex = ^from (<HOST>$\n")
+    jails = {
+        "freeswitch": {"logpath": str(log)},
+        "one": {"filter": "broken", "logpath": str(log)},
+        "two": {"filter": "absent", "logpath": str(log)},
+        "three": {"logpath": str(log)},
+    }
+    with running(tmp_path, jails) as daemon:
+        status = daemon.sipguard("status").stdout
+        assert f"not running: {tmp_path}/filters.d/broken.conf:3: " in status
+        assert f"{tmp_path}/jails.d/two.toml:2: jail two: filter = \"absent\": there is no filter 'absent'" in status
+        assert f"{tmp_path}/jails.d/three.toml:1: jail three: no filter" in status
+        append(log, failure(ATTACKER) * 5)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+        checked = subprocess.run(
+            [sys.executable, "-m", "sipguard", "check", "-c", daemon.config],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 2
+        assert checked.stderr.count("\n") == 3
+        assert "Traceback" not in checked.stderr
+
+
+@pytest.mark.root
+def test_full_disk(tmp_path, log):
+    """Bans are made without a disk to write to, and written when there is room again."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    disk = tmp_path / "state"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+    try:
+        (disk / "filler").write_bytes(b"x" * 65536)
+        with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+            append(log, failure(ATTACKER) * 5)
+            daemon.wait_logged(f"Ban {ATTACKER}")
+            assert daemon.logged().count("ERROR") == 1, daemon.logged()
+            assert "is the disk full" in daemon.sipguard("status").stdout
+            subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+            daemon.wait_logged("State: written again")
+        with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+            assert daemon.banned("freeswitch") == {ATTACKER}
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_locked_database(tmp_path, log):
+    """Another program holds the database: bans go on, and are written when it lets go."""
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+        other = sqlite3.connect(tmp_path / "state" / "sipguard.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        append(log, failure(ATTACKER) * 5)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+        daemon.wait_logged("database is locked; bans go on")
+        other.execute("ROLLBACK")
+        daemon.wait_logged("State: written again")
+        assert other.execute("SELECT address FROM live_bans").fetchall() == [(ATTACKER,)]
+        other.close()
+
+
+def _over(host, what, where):
+    """Start a program in this namespace, where for it alone `what` lies over `where` (mount_namespaces(7))."""
+    mount = f'mount --bind {what} {where} && exec "$@"'
+    return ["ip", "netns", "exec", host.name, "unshare", "--mount", "sh", "-c", mount, "sh"]
+
+
+@pytest.mark.root
+def test_no_nft_program(tmp_path, log):
+    """Failures are counted, bans wait, and the message names what is missing."""
+    (tmp_path / "empty").mkdir()
+    with namespace("nft", "unshare") as host:
+        options = {"firewall": "nftables", "prefix": _over(host, tmp_path / "empty", "/usr/sbin")}
+        with running(tmp_path, {"freeswitch": {"logpath": str(log)}}, **options) as daemon:
+            append(log, failure(ATTACKER) * 5)
+            daemon.wait_logged("Found", times=5)
+            assert "firewall: no program 'nft' in" in daemon.sipguard("status").stdout
+            assert f"Ban {ATTACKER}" not in daemon.logged()
+
+
+@pytest.mark.root
+def test_no_right_to_change_the_firewall(tmp_path, log):
+    """Without CAP_NET_ADMIN: the message names it."""
+    _hand_over(tmp_path)
+    daemon = RunningDaemon(tmp_path / "run", {"freeswitch": {"logpath": str(log)}}, firewall="nftables")
+    with namespace("nft", "setpriv") as host, _ended(daemon):
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        daemon._prefix = ["ip", "netns", "exec", host.name, *user]
+        shutil.chown(tmp_path / "run", 65534)
+        daemon.start()
+        assert "CAP_NET_ADMIN" in daemon.sipguard("status").stdout
+
+
+@pytest.mark.root
+def test_firewall_comes_back(tmp_path, log):
+    """Bans that had to wait are made when the firewall can be used again."""
+    with namespace("nft") as host:
+        real = Path(shutil.copy(shutil.which("nft"), tmp_path / "real-nft"))
+        wrapper = tmp_path / "nft"
+        wrapper.write_text(f'#!/bin/sh\n[ -e {tmp_path}/broken ] && exit 1\nexec {real} "$@"\n')
+        wrapper.chmod(0o755)
+        (tmp_path / "broken").touch()
+        prefix = _over(host, wrapper, shutil.which("nft"))
+        jails = {"freeswitch": {"logpath": str(log)}}
+        with running(tmp_path, jails, firewall="nftables", prefix=prefix) as daemon:
+            append(log, failure(ATTACKER) * 5)
+            daemon.wait_logged("Found", times=5)
+            assert f"Ban {ATTACKER}" not in daemon.logged()
+            (tmp_path / "broken").unlink()
+            daemon.wait_logged(f"Ban {ATTACKER}")
+            assert ATTACKER in host.run("nft", "list", "ruleset")
+
+
+def test_second_daemon(tmp_path, log):
+    """One line, exit status 2; the first goes on."""
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as first:
+        second = RunningDaemon(tmp_path, {"freeswitch": {"logpath": str(log)}})
+        second.spawn()
+        said = second.process.communicate(timeout=15)[0]
+        assert second.process.returncode == 2
+        assert said == (
+            f"sipguard: {tmp_path}/state: another sipguard is running on this state; "
+            "stop it, or give another --state-dir\n"
+        )
+        assert first.answers()
+
+
+def test_junk_in_the_log(tmp_path, log):
+    """Control bytes, invalid UTF-8 and a line of 10 MB cost nothing but themselves."""
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+        with log.open("ab") as file:
+            file.write(b"\xff\xfe\x00\x1b[31m\x85\r\n" * 100 + b"x" * 10_000_000 + b"\n")
+        append(log, failure(ATTACKER) * 5)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+        assert daemon.status("freeswitch")["totals"]["oversize"] == 1

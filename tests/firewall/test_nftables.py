@@ -1,0 +1,221 @@
+"""What is nftables' own: nft's refusals in words, what others do to the table, and what a restart finds."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from sipguard.errors import FirewallError
+from sipguard.firewall import nft_text
+from sipguard.firewall.nft_run import NftRunner, explain
+from sipguard.firewall.nft_text import timeout
+from sipguard.firewall.nftables import NftablesFirewall
+from sipguard.model import FOREVER, Ban, PortRange, Rule
+from tests.netns import missing, namespace
+
+SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
+
+
+@pytest.fixture
+def net():
+    with namespace("nft") as net, net.inside():
+        yield net
+
+
+def new(runner=None):
+    return NftablesFirewall(clock=time.time, runner=runner)
+
+
+def bans(*addresses, seconds=600.0):
+    now = time.time()
+    return [Ban(address, "asterisk", now, now + seconds) for address in addresses]
+
+
+def listed(firewall):
+    return sorted(entry.address for entry in firewall.entries())
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (FOREVER, ""),
+        (1, " timeout 0d1s0ms"),
+        (0.0001, " timeout 0d0s100ms"),
+        (1.0004, " timeout 0d1s1ms"),
+        (86400, " timeout 1d0s0ms"),
+        (90061.5, " timeout 1d3661s500ms"),
+        (1e15, " timeout 36500d0s0ms"),
+    ],
+)
+def test_timeout(span, text):
+    """Never 0, which means forever; no number that nft finds too large."""
+    assert timeout(span, 0.0) == text
+
+
+@pytest.mark.parametrize(
+    ("stderr", "cause", "words"),
+    [
+        ("netlink: Error: cache initialization failed: Operation not permitted\n", "other", "CAP_NET_ADMIN"),
+        ("x: Unable to initialize Netlink socket: Protocol not supported\n", "other", "no nf_tables"),
+        ("netlink: Error: cache initialization failed: Invalid argument\n", "other", "nf_tables"),
+        ("/dev/stdin:1:1-9: Error: Could not process rule: Operation not supported\n", "other", "Linux 5.9"),
+        ("Error: Could not process rule: Too many open files in system\n", "full", "is full"),
+        ("Error: Could not process rule: File exists\n", "exists", "exists"),
+        ("Error: No such file or directory\nlist table\n", "absent", "gone"),
+        ("netlink: Error: Could not process rule: No buffer space available\n", "flood", "refused"),
+        ("warning\n/dev/stdin:1:1-9: Error: syntax error\x1b[2J, unexpected\n", "other", "syntax error"),
+        ("", "other", "no message"),
+    ],
+)
+def test_explain(stderr, cause, words):
+    """Each of nft's complaints has a cause and one line for people, without control bytes."""
+    error = explain(stderr)
+    assert error.cause == cause
+    assert words in str(error)
+    assert str(error).isprintable()
+
+
+def test_no_nft():
+    """A host without nft hears which package it lacks."""
+    with pytest.raises(FirewallError, match="install the package nftables"):
+        new(NftRunner(("nft-that-is-not-here",))).open([SIP])
+
+
+def test_not_privileged(net):
+    """Without CAP_NET_ADMIN the message says so."""
+    reason = missing("setpriv")
+    if reason:
+        pytest.skip(reason)
+    with pytest.raises(FirewallError, match="CAP_NET_ADMIN"):
+        new(NftRunner(("setpriv", "--bounding-set=-all", "--inh-caps=-all", "nft"))).open([SIP])
+
+
+def test_hanging_nft():
+    """An nft that does not end is ended."""
+    with pytest.raises(FirewallError, match=r"within 0\.2 s"):
+        NftRunner(("sh", "-c", "exec sleep 60"), timeout=0.2).run("")
+
+
+def test_killed_nft():
+    """An nft that somebody kills is reported as such."""
+    with pytest.raises(FirewallError, match="signal 9"):
+        NftRunner(("sh", "-c", "kill -9 $$")).run("")
+
+
+def test_environment(monkeypatch):
+    """nft does not see the daemon's environment."""
+    monkeypatch.setenv("SECRET", "1")
+    assert NftRunner(("sh", "-c", "env")).run("").count("SECRET") == 0
+
+
+@pytest.mark.parametrize("addresses", [["203.0.113.1", "203.0.113.2", "203.0.113.3"], ["10.0.0.0/8", "11.0.0.0/8"]])
+def test_full_set(net, monkeypatch, addresses):
+    """A set without room refuses the batch and says so; what was in stays, can be prolonged, and can be taken out."""
+    monkeypatch.setattr(nft_text, "SIZES", {"a": 2, "n": 1})
+    firewall = new()
+    firewall.open([SIP])
+    with pytest.raises(FirewallError, match="full"):
+        firewall.ban(bans(*addresses))
+    assert firewall.entries() == []
+    firewall.ban(bans("203.0.113.1", "203.0.113.2"))
+    firewall.ban(bans("203.0.113.1", "203.0.113.2", seconds=6000))
+    assert min(entry.until for entry in firewall.entries()) > time.time() + 5000
+    firewall.unban(bans("203.0.113.77", "203.0.113.1"))
+    assert listed(firewall) == ["203.0.113.2"]
+
+
+@pytest.mark.parametrize(
+    ("done", "complaints"),
+    [
+        pytest.param("flush ruleset", ["table inet sipguard is gone"], id="flush-ruleset"),
+        pytest.param("delete table inet sipguard", ["table inet sipguard is gone"], id="delete-table"),
+        pytest.param(
+            "flush chain inet sipguard banned",
+            ["rule banned of table inet sipguard is missing or changed"] * 4,
+            id="flush-chain",
+        ),
+        pytest.param(
+            "flush table inet sipguard",
+            ["rule banned of table inet sipguard is missing or changed"] * 4
+            + ["rule refuse of table inet sipguard is missing or changed"] * 2,
+            id="flush-table",
+        ),
+        pytest.param(
+            "flush chain inet sipguard banned; delete set inet sipguard n6_asterisk",
+            ["rule banned of table inet sipguard is missing or changed"] * 4
+            + ["set n6_asterisk of table inet sipguard is missing or changed"],
+            id="delete-set",
+        ),
+        pytest.param("add table inet other", [], id="others"),
+    ],
+)
+def test_verify(net, done, complaints):
+    """What others took away is told, and opening again puts it back; bans do not count."""
+    firewall = new()
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.1", "203.0.113.0/24"))
+    assert firewall.verify() == []
+    subprocess.run(["nft", done], check=True)
+    assert firewall.verify() == complaints
+    firewall.open([SIP])
+    assert firewall.verify() == []
+    firewall.ban(bans("203.0.113.1"))
+    assert "203.0.113.1" in listed(firewall)
+
+
+def test_table_gone(net):
+    """When another program removed the table, a ban says so; unban and list find nothing, without an error."""
+    firewall = new()
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.1", "203.0.113.0/24"))
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    with pytest.raises(FirewallError, match="another program removed it"):
+        firewall.ban(bans("203.0.113.1"))
+    with pytest.raises(FirewallError, match="another program removed it"):
+        firewall.ban(bans("203.0.113.0/24"))
+    firewall.unban(bans("203.0.113.1", "203.0.113.0/24"))
+    assert firewall.entries() == []
+
+
+def test_restart(net):
+    """A new process finds the bans of the last one, networks cut into pieces included, and can change them."""
+    first = new()
+    first.open([SIP])
+    first.ban(bans("203.0.113.1", "10.1.0.0/16", seconds=6000) + bans("10.0.0.0/8", "2001:db8::/32"))
+    second = new()
+    assert listed(second) == ["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32", "203.0.113.1"]
+    second.open([SIP])
+    second.ban(bans("10.0.0.0/8", seconds=60) + bans("203.0.113.1", "203.0.113.2", seconds=60))
+    ends = {entry.address: round(entry.until - time.time(), -1) for entry in second.entries()}
+    assert ends == {
+        "10.0.0.0/8": 60,
+        "10.1.0.0/16": 6000,
+        "2001:db8::/32": 600,
+        "203.0.113.1": 60,
+        "203.0.113.2": 60,
+    }
+    second.unban(bans("10.0.0.0/8"))
+    assert listed(second) == ["10.1.0.0/16", "2001:db8::/32", "203.0.113.1", "203.0.113.2"]
+
+
+def test_rewriting_does_not_shorten(net):
+    """Other networks of the set keep their time when one is added, however often."""
+    firewall = new()
+    firewall.open([SIP])
+    firewall.ban(bans("10.0.0.0/8", seconds=30))
+    for number in range(20):
+        firewall.ban(bans(f"203.0.113.{number * 2}/31"))
+    (until,) = (entry.until for entry in firewall.entries() if entry.address == "10.0.0.0/8")
+    assert until - time.time() > 27
+
+
+def test_foreign_set_in_our_table(net):
+    """A set that an administrator put into the table stays, and is not listed."""
+    firewall = new()
+    firewall.open([SIP])
+    subprocess.run(["nft", "add set inet sipguard mine { type ipv4_addr; elements = { 192.0.2.1 }; }"], check=True)
+    firewall.open([Rule("other")])
+    assert "set mine" in firewall.show()
+    assert firewall.entries() == []

@@ -1,0 +1,137 @@
+"""A real daemon for tests: its own folder, its own configuration, started as a process and asked over its socket.
+
+with running(tmp_path, {"asterisk": {"logpath": log}}) as daemon:
+    ...
+    assert daemon.status("asterisk")["banned"] == ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import toml
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 15.0
+"""Seconds that a test waits for what should happen at once: the machine may be busy."""
+
+
+class RunningDaemon:
+    """One daemon at a time on one folder. `prefix` is what it is started under (a network namespace, another user)."""
+
+    def __init__(self, folder, jails, *, defaults=None, firewall="memory", prefix=(), env=None):
+        self.folder = Path(folder)
+        self.config = self.folder / "sipguard.toml"
+        self.socket = self.folder / "run.sock"
+        self.log = self.folder / "sipguard.log"
+        self.output = ""
+        self._firewall = firewall
+        self._prefix = list(prefix)
+        self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        self.process = None
+        (self.folder / "jails.d").mkdir(parents=True, exist_ok=True)
+        settings = {"state_dir": str(self.folder / "state"), "socket": str(self.socket), "logtarget": str(self.log)}
+        self.config.write_text(toml.dumps({**settings, "defaults": defaults or {}}))
+        for name, keys in jails.items():
+            self.write_jail(name, **keys)
+
+    def write_jail(self, name, **keys):
+        """Make or change a jail's file; it is read at the next start or reload."""
+        (self.folder / "jails.d" / f"{name}.toml").write_text(toml.dumps({"enabled": True, **keys}))
+
+    def start(self):
+        """Start it and wait until it answers; fails with what it printed when it ends instead."""
+        self.spawn()
+        self.wait_for(lambda: self.answers() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.communicate()[0]
+        return self
+
+    def spawn(self):
+        """Start it and do not wait."""
+        command = [
+            *self._prefix,
+            sys.executable,
+            "-m",
+            "sipguard",
+            "run",
+            "-c",
+            self.config,
+            "--firewall",
+            self._firewall,
+        ]
+        self.process = subprocess.Popen(
+            [str(part) for part in command], env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def stop(self, number=signal.SIGTERM):
+        """End it by a signal; gives its exit status. Its output is kept in `output`."""
+        self.process.send_signal(number)
+        self.output += self.process.communicate(timeout=PATIENCE)[0]
+        return self.process.returncode
+
+    def sipguard(self, *arguments, check=True):
+        """Run a command of the command line against it."""
+        command = [sys.executable, "-m", "sipguard", *map(str, arguments), "--socket", str(self.socket)]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        assert not check or done.returncode == 0, f"{arguments}: {done.returncode} {done.stdout} {done.stderr}"
+        return done
+
+    def status(self, jail):
+        """What `status JAIL --json` says of the jail."""
+        return json.loads(self.sipguard("status", jail, "--json").stdout)["jails"][0]
+
+    def banned(self, jail):
+        """The addresses that the jail bans now."""
+        return {ban["address"] for ban in self.status(jail)["banned"]}
+
+    def answers(self):
+        """Whether it is there."""
+        return self.sipguard("status", check=False).returncode == 0
+
+    def logged(self):
+        """Its own log so far."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def wait_for(self, condition, what="it"):
+        """Wait until `condition` holds; fails after PATIENCE."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not happen; log:\n{self.logged()[-3000:]}"
+            time.sleep(0.02)
+
+    def wait_logged(self, text, times=1):
+        """Wait until its log holds `text`."""
+        self.wait_for(lambda: self.logged().count(text) >= times, f"{text!r} in the log")
+
+
+@contextlib.contextmanager
+def running(folder, jails, **options):
+    """Start a daemon, and end it whatever happens."""
+    daemon = RunningDaemon(folder, jails, **options)
+    try:
+        yield daemon.start()
+    finally:
+        if daemon.process is not None and daemon.process.poll() is None:
+            daemon.stop()
+
+
+def failure(address, user="1000", when=None):
+    """A line of FreeSWITCH's log: a wrong password from `address`, now."""
+    date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+    return (
+        f"{date}.123456 98.53% [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile 'internal' "
+        f"for [{user}@192.0.2.10] from ip {address}\n"
+    )
+
+
+def append(log, text):
+    """Write to a log as a server does."""
+    with Path(log).open("a") as file:
+        file.write(text)
