@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from sipguard import __version__
 from sipguard.fail2ban.commands import bans, jail_get, jail_set, server_wide, status
 from sipguard.fail2ban.host import Host
 from sipguard.fail2ban.protocol import SPOKEN_VERSION, InvalidCommandError
@@ -48,6 +49,7 @@ class Commands:
             "statistics": self._stats,
             "version": self._version,
             "config-error": self._config_error,
+            "sipguard-version": self._sipguard_version,
         }
 
     async def answer(self, request: Any) -> Any:
@@ -66,6 +68,10 @@ class Commands:
 
     async def _version(self, _request: Request) -> Any:
         return SPOKEN_VERSION
+
+    async def _sipguard_version(self, _request: Request) -> Any:
+        """Of sipguard alone: its client asks who is there."""
+        return __version__
 
     async def _echo(self, request: Request) -> Any:
         return request[1:]
