@@ -103,7 +103,7 @@ def _filter(jail: Fail2banJail) -> Iterator[Command]:
         yield ["set", jail.name, "usedns", found.options.get("usedns", jail.usedns)]
     if found.prefregex:
         yield ["set", jail.name, "prefregex", found.prefregex]
-    if found.maxlines != 1:
+    if found.maxlines != 1 or "maxlines" in found.lines:
         yield ["set", jail.name, "maxlines", found.maxlines]
     for key, patterns in (("addignoreregex", found.ignoreregex), ("addfailregex", found.failregex)):
         if len(patterns) > 1:
