@@ -56,6 +56,16 @@ class Bans:
             log.log(NOTICE, "[%s] %s already banned", jail, address)
             self.enforcer.order("ban", [ban])
 
+    def prolong(self, jail: str, address: str, until: float) -> None:
+        """A live ban is to end later than it would; one that ends later anyway stays as it is."""
+        ban = self.live.get(jail, address)
+        if ban is not None and ban.until < until:
+            ban = replace(ban, until=until)
+            self.live.add(ban)
+            self._store.changes.bans[jail, address] = ban
+            self._store.touched()
+            self.enforcer.order("ban", [ban])
+
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
         for ban in bans:

@@ -101,16 +101,20 @@ class DaemonHost:
     async def ban(self, jail: str, addresses: Sequence[str]) -> int:
         """Ban for the jail's bantime; how many are new."""
         daemon, guard = self._daemon, self._guard(jail)
-        wanted = list(dict.fromkeys(_address(one) for one in addresses))
+        wanted = [_address(one) for one in addresses]
         for address in wanted:
             if why := guard.judge.ignore.reason(address):
                 raise ValueError(f"{address} is not banned: {why}")
-        new = [address for address in wanted if address not in guard.banned]
+        new = [address for address in dict.fromkeys(wanted) if address not in guard.banned]
         now = daemon.clock()
         for address in new:
             guard.banned[address] = now
             guard.totals.bans += 1
             daemon.bans.decide(Ban(address, jail, now, now + guard.jail.bantime, reason="by hand"))
+        await self._settle()
+        again = [address for at, address in enumerate(wanted) if address not in new or address in wanted[:at]]
+        for address in again:
+            daemon.bans.prolong(jail, address, daemon.clock() + guard.jail.bantime)
         await self._settle()
         return len(new)
 
@@ -129,8 +133,15 @@ class DaemonHost:
 
     async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:
         """Count failures of an address."""
-        failure = Failure(_address(address), self._daemon.clock(), attempts=len(lines) or 1, lines=tuple(lines))
-        self._guard(jail).weigh(failure, self._daemon.store.changes)
+        guard, changes = self._guard(jail), self._daemon.store.changes
+        host, now = _address(address), self._daemon.clock()
+        for number, line in enumerate(lines or ("",)):
+            if number and host in guard.banned:
+                break
+            guard.weigh(Failure(host, now, lines=(line,) if line else ()), changes)
+            guard.totals.failures -= (
+                number > 0
+            )  # one request is one failure in Fail2ban's total, however many it counts for
         self._daemon.store.touched()
         await self._settle()
 
@@ -141,7 +152,7 @@ class DaemonHost:
             raise DuplicateJailError(jail)
         if backend not in (*BACKENDS, "auto"):
             raise ValueError(f"Unknown backend {backend}. Must be among {BACKENDS} or 'auto'")
-        empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=backend == "polling", usedns="warn")
+        empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=backend == "polling", usedns="warn", maxretry=3)
         daemon.guards[jail] = Guard(
             empty,
             ignore=IgnoreList((), own=own_addresses()),

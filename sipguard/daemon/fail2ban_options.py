@@ -11,6 +11,7 @@ from sipguard.addresses import canonical
 from sipguard.daemon.guard import Guard
 from sipguard.detection.detector import Detector
 from sipguard.errors import ConfigError
+from sipguard.fail2ban.commands.regexes import fixed
 from sipguard.fail2ban.host import Options
 from sipguard.fail2ban.protocol import RegexError
 from sipguard.model import FOREVER, Clock, Jail, UseDns
@@ -23,9 +24,9 @@ def options_of(jail: Jail) -> Options:
     """What a jail of the configuration has."""
     found = jail.filter
     return Options(
-        failregex=found.failregex,
-        ignoreregex=found.ignoreregex,
-        prefregex=found.prefregex or "",
+        failregex=tuple(fixed(one, jail.usedns) for one in found.failregex),
+        ignoreregex=tuple(fixed(one, jail.usedns) for one in found.ignoreregex),
+        prefregex=fixed(found.prefregex or "", jail.usedns),
         datepattern=found.datepattern,
         maxlines=found.maxlines,
         journalmatch=() if jail.logpath else tuple(tuple(one.split()) for one in found.journalmatch),

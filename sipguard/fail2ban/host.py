@@ -17,7 +17,7 @@ class Options:
     """A jail's options under Fail2ban's names, with the values that `get JAIL …` answers. Times are seconds."""
 
     failregex: tuple[str, ...] = ()
-    """As written, tags not expanded; so are the other regexes."""
+    """Tags not expanded; `<HOST>` is `<ADDR>` where `usedns` was `no` when it was added. So are the other regexes."""
     ignoreregex: tuple[str, ...] = ()
     prefregex: str = ""
     datepattern: str | None = None

@@ -10,13 +10,13 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sipguard.fail2ban.commands.bans import length
 from sipguard.model import Ban, Clock, Position
 
 log = logging.getLogger("fail2ban.database")
@@ -169,8 +169,7 @@ class SqliteView:
 
 def _row(ban: Ban, matches: Sequence[str]) -> tuple[Any, ...]:
     data = json.dumps({"matches": matches, "failures": ban.attempts}, ensure_ascii=False)
-    length = -1 if math.isinf(ban.until) else round(ban.until - ban.since)
-    return (ban.jail, ban.address, round(ban.since), length, ban.count, data)
+    return (ban.jail, ban.address, round(ban.since), length(ban), ban.count, data)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -1,7 +1,7 @@
 """A session of calls of fail2ban-client, in order: what they change, later ones see.
 
-Addresses are of the documentation ranges. `{dir}` is the directory of the server that is asked, `{now}` the time. A step that is no call writes
-lines to a log, and waits until the server has counted them.
+Addresses are of the documentation ranges. `{dir}` is the directory of the server that is asked, `{now}` the time. A step that
+is no call writes lines to a log, and waits until the server has counted them.
 """
 
 from __future__ import annotations
@@ -243,9 +243,14 @@ reload
 status beta
 reload --unban beta
 status beta
-set alpha attempt 192.0.2.90
-set alpha attempt 192.0.2.90 a b
-status alpha
+set beta attempt 192.0.2.90
+set beta attempt 192.0.2.90 a b
+set beta attempt
+"""
+
+_END = """
+status beta
+get beta banned
 stop --all
 status
 stop
@@ -288,4 +293,6 @@ SESSION: list[list[str] | Lines] = [
     *_calls("status beta\nget beta banned"),
     *_calls(_OPTIONS),
     *_calls(_SERVER),
+    Lines("beta", "", 10, 1),
+    *_calls(_END),
 ]

@@ -26,8 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNNER = str(Path(__file__).with_name("runner.py"))
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d{3})?"), "TIME"),
-    (re.compile(r"\[\d+\]:"), "[PID]:"),
-    (re.compile(r"[0-9A-F]{12}"), "THREAD"),
+    (re.compile(r"(fail2ban\S* *)\[\d+\]:"), r"\1[PID]:"),
 )
 
 FILTER = """[Definition]
@@ -98,7 +97,11 @@ def _prepare(directory: Path) -> None:
     _write(directory, "native/filters.d/lab.conf", FILTER)
     for jail in ("alpha", "beta"):
         _write(directory, f"{jail}.log", "")
-        _write(directory, f"native/jails.d/{jail}.toml", f'enabled = true\nfilter = "lab"\nlogpath = "{{dir}}/{jail}.log"\n')
+        _write(
+            directory,
+            f"native/jails.d/{jail}.toml",
+            f'enabled = true\nfilter = "lab"\nlogpath = "{{dir}}/{jail}.log"\n',
+        )
 
 
 class Caller:
@@ -171,7 +174,9 @@ def _session(caller: Caller, directory: Path) -> list[tuple[int, str, str]]:
             with (directory / f"{step.jail}.log").open("a") as log:
                 log.write(step.text.replace("{now}", time.strftime("%Y-%m-%d %H:%M:%S")))
             counted = re.compile(rf"Total failed:\t{step.failed}\n(?s:.*)Currently banned:\t{step.banned}\n")
-            _until(lambda step=step, counted=counted: counted.search(caller.call(directory, ["status", step.jail])[1]), 20)
+            _until(
+                lambda step=step, counted=counted: counted.search(caller.call(directory, ["status", step.jail])[1]), 20
+            )
         else:
             results.append(caller.call(directory, step))
     return results

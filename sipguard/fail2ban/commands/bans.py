@@ -70,7 +70,7 @@ async def _unban(host: Host, jail: str, words: Sequence[str]) -> int:
 async def _attempt(host: Host, jail: str, words: Sequence[str]) -> int:
     host.options(jail)
     if not words:
-        raise TypeError("addAttempt() missing 1 required positional argument: 'ip'")
+        raise TypeError("Filter.addAttempt() missing 1 required positional argument: 'ip'")
     await host.attempt(jail, words[0], words[1:])
     return 1
 
@@ -111,8 +111,12 @@ def _meant(host: Host, jail: str, given: str) -> list[str]:
 
 
 def _with_time(ban: Ban) -> str:
-    length = -1 if math.isinf(ban.until) else round(ban.until - ban.since)
-    return f"{ban.address} \t{moment(ban.since)} + {length} = {moment(ban.until)}"
+    return f"{ban.address} \t{moment(ban.since)} + {length(ban)} = {moment(ban.until)}"
+
+
+def length(ban: Ban) -> int:
+    """Whole seconds that a ban lasts; -1 for good."""
+    return -1 if math.isinf(ban.until) else int(round(ban.until - ban.since, 3))
 
 
 def moment(time: float) -> str:

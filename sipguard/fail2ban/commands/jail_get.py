@@ -29,8 +29,8 @@ def option(host: Host, jail: str, key: str) -> Any:
     return get(host, jail, [key])
 
 
-def _shown(patterns: Sequence[str], options: Options) -> list[str]:
-    return [regexes.shown(one, options.usedns) for one in patterns]
+def _shown(patterns: Sequence[str]) -> list[str]:
+    return [regexes.shown(one) for one in patterns]
 
 
 def _ignored(options: Options) -> list[str]:
@@ -54,9 +54,9 @@ _OPTIONS: Mapping[str, Callable[[Options], Any]] = {
     "ignoreip": _ignored,
     "ignorecommand": lambda o: o.ignorecommand,
     "ignorecache": lambda o: None if o.ignorecache is None else list(o.ignorecache),
-    "prefregex": lambda o: regexes.shown(o.prefregex, o.usedns) if o.prefregex else "",
-    "failregex": lambda o: _shown(o.failregex, o),
-    "ignoreregex": lambda o: _shown(o.ignoreregex, o),
+    "prefregex": lambda o: regexes.shown(o.prefregex),
+    "failregex": lambda o: _shown(o.failregex),
+    "ignoreregex": lambda o: _shown(o.ignoreregex),
     "usedns": lambda o: o.usedns,
     "findtime": lambda o: o.findtime,
     "datepattern": lambda o: regexes.date_pattern(o.datepattern),

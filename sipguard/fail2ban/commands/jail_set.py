@@ -149,20 +149,22 @@ def _delete_journal(options: Options, words: Words) -> Changes:
 
 
 def _prefregex(options: Options, words: Words) -> Changes:
-    pattern = str(words[0])
+    pattern = regexes.fixed(str(words[0]), options.usedns)
     if pattern:
-        regexes.check(pattern, options.usedns)
+        regexes.check(pattern)
     return {"prefregex": pattern}
 
 
 def _add_failregex(options: Options, words: Words) -> Changes:
-    regexes.check_failregex(str(words[0]), options.prefregex, options.usedns)
-    return {"failregex": (*options.failregex, str(words[0]))}
+    pattern = regexes.fixed(str(words[0]), options.usedns)
+    regexes.check_failregex(pattern, options.prefregex)
+    return {"failregex": (*options.failregex, pattern)}
 
 
 def _add_ignoreregex(options: Options, words: Words) -> Changes:
-    regexes.check(str(words[0]), options.usedns)
-    return {"ignoreregex": (*options.ignoreregex, str(words[0]))}
+    pattern = regexes.fixed(str(words[0]), options.usedns)
+    regexes.check(pattern)
+    return {"ignoreregex": (*options.ignoreregex, pattern)}
 
 
 def _delete(field: str) -> Setter:

@@ -38,14 +38,19 @@ _EPOCH = re.compile(r"(?:\{\^LN-BEG\}|\{UNB\}|\^)?(?:LEPOCH|EPOCH)", re.IGNORECA
 _TAI64N = re.compile(r"(?:\{\^LN-BEG\}|\{UNB\}|\^)?TAI64N", re.IGNORECASE)
 
 
-def shown(pattern: str, usedns: str) -> str:
-    """A regex as Fail2ban keeps it: its tags expanded; `<HOST>` is no host name where `usedns` is `no`."""
-    return expand(pattern.replace("<HOST>", "<ADDR>") if usedns == "no" else pattern)
+def fixed(pattern: str, usedns: str) -> str:
+    """A regex as it is kept: `<HOST>` is an address alone where `usedns` is `no`, at the time when the regex is added."""
+    return pattern.replace("<HOST>", "<ADDR>") if usedns == "no" else pattern
 
 
-def check(pattern: str, usedns: str) -> str:
+def shown(pattern: str) -> str:
+    """A regex as `get` answers it: its tags expanded."""
+    return expand(pattern)
+
+
+def check(pattern: str) -> str:
     """What `shown` gives, compiled for a test. Raises `RegexError` in Fail2ban's words."""
-    expanded = shown(pattern, usedns)
+    expanded = shown(pattern)
     if not expanded.lstrip():
         raise RegexError("Cannot add empty regex")
     try:
@@ -57,10 +62,10 @@ def check(pattern: str, usedns: str) -> str:
     return expanded
 
 
-def check_failregex(pattern: str, prefregex: str, usedns: str) -> None:
+def check_failregex(pattern: str, prefregex: str) -> None:
     """Raises `RegexError`: it cannot be compiled, or neither it nor prefregex says who is accused."""
-    expanded = check(pattern, usedns)
-    both = expanded + (shown(prefregex, usedns) if prefregex else "")
+    expanded = check(pattern)
+    both = expanded + shown(prefregex)
     if not any(f"(?P<{group}>" in both for group in (*ID_GROUPS, "mlfid")):
         raise RegexError(f"No failure-id group in '{expanded}'")
 
