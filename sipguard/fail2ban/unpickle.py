@@ -18,7 +18,7 @@ MOST_OBJECTS = 100_000
 MOST_ODD_KEYS = 2000
 """Keys and members of sets that are not text: unlike text's, their hashes can be chosen to collide."""
 MOST_SHARED = 4 * 1024 * 1024
-"""Bytes (of text; one per other object) that fetches from the memo may add: they are free in the pickle, not in `repr`."""
+"""Bytes of text that fetches from the memo may add: they are free in the pickle, not where it is printed."""
 DEEPEST = 64
 """Containers within containers."""
 LONGEST_NUMBER = 1024
@@ -142,8 +142,9 @@ class _Machine:
         """What the memo gives out: containers as copies, so that none holds itself, and all of it on account."""
         if depth > DEEPEST:
             raise UnpickleError("nested too deep")
-        self.shared += len(value) + 1 if isinstance(value, str | bytes) else 1
-        if self.shared > MOST_SHARED:
+        self.objects += 1
+        self.shared += len(value) if isinstance(value, str | bytes) else 0
+        if self.shared > MOST_SHARED or self.objects > MOST_OBJECTS:
             raise UnpickleError("shares too much")
         if isinstance(value, list | tuple | set | frozenset):
             return type(value)(self.copy(item, depth + 1) for item in value)
