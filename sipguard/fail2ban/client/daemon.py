@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -76,14 +77,18 @@ def start(options: Options) -> bool:
     if not options.background:
         sys.stdout.flush()
         os.execv(command[0], command)  # noqa: S606 - our own interpreter, no shell is meant
-    quiet = subprocess.DEVNULL
-    child = subprocess.Popen(command, stdin=quiet, stdout=quiet, start_new_session=True)
-    end = time.monotonic() + options.timeout
-    while not answers(options):
-        if child.poll() is not None or time.monotonic() > end:
-            options.say("ERROR", "Could not find server, waiting failed")
-            return False
-        time.sleep(0.05)
+    with tempfile.TemporaryFile() as complaints:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, start_new_session=True
+        )
+        end = time.monotonic() + options.timeout
+        while not answers(options):
+            if child.poll() is not None or time.monotonic() > end:
+                complaints.seek(0)
+                sys.stderr.write(complaints.read().decode(errors="replace"))
+                options.say("ERROR", "Could not find server, waiting failed")
+                return False
+            time.sleep(0.05)
     print("Server ready")
     return True
 
