@@ -6,7 +6,8 @@ import asyncio
 import fnmatch
 import glob
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ log = logging.getLogger("fail2ban.server")
 
 PATIENCE = 5.0
 """Seconds that an asker waits for the kernel before being told that it has not answered."""
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 BACKENDS = ["pyinotify", "gamin", "polling", "systemd"]
 
 
@@ -118,10 +120,11 @@ class DaemonHost:
         await self._settle()
         return len(new)
 
-    async def unban(self, jail: str | None, addresses: Sequence[str] | None) -> int:
+    async def unban(self, jail: str | None, addresses: Collection[str] | None) -> int:
         """End bans, clear counts and history; how many there were."""
         daemon = self._daemon
         jails = [jail] if jail else self.names()
+        addresses = None if addresses is None else set(addresses)
         bans = [ban for name in jails for ban in self.bans(name) if addresses is None or ban.address in addresses]
         for name in jails:
             for address in addresses or ():
@@ -150,6 +153,8 @@ class DaemonHost:
         daemon = self._daemon
         if jail in daemon.guards:
             raise DuplicateJailError(jail)
+        if not _NAME.fullmatch(jail):
+            raise ValueError(f"{jail!r} is no name for a jail: up to 64 letters, digits, dots, - and _")
         if backend not in (*BACKENDS, "auto"):
             raise ValueError(f"Unknown backend {backend}. Must be among {BACKENDS} or 'auto'")
         empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=backend == "polling", usedns="warn", maxretry=3)

@@ -12,7 +12,7 @@ from sipguard.errors import ConfigError
 from sipguard.fail2ban.protocol import InvalidCommandError
 
 _LOGGERS = ("fail2ban", "sipguard")
-_STREAMS = ("STDERR", "STDOUT", "SYSLOG", "SYSTEMD-JOURNAL")
+_STREAMS = ("STDERR", "STDOUT", "SYSOUT", "SYSLOG", "SYSTEMD-JOURNAL")
 
 
 class LogSettings:
@@ -38,7 +38,7 @@ class LogSettings:
         elif name == "logtarget" and value != self.get("logtarget"):
             level = _level(self.get("loglevel"))
             try:
-                start_log(value, "INFO")
+                start_log(_target(value), "INFO")
             except (ConfigError, OSError):
                 raise InvalidCommandError("Failed to change log target") from None
             self._set_level(level)
@@ -51,12 +51,24 @@ class LogSettings:
             handler.flush()
             if isinstance(handler, logging.handlers.WatchedFileHandler):
                 handler.reopenIfNeeded()
-        return self.get("logtarget") not in _STREAMS
+        return self.get("logtarget").partition("[")[0].upper() not in _STREAMS
 
     @staticmethod
     def _set_level(level: int) -> None:
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(level)
+
+
+def _target(value: str) -> str:
+    """Fail2ban's target in our words; its options (`SYSLOG[facility=…]`) are left out. Raises `InvalidCommandError`."""
+    name = value.partition("[")[0]
+    if name.upper() in ("STDOUT", "SYSOUT"):
+        return "STDOUT"
+    if name.upper() in ("STDERR", "SYSLOG"):
+        return name.upper()
+    if not name.startswith("/"):
+        raise InvalidCommandError("Failed to change log target")
+    return name
 
 
 def _level(value: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sipguard.fail2ban.unpickle import loads
+from sipguard.fail2ban.unpickle import SERVER, loads
 
 
 class RemoteError(Exception):
@@ -63,4 +63,4 @@ _CLASSES: dict[tuple[str, str], Callable[..., Any]] = {
 
 def read(data: bytes) -> Any:
     """The answer, without its end mark. Raises `UnpickleError`."""
-    return loads(data, classes=_CLASSES)
+    return loads(data, classes=_CLASSES, limits=SERVER)

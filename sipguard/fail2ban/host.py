@@ -5,7 +5,7 @@ The daemon implements `Host`; the commands know nothing else of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -82,7 +82,7 @@ class Host(Protocol):
     async def ban(self, jail: str, addresses: Sequence[str]) -> int:
         """Ban for the jail's bantime; how many are new. Raises `ValueError` for what is no address."""
 
-    async def unban(self, jail: str | None, addresses: Sequence[str] | None) -> int:
+    async def unban(self, jail: str | None, addresses: Collection[str] | None) -> int:
         """End bans (None: all) in a jail (None: all), clear counts and history; how many there were."""
 
     async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:

@@ -9,22 +9,37 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 LONGEST = 10 * 1024 * 1024
-"""Bytes of one pickle."""
+"""Bytes of one pickle from a stranger."""
 MOST_OBJECTS = 100_000
 """Objects built for one pickle, and entries of its memo: room for tens of thousands of addresses, 20 MB at the worst."""
-MOST_ODD_KEYS = 2000
-"""Keys and members of sets that are not text: unlike text's, their hashes can be chosen to collide."""
 MOST_SHARED = 4 * 1024 * 1024
 """Bytes of text that fetches from the memo may add: they are free in the pickle, not where it is printed."""
+MOST_ODD_KEYS = 2000
+"""Keys and members of sets that are not text: unlike text's, their hashes can be chosen to collide."""
 DEEPEST = 64
 """Containers within containers."""
 LONGEST_NUMBER = 1024
 """Bytes, or digits, of a number: converting longer ones takes quadratic time."""
 
 _MARK = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one pickle may ask for."""
+
+    longest: int = LONGEST
+    objects: int = MOST_OBJECTS
+    shared: int = MOST_SHARED
+
+
+STRANGER = Limits()
+SERVER = Limits(longest=1 << 28, objects=5_000_000, shared=1 << 28)
+"""For a client, which has asked: a server with a million bans has much to say."""
 
 Global = Callable[..., Any]
 """What stands for a class of the pickle: called with its arguments."""
@@ -34,14 +49,14 @@ class UnpickleError(ValueError):
     """Not a pickle, or one that asks for more than plain data."""
 
 
-def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = None) -> Any:
+def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = None, limits: Limits = STRANGER) -> Any:
     """The value in `data`. `classes` are stand-ins for classes by (module, name), for a reader of answers; none by default.
 
     Raises `UnpickleError` for everything that is not wholly understood.
     """
-    if len(data) > LONGEST:
-        raise UnpickleError(f"longer than {LONGEST} bytes")
-    machine = _Machine(data, classes or {})
+    if len(data) > limits.longest:
+        raise UnpickleError(f"longer than {limits.longest} bytes")
+    machine = _Machine(data, classes or {}, limits)
     try:
         return machine.run()
     except UnpickleError:
@@ -54,8 +69,9 @@ def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = Non
 class _Machine:
     """The pickle machine: bytes, a stack with marks on it, and a memo."""
 
-    def __init__(self, data: bytes, classes: Mapping[tuple[str, str], Global]) -> None:
+    def __init__(self, data: bytes, classes: Mapping[tuple[str, str], Global], limits: Limits) -> None:
         self.data = data
+        self.limits = limits
         self.at = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -82,8 +98,8 @@ class _Machine:
 
     def push(self, value: Any) -> None:
         self.objects += 1
-        if self.objects > MOST_OBJECTS:
-            raise UnpickleError(f"more than {MOST_OBJECTS} objects")
+        if self.objects > self.limits.objects:
+            raise UnpickleError(f"more than {self.limits.objects} objects")
         self.stack.append(value)
 
     def pop(self) -> Any:
@@ -132,8 +148,8 @@ class _Machine:
         if value is _MARK:
             _misplaced()
         self.memo[key] = value
-        if len(self.memo) > MOST_OBJECTS:
-            raise UnpickleError(f"remembers more than {MOST_OBJECTS} objects")
+        if len(self.memo) > self.limits.objects:
+            raise UnpickleError(f"remembers more than {self.limits.objects} objects")
 
     def recall(self, key: int) -> None:
         self.push(self.copy(self.memo[key], 0))
@@ -144,7 +160,7 @@ class _Machine:
             raise UnpickleError("nested too deep")
         self.objects += 1
         self.shared += len(value) if isinstance(value, str | bytes) else 0
-        if self.shared > MOST_SHARED or self.objects > MOST_OBJECTS:
+        if self.shared > self.limits.shared or self.objects > self.limits.objects:
             raise UnpickleError("shares too much")
         if isinstance(value, list | tuple | set | frozenset):
             return type(value)(self.copy(item, depth + 1) for item in value)
@@ -228,6 +244,12 @@ def _string(m: _Machine) -> None:
     inner = text[1:-1]
     plain = inner if b"\\" not in inner else inner.decode("unicode_escape").encode("latin-1")
     m.push(plain.decode())
+
+
+def _unicode(m: _Machine) -> None:
+    text = m.line().decode("raw_unicode_escape")
+    text.encode()  # half a surrogate pair is no text: it could be written nowhere
+    m.push(text)
 
 
 def _text(size: int) -> Callable[[_Machine], None]:
@@ -324,7 +346,7 @@ _ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"S": _string,
     b"T": _text(4),
     b"U": _text(1),
-    b"V": lambda m: m.push(m.line().decode("raw_unicode_escape")),
+    b"V": _unicode,
     b"X": _text(4),
     b"a": _append,
     b"d": lambda m: m.push(m.pairs(m.items())),

@@ -27,7 +27,7 @@ class Lab(RunningDaemon):
         self.watched.touch()
         (folder / "filters.d").mkdir()
         (folder / "filters.d" / "lab.conf").write_text(FILTER)
-        jail = {"filter": "lab", "logpath": str(self.watched), "maxretry": 3}
+        jail = {"filter": "lab", "logpath": str(self.watched), "maxretry": 3, "ignoreself": False}
         super().__init__(folder, {"alpha": jail})
         self.f2b = folder / "f2b" / "fail2ban.sock"
         self.pidfile = folder / "f2b" / "fail2ban.pid"
@@ -194,6 +194,9 @@ def test_refused(lab):
     assert lab.get("set", "alpha", "bantime.formula", "__import__('os').abort()") == "__import__('os').abort()"
     lab.get("set", "alpha", "bantime.increment", "true")
     assert lab.get("set", "alpha", "banip", "192.0.2.1") == 1
+    assert lab.error("set", "alpha", "bantime", "1001y").kind == "ValueError"
+    assert lab.error("add", "a\nb", "auto").kind == "ValueError"
+    assert str(lab.error("set", "logtarget", "relative.log")) == "Failed to change log target"
     assert lab.error("set", "alpha", "datepattern", "%Y(").kind == "ValueError"
     assert lab.get("get", "alpha", "datepattern") == (None, "Default Detectors")
 

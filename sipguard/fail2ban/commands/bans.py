@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from sipguard.addresses import canonical
 from sipguard.fail2ban.host import Host
 from sipguard.model import Ban
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def banned(host: Host, addresses: Sequence[str]) -> list[Any]:
@@ -43,11 +45,10 @@ async def unban(host: Host, jail: str | None, addresses: Sequence[str] | None) -
     """End these bans, or all; a network ends those of every address within. The number of bans that ended."""
     if addresses is None:
         return await host.unban(jail, None)
-    jails = [jail] if jail else host.names()
-    wanted = [(one, address) for one in jails for given in addresses for address in _meant(host, one, given)]
     count = 0
-    for one in jails:
-        count += await host.unban(one, [address for name, address in wanted if name == one])
+    for one in [jail] if jail else host.names():
+        live = set(_addresses(host, one))
+        count += await host.unban(one, [address for given in addresses for address in _meant(live, given)])
     return count
 
 
@@ -60,7 +61,7 @@ async def _unban(host: Host, jail: str, words: Sequence[str]) -> int:
     report = words[0] == "--report-absent"
     addresses = list(words[1:] if report else words)
     live = set(_addresses(host, jail))
-    absent = [one for one in addresses if not live.intersection(_meant(host, jail, one))]
+    absent = [one for one in addresses if not live.intersection(_meant(live, one))]
     count = await unban(host, jail, addresses)
     if absent and report:
         raise ValueError(f"not banned: {absent!r}")
@@ -95,19 +96,20 @@ def _addresses(host: Host, jail: str) -> list[str]:
     return [ban.address for ban in host.bans(jail)]
 
 
-def _meant(host: Host, jail: str, given: str) -> list[str]:
+def _meant(live: Collection[str], given: str) -> list[str]:
     """What an address or network to be unbanned stands for: itself, or the banned addresses within."""
     address = same(given)
-    live = _addresses(host, jail)
     if address in live or "/" not in address:
         return [address]
-    network = ipaddress.ip_network(address)
-    inside = []
-    for one in live:
-        other = ipaddress.ip_network(one)
-        if other.version == network.version and network.supernet_of(other):  # type: ignore[arg-type]
-            inside.append(one)
-    return inside
+    try:
+        network = ipaddress.ip_network(address)
+    except ValueError:
+        return [address]
+    return [one for one in live if _holds(network, ipaddress.ip_network(one))]
+
+
+def _holds(network: Network, other: Network) -> bool:
+    return network.version == other.version and network.supernet_of(other)  # type: ignore[arg-type]
 
 
 def _with_time(ban: Ban) -> str:

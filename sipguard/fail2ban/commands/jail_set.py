@@ -18,6 +18,9 @@ from sipguard.fail2ban.host import Host, Options
 from sipguard.fail2ban.protocol import InvalidCommandError
 from sipguard.text import printable
 
+LONGEST_SPAN = 1000 * 31_557_600
+"""Seconds."""
+
 Changes = dict[str, Any]
 Words = Sequence[Any]
 Setter = Callable[[Options, Words], Changes]
@@ -191,6 +194,14 @@ def _max_lines(_options: Options, words: Words) -> Changes:
     return {"maxlines": number}
 
 
+def _span(value: Any) -> float:
+    """Seconds that a clock can still show the end of."""
+    span = seconds(value)
+    if not abs(span) <= LONGEST_SPAN:  # also what is no number at all
+        raise ValueError(f"{value} is longer than 1000 years; write -1 for ever")
+    return span
+
+
 def _number(field: str) -> Setter:
     return lambda _options, words: {field: int(words[0])}
 
@@ -230,13 +241,13 @@ _SETTERS: Mapping[str, Setter] = {
     "addignoreregex": _add_ignoreregex,
     "delignoreregex": _delete("ignoreregex"),
     "usedns": _use_dns,
-    "findtime": lambda _options, words: {"findtime": seconds(words[0])},
+    "findtime": lambda _options, words: {"findtime": _span(words[0])},
     "datepattern": lambda _options, words: {"datepattern": str(words[0])},
     "logtimezone": lambda _options, words: {"logtimezone": str(words[0])},
     "maxmatches": _number("maxmatches"),
     "maxretry": _number("maxretry"),
     "maxlines": _max_lines,
-    "bantime": lambda _options, words: {"bantime": int(seconds(words[0]))},
+    "bantime": lambda _options, words: {"bantime": int(_span(words[0]))},
 }
 
 _ANSWERS: Mapping[str, str] = {

@@ -99,14 +99,14 @@ class Commands:
         return "rolled over" if self._host.flush_logs() else "flushed"
 
     async def _add(self, request: Request) -> Any:
-        name = request[1]
+        name = str(request[1])
         if name == "--all":
             raise InvalidCommandError(f"Reserved name {name!r}")
-        await self._host.add(name, request[2] if len(request) > 2 else "auto")
+        await self._host.add(name, str(request[2]) if len(request) > 2 else "auto")
         return name
 
     async def _start(self, request: Request) -> Any:
-        await self._host.start(request[1])
+        await self._host.start(str(request[1]))
 
     async def _stop(self, request: Request) -> Any:
         if len(request) == 1:
@@ -115,11 +115,11 @@ class Commands:
             for name in self._host.names():
                 await self._host.stop(name)
         else:
-            await self._host.stop(request[1])
+            await self._host.stop(str(request[1]))
 
     async def _reload(self, request: Request) -> Any:
         """`reload JAIL|--all [options] [configuration]`; the configuration is sipguard's own, whatever the client sends."""
-        name, options = request[1], list(request[2])
+        name, options = str(request[1]), list(request[2])
         if name != "--all":
             if name not in self._host.names() and "--if-exists" in options:
                 return "OK"
@@ -139,18 +139,19 @@ class Commands:
         return bans.banned(self._host, [str(one) for one in request[1:]])
 
     async def _get(self, request: Request) -> Any:
-        if request[1] in server_wide.GET:
-            return server_wide.GET[request[1]](self._host)
-        return jail_get.get(self._host, str(request[1]), request[2:])
+        name = str(request[1])
+        if name in server_wide.GET:
+            return server_wide.GET[name](self._host)
+        return jail_get.get(self._host, name, request[2:])
 
     async def _set(self, request: Request, *, multiple: bool = False) -> Any:
-        name = request[1]
+        name = str(request[1])
         if name in server_wide.SET:
             return server_wide.SET[name](self._host, request[2])
-        key = request[2]
+        key = str(request[2])
         if key in bans.SET:
-            return await bans.SET[key](self._host, str(name), [str(one) for one in request[3:]])
-        return jail_set.change(self._host, str(name), str(key), list(request[3:]), multiple=multiple)
+            return await bans.SET[key](self._host, name, [str(one) for one in request[3:]])
+        return jail_set.change(self._host, name, key, list(request[3:]), multiple=multiple)
 
     async def _multi_set(self, request: Request) -> Any:
         return await self._set(request, multiple=True)
