@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipguard.cli.output import complain
 from sipguard.config import paths
 from sipguard.config.settings import Settings, load
 from sipguard.config.values import format_duration
 from sipguard.errors import ConfigError
-from sipguard.text import printable
+from sipguard.text import printable, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sipguard.model import Jail
+    from sipguard.model import Feed, Jail
 
 
 @click.command("check")
@@ -40,9 +41,9 @@ def command(config: Path | None, as_json: bool) -> None:
     settings, errors = _load(config)
     warnings = settings.warnings if settings else ()
     for warning in warnings:
-        click.echo(f"warning: {printable(warning)}", err=True)
+        complain(f"warning: {warning}")
     for error in errors:
-        click.echo(printable(str(error)), err=True)
+        complain(str(error))
     if as_json:
         click.echo(json.dumps(_as_json(settings, errors, warnings), indent=2))
     elif settings and not errors:
@@ -77,6 +78,7 @@ def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings:
         "config": str(settings.config_file) if settings else None,
         "firewall": settings.firewall if settings else None,
         "jails": [_jail_as_json(jail) for jail in settings.jails] if settings else [],
+        "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
         "errors": [{"where": error.where, "what": error.what} for error in errors],
         "warnings": list(warnings),
     }
@@ -96,6 +98,12 @@ def _jail_as_json(jail: Jail) -> dict[str, Any]:
         "bantime": jail.bantime if math.isfinite(jail.bantime) else None,
         "ignoreip": list(jail.ignoreip),
     }
+
+
+def _feed_as_json(feed: Feed) -> dict[str, Any]:
+    """One feed, without its key; times in seconds."""
+    source = feed.file or shown_url(feed.url)
+    return {"feed": feed.name, "source": source, "interval": feed.interval, "expiry": feed.expiry}
 
 
 def _summary(jail: Jail) -> list[tuple[str, str]]:
@@ -128,6 +136,14 @@ def _print(settings: Settings) -> None:
         click.echo(f"\n{printable(jail.name)}")
         for label, text in _summary(jail):
             click.echo(f"  {label:<8}{text}")
+    for feed in settings.feeds:
+        click.echo(f"\n{_feed_line(feed)}")
+
+
+def _feed_line(feed: Feed) -> str:
+    return printable(
+        f"feed {feed.name}: every {format_duration(feed.interval)} from {feed.file or shown_url(feed.url)}"
+    )
 
 
 def _print_table(settings: Settings, heading: str) -> None:
@@ -138,6 +154,8 @@ def _print_table(settings: Settings, heading: str) -> None:
 
     console = Console(highlight=False)
     console.print(Text(heading, style="green"))  # Text: brackets in a path are no markup
+    for feed in settings.feeds:
+        console.print(Text(_feed_line(feed)))
     if not settings.jails:
         return
     table = Table("jail", "", "", show_edge=False, show_header=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
+from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
 from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.logs import start as start_log
@@ -53,11 +54,14 @@ class Daemon:
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
+        self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
         self._read_settings = reload
         self.logs = Logs((), {}, notify=lambda: None)
         self._changed = asyncio.Event()
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
 
@@ -76,6 +80,8 @@ class Daemon:
                 jobs += [
                     self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
                 ]
+                self.ready.set()
+                await self.feeding.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -105,6 +111,7 @@ class Daemon:
         await self._open_firewall()
         self._restore()
         self._follow()
+        await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
         systemd.notify("READY=1")
@@ -211,6 +218,7 @@ class Daemon:
                 guard.prune(self.clock(), self.store.changes)
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
+            await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - KEEP_HISTORY)
@@ -240,6 +248,7 @@ class Daemon:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self.feeding.stop()
         self.bans.enforcer.stop()
         with contextlib.suppress(FirewallError):
             self.bans.enforcer.firewall.close()

@@ -41,6 +41,11 @@ class IgnoreList:
         """A host name of `names` has these addresses now."""
         self._resolved[name] = [(ipaddress.ip_network(address), f"ignoreip {name}") for address in addresses]
 
+    def networks(self) -> list[str]:
+        """All of it as networks: for what must not be rejected by whatever else."""
+        groups = (self._own, self._configured, *self._resolved.values())
+        return [str(network) for group in groups for network, _ in group]
+
     def reason(self, address: str) -> str | None:
         """Why this address or network must not be banned, None if it may.
 
