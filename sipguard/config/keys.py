@@ -192,7 +192,6 @@ FAIL2BAN = (
         "",
         "an absolute path such as /var/run/fail2ban/fail2ban.pid, or nothing",
         "File for the daemon's process id, where programs look for Fail2ban's.",
-        "fail2ban_pidfile",
     ),
     Key(
         "dbfile",

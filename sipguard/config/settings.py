@@ -44,8 +44,9 @@ class Settings:
     firewall: str
     """`auto` or the name of a firewall backend."""
     fail2ban_socket: str = ""
-    """Where Fail2ban's own clients are answered; empty for nowhere. The next three belong to it."""
-    fail2ban_pidfile: str = ""
+    """Where Fail2ban's own protocol is spoken; empty for nowhere."""
+    pidfile: str = ""
+    """Where the daemon's process id is written for others; empty for nowhere."""
     fail2ban_dbfile: str = ""
     """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
     fail2ban_dbpurgeage: float = 86_400.0

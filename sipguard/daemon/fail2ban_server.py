@@ -29,7 +29,7 @@ Serve = Callable[[], AbstractAsyncContextManager[None]]
 def serving(daemon: Daemon, control: Serve) -> Serve:
     """What `Daemon.run` wants: `control` as before, and Fail2ban's ways beside it where the settings name them."""
     settings = daemon.settings
-    if not (settings.fail2ban_socket or settings.fail2ban_pidfile or settings.fail2ban_dbfile):
+    if not (settings.fail2ban_socket or settings.pidfile or settings.fail2ban_dbfile):
         return control
 
     @contextlib.asynccontextmanager
@@ -40,8 +40,8 @@ def serving(daemon: Daemon, control: Serve) -> Serve:
                 commands = Commands(DaemonHost(daemon, view))
                 server = Server(Path(settings.fail2ban_socket), commands.answer)
                 await stack.enter_async_context(server.serving())
-            if settings.fail2ban_pidfile:
-                stack.enter_context(_pid_file(Path(settings.fail2ban_pidfile)))
+            if settings.pidfile:
+                stack.enter_context(_pid_file(Path(settings.pidfile)))
             await stack.enter_async_context(control())
             yield
 

@@ -94,12 +94,9 @@ def start(options: Options) -> bool:
 
 
 def _configuration(options: Options) -> list[str]:
-    """What tells `sipguard run` where its configuration is, when the caller has named a directory."""
+    """What tells `sipguard run` where its configuration is: its own, or else the Fail2ban tree."""
     directory = options.directory
     if (native := directory / "sipguard.toml").exists():
         return ["-c", str(native)]
-    # Imported here: no other command of the client needs to know how sipguard is run.
-    from sipguard.cli.run import command  # noqa: PLC0415
-
-    knows = any(one.name == "fail2ban_dir" for one in command.params)
-    return ["--fail2ban-dir", str(directory)] if knows and str(directory) != DEFAULT_DIRECTORY else []
+    usual = str(directory) == DEFAULT_DIRECTORY and Path("/etc/sipguard/sipguard.toml").exists()
+    return ["--fail2ban-dir", str(directory)] if (directory / "jail.conf").exists() and not usual else []
