@@ -23,6 +23,11 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 @click.option(
     "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
 )
+@click.option(
+    "--fail2ban-socket",
+    type=click.Path(path_type=Path),
+    help="Where fail2ban-client and its like are answered as well.",
+)
 def command(
     config: Path | None,
     fail2ban_dir: Path | None,
@@ -30,6 +35,7 @@ def command(
     firewall: str | None,
     state_dir: Path | None,
     socket: Path | None,
+    fail2ban_socket: Path | None,
 ) -> None:
     """Protect: follow the logs and ban, until stopped.
 
@@ -43,6 +49,7 @@ def command(
             firewall=firewall or settings.firewall,
             state_dir=str(state_dir or settings.state_dir),
             socket=str(socket or settings.socket),
+            fail2ban_socket=str(fail2ban_socket or settings.fail2ban_socket),
         )
 
     settings = read()

@@ -20,7 +20,7 @@ from sipguard.daemon.bans import Bans
 from sipguard.daemon.enquiries import Enquiries
 from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
@@ -127,6 +127,7 @@ class Daemon:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.settings = settings
         self.errors = list(settings.errors)
+        totals = {name: guard.totals for name, guard in self.guards.items()}
         self.guards.clear()
         self.enquiries.forget_commands()
         own = own_addresses()
@@ -143,6 +144,7 @@ class Daemon:
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
                 )
+                self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
@@ -164,6 +166,11 @@ class Daemon:
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
+
+    def follow_again(self) -> None:
+        """The jails' logs are others than before: read on where reading stopped."""
+        self.store.save()
+        self._follow()
 
     def _follow(self) -> None:
         self.logs.stop()

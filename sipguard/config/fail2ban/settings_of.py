@@ -71,6 +71,8 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
         fail2ban_socket=said.socket,
         banactions=banactions,
         pidfile="" if said.pidfile.lower() == "none" else said.pidfile,
+        fail2ban_dbfile="" if said.dbfile.lower() in _NO_DATABASE else said.dbfile,
+        fail2ban_dbpurgeage=said.dbpurgeage,
         keep_history=said.dbpurgeage,
     )
 
