@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import resource
 import signal
 import socket
@@ -220,6 +219,13 @@ def test_the_whole_daemon(lab, certificates, ca_file, tmp_path):
             assert not lab.gets_through(LISTED[0])
             assert lab.gets_through(CUSTOMER)
             assert daemon.ask("explain", "203.0.113.9")["feeds"][0]["feed"] == "office"
+            assert f"{web.url}/api" in daemon.say("feeds")
+            assert "203.0.113.9 is rejected by feed office as part of 203.0.113.0/24" in daemon.say(
+                "explain", "203.0.113.9"
+            )
+            assert "ignoreip" in daemon.say("explain", CUSTOMER)
+            assert daemon.say("feeds", "refresh", "office").startswith("office\t1\t1\t")
+            assert "no feed x is configured" in daemon.say("feeds", "refresh", "x")
             asked = len(web.requests)
             subprocess.run(["nft", "flush", "ruleset"], check=True)
             assert lab.gets_through(LISTED[0])
@@ -252,10 +258,14 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(20) == 0
 
+    def say(self, *words):
+        """What a command prints, on either output."""
+        command = [sys.executable, "-m", "sipguard", *words, "--socket", str(self._config.parent / "sipguard.sock")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
     def ask(self, *words):
-        socket_option = ["--json", "--socket", str(self._config.parent / "sipguard.sock")]
-        command = [sys.executable, "-m", "sipguard", *words, *socket_option]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ).stdout)
+        return json.loads(self.say(*words, "--json"))
 
     def wait_for(self, look, enough, seconds=20.0):
         end = time.monotonic() + seconds
