@@ -6,10 +6,9 @@ one, and these over `[defaults]`. A bad jail does not stop the others; a bad sip
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
 from sipguard.config.feeds import FEEDS, read_feeds
@@ -50,6 +49,15 @@ class Settings:
     feeds: tuple[Feed, ...] = ()
     ignoreip: tuple[str, ...] = ()
     """Of `[defaults]`: what no feed may reject even if there is no jail."""
+    fail2ban_dir: str = ""
+    """The Fail2ban tree that jails were taken from."""
+    fail2ban_socket: str = ""
+    """Where Fail2ban's own protocol is spoken, by its fail2ban.conf."""
+    banactions: Literal["firewall", "commands"] = "firewall"
+    """Who carries out the firewall actions of a tree's jails: sipguard's firewall, or the action files' commands."""
+    pidfile: str = ""
+    keep_history: float = 7 * 86_400.0
+    """Seconds that ended bans and their lines are kept, for `explain` and for growing ban times."""
 
 
 def load(
@@ -108,8 +116,9 @@ def _place(error: ConfigError) -> tuple[str, int]:
 
 
 def _read_filter(reference: str, directories: Sequence[Path]) -> Filter:
-    # Late, since `check` of a broken sipguard.toml needs no filter reader.
-    return cast("Filter", importlib.import_module("sipguard.config.filters").read_filter(reference, directories))
+    from sipguard.config.filters import read_filter  # noqa: PLC0415 - `check` of a broken sipguard.toml needs none
+
+    return read_filter(reference, directories)
 
 
 def _main_values(main: TomlFile) -> dict[str, Any]:
