@@ -27,12 +27,64 @@ pytestmark = [
 ]
 
 # Programs without harm, that the texts need to get on: called, and noted.
-REAL = "awk cat cut date grep head perl printf rm sed sort tail touch tr truncate uniq wc sleep id echo expr".split()
+REAL = [
+    "awk",
+    "cat",
+    "cut",
+    "date",
+    "grep",
+    "head",
+    "perl",
+    "printf",
+    "rm",
+    "sed",
+    "sort",
+    "tail",
+    "touch",
+    "tr",
+    "truncate",
+    "uniq",
+    "wc",
+    "sleep",
+    "id",
+    "echo",
+    "expr",
+]
 # What would change the host or speak to the world: noted only.
-STUBS = (
-    "apf apprise csf curl dig firewall-cmd geoiplookup host ip ip6tables ipfw ipset iptables jq mail nft nginx npfctl "
-    "nsupdate pfctl ping route sendmail service shorewall shorewall6 ssh systemctl ufw wget whois afctl"
-).split()
+STUBS = [
+    "apf",
+    "apprise",
+    "csf",
+    "curl",
+    "dig",
+    "firewall-cmd",
+    "geoiplookup",
+    "host",
+    "ip",
+    "ip6tables",
+    "ipfw",
+    "ipset",
+    "iptables",
+    "jq",
+    "mail",
+    "nft",
+    "nginx",
+    "npfctl",
+    "nsupdate",
+    "pfctl",
+    "ping",
+    "route",
+    "sendmail",
+    "service",
+    "shorewall",
+    "shorewall6",
+    "ssh",
+    "systemctl",
+    "ufw",
+    "wget",
+    "whois",
+    "afctl",
+]
 STUB = """#!/bin/sh
 printf '%s %s\\n' "${{0##*/}}" "$#" >> "$NOTED"
 {body}
@@ -166,7 +218,17 @@ def test_nothing_else_runs(file, sandbox, monkeypatch):
     """The same programs with as many arguments, the same files: hostile values change nothing."""
     plain = live(file, sandbox(), PLAIN, {"user": "1000"}, "a.example.com", monkeypatch)
     lines = stock.hostile("PWNED") + stock.hostile("/tmp/PWNED")
-    hostile = live(file, sandbox(), lines, {"user": lines[0], "fid": ""}, stock.HOST, monkeypatch)
+    hostile = live(file, sandbox(), lines, {"user": lines[0]}, stock.HOST, monkeypatch)
+    assert hostile == plain
+    assert not markers()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_hostile_id(number, sandbox, monkeypatch):
+    """`<fid>` is what `<F-ID>` has captured, and no address: the one stock action that writes it into a file and a regex."""
+    value = stock.hostile("PWNED")[number].split("\n")[-1]
+    plain = live("nginx-block-map", sandbox(), PLAIN, {"fid": "session"}, "", monkeypatch)
+    hostile = live("nginx-block-map", sandbox(), PLAIN, {"fid": value}, "", monkeypatch)
     assert hostile == plain
     assert not markers()
 
