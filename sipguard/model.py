@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Clock = Callable[[], float]
 """Gives the time now in POSIX seconds. Injected, so that tests and replays have their own."""
@@ -160,6 +160,19 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeAction:
+    """What a jail does on a ban beside the firewall: one entry of `actions` in sipguard's own configuration."""
+
+    name: str
+    """Unique within its jail."""
+    type: Literal["webhook", "mail", "exec"]
+    on: tuple[str, ...] = ("ban",)
+    """What it is told of: `ban`, `unban`, `start`, `stop`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The settings of its type; what must not be shown is a `Secret`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Jail:
     """One service to protect: where its log is, what counts, how often is too often, and for how long."""
 
@@ -180,5 +193,7 @@ class Jail:
     encoding: str = "utf-8"
     timezone: str | None = None
     """The zone of dates without one: `UTC`, `UTC+0200`, `Europe/Zurich`; None is the machine's own."""
+    actions: tuple[Action | NativeAction, ...] = ()
+    """What happens on a ban beside the firewall."""
     origin: str = ""
     """The file that defines it, for messages."""

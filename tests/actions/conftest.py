@@ -69,7 +69,20 @@ def certificate(tmp_path_factory):
     key, chain = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [
-            *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(),
+            *[
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+            ],
             *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", chain),
         ],
         check=True,

@@ -126,6 +126,7 @@ class Fail2banJail:
             polling=self.backend == "polling",
             encoding="utf-8" if self.logencoding == "auto" else self.logencoding,
             timezone=self.logtimezone,
+            actions=self.actions,
             origin=self.origin,
         )
 
