@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipguard.cli.output import complain
 from sipguard.config import paths
 from sipguard.config.settings import Settings, load
 from sipguard.config.values import format_duration
@@ -40,9 +41,9 @@ def command(config: Path | None, as_json: bool) -> None:
     settings, errors = _load(config)
     warnings = settings.warnings if settings else ()
     for warning in warnings:
-        click.echo(f"warning: {printable(warning)}", err=True)
+        complain(f"warning: {warning}")
     for error in errors:
-        click.echo(printable(str(error)), err=True)
+        complain(str(error))
     if as_json:
         click.echo(json.dumps(_as_json(settings, errors, warnings), indent=2))
     elif settings and not errors:

@@ -60,7 +60,9 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except SipguardError as error:
-        print(f"sipguard: {error}", file=sys.stderr)
+        from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
+
+        complain(f"sipguard: {error}")
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # Whoever read our output has gone (`sipguard status | head`): not an error, and nothing more to say.

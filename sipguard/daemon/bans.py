@@ -86,18 +86,22 @@ class Bans:
             guard.judge.window.forget(ban.address)
 
     def _carried_out(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        if verb == "ban":
-            for ban in bans:
-                self._made(ban)
-            self.changed()
+        if verb == "unban":
+            return
+        made = [ban for ban in bans if self._made(ban)]
+        self.changed()
+        # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
+        if made and not self._store.save():
             self._store.touched()
+        for ban in made:
+            log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)
 
-    def _made(self, ban: Ban) -> None:
+    def _made(self, ban: Ban) -> bool:
+        """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""
         key = (ban.jail, ban.address)
         if self._decided.pop(key, None) is None:
-            return  # restored, or released before the kernel had it
-        changes = self._store.changes
+            return False
         self.live.add(ban)
-        changes.bans[key] = ban
-        changes.ended.pop(key, None)
-        log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)
+        self._store.changes.bans[key] = ban
+        self._store.changes.ended.pop(key, None)
+        return True

@@ -36,8 +36,8 @@ class Commands:
         self._daemon = daemon
 
     def table(self) -> dict[str, Command]:
-        """Command → function."""
-        return {
+        """Command → function. Who asks while the daemon is starting waits: a half answer would mislead."""
+        commands: dict[str, Command] = {
             "ping": self.ping,
             "status": self.status,
             "ban": self.ban,
@@ -47,6 +47,14 @@ class Commands:
             "reload": self.reload,
             "firewall": self.firewall,
         }
+        return {name: self._when_ready(command) for name, command in commands.items()}
+
+    def _when_ready(self, command: Command) -> Command:
+        async def wait_and_run(request: Request) -> Any:
+            await self._daemon.ready.wait()
+            return await command(request)
+
+        return wait_and_run
 
     async def ping(self, _request: Request) -> Any:
         """Whether anybody is there."""
@@ -177,6 +185,8 @@ class Commands:
                 await enforcer.settled()
         except TimeoutError:
             raise SipguardError(f"the firewall has not taken it yet: {enforcer.problem}; it is tried again") from None
+        # No log tells again of what an operator has said: it is on disk before it is answered.
+        self._daemon.store.save()
 
     def _forget(self, address: str) -> None:
         """An operator who unbans means it: earlier attempts count no more."""

@@ -58,6 +58,8 @@ class Daemon:
         self._changed = asyncio.Event()
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
 
@@ -76,6 +78,7 @@ class Daemon:
                 jobs += [
                     self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
                 ]
+                self.ready.set()
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.

@@ -14,14 +14,6 @@ from running import RunningDaemon, append, failure, running
 ATTACKER = "203.0.113.66"
 
 
-@pytest.fixture
-def log(tmp_path):
-    """A log that is there and empty."""
-    path = tmp_path / "freeswitch.log"
-    path.touch()
-    return path
-
-
 def test_missing_log(tmp_path):
     """It is told of, waited for, and read from its start when it comes."""
     log = tmp_path / "later" / "freeswitch.log"
