@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "errors", "model", "text"}
+LEAVES = {"addresses", "errors", "model", "secret", "text"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
     "addresses": set(),
+    "secret": set(),
     "text": set(),
     "config": LEAVES,
     "sources": LEAVES,
@@ -18,6 +19,8 @@ MAY_IMPORT = {
     "policy": LEAVES,
     "firewall": LEAVES,
     "state": LEAVES,
+    "actions": LEAVES
+    | {"__version__", "config"},  # the rules by which action files are read are those of the configuration
 }
 """Stage → what of sipguard it may know besides itself. `daemon` and `cli` join, so they may know all."""
 

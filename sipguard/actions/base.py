@@ -31,7 +31,7 @@ class Worker(Protocol):
     norestored: bool
     """Not told of bans that an earlier run has made."""
     essential: bool
-    """The action is what rejects the address: no ban of its queue may be dropped."""
+    """It keeps something of each ban until the unban, an entry in a list for example: none of them may be dropped."""
     flushes: bool
     """Ends all bans by one `flush`; otherwise it wants an `unban` for each."""
     linger: float

@@ -42,13 +42,11 @@ class Fail2banAction:
     linger = 0.0
     batch = 1
 
-    def __init__(
-        self, action: Action, jail: JailFacts, run: Run, *, clock: Clock, essential: bool = False, ipv6: bool = True
-    ) -> None:
+    def __init__(self, action: Action, jail: JailFacts, run: Run, *, clock: Clock, ipv6: bool = True) -> None:
         """`ipv6` says whether the host has IPv6: without, an action is not started for it."""
         self.action = action
         self.norestored = action.flags.get("norestored", False)
-        self.essential = essential
+        self.essential = bool(action.commands.get("actionunban", "").strip())
         self._holding: dict[str, bool | None] = {}
         """Family → whether it has held bans since it was started; None when it was stopped."""
         self._jail = jail

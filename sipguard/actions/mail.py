@@ -147,7 +147,7 @@ def _paragraphs(notices: Sequence[Notice]) -> list[str]:
                     f"{ban.address} is rejected {length} since {moment(ban.since)}: {printable(ban.reason, 200)}"
                 )
                 if number < MOST_IN_FULL:
-                    found += [f"    {printable(line, 500)}" for line in notice.ticket.lines]
+                    found += [f"    {printable(line, 500)}" for line in notice.ticket.matches]
             case "unban":
                 found.append(f"{ban.address} is let through again")
             case verb:

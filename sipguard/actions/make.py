@@ -20,14 +20,13 @@ def make_worker(
     runner: Runner,
     *,
     clock: Clock,
-    essential: bool = False,
     ipv6: bool = True,
 ) -> Worker:
     """The worker of one action. Raises `ConfigError` when the action's tags cannot be resolved."""
     if isinstance(action, Action):
         if action.python:
-            return PythonAction(action, jail, clock=clock, essential=essential)
-        return Fail2banAction(action, jail, runner, clock=clock, essential=essential, ipv6=ipv6)
+            return PythonAction(action, jail, clock=clock)
+        return Fail2banAction(action, jail, runner, clock=clock, ipv6=ipv6)
     # Imported where they are used: mail and ssl cost memory that most daemons need not spend.
     match action.type:
         case "webhook":

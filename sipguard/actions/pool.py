@@ -1,7 +1,8 @@
 """Carries out actions beside everything else: each in its own lane, in order, in bounded memory, and never in the way.
 
-A lane is one action of one jail. What a slow action cannot keep up with is dropped, the oldest first, and counted. Where
-the action itself is the ban nothing is dropped: there are never more of those than bans.
+A lane is one action of one jail. What a slow action cannot keep up with is dropped, the oldest first, and counted. An
+action that keeps something of each ban, to be undone by its unban, loses none: there a ban and its unban that both still
+wait cancel each other, so that never more wait than there are bans.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from sipguard.actions.base import ActionError, Notice, Worker
@@ -37,7 +38,9 @@ class Lane:
         self.problem = ""
         """Why the last notice failed; empty when it did not."""
         self._most = most
-        self._queue: deque[Notice] = deque()
+        self._queue: OrderedDict[int, Notice] = OrderedDict()
+        self._number = 0
+        self._waiting: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._in_a_row = 0
         self._missed: set[str] = set()
@@ -51,20 +54,30 @@ class Lane:
     def put(self, notice: Notice) -> None:
         """Queue a notice. When the queue is full the oldest ban goes, and with it the unban that belongs to it."""
         address = notice.ticket.ban.address
-        if notice.verb == "unban" and address in self._missed:
-            self._missed.discard(address)
+        if notice.verb == "unban" and self._is_needless(address):
             return
         if len(self._queue) >= self._most and not self.worker.essential:
             self._drop()
-        self._queue.append(notice)
+        self._number += 1
+        self._queue[self._number] = notice
+        if notice.verb == "ban" and self.worker.essential:
+            self._waiting[address] = self._number
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
+    def _is_needless(self, address: str) -> bool:
+        """Whether the action does not know of the ban that ends: it was dropped, or still waits and goes too."""
+        if address in self._missed:
+            self._missed.discard(address)
+            return True
+        number = self._waiting.pop(address, None)
+        return number is not None and self._queue.pop(number, None) is not None
+
     def _drop(self) -> None:
-        for place, notice in enumerate(self._queue):
+        for number, notice in self._queue.items():
             if notice.verb in _NEVER_DROPPED:
                 continue
-            del self._queue[place]
+            del self._queue[number]
             if notice.verb == "ban":
                 self._missed.add(notice.ticket.ban.address)
             self.dropped += 1
@@ -72,12 +85,21 @@ class Lane:
                 log.warning("%s is too slow: %d notices dropped so far", self.title, self.dropped)
             return
 
+    def _next(self) -> list[Notice]:
+        notices: list[Notice] = []
+        while self._queue and len(notices) < self.worker.batch:
+            number, notice = self._queue.popitem(last=False)
+            if self._waiting.get(notice.ticket.ban.address) == number:
+                del self._waiting[notice.ticket.ban.address]
+            notices.append(notice)
+        return notices
+
     async def _run(self) -> None:
         while self._queue:
             if self.worker.linger and not self._hurry.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), self.worker.linger)
-            await self._handle([self._queue.popleft() for _ in range(min(self.worker.batch, len(self._queue)))])
+            await self._handle(self._next())
 
     async def _handle(self, notices: Sequence[Notice]) -> None:
         try:

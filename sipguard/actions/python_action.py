@@ -33,15 +33,13 @@ _NUMBERS = ("failures", "bantime", "bancount", "restored", "ipfailures", "ipjail
 class PythonAction:
     """One action.d/*.py file at work in one jail."""
 
+    essential = False
     norestored = False  # the action itself knows, and is asked by its runner
     linger = 0.0
     batch = 1
     flushes = False
 
-    def __init__(
-        self, action: Action, jail: JailFacts, *, clock: Clock, essential: bool = False, limit: float = TIMEOUT
-    ) -> None:
-        self.essential = essential
+    def __init__(self, action: Action, jail: JailFacts, *, clock: Clock, limit: float = TIMEOUT) -> None:
         self.longest = 3 * limit
         self._action = action
         self._jail = jail
@@ -149,5 +147,5 @@ def info(ticket: Ticket) -> dict[str, Any]:
     del found["ip-host"]  # looked up in the action's own process, if it asks
     found |= {tag: int(text) for tag, text in found.items() if tag in _NUMBERS or tag.startswith("jail.")}
     found["time"] = ticket.ban.since
-    found["F-*"] = {"matches": list(ticket.lines), "failures": ticket.ban.attempts, **ticket.data}
+    found["F-*"] = {"matches": list(ticket.matches), "failures": ticket.ban.attempts, **ticket.data}
     return found

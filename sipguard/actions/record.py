@@ -28,7 +28,7 @@ def record(notice: Notice) -> dict[str, Any]:
         "count": ban.count,
         "reason": ban.reason,
         "user": ticket.data.get("user"),
-        "lines": list(ticket.lines),
+        "lines": list(ticket.matches),
     }
 
 

@@ -56,7 +56,6 @@ class Values:
         self._ticket = ticket
         self._host = host
         self._failures = ticket.ban.attempts
-        self._data: Mapping[str, object] = {"matches": list(ticket.lines), "failures": self._failures, **ticket.data}
 
     def get(self, tag: str) -> str | None:
         """The tag's value, as Fail2ban writes it; None when it is no tag of a ban."""
@@ -64,8 +63,12 @@ class Values:
             return read(self)
         if _CAPTURED.fullmatch(tag):
             name = tag[2:].lower()
-            return str(self._data.get(_GROUPS.get(name, name), ""))
+            return str(self._data().get(_GROUPS.get(name, name), ""))
         return None
+
+    def _data(self) -> Mapping[str, object]:
+        """What a filter has captured, and what Fail2ban keeps beside it."""
+        return {"matches": list(self._ticket.matches), "failures": self._failures, **self._ticket.data}
 
     def all(self) -> dict[str, str]:
         """Every tag but the captured groups: for those who get them all at once."""
@@ -74,14 +77,14 @@ class Values:
     def _past(self, jail: str | None) -> tuple[int, str]:
         past = self._ticket.jail.past(self._ticket.ban.address, jail)
         if not past.failures:
-            return self._failures, "\n".join(self._ticket.lines)
+            return self._failures, "\n".join(self._ticket.matches)
         return past.failures, "\n".join(past.lines)
 
     def _raw(self) -> str:
         ban = self._ticket.ban
         return (
             f"BanTicket: ip={ban.address} time={ban.since} bantime={self._ticket.bantime} bancount={ban.count} "
-            f"#attempts={self._failures} matches={list(self._ticket.lines)!r}"
+            f"#attempts={self._failures} matches={list(self._ticket.matches)!r}"
         )
 
     def _reversed(self) -> str:
@@ -105,9 +108,9 @@ _READERS: Mapping[str, Callable[[Values], str]] = {
     "time": lambda v: str(v._ticket.ban.since),
     "bantime": lambda v: str(v._ticket.bantime),
     "bancount": lambda v: str(v._ticket.ban.count),
-    "matches": lambda v: "\n".join(v._ticket.lines),
+    "matches": lambda v: "\n".join(v._ticket.matches),
     "restored": lambda v: str(int(v._ticket.restored)),
-    "F-*": lambda v: str(dict(v._data)),
+    "F-*": lambda v: str(v._data()),
     "ipmatches": lambda v: v._past(None)[1],
     "ipjailmatches": lambda v: v._past(v._ticket.jail.name)[1],
     "ipfailures": lambda v: str(v._past(None)[0]),

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from sipguard.model import Ban
 
+MOST_MATCHES = 10
+"""Lines of a ban that the database gives."""
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
@@ -54,7 +57,7 @@ class Ticket:
     ban: Ban
     jail: JailFacts
     lines: tuple[str, ...] = ()
-    """The lines that led to the ban; an attacker wrote parts of them."""
+    """The lines that led to the ban, where they are at hand (`matches`); an attacker wrote parts of them."""
     data: Mapping[str, str] = field(default_factory=dict)
     """What the filter captured, by group: `user` is `<F-USER>`."""
     restored: bool = False
@@ -71,6 +74,13 @@ class Ticket:
             return f"inet{ipaddress.ip_network(self.ban.address).version}"
         except ValueError:
             return ""
+
+    @property
+    def matches(self) -> tuple[str, ...]:
+        """The lines that led to the ban, from the database where they are not at hand: after a restart, for an unban."""
+        if self.lines or not self.ban.address:
+            return self.lines
+        return self.jail.past(self.ban.address, self.jail.name).lines[-MOST_MATCHES:]
 
     @property
     def bantime(self) -> int:

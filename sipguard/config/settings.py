@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sipguard.config import paths
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
@@ -46,6 +46,8 @@ class Settings:
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
     warnings: tuple[str, ...] = ()
+    banactions: Literal["firewall", "commands"] = "firewall"
+    """Who carries out the firewall actions of a tree's jails: sipguard's firewall, or the action files' commands."""
 
 
 def load(

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from sipguard.daemon.acting import Acting
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer, Verb
 from sipguard.daemon.guard import Guard
@@ -26,6 +27,7 @@ class Bans:
 
     def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
         self.live = BanList()
+        self.acting = Acting(self.live, store, guards, clock=clock)
         self.enforcer = Enforcer(firewall, self._carried_out, lambda: list(self.live))
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
@@ -47,12 +49,14 @@ class Bans:
         for ban in bans:
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
+            self.acting.banned(ban, restored=True)
         self.enforcer.order("ban", bans)
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
         if ban := self.live.get(jail, address):
             log.log(NOTICE, "[%s] %s already banned", jail, address)
+            self.acting.seen_again(ban)
             self.enforcer.order("ban", [ban])
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
@@ -79,6 +83,7 @@ class Bans:
 
     def _end(self, ban: Ban) -> None:
         self.live.remove(ban.jail, ban.address)
+        self.acting.ended(ban)
         key = (ban.jail, ban.address)
         self._store.changes.ended[key] = min(self._clock(), ban.until)
         if guard := self._guards.get(ban.jail):
@@ -95,6 +100,7 @@ class Bans:
             self._store.touched()
         for ban in made:
             log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)
+            self.acting.banned(ban)
 
     def _made(self, ban: Ban) -> bool:
         """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""

@@ -73,6 +73,7 @@ class Daemon:
             async with serve():
                 self._make_guards(self.settings)
                 await self._open_firewall()
+                await self._set_up_actions()
                 self._restore()
                 self._follow()
                 jobs += [
@@ -106,6 +107,7 @@ class Daemon:
         await self.bans.enforcer.settled()
         self._make_guards(settings)
         await self._open_firewall()
+        await self._set_up_actions()
         self._restore()
         self._follow()
         start_log(settings.logtarget, settings.loglevel)
@@ -127,6 +129,7 @@ class Daemon:
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    observe=self.bans.acting.observed,
                 )
             except ConfigError as error:
                 self.errors.append(error)
@@ -135,6 +138,12 @@ class Daemon:
 
     async def _open_firewall(self) -> None:
         await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values()])
+
+    async def _set_up_actions(self) -> None:
+        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+        for broken in (errors := await self.bans.acting.set_up(self.settings)):
+            log.error("%s", broken)
+        self.errors += errors
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -236,6 +245,7 @@ class Daemon:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self.bans.acting.stop()
         self.bans.enforcer.stop()
         with contextlib.suppress(FirewallError):
             self.bans.enforcer.firewall.close()

@@ -45,6 +45,7 @@ class Guard:
         clock: Clock,
         decide: Callable[[Ban], None],
         reinforce: Callable[[str, str], None],
+        observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
     ) -> None:
         self.jail = jail
         self.totals = Totals()
@@ -54,6 +55,7 @@ class Guard:
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned)
         self._decide = decide
         self._reinforce = reinforce
+        self._observe = observe
 
     def take(self, data: bytes, changes: Changes) -> None:
         """Read whole lines."""
@@ -95,6 +97,7 @@ class Guard:
     def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
         when = datetime.fromtimestamp(judgement.time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
         log.info("[%s] Found %s - %s", self.jail.name, judgement.address, when)
+        self._observe(self.jail.name, judgement.address, failure)
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(Attempt(self.jail.name, judgement.address, judgement.time, 1, failure.user, line))
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import MailServer, free_port
+from mail_server import MailServer, free_port
 
 from sipguard.actions.base import ActionError, Notice
 from sipguard.actions.command import Runner
