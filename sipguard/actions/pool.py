@@ -129,7 +129,7 @@ class Lane:
         """Wait until the queue is empty; nothing lingers any more."""
         self._hurry.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task])  # who waits may give up: that alone must not end the task
 
     async def close(self) -> None:
         """End what is running, forget what waits."""
