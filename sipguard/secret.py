@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sipguard.model import Action
+
+SHORTEST = 4
+"""Characters of a secret that is looked for in a text."""
+
 
 class Secret:
     """Holds a text; printing, logging or dumping it shows `***`."""
@@ -23,3 +32,25 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+SECRET_NAME = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
+"""Names of an action's parameters whose values are not to be shown."""
+
+
+def without_secrets(action: Action) -> Action:
+    """An action.d action fit to be shown: parameters that are named like secrets are `***`, in its commands too."""
+    secrets = {key: text for key, text in action.properties.items() if SECRET_NAME.search(key) and text}
+    return replace(
+        action,
+        properties={key: "***" if key in secrets else text for key, text in action.properties.items()},
+        commands={verb: hide(text, secrets.values()) for verb, text in action.commands.items()},
+    )
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text with these secrets in it made `***`; one of a few characters would be found everywhere, and stays."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, "***")
+    return text

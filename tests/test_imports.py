@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "errors", "model", "secret", "text"}
+LEAVES = {"addresses", "errors", "formula", "model", "secret", "shell", "text"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
     "addresses": set(),
-    "secret": set(),
+    "secret": {"model"},
     "text": set(),
+    "formula": set(),
+    "shell": set(),
     "config": LEAVES,
     "sources": LEAVES,
     "detection": LEAVES,
@@ -21,6 +23,7 @@ MAY_IMPORT = {
     "state": LEAVES,
     "actions": LEAVES
     | {"__version__", "config"},  # the rules by which action files are read are those of the configuration
+    "feeds": LEAVES,
 }
 """Stage → what of sipguard it may know besides itself. `daemon` and `cli` join, so they may know all."""
 

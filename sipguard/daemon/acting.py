@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sipguard.actions.base import Notice, Verb
-from sipguard.actions.blocking import is_firewall
 from sipguard.actions.command import Runner
 from sipguard.actions.evidence import Evidence
 from sipguard.actions.make import make_worker
 from sipguard.actions.pool import Lane, finish
 from sipguard.actions.ticket import JailFacts, JailTotals, Past, Ticket, blank
+from sipguard.config.fail2ban.rules import is_firewall
 from sipguard.config.settings import Settings
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.guard import Guard
