@@ -34,8 +34,9 @@ class Result:
     status: int | None
     """Exit status, negative for a signal; None when its time was up or it could not begin."""
     problem: str = ""
-    """For people: empty when it did its work."""
+    """For people, one line: empty when it did its work."""
     output: str = ""
+    """The end of what it printed, without a byte that a terminal obeys."""
 
     @property
     def ok(self) -> bool:
@@ -106,14 +107,15 @@ async def _watch(process: asyncio.subprocess.Process, limit: float, stdin: bytes
             await asyncio.shield(end_group(process))
         await _drain(jobs)
         _close(process)
-    text = printable(bytes(output).decode("utf-8", "replace").strip())
+    lines = [printable(line) for line in bytes(output).decode("utf-8", "replace").strip().splitlines()]
+    text = "\n".join(lines)
     if timed_out:
         return Result(None, f"cut after its time limit of {limit:g} s", text)
     status = process.returncode
     if status == 0:
         return Result(0, output=text)
     how = f"ended by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-    return Result(status if status is not None else 1, f"{how}: {text[-300:]}" if text else how, text)
+    return Result(status if status is not None else 1, f"{how}: {' '.join(lines)[-300:]}" if text else how, text)
 
 
 async def _read(process: asyncio.subprocess.Process, output: bytearray) -> None:
