@@ -21,6 +21,7 @@ COMMANDS = {
     "reload": "Make the running daemon read its configuration again.",
     "run": "Protect: follow the logs and ban, until stopped.",
     "status": "What the running daemon sees and rejects.",
+    "test-action": "Show what an action does on a ban, or try it.",
     "test-filter": "Try a filter on a log, a line or the journal.",
     "unban": "Let an address through again.",
 }

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config import readers
+from sipguard.config.action_tables import action_tables
 from sipguard.config.messages import shown
-from sipguard.config.readers import BadItemError, Reader
+from sipguard.config.readers import BadDetailError, BadItemError, Reader
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Key:
             return self.parse(value)
         except BadItemError as error:
             bad = error.item
+        except BadDetailError as error:
+            raise ConfigError(f"{prefix}{self.name}{error}", where) from None
         except (ValueError, TypeError):
             bad = value
         found = "…" if self.secret else shown(bad)
@@ -175,6 +178,13 @@ JAIL = (
         "Zone of dates in the log that name none; none: the host's own.",
     ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
+    Key(
+        "actions",
+        action_tables,
+        [],
+        'a list of tables, each with a type: webhook, mail or exec, as in [{ type = "exec", command = ["/path"] }]',
+        "What else happens on a ban; see actions.md.",
+    ),
 )
 
 FAIL2BAN = (

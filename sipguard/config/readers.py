@@ -27,6 +27,10 @@ class BadItemError(ValueError):
         super().__init__(shown(item))
 
 
+class BadDetailError(ValueError):
+    """Something within the value is not allowed; the text says where in it, what, and what is allowed."""
+
+
 def _no(value: object) -> NoReturn:
     raise ValueError(shown(value))
 
