@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "policy": LEAVES,
     "firewall": LEAVES,
     "state": LEAVES,
+    "feeds": LEAVES,
 }
 """Stage → what of sipguard it may know besides itself. `daemon` and `cli` join, so they may know all."""
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "ban": "Reject an address for a while.",
     "check": "Read the configuration and say what is wrong with it.",
     "explain": "Why an address is, was or is not banned.",
+    "feeds": "Lists of addresses that others know to attack: APIBAN and block lists.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
     "run": "Protect: follow the logs and ban, until stopped.",

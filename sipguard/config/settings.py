@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
+from sipguard.config.feeds import FEEDS, read_feeds
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
 from sipguard.config.keys import JAIL, SECTIONS
 from sipguard.config.messages import did_you_mean, shown
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sipguard.model import Filter, Jail
+    from sipguard.model import Feed, Filter, Jail
 
 _JAIL_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}", re.IGNORECASE | re.ASCII)
 # Fail2ban's file endings: who copies such a file here expects it to be read.
@@ -45,6 +46,9 @@ class Settings:
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
     warnings: tuple[str, ...] = ()
+    feeds: tuple[Feed, ...] = ()
+    ignoreip: tuple[str, ...] = ()
+    """Of `[defaults]`: what no feed may reject even if there is no jail."""
     fail2ban_dir: str = ""
     """The Fail2ban tree that jails were taken from."""
     fail2ban_socket: str = ""
@@ -89,12 +93,13 @@ def load(
             jails += [jail] if jail else []
         errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
+    feeds = read_feeds(main, errors)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"
         warnings.append(
             f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
         )
-    return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings))
+    return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings), feeds=feeds)
 
 
 def _is_there(path: Path) -> bool:
@@ -129,7 +134,7 @@ def _main_values(main: TomlFile) -> dict[str, Any]:
             else:
                 value = key.parse(key.default) if key.default is not None else None
             field = key.field or key.name
-            if section != "defaults" and field in Settings.__dataclass_fields__:
+            if (section != "defaults" or field == "ignoreip") and field in Settings.__dataclass_fields__:
                 values[field] = value
     return values
 
@@ -143,7 +148,7 @@ def _section(main: TomlFile, section: str) -> Mapping[str, Any]:
 
 def _refuse_unknown(main: TomlFile) -> None:
     for section, keys in SECTIONS.items():
-        known = [key.name for key in keys] + ([one for one in SECTIONS if one] if not section else [])
+        known = [key.name for key in keys] + ([*filter(None, SECTIONS), FEEDS] if not section else [])
         for name, value in _section(main, section).items():
             if name in known:
                 continue

@@ -18,6 +18,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.enquiries import Enquiries
+from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
 from sipguard.daemon.guard import Guard
 from sipguard.daemon.logs import start as start_log
@@ -55,6 +56,7 @@ class Daemon:
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
+        self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
         self.names = Names(clock=clock)
         self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
@@ -84,6 +86,7 @@ class Daemon:
                     self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
                 ]
                 self.ready.set()
+                await self.feeding.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -114,6 +117,7 @@ class Daemon:
         await self._open_firewall()
         self._restore()
         self._follow()
+        await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
         systemd.notify("READY=1")
@@ -226,6 +230,7 @@ class Daemon:
             await self._learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
+            await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - self.settings.keep_history)
@@ -255,6 +260,7 @@ class Daemon:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self.feeding.stop()
         await self.enquiries.stop()
         self.bans.enforcer.stop()
         with contextlib.suppress(FirewallError):

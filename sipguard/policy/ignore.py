@@ -48,6 +48,11 @@ class IgnoreList:
         networks = (ipaddress.ip_network(address, strict=False) for address in addresses)
         self._resolved[name] = [(network, f"ignoreip {name}") for network in networks]
 
+    def networks(self) -> list[str]:
+        """All of it as networks: for what must not be rejected by whatever else."""
+        groups = (self._own, self._configured, *self._resolved.values())
+        return [str(network) for group in groups for network, _ in group]
+
     def reason(self, address: str) -> str | None:
         """Why this address or network must not be banned, None if it may.
 
