@@ -8,13 +8,16 @@ from pathlib import Path
 
 import click
 
-from sipguard.config.settings import Settings, load
+from sipguard.cli.tree import BanActions, banactions_option, fail2ban_dir_option, load_settings
+from sipguard.config.settings import Settings
 
 BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 
 
 @click.command("run")
 @click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="The configuration file.")
+@fail2ban_dir_option
+@banactions_option
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where bans and log positions are kept.")
 @click.option(
@@ -27,6 +30,8 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 )
 def command(
     config: Path | None,
+    fail2ban_dir: Path | None,
+    banactions: BanActions,
     firewall: str | None,
     state_dir: Path | None,
     socket: Path | None,
@@ -38,7 +43,7 @@ def command(
     """
 
     def read() -> Settings:
-        settings = load(config)
+        settings = load_settings(config, fail2ban_dir, banactions)
         return replace(
             settings,
             firewall=firewall or settings.firewall,

@@ -6,10 +6,9 @@ one, and these over `[defaults]`. A bad jail does not stop the others; a bad sip
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
 from sipguard.config.feeds import FEEDS, read_feeds
@@ -43,14 +42,6 @@ class Settings:
     loglevel: str
     firewall: str
     """`auto` or the name of a firewall backend."""
-    fail2ban_socket: str = ""
-    """Where Fail2ban's own protocol is spoken; empty for nowhere."""
-    pidfile: str = ""
-    """Where the daemon's process id is written for others; empty for nowhere."""
-    fail2ban_dbfile: str = ""
-    """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
-    fail2ban_dbpurgeage: float = 86_400.0
-    """Seconds that ended bans stay in it."""
     jails: tuple[Jail, ...] = ()
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
@@ -58,6 +49,20 @@ class Settings:
     feeds: tuple[Feed, ...] = ()
     ignoreip: tuple[str, ...] = ()
     """Of `[defaults]`: what no feed may reject even if there is no jail."""
+    fail2ban_dir: str = ""
+    """The Fail2ban tree that jails were taken from."""
+    fail2ban_socket: str = ""
+    """Where Fail2ban's own protocol is spoken; empty for nowhere."""
+    fail2ban_dbfile: str = ""
+    """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
+    fail2ban_dbpurgeage: float = 86_400.0
+    """Seconds that ended bans stay in it."""
+    banactions: Literal["firewall", "commands"] = "firewall"
+    """Who carries out the firewall actions of a tree's jails: sipguard's firewall, or the action files' commands."""
+    pidfile: str = ""
+    """Where the daemon's process id is written for others; empty for nowhere."""
+    keep_history: float = 7 * 86_400.0
+    """Seconds that ended bans and their lines are kept, for `explain` and for growing ban times."""
 
 
 def load(
@@ -116,8 +121,9 @@ def _place(error: ConfigError) -> tuple[str, int]:
 
 
 def _read_filter(reference: str, directories: Sequence[Path]) -> Filter:
-    # Late, since `check` of a broken sipguard.toml needs no filter reader.
-    return cast("Filter", importlib.import_module("sipguard.config.filters").read_filter(reference, directories))
+    from sipguard.config.filters import read_filter  # noqa: PLC0415 - `check` of a broken sipguard.toml needs none
+
+    return read_filter(reference, directories)
 
 
 def _main_values(main: TomlFile) -> dict[str, Any]:
