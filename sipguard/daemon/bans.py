@@ -102,7 +102,7 @@ class Bans:
             self.live.add(ban)
             self._store.changes.bans[jail, address] = ban
             self._store.touched()
-            self.enforcer.order("ban", [ban])
+            self._order("ban", [ban])
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
