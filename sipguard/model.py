@@ -182,3 +182,32 @@ class Jail:
     """The zone of dates without one: `UTC`, `UTC+0200`, `Europe/Zurich`; None is the machine's own."""
     origin: str = ""
     """The file that defines it, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A list of addresses that others publish, to be rejected before they knock. APIBAN is the one with a `key`."""
+
+    name: str
+    url: str = ""
+    """Where it is; of APIBAN the base, without key. It may hold a token, so it is shown without its query."""
+    file: str = ""
+    """Where it is when it is a file of this machine; then there is no `url`."""
+    key: str = field(default="", repr=False)
+    """APIBAN's key: a secret."""
+    format: str = "auto"
+    interval: float = 3600.0
+    """Seconds between two fetches."""
+    expiry: float = 7 * 86_400.0
+    """Seconds after which an entry ends that was not listed again."""
+    priority: int = 100
+    """Feeds of a lower number come first: fetched, applied and named before the others."""
+    max_growth: float = 3.0
+    """Growth at once beyond this factor holds the feed."""
+    max_size: int = 32 << 20
+    """Bytes of one answer or file."""
+    start: str = "100"
+    """APIBAN's ID to begin with: 100 is the full list."""
+    ca_file: str = ""
+    """Certificates to trust instead of the system's."""
+    verdict: Verdict = "reject"
