@@ -9,14 +9,15 @@ from sipguard.errors import FirewallError
 
 if TYPE_CHECKING:
     from sipguard.firewall.base import Firewall
+    from sipguard.firewall.options import Options
     from sipguard.model import Clock
 
-NAMES = ("auto", "nftables", "memory")
+NAMES = ("auto", "nftables", "ipset", "iptables", "memory")
 
 _log = logging.getLogger(__name__)
 
 
-def open_firewall(name: str, *, clock: Clock) -> Firewall:
+def open_firewall(name: str, *, clock: Clock, options: Options | None = None) -> Firewall:
     """Construct the backend of this name; nothing is changed in the kernel until its `open` is called.
 
     Raises `FirewallError` for a name that is none.
@@ -27,7 +28,11 @@ def open_firewall(name: str, *, clock: Clock) -> Firewall:
     if name == "nftables":
         from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415 - only when chosen
 
-        return NftablesFirewall(clock=clock)
+        return NftablesFirewall(clock=clock, options=options)
+    if name == "ipset":
+        from sipguard.firewall.ipset import IpsetFirewall  # noqa: PLC0415 - only when chosen
+
+        return IpsetFirewall(clock=clock, options=options)
     if name == "memory":
         from sipguard.firewall.memory import MemoryFirewall  # noqa: PLC0415 - only when chosen
 

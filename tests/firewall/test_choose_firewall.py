@@ -29,7 +29,7 @@ def test_auto_says_why(caplog):
 @pytest.mark.parametrize("name", ["", "pf", "NFTABLES", "nftables\x1b[2J"])
 def test_unknown(name):
     """An unknown name is answered with the known ones, and its control bytes do not reach the terminal."""
-    with pytest.raises(FirewallError, match="auto, nftables, memory") as caught:
+    with pytest.raises(FirewallError, match="auto, nftables, ipset, iptables, memory") as caught:
         open_firewall(name, clock=time.time)
     assert "\x1b" not in str(caught.value)
 
