@@ -12,6 +12,7 @@ import pytest
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
 from sipguard.model import FOREVER, Ban, PortRange, Rule
+from tests.backends import backend_of
 from tests.foreign import dump
 from tests.netns import namespace
 
@@ -23,14 +24,19 @@ TICK = {"ipset": 1.0}
 """Seconds by which a kernel may end a ban late."""
 
 
-@pytest.fixture(params=["memory", "nftables", "ipset"])
+@pytest.fixture(params=["memory", "nftables", "ipset", "iptables"])
 def firewall(request):
+    """Each backend in turn."""
+    yield from unopened(request.param)
+
+
+def unopened(name):
     """A backend that has not been opened, inside an empty namespace."""
-    if request.param == "memory":
+    if name == "memory":
         yield open_firewall("memory", clock=time.time)
         return
     with namespace("nft", "iptables-save") as net, net.inside():
-        backend = open_firewall(request.param, clock=time.time)
+        backend = backend_of(name)
         yield backend
         backend.close()
 

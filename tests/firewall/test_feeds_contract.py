@@ -10,11 +10,17 @@ import pytest
 
 from sipguard.errors import FirewallError
 from sipguard.model import Ban, Rule
+from tests.backends import backend_of
 from tests.firewall import test_contract
 from tests.foreign import dump
+from tests.netns import namespace
 
-firewall = test_contract.firewall
-"""The fixture: each backend in turn."""
+
+@pytest.fixture(params=["memory", "nftables", "ipset"])
+def firewall(request):
+    """Each backend that takes feeds, in turn."""
+    yield from test_contract.unopened(request.param)
+
 
 SIP = Rule("asterisk")
 MIXED = ["198.51.100.0/24", "2001:db8:1::5", "2001:db8::/64", "203.0.113.5", "203.0.113.64/26"]
@@ -154,3 +160,13 @@ def test_two_hundred_thousand_networks(firewall, capsys):
     assert max(taken) < 5
     assert asked < 0.5
     assert len(firewall.feed_entries("big")) == 200_000
+
+
+def test_feeds_are_not_for_rules():
+    """A rule per address is no place for a list: the error names what is."""
+    with namespace("iptables-legacy") as net, net.inside():
+        firewall = backend_of("iptables")
+        with pytest.raises(FirewallError, match="ipset or nftables"):
+            firewall.set_feed("apiban", until(MIXED))
+        assert (firewall.feeds(), listed(firewall)) == ([], [])
+        firewall.drop_feed("apiban")

@@ -10,6 +10,7 @@ import pytest
 
 from sipguard.firewall.choose import open_firewall
 from sipguard.model import Ban, PortRange, Rule
+from tests.backends import backend_of
 from tests.netns import link, namespace
 
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
@@ -23,12 +24,7 @@ WAIT = 0.25
 """Seconds after which a packet that did not come over the cable will not come."""
 
 
-BACKENDS = ["nftables", "ipset"]
-
-
-def backend_of(name):
-    """A backend by its name, in the namespace where this is called."""
-    return open_firewall(name, clock=time.time)
+BACKENDS = ["nftables", "ipset", "iptables"]
 
 
 class Lab:
@@ -133,10 +129,12 @@ def test_tcp(lab, attacker, neighbour, server, network):
     lab.listen(socket.SOCK_STREAM, server, 8089)
     live = lab.connect(socket.SOCK_STREAM, attacker, server, 5061)
     lab.ban(attacker)
-    with pytest.raises(ConnectionRefusedError):
+    # A rule for any protocol cannot reset: ICMP is told instead, which TCP over IPv6 takes for a passing trouble.
+    told = TimeoutError if lab.backend == "iptables" else ConnectionResetError
+    with pytest.raises((ConnectionRefusedError, told)):
         lab.connect(socket.SOCK_STREAM, attacker, server, 5061)
     live.send(b"x")
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(told):
         live.recv(1)
     lab.connect(socket.SOCK_STREAM, attacker, server, 8089)
     lab.connect(socket.SOCK_STREAM, neighbour, server, 5061)
