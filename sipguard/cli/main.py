@@ -14,6 +14,7 @@ COMMANDS = {
     "ban": "Reject an address for a while.",
     "check": "Read the configuration and say what is wrong with it.",
     "explain": "Why an address is, was or is not banned.",
+    "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
     "run": "Protect: follow the logs and ban, until stopped.",

@@ -16,14 +16,17 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 @click.command("run")
 @click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="The configuration file.")
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
+@click.option("--flush-on-stop", is_flag=True, help="Remove all bans from the firewall when stopped.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where bans and log positions are kept.")
 @click.option(
     "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
 )
-def command(config: Path | None, firewall: str | None, state_dir: Path | None, socket: Path | None) -> None:
+def command(
+    config: Path | None, firewall: str | None, flush_on_stop: bool, state_dir: Path | None, socket: Path | None
+) -> None:
     """Protect: follow the logs and ban, until stopped.
 
-    Bans stay in the firewall when the daemon stops; the next start goes on with them.
+    Bans stay in the firewall when the daemon stops, unless --flush-on-stop; the next start goes on with them.
     """
 
     def read() -> Settings:
@@ -31,6 +34,7 @@ def command(config: Path | None, firewall: str | None, state_dir: Path | None, s
         return replace(
             settings,
             firewall=firewall or settings.firewall,
+            flush_on_stop=flush_on_stop or settings.flush_on_stop,
             state_dir=str(state_dir or settings.state_dir),
             socket=str(socket or settings.socket),
         )

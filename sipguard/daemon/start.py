@@ -12,12 +12,14 @@ from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.logs import start as start_log
 from sipguard.firewall.choose import open_firewall
+from sipguard.firewall.options import Options
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     """Run by `settings` until stopped; `read` gets them anew for a reload. Raises `SipguardError`."""
     start_log(settings.logtarget, settings.loglevel)
-    firewall = open_firewall(settings.firewall, clock=time.time)
+    options = Options(settings.chain, settings.reject_with, settings.all_ports, settings.set_size)
+    firewall = open_firewall(settings.firewall, clock=time.time, options=options)
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
     await daemon.run(control.serving)

@@ -6,6 +6,7 @@ refuses one element of many (a full set), those before it are in.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from sipguard.errors import FirewallError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from sipguard.firewall.targets import Target
 
+_RENEWAL = 86_400.0
+"""Seconds after which a ban that is longer than ipset can count is shown with the end that the kernel has."""
 _ROUNDING = 2.0
 """Seconds by which ipset's whole seconds may differ from the time that was asked for."""
 
@@ -38,8 +41,9 @@ class IpsetFirewall:
         self._clock = clock
         self._options = options or Options()
         self._ipset = Ipset()
-        self._chains = [XtChain(self._options.chain, family) for family in families()]
-        self._feeds = IpsetFeeds(self._ipset, clock, self._options)
+        self._pids: deque[int] = deque(maxlen=programs.REMEMBERED)
+        self._chains = [XtChain(self._options.chain, family, pids=self._pids) for family in families()]
+        self._feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
         self._jails: dict[str, str] = {}
         self._made: list[XtSet] = []
         self._latest: dict[XtSet, float] = {}
@@ -153,6 +157,10 @@ class IpsetFirewall:
             chain.remove()
         self._ipset.do("".join(f"destroy {header.name}\n" for header in self._ipset.headers()))
 
+    def made_by_us(self, pid: int) -> bool:
+        """Whether a program that this backend started has this number."""
+        return pid in tuple(self._pids)
+
     def close(self) -> None:
         """Nothing to let go of: each call is a process of its own."""
 
@@ -160,9 +168,10 @@ class IpsetFirewall:
         return self._jails.get(name.owner) or readable(name.owner) or name.owner
 
     def _until(self, name: XtSet, target: str, listed: float) -> float:
-        """The time that was asked for, where it was too long for ipset: the daemon renews such bans in time."""
+        """The time that was asked for, where ipset cannot count so long; after a day the true one: the daemon renews it."""
         exact = self._long.get((name, target))
-        return listed if exact is None or listed == FOREVER else max(exact, listed)
+        fresh = listed - self._clock() > ipset_text.LONGEST - _RENEWAL
+        return exact if exact is not None and fresh and listed != FOREVER else listed
 
 
 def missing() -> str:

@@ -14,6 +14,7 @@ from sipguard.firewall.xt_names import Kind, XtSet, readable, set_owner
 from sipguard.model import Clock, Entry, Verdict
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Sequence
 
     from sipguard.firewall.ipset_run import Ipset
@@ -26,12 +27,12 @@ SIZE = 4_194_304
 class IpsetFeeds:
     """Feeds in ipset sets. Raises `FirewallError` where the kernel refuses."""
 
-    def __init__(self, ipset: Ipset, clock: Clock, options: Options) -> None:
+    def __init__(self, ipset: Ipset, clock: Clock, options: Options, pids: deque[int]) -> None:
         self._ipset = ipset
         self._clock = clock
         self._reject_with = options.reject_with
         name = f"{options.chain}-feeds"
-        self._chains = [XtChain(name, family, before=[options.chain]) for family in families()]
+        self._chains = [XtChain(name, family, before=[options.chain], pids=pids) for family in families()]
         self._made: set[str] = set()
 
     def set(self, name: str, networks: Sequence[FeedNetwork], verdict: Verdict) -> None:

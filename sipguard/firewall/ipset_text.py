@@ -6,13 +6,12 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.firewall.xt_names import XtSet, parse_set, set_owner
-from sipguard.model import FOREVER, PortRange, Rule
+from sipguard.model import FOREVER, PortRange, RejectWith, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sipguard.firewall.nft_names import Family
-    from sipguard.firewall.options import RejectWith
     from sipguard.firewall.targets import Network, Target
 
 LONGEST = 2_147_483

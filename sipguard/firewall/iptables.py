@@ -10,6 +10,7 @@ tables: a batch of both is two commits.
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -174,6 +175,10 @@ class IptablesFirewall:
         self._rules, self._made = [], {}
         for table in self._tables.values():
             table.change(partial(self._clear, table))
+
+    def made_by_us(self, pid: int) -> bool:
+        """Legacy tables are changed by this very process."""
+        return pid == os.getpid()
 
     def close(self) -> None:
         """Nothing to let go of; rules stay, and the next start removes those that have ended."""

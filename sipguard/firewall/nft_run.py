@@ -6,6 +6,7 @@ elsewhere.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from sipguard.errors import FirewallError
@@ -72,6 +73,8 @@ class NftRunner:
     def __init__(self, command: Sequence[str] = ("nft",), timeout: float = 30.0) -> None:
         self._command = tuple(command)
         self._timeout = timeout
+        self.pids: deque[int] = deque(maxlen=programs.REMEMBERED)
+        """The numbers of the last processes."""
 
     def run(self, script: str) -> str:
         """Do a script, all of it or nothing, and give what it prints. Raises `NftError`."""
@@ -86,6 +89,8 @@ class NftRunner:
 
     def _call(self, arguments: Sequence[str], script: str) -> str:
         try:
-            return programs.run([*self._command, *arguments], script, package="nftables", timeout=self._timeout)
+            return programs.run(
+                [*self._command, *arguments], script, package="nftables", timeout=self._timeout, pids=self.pids
+            )
         except programs.ProgramError as error:
             raise explain(error.stderr) if error.stderr else NftError(str(error)) from None

@@ -151,6 +151,10 @@ class NftablesFirewall:
         self._feeds.flush()
         self._jails, self._networks, self._layout = {}, {}, Counter()
 
+    def made_by_us(self, pid: int) -> bool:
+        """Whether an `nft` that this backend started has this number."""
+        return pid in tuple(self._nft.pids)
+
     def close(self) -> None:
         """Nothing to let go of: each call is a process of its own."""
 

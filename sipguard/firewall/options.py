@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sipguard.errors import FirewallError
+from sipguard.model import RejectWith
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sipguard.model import Rule
-
-RejectWith = Literal["port-unreachable", "host-unreachable", "admin-prohibited"]
-"""What the sender of a rejected packet is told by ICMP; TCP is always reset."""
 
 _CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,15}")
 _BUILT_IN = {"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING", "ACCEPT", "DROP", "QUEUE", "RETURN", "REJECT"}
@@ -29,7 +27,7 @@ class Options:
     reject_with: RejectWith = "port-unreachable"
     all_ports: bool = False
     """Reject banned addresses on every port, whatever their jail says."""
-    size: int = 1_048_576
+    size: int = 1_000_000
     """Addresses that one set holds at most: without a limit the kernel lets a set grow until memory is gone."""
 
     def __post_init__(self) -> None:

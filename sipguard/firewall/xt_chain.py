@@ -14,6 +14,7 @@ from sipguard.errors import FirewallError
 from sipguard.firewall import programs
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Mapping, Sequence
 
     from sipguard.firewall.nft_names import Family
@@ -32,13 +33,17 @@ def families() -> tuple[Family, ...]:
 
 
 class XtChain:
-    """One chain in one family's filter table. `before` names chains of ours whose jumps come before its own."""
+    """One chain in one family's filter table. `before` names chains of ours whose jumps come before its own.
 
-    def __init__(self, name: str, family: Family, *, before: Sequence[str] = (), program: str = "") -> None:
+    `pids` is given the numbers of the processes that are started.
+    """
+
+    def __init__(self, name: str, family: Family, *, before: Sequence[str] = (), pids: deque[int]) -> None:
         self.name = name
         self.family = family
         self._before = set(before)
-        self._program = program or ("iptables" if family == "4" else "ip6tables")
+        self._program = "iptables" if family == "4" else "ip6tables"
+        self._pids = pids
         self._made: list[str] | None = None
 
     def make(self, rules: Sequence[str]) -> None:
@@ -96,12 +101,12 @@ class XtChain:
         return "".join(f"{self._program} {line}\n" for line in lines)
 
     def _read(self) -> list[str]:
-        return programs.run([self._program, "-w", LOCK_WAIT, "-S"], package="iptables").splitlines()
+        return programs.run([self._program, "-w", LOCK_WAIT, "-S"], package="iptables", pids=self._pids).splitlines()
 
     def _restore(self, lines: Sequence[str]) -> None:
         command = [f"{self._program}-restore", "--noflush", "-w", LOCK_WAIT]
         try:
-            programs.run(command, "\n".join(lines), package="iptables")
+            programs.run(command, "\n".join(lines), package="iptables", pids=self._pids)
         except programs.ProgramError as error:
             raise _explained(error, self._program) from None
 
