@@ -14,6 +14,7 @@ COMMANDS = {
     "ban": "Reject an address for a while.",
     "check": "Read the configuration and say what is wrong with it.",
     "explain": "Why an address is, was or is not banned.",
+    "feeds": "Lists of addresses that others know to attack: APIBAN and block lists.",
     "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
@@ -61,7 +62,9 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except SipguardError as error:
-        print(f"sipguard: {error}", file=sys.stderr)
+        from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
+
+        complain(f"sipguard: {error}")
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # Whoever read our output has gone (`sipguard status | head`): not an error, and nothing more to say.

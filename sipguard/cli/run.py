@@ -8,13 +8,16 @@ from pathlib import Path
 
 import click
 
-from sipguard.config.settings import Settings, load
+from sipguard.cli.tree import BanActions, banactions_option, fail2ban_dir_option, load_settings
+from sipguard.config.settings import Settings
 
 BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 
 
 @click.command("run")
 @click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="The configuration file.")
+@fail2ban_dir_option
+@banactions_option
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
 @click.option("--flush-on-stop", is_flag=True, help="Remove all bans from the firewall when stopped.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where bans and log positions are kept.")
@@ -22,7 +25,13 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
     "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
 )
 def command(
-    config: Path | None, firewall: str | None, flush_on_stop: bool, state_dir: Path | None, socket: Path | None
+    config: Path | None,
+    fail2ban_dir: Path | None,
+    banactions: BanActions,
+    firewall: str | None,
+    flush_on_stop: bool,
+    state_dir: Path | None,
+    socket: Path | None,
 ) -> None:
     """Protect: follow the logs and ban, until stopped.
 
@@ -30,7 +39,7 @@ def command(
     """
 
     def read() -> Settings:
-        settings = load(config)
+        settings = load_settings(config, fail2ban_dir, banactions)
         return replace(
             settings,
             firewall=firewall or settings.firewall,

@@ -32,6 +32,8 @@ class Key:
     """One line for the manual."""
     field: str = ""
     """The field of `Settings` or `Jail`, where it is not the key's name."""
+    secret: bool = False
+    """Its value is shown to nobody."""
 
     def read(self, value: object, where: str, prefix: str = "") -> Any:
         """The parsed value.
@@ -45,7 +47,8 @@ class Key:
             bad = error.item
         except (ValueError, TypeError):
             bad = value
-        raise ConfigError(f"{prefix}{self.name} = {shown(bad)}: not allowed; {self.allowed}", where)
+        found = "…" if self.secret else shown(bad)
+        raise ConfigError(f"{prefix}{self.name} = {found}: not allowed; {self.allowed}", where)
 
 
 _DURATION = "a time such as 600, 10m, 1h30m or 1d"

@@ -165,8 +165,10 @@ def _set_lines(key: tuple[str, int], name: str, verdict: Verdict) -> list[str]:
 
 
 def _elements(set_name: str, networks: list[FeedNetwork], now: float) -> Iterator[str]:
+    # A list has one time for all of it, APIBAN one per page.
+    times = {until: nft_text.timeout(until, now) for until in {network.until for network in networks}}
     for begin in range(0, len(networks), _CHUNK):
-        items = ", ".join(f"{n.first}{nft_text.timeout(n.until, now)}" for n in networks[begin : begin + _CHUNK])
+        items = ", ".join(network.first + times[network.until] for network in networks[begin : begin + _CHUNK])
         yield f"add element {TABLE} {set_name} {{ {items} }}"
 
 
