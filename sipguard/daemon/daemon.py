@@ -57,8 +57,9 @@ class Daemon:
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
-        self.guardian = Guardian(self.bans.enforcer, self.bans.live, clock=clock, size=settings.set_size)
         self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
+        enforcer, feeds = self.bans.enforcer, self.feeding.reapply
+        self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
         self.names = Names(clock=clock)
         self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload

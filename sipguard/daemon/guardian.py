@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import ip_network
 
 from sipguard.daemon.banlist import BanList
@@ -39,15 +39,18 @@ _HUNDRED_YEARS = 99 * 365 * 86_400.0
 
 
 class Guardian:
-    """One look after another. `size` is what a set of addresses holds at most."""
+    """One look after another. `size` is what a set of addresses holds at most; `feeds` gives the firewall its lists again."""
 
-    def __init__(self, enforcer: Enforcer, live: BanList, *, clock: Clock, size: int) -> None:
+    def __init__(
+        self, enforcer: Enforcer, live: BanList, *, feeds: Callable[[], Awaitable[None]], clock: Clock, size: int
+    ) -> None:
         self.lost = 0
         """How often something of ours was gone."""
         self.drift = 0
         """Bans that were missing in the kernel, had another end, or were in it without being live."""
         self._enforcer = enforcer
         self._live = live
+        self._feeds = feeds
         self._clock = clock
         self._size = size
         self._events: NftEvents | None = None
@@ -114,6 +117,9 @@ class Guardian:
             return
         self.lost += 1
         done = await enforcer.open(enforcer.rules)
+        still = await enforcer.call(enforcer.firewall.verify) if done else []
+        if still:
+            await self._feeds()  # what `open` does not make
         took = (time.monotonic() - begin) * 1000
         result = f"put back with {len(self._live)} bans in {took:.0f} ms" if done else "trying to put it back"
         log.warning("Firewall: %s%s; %s", _shortened(problems), _culprits(heard), result)

@@ -189,7 +189,7 @@ class IptablesFirewall:
         main = self._options.chain
         if main not in chains:
             table.create(main)
-        elif any(not entry.target.startswith(f"{main}-") for entry in table.entries(main)):
+        elif self._is_foreign(table):
             raise FirewallError(
                 f"iptables: a chain {main} with rules of others is there: choose another name with `chain` in [firewall]"
             )
@@ -213,6 +213,11 @@ class IptablesFirewall:
                 self._unhook(table, hook)
                 table.insert(hook, table.jump(main)[0])
 
+    def _is_foreign(self, table: LegacyTable) -> bool:
+        """Whether the chain holds anything but jumps to the jails' chains."""
+        main = self._options.chain
+        return any(not entry.target.startswith(f"{main}-") for entry in table.entries(main))
+
     def _unhook(self, table: LegacyTable, hook: str) -> None:
         jump, mask = table.jump(self._options.chain)
         for _ in range(self._count(table, hook)):
@@ -220,7 +225,7 @@ class IptablesFirewall:
 
     def _clear(self, table: LegacyTable) -> None:
         main, chains = self._options.chain, table.chains()
-        if main not in chains:
+        if main not in chains or self._is_foreign(table):
             return
         for hook in HOOKS:
             if hook in chains:

@@ -10,7 +10,7 @@ from sipguard.firewall.options import Options
 def remove_all(options: Options) -> tuple[list[str], list[str]]:
     """Remove it. Gives the backends of which something was removed, and what went wrong with others."""
     removed, problems = [], []
-    for name in ("nftables", "ipset", "iptables"):
+    for name in ("nftables", "iptables", "ipset"):
         try:
             if _remove(name, options):
                 removed.append(name)

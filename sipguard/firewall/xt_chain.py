@@ -23,7 +23,8 @@ HOOKS = ("INPUT", "DOCKER-USER")
 """Chains that jump to ours, where they exist."""
 LOCK_WAIT = "10"
 """Seconds to wait for the xtables lock."""
-_MARK = "sipguard"
+_SETS = "sg_"
+"""How the names of our sets begin (see `xt_names`)."""
 _IPV6 = Path("/proc/net/if_inet6")
 
 
@@ -52,8 +53,7 @@ class XtChain:
         A chain of that name which holds anything that is not ours is left alone, with an error.
         """
         found = self._read()
-        foreign = [line for line in self._own(found) if _MARK not in line and "--match-set sg_" not in line]
-        if foreign and self._made is None:
+        if self._made is None and self._is_foreign(found):
             raise FirewallError(
                 f"{self._program}: a chain {self.name} with rules of others is there: choose another name with "
                 f"`chain` in [firewall]"
@@ -67,10 +67,10 @@ class XtChain:
         self._made = self._own(self._read())
 
     def remove(self) -> None:
-        """Remove the chain and the jumps to it. That there is none makes no difference. Raises `FirewallError`."""
-        self._made = None
+        """Remove the chain and the jumps to it, unless it is none of ours or not there. Raises `FirewallError`."""
         found = self._read()
-        if f"-N {self.name}" not in found:
+        mine, self._made = self._made is not None, None
+        if f"-N {self.name}" not in found or (self._is_foreign(found) and not mine):
             return
         jumps = [line for line in found if line.endswith(f" -j {self.name}") and line.startswith("-A ")]
         lines = [f"-D {line.removeprefix('-A ')}" for line in jumps]
@@ -113,6 +113,10 @@ class XtChain:
     def _own(self, found: Sequence[str]) -> list[str]:
         return [line for line in found if line.startswith(f"-A {self.name} ")]
 
+    def _is_foreign(self, found: Sequence[str]) -> bool:
+        """Whether the chain holds anything but looks into our sets."""
+        return any(f"--match-set {_SETS}" not in line for line in self._own(found))
+
     def _jump(self, hook: str) -> str:
         return f"-A {hook} -j {self.name}"
 
@@ -138,6 +142,7 @@ class XtChain:
 
 
 _SIGNS: Mapping[str, str] = {
+    "open socket to ipset": "the match `set` of iptables needs a raw socket: give CAP_NET_RAW as well as CAP_NET_ADMIN",
     "Permission denied": "run as root or with CAP_NET_ADMIN",
     "Operation not permitted": "run as root or with CAP_NET_ADMIN",
     "Another app is currently holding the xtables lock": f"another program held the xtables lock for {LOCK_WAIT} s",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 
 import pytest
 from running import running
 
-from tests.netns import LEGACY, namespace
+from tests.backends import host_prefix, host_run
+from tests.netns import namespace
 
 LOST = {
     "nftables": {
@@ -37,29 +37,18 @@ LIMIT = {"nftables": 1.0, "ipset": 5.0, "iptables": 5.0}
 CASES = [pytest.param(b, command, id=f"{b}-{name}") for b, all_ in LOST.items() for name, command in all_.items()]
 
 
-def prefix(net, backend):
-    legacy = LEGACY if backend == "iptables" else ""
-    return ["ip", "netns", "exec", net.name, "sh", "-c", f'{legacy}exec "$@"', "sh"]
-
-
-def host(net, backend, command):
-    """Run a shell command as the host's administrator would, with the host's own iptables."""
-    done = subprocess.run([*prefix(net, backend), "sh", "-c", command], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
-
-
 def rejected(net, backend):
     """Whether every piece is in place: what would be printed without looking at our own code."""
     if backend == "nftables":
-        ruleset = host(net, backend, "nft list ruleset")
+        ruleset = host_run(net, backend, "nft list ruleset")
         return "203.0.113.5 timeout" in ruleset and "saddr @a4_asterisk goto refuse" in ruleset
-    first = host(net, backend, "iptables -S INPUT").splitlines()[1:2] == ["-A INPUT -j sipguard"]
-    chain = host(net, backend, "iptables -S")
+    first = host_run(net, backend, "iptables -S INPUT").splitlines()[1:2] == ["-A INPUT -j sipguard"]
+    chain = host_run(net, backend, "iptables -S")
     if backend == "ipset":
         return (
             first
             and "--match-set sg_a4_asterisk src -j REJECT" in chain
-            and "203.0.113.5 timeout" in host(net, backend, "ipset save sg_a4_asterisk")
+            and "203.0.113.5 timeout" in host_run(net, backend, "ipset save sg_a4_asterisk")
         )
     return first and "-A sipguard-asterisk -s 203.0.113.5/32" in chain and "-j sipguard-asterisk" in chain
 
@@ -72,16 +61,18 @@ def test_put_back(tmp_path, backend, command):
     jails = {"asterisk": {"logpath": str(log), "bantime": 600}}
     with (
         namespace("nft", "iptables", "ipset", "iptables-legacy") as net,
-        running(tmp_path, jails, firewall=backend, prefix=prefix(net, backend)) as daemon,
+        running(tmp_path, jails, firewall=backend, prefix=host_prefix(net, backend)) as daemon,
     ):
         daemon.sipguard("ban", "203.0.113.5")
         daemon.sipguard("ban", "2001:db8::5")
         assert rejected(net, backend)
         time.sleep(1.1)
-        host(net, backend, command)
+        host_run(net, backend, command)
         begin = time.monotonic()
         while not rejected(net, backend):
-            assert time.monotonic() - begin < LIMIT[backend], host(net, backend, "nft list ruleset") + daemon.logged()
+            assert time.monotonic() - begin < LIMIT[backend], (
+                host_run(net, backend, "nft list ruleset") + daemon.logged()
+            )
             time.sleep(0.01)
         daemon.wait_logged("Firewall: ")
         if backend == "nftables":
@@ -105,13 +96,13 @@ def test_flush_on_stop(tmp_path):
                 folder,
                 {"asterisk": {"logpath": str(folder / "log")}},
                 firewall="nftables",
-                prefix=prefix(net, "nftables"),
+                prefix=host_prefix(net, "nftables"),
             ) as daemon:
                 if key:
                     daemon.config.write_text(daemon.config.read_text() + "\n[firewall]\nflush_on_stop = true\n")
                     daemon.sipguard("reload")
                 daemon.sipguard("ban", "203.0.113.5")
-            assert ("203.0.113.5" in host(net, "nftables", "nft list ruleset")) == stays
+            assert ("203.0.113.5" in host_run(net, "nftables", "nft list ruleset")) == stays
 
 
 def test_left_over(tmp_path):
@@ -122,11 +113,11 @@ def test_left_over(tmp_path):
             tmp_path,
             {"asterisk": {"logpath": str(tmp_path / "log")}},
             firewall="nftables",
-            prefix=prefix(net, "nftables"),
+            prefix=host_prefix(net, "nftables"),
         ) as daemon:
             daemon.sipguard("ban", "203.0.113.5")
-            host(net, "nftables", "nft 'add element inet sipguard a4_asterisk { 198.51.100.7 timeout 1h }'")
-            host(net, "nftables", "nft 'delete element inet sipguard a4_asterisk { 203.0.113.5 }'")
+            host_run(net, "nftables", "nft 'add element inet sipguard a4_asterisk { 198.51.100.7 timeout 1h }'")
+            host_run(net, "nftables", "nft 'delete element inet sipguard a4_asterisk { 203.0.113.5 }'")
             daemon.wait_logged("1 bans were missing in the kernel, 0 had another end, 1 were left over: mended")
-            daemon.wait_for(lambda: "198.51.100.7" not in host(net, "nftables", "nft list ruleset"))
+            daemon.wait_for(lambda: "198.51.100.7" not in host_run(net, "nftables", "nft list ruleset"))
             assert rejected(net, "nftables")
