@@ -17,6 +17,7 @@ COMMANDS = {
     "client": "Fail2ban's client commands: status, set JAIL banip …, get JAIL … .",
     "explain": "Why an address is, was or is not banned.",
     "feeds": "Lists of addresses that others know to attack: APIBAN and block lists.",
+    "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
     "run": "Protect: follow the logs and ban, until stopped.",

@@ -99,6 +99,29 @@ FIREWALL = (
         field="firewall",
     ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "What happens to a banned address's packets, in every jail."),
+    Key(
+        "reject_with",
+        readers.choice("port-unreachable", "host-unreachable", "admin-prohibited"),
+        "port-unreachable",
+        "port-unreachable, host-unreachable or admin-prohibited",
+        "What ICMP tells a rejected sender; TCP is reset.",
+    ),
+    Key("all_ports", readers.flag, False, "true or false", "Reject on every port, whatever the jails say."),
+    Key(
+        "chain",
+        readers.text,
+        "sipguard",
+        "a name of its own, up to 16 letters, digits, - and _",
+        "Name of the chain that the backends ipset and iptables make; some control panels want f2b in it.",
+    ),
+    Key(
+        "set_size",
+        readers.count,
+        1_000_000,
+        "a whole number, 1 to 1000000",
+        "Addresses of each family that a jail may ban at once; from 90 % on the log warns.",
+    ),
+    Key("flush_on_stop", readers.flag, False, "true or false", "Whether a stop removes all bans from the firewall."),
 )
 
 GROWTH = (

@@ -21,10 +21,11 @@ from sipguard.daemon.enquiries import Enquiries
 from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
 from sipguard.daemon.guard import Guard, Totals
+from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
-from sipguard.errors import ConfigError, FirewallError
+from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -57,6 +58,8 @@ class Daemon:
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
         self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
+        enforcer, feeds = self.bans.enforcer, self.feeding.reapply
+        self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
         self.names = Names(clock=clock)
         self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
@@ -84,7 +87,8 @@ class Daemon:
                 self._restore()
                 self._follow()
                 jobs += [
-                    self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
+                    self._loop.create_task(job)
+                    for job in (self._read(), self._look_around(), self._tell_systemd(), self.guardian.run())
                 ]
                 self.ready.set()
                 await self.feeding.start(self.settings)
@@ -280,7 +284,6 @@ class Daemon:
         await self.enquiries.stop()
         await self.bans.acting.stop()
         self.bans.enforcer.stop()
-        with contextlib.suppress(FirewallError):
-            self.bans.enforcer.firewall.close()
+        self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()
-        log.info("Stopped; %d bans stay in the firewall until their time", len(self.bans.live))
+        log.info("Stopped; %d bans stay until their time", len(self.bans.live))

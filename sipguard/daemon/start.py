@@ -17,6 +17,7 @@ from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
 from sipguard.errors import ConfigError
 from sipguard.firewall.choose import open_firewall
+from sipguard.firewall.options import Options
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
@@ -25,7 +26,8 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     # guessing tool makes three guesses in that time.
     sys.setswitchinterval(0.0005)
     start_log(settings.logtarget, settings.loglevel)
-    firewall = open_firewall(settings.firewall, clock=time.time)
+    options = Options(settings.chain, settings.reject_with, settings.all_ports, settings.set_size)
+    firewall = open_firewall(settings.firewall, clock=time.time, options=options)
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
     with _pidfile(settings.pidfile):
