@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "errors", "model", "text"}
+LEAVES = {"addresses", "errors", "formula", "model", "shell", "text"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
     "addresses": set(),
     "text": set(),
+    "formula": set(),
+    "shell": set(),
     "config": LEAVES,
     "sources": LEAVES,
     "detection": LEAVES,

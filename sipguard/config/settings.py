@@ -6,10 +6,9 @@ one, and these over `[defaults]`. A bad jail does not stop the others; a bad sip
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
@@ -46,6 +45,15 @@ class Settings:
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
     warnings: tuple[str, ...] = ()
+    fail2ban_dir: str = ""
+    """The Fail2ban tree that jails were taken from."""
+    fail2ban_socket: str = ""
+    """Where Fail2ban's own protocol is spoken, by its fail2ban.conf."""
+    banactions: Literal["firewall", "commands"] = "firewall"
+    """Who carries out the firewall actions of a tree's jails: sipguard's firewall, or the action files' commands."""
+    pidfile: str = ""
+    keep_history: float = 7 * 86_400.0
+    """Seconds that ended bans and their lines are kept, for `explain` and for growing ban times."""
 
 
 def load(
@@ -103,8 +111,9 @@ def _place(error: ConfigError) -> tuple[str, int]:
 
 
 def _read_filter(reference: str, directories: Sequence[Path]) -> Filter:
-    # Late, since `check` of a broken sipguard.toml needs no filter reader.
-    return cast("Filter", importlib.import_module("sipguard.config.filters").read_filter(reference, directories))
+    from sipguard.config.filters import read_filter  # noqa: PLC0415 - `check` of a broken sipguard.toml needs none
+
+    return read_filter(reference, directories)
 
 
 def _main_values(main: TomlFile) -> dict[str, Any]:
