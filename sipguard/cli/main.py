@@ -11,6 +11,7 @@ from sipguard import __version__
 from sipguard.errors import SipguardError
 
 COMMANDS = {
+    "adopt": "Take over from a running Fail2ban, with its bans; or go back.",
     "ban": "Reject an address for a while.",
     "check": "Read the configuration and say what is wrong with it.",
     "explain": "Why an address is, was or is not banned.",
