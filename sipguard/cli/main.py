@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import PurePath
+from pathlib import Path
 
 import click
 
@@ -21,6 +21,7 @@ COMMANDS = {
     "reload": "Make the running daemon read its configuration again.",
     "run": "Protect: follow the logs and ban, until stopped.",
     "status": "What the running daemon sees and rejects.",
+    "test-action": "Show what an action does on a ban, or try it.",
     "test-filter": "Try a filter on a log, a line or the journal.",
     "unban": "Let an address through again.",
 }
@@ -55,8 +56,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 the answer is no, 2 the call or the configuration is wrong."""
-    if PurePath(sys.argv[0]).name == "fail2ban-client":
+    called = Path(sys.argv[0]).name
+    if called == "fail2ban-client":
         sys.argv.insert(1, "client")
+    if called == "fail2ban-regex":
+        importlib.import_module("sipguard.cli.fail2ban_regex").main()
+        return
     try:
         # Without standalone mode click gives the exit status of `Exit` as the result.
         status = cli(standalone_mode=False)

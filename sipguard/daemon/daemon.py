@@ -80,6 +80,7 @@ class Daemon:
                 self._make_guards(self.settings)
                 await self._learn_ignored()
                 await self._open_firewall()
+                await self._set_up_actions()
                 self._restore()
                 self._follow()
                 jobs += [
@@ -115,6 +116,7 @@ class Daemon:
         self._make_guards(settings)
         await self._learn_ignored()
         await self._open_firewall()
+        await self._set_up_actions()
         self._restore()
         self._follow()
         await self.feeding.start(settings)
@@ -141,6 +143,7 @@ class Daemon:
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    observe=self.bans.acting.observed,
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
                 )
@@ -156,6 +159,12 @@ class Daemon:
 
     async def _open_firewall(self) -> None:
         await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
+
+    async def _set_up_actions(self) -> None:
+        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+        for broken in (errors := await self.bans.acting.set_up(self.settings)):
+            log.error("%s", broken)
+        self.errors += errors
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -269,6 +278,7 @@ class Daemon:
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
         await self.enquiries.stop()
+        await self.bans.acting.stop()
         self.bans.enforcer.stop()
         with contextlib.suppress(FirewallError):
             self.bans.enforcer.firewall.close()

@@ -19,7 +19,7 @@ from sipguard.fail2ban.commands.regexes import fixed
 from sipguard.fail2ban.host import Options
 from sipguard.fail2ban.protocol import RegexError
 from sipguard.formula import Formula
-from sipguard.model import FOREVER, BanGrowth, Clock, IgnoreCache, Jail, UseDns
+from sipguard.model import FOREVER, Action, BanGrowth, Clock, IgnoreCache, Jail, NativeAction, UseDns
 from sipguard.policy.ignore import IgnoreList
 
 T = TypeVar("T")
@@ -54,8 +54,15 @@ def options_of(jail: Jail) -> Options:
         maxmatches=_BLANK.maxmatches if jail.maxmatches is None else jail.maxmatches,
         bantime=-1 if math.isinf(jail.bantime) else int(jail.bantime),
         bantime_extra=_extra(jail.growth),
-        actions={one.name: {**NEW, **one.properties, **one.flags, **one.commands} for one in jail.actions},
+        actions={one.name: _properties(one) for one in jail.actions},
     )
+
+
+def _properties(action: Action | NativeAction) -> dict[str, Any]:
+    """Of an action of Fail2ban's kind; one of sipguard's own has a name alone, since its settings may be secrets."""
+    if isinstance(action, NativeAction):
+        return dict(NEW)
+    return {**NEW, **action.properties, **action.flags, **action.commands}
 
 
 def _matches(lines: Sequence[str]) -> tuple[tuple[str, ...], ...]:
