@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config import readers
+from sipguard.config.action_tables import action_tables
 from sipguard.config.messages import shown
-from sipguard.config.readers import BadItemError, Reader
+from sipguard.config.readers import BadDetailError, BadItemError, Reader
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Key:
             return self.parse(value)
         except BadItemError as error:
             bad = error.item
+        except BadDetailError as error:
+            raise ConfigError(f"{prefix}{self.name}{error}", where) from None
         except (ValueError, TypeError):
             bad = value
         found = "…" if self.secret else shown(bad)
@@ -96,6 +99,29 @@ FIREWALL = (
         field="firewall",
     ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "What happens to a banned address's packets, in every jail."),
+    Key(
+        "reject_with",
+        readers.choice("port-unreachable", "host-unreachable", "admin-prohibited"),
+        "port-unreachable",
+        "port-unreachable, host-unreachable or admin-prohibited",
+        "What ICMP tells a rejected sender; TCP is reset.",
+    ),
+    Key("all_ports", readers.flag, False, "true or false", "Reject on every port, whatever the jails say."),
+    Key(
+        "chain",
+        readers.text,
+        "sipguard",
+        "a name of its own, up to 16 letters, digits, - and _",
+        "Name of the chain that the backends ipset and iptables make; some control panels want f2b in it.",
+    ),
+    Key(
+        "set_size",
+        readers.count,
+        1_000_000,
+        "a whole number, 1 to 1000000",
+        "Addresses of each family that a jail may ban at once; from 90 % on the log warns.",
+    ),
+    Key("flush_on_stop", readers.flag, False, "true or false", "Whether a stop removes all bans from the firewall."),
 )
 
 GROWTH = (
@@ -237,7 +263,48 @@ JAIL = (
         "Zone of dates in the log that name none; none: the host's own.",
     ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
+    Key(
+        "actions",
+        action_tables,
+        [],
+        'a list of tables, each with a type: webhook, mail or exec, as in [{ type = "exec", command = ["/path"] }]',
+        "What else happens on a ban; see actions.md.",
+    ),
 )
 
-SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "defaults": JAIL}
+FAIL2BAN = (
+    Key(
+        "socket",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/run/fail2ban/fail2ban.sock, or nothing",
+        "Socket on which fail2ban-client and programs that speak its protocol are answered; none: not at all.",
+        "fail2ban_socket",
+    ),
+    Key(
+        "pidfile",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/run/fail2ban/fail2ban.pid, or nothing",
+        "File for the daemon's process id, where programs look for Fail2ban's.",
+    ),
+    Key(
+        "dbfile",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/lib/fail2ban/fail2ban.sqlite3, or nothing",
+        "SQLite file kept as Fail2ban keeps its own, for programs that read that; sipguard itself does not.",
+        "fail2ban_dbfile",
+    ),
+    Key(
+        "dbpurgeage",
+        readers.finite_span,
+        "1d",
+        f"{_DURATION}, longer than 0",
+        "How long ended bans stay in `dbfile`.",
+        "fail2ban_dbpurgeage",
+    ),
+)
+
+SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "fail2ban": FAIL2BAN, "defaults": JAIL}
 """Table of sipguard.toml → its keys; `""` is what stands above all tables."""

@@ -30,6 +30,10 @@ class BadItemError(ValueError):
         super().__init__(shown(item))
 
 
+class BadDetailError(ValueError):
+    """Something within the value is not allowed; the text says where in it, what, and what is allowed."""
+
+
 def _no(value: object) -> NoReturn:
     raise ValueError(shown(value))
 
@@ -50,6 +54,10 @@ def optional_text(value: Any) -> str:
 def path(value: Any) -> str:
     word = text(value)
     return word if word.startswith("/") else _no(value)
+
+
+def optional_path(value: Any) -> str:
+    return "" if value == "" else path(value)
 
 
 def choice(*words: str) -> Reader:
