@@ -24,6 +24,11 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 @click.option(
     "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
 )
+@click.option(
+    "--fail2ban-socket",
+    type=click.Path(path_type=Path),
+    help="Where fail2ban-client and its like are answered as well.",
+)
 def command(
     config: Path | None,
     fail2ban_dir: Path | None,
@@ -32,6 +37,7 @@ def command(
     flush_on_stop: bool,
     state_dir: Path | None,
     socket: Path | None,
+    fail2ban_socket: Path | None,
 ) -> None:
     """Protect: follow the logs and ban, until stopped.
 
@@ -46,6 +52,7 @@ def command(
             flush_on_stop=flush_on_stop or settings.flush_on_stop,
             state_dir=str(state_dir or settings.state_dir),
             socket=str(socket or settings.socket),
+            fail2ban_socket=str(fail2ban_socket or settings.fail2ban_socket),
         )
 
     settings = read()

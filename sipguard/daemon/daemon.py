@@ -20,7 +20,7 @@ from sipguard.daemon.bans import Bans
 from sipguard.daemon.enquiries import Enquiries
 from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
@@ -83,6 +83,7 @@ class Daemon:
                 self._make_guards(self.settings)
                 await self._learn_ignored()
                 await self._open_firewall()
+                await self._set_up_actions()
                 self._restore()
                 self._follow()
                 jobs += [
@@ -119,6 +120,7 @@ class Daemon:
         self._make_guards(settings)
         await self._learn_ignored()
         await self._open_firewall()
+        await self._set_up_actions()
         self._restore()
         self._follow()
         await self.feeding.start(settings)
@@ -131,6 +133,7 @@ class Daemon:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.settings = settings
         self.errors = list(settings.errors)
+        totals = {name: guard.totals for name, guard in self.guards.items()}
         self.guards.clear()
         self.enquiries.forget_commands()
         own = own_addresses()
@@ -144,9 +147,11 @@ class Daemon:
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    observe=self.bans.acting.observed,
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
                 )
+                self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
@@ -159,6 +164,12 @@ class Daemon:
     async def _open_firewall(self) -> None:
         await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
 
+    async def _set_up_actions(self) -> None:
+        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+        for broken in (errors := await self.bans.acting.set_up(self.settings)):
+            log.error("%s", broken)
+        self.errors += errors
+
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
         if self.store.database is None:
@@ -168,6 +179,11 @@ class Daemon:
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
+
+    def follow_again(self) -> None:
+        """The jails' logs are others than before: read on where reading stopped."""
+        self.store.save()
+        self._follow()
 
     def _follow(self) -> None:
         self.logs.stop()
@@ -266,6 +282,7 @@ class Daemon:
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
         await self.enquiries.stop()
+        await self.bans.acting.stop()
         self.bans.enforcer.stop()
         self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()

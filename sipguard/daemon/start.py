@@ -13,6 +13,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon.commands import Commands
 from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
+from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
 from sipguard.errors import ConfigError
 from sipguard.firewall.choose import open_firewall
@@ -30,7 +31,7 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
     with _pidfile(settings.pidfile):
-        await daemon.run(control.serving)
+        await daemon.run(serving(daemon, control.serving))
 
 
 @contextmanager
