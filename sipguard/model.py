@@ -20,6 +20,9 @@ FOREVER = math.inf
 Verdict = Literal["reject", "drop"]
 """What the firewall does with a banned address's packets."""
 
+RejectWith = Literal["port-unreachable", "host-unreachable", "admin-prohibited"]
+"""What the sender of a rejected packet is told by ICMP; TCP is reset."""
+
 UseDns = Literal["yes", "warn", "no", "raw"]
 """jail.conf(5) `usedns`: whether a host name in the log may be resolved to the address to ban."""
 

@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "actions": LEAVES
     | {"__version__", "config"},  # the rules by which action files are read are those of the configuration
     "feeds": LEAVES,
+    # Speaks for what others do: it shows their regexes, and its client reads the tree that it sends.
+    "fail2ban": LEAVES | {"__version__", "config", "detection"},
 }
 """Stage → what of sipguard it may know besides itself. `daemon` and `cli` join, so they may know all."""
 

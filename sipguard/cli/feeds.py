@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
@@ -41,8 +42,11 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 )
 @json_option
 @socket_option
-def refresh(name: str, accept: bool, as_json: bool, path: Path) -> None:
+@click.pass_context
+def refresh(context: click.Context, name: str, accept: bool, as_json: bool, path: Path) -> None:
     """Fetch the feed NAME now. Its server's limit holds all the same. Exit status 1 if that went wrong."""
+    if context.get_parameter_source("path") is ParameterSource.DEFAULT:
+        path = context.obj  # --socket may stand before `refresh` too
     feed = ask(path, "feeds refresh", name=name, accept=accept)
     if as_json:
         output.as_json(feed)

@@ -17,6 +17,7 @@ from sipguard.config.keys import JAIL, SECTIONS
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.errors import ConfigError
+from sipguard.model import RejectWith
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -42,6 +43,20 @@ class Settings:
     loglevel: str
     firewall: str
     """`auto` or the name of a firewall backend."""
+    fail2ban_socket: str = ""
+    """Where Fail2ban's own protocol is spoken; empty for nowhere."""
+    pidfile: str = ""
+    """Where the daemon's process id is written for others; empty for nowhere."""
+    fail2ban_dbfile: str = ""
+    """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
+    fail2ban_dbpurgeage: float = 86_400.0
+    """Seconds that ended bans stay in it."""
+    chain: str = "sipguard"
+    reject_with: RejectWith = "port-unreachable"
+    all_ports: bool = False
+    set_size: int = 1_000_000
+    flush_on_stop: bool = False
+    """Whether a stop removes all that is ours from the firewall. For these, see `firewall.options.Options`."""
     jails: tuple[Jail, ...] = ()
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
@@ -51,11 +66,8 @@ class Settings:
     """Of `[defaults]`: what no feed may reject even if there is no jail."""
     fail2ban_dir: str = ""
     """The Fail2ban tree that jails were taken from."""
-    fail2ban_socket: str = ""
-    """Where Fail2ban's own protocol is spoken, by its fail2ban.conf."""
     banactions: Literal["firewall", "commands"] = "firewall"
     """Who carries out the firewall actions of a tree's jails: sipguard's firewall, or the action files' commands."""
-    pidfile: str = ""
     keep_history: float = 7 * 86_400.0
     """Seconds that ended bans and their lines are kept, for `explain` and for growing ban times."""
 

@@ -81,6 +81,7 @@ class Bans:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
         bans = [ban for ban in stored if ban.jail in self._guards]
         for ban in bans:
+            self._guards[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
             self.acting.banned(ban, restored=True)
@@ -92,6 +93,17 @@ class Bans:
             log.log(NOTICE, "[%s] %s already banned", jail, address)
             self.acting.seen_again(ban)
             self._order("ban", [ban])
+
+    def prolong(self, jail: str, address: str, until: float) -> None:
+        """A live ban is to end later than it would; one that ends later anyway stays as it is."""
+        ban = self.live.get(jail, address)
+        if ban is not None and ban.until < until:
+            ban = replace(ban, until=until)
+            self.live.add(ban)
+            self._store.changes.bans[jail, address] = ban
+            self._store.touched()
+            self._order("ban", [ban])
+            self.acting.banned(ban)
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""

@@ -20,11 +20,12 @@ from sipguard.daemon.bans import Bans
 from sipguard.daemon.enquiries import Enquiries
 from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.guard import Guard, Totals
+from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
-from sipguard.errors import ConfigError, FirewallError
+from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -57,6 +58,8 @@ class Daemon:
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
         self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
+        enforcer, feeds = self.bans.enforcer, self.feeding.reapply
+        self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
         self.names = Names(clock=clock)
         self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
@@ -64,6 +67,7 @@ class Daemon:
         self._changed = asyncio.Event()
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
+        self._one_reload = asyncio.Lock()
         self.ready = asyncio.Event()
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
@@ -84,7 +88,8 @@ class Daemon:
                 self._restore()
                 self._follow()
                 jobs += [
-                    self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
+                    self._loop.create_task(job)
+                    for job in (self._read(), self._look_around(), self._tell_systemd(), self.guardian.run())
                 ]
                 self.ready.set()
                 await self.feeding.start(self.settings)
@@ -104,9 +109,17 @@ class Daemon:
 
     async def reload(self) -> Settings:
         """Read the configuration again and run by it; bans of jails that go on stay. Raises `ConfigError`, changing nothing."""
+        async with self._one_reload:
+            systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                return await self._reload()
+            finally:
+                # As ready as before, also when the new configuration was refused: the manager waits for this word.
+                systemd.notify("READY=1")
+
+    async def _reload(self) -> Settings:
         if self._read_settings is None:
             raise ConfigError("nothing to read the configuration from")
-        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         settings = self._read_settings()
         self.logs.stop()
         self.store.save()
@@ -122,13 +135,13 @@ class Daemon:
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
-        systemd.notify("READY=1")
         return settings
 
     def _make_guards(self, settings: Settings) -> None:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.settings = settings
         self.errors = list(settings.errors)
+        totals = {name: guard.totals for name, guard in self.guards.items()}
         self.guards.clear()
         self.enquiries.forget_commands()
         own = own_addresses()
@@ -146,6 +159,7 @@ class Daemon:
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
                 )
+                self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
@@ -173,6 +187,11 @@ class Daemon:
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
+
+    def follow_again(self) -> None:
+        """The jails' logs are others than before: read on where reading stopped."""
+        self.store.save()
+        self._follow()
 
     def _follow(self) -> None:
         self.logs.stop()
@@ -273,7 +292,6 @@ class Daemon:
         await self.enquiries.stop()
         await self.bans.acting.stop()
         self.bans.enforcer.stop()
-        with contextlib.suppress(FirewallError):
-            self.bans.enforcer.firewall.close()
+        self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()
-        log.info("Stopped; %d bans stay in the firewall until their time", len(self.bans.live))
+        log.info("Stopped; %d bans stay until their time", len(self.bans.live))

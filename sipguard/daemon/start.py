@@ -13,9 +13,11 @@ from sipguard.config.settings import Settings
 from sipguard.daemon.commands import Commands
 from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
+from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
 from sipguard.errors import ConfigError
 from sipguard.firewall.choose import open_firewall
+from sipguard.firewall.options import Options
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
@@ -24,11 +26,12 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     # guessing tool makes three guesses in that time.
     sys.setswitchinterval(0.0005)
     start_log(settings.logtarget, settings.loglevel)
-    firewall = open_firewall(settings.firewall, clock=time.time)
+    options = Options(settings.chain, settings.reject_with, settings.all_ports, settings.set_size)
+    firewall = open_firewall(settings.firewall, clock=time.time, options=options)
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
     with _pidfile(settings.pidfile):
-        await daemon.run(control.serving)
+        await daemon.run(serving(daemon, control.serving))
 
 
 @contextmanager

@@ -66,6 +66,10 @@ class Examined:
     """The date pattern that found the date."""
     regex: int | None
     """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
+    nofail: bool = False
+    """The regex that matched says that its line is no failure."""
+    consumed: int = 0
+    """Lines before this one that the match has used up, in a filter with `maxlines`."""
 
 
 class Detector:
@@ -102,7 +106,8 @@ class Detector:
         # About the last line, for `examine`:
         self._line_time: float | None = None
         self._date_format: str | None = None
-        self._was_ignored = False
+        self._was_ignored = self._was_nofail = False
+        self._consumed = 0
         self._regex: int | None = None
 
     def _compile(self, filter: Filter) -> None:  # noqa: A002
@@ -145,12 +150,15 @@ class Detector:
             time=self._line_time,
             date_format=self._date_format,
             regex=self._regex,
+            nofail=self._was_nofail,
+            consumed=self._consumed,
         )
 
     def _process(self, line: str, time: float | None) -> Failure | None:
         counts = self.counts
         counts.lines += 1
-        self._was_ignored = False
+        self._was_ignored = self._was_nofail = False
+        self._consumed = 0
         self._regex = self._line_time = self._date_format = None
         self._account = None
         try:
@@ -248,6 +256,7 @@ class Detector:
             if self._maxlines > 1:
                 # What has matched is used up, also when it is ignored.
                 self._lines = left
+                self._consumed = sum(line is not lines[-1] for line in used)
             if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             groups = {**common, **expression.groups_of(match)}
@@ -271,6 +280,7 @@ class Detector:
             session = self._sessions.merge(key, groups, used)
             groups = session.groups
         if groups.get("nofail"):
+            self._was_nofail = True
             return None
         host, address = accused(groups)
         if not host:

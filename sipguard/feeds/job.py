@@ -95,6 +95,7 @@ class Job(ABC):
         self.web = Web(ca_file=feed.ca_file, secret=feed.key, silence=shared.pace.silence)
         self._wake = asyncio.Event()
         self._turn = 0
+        self._loaded = False
         self._accept = False
         self._asked: list[asyncio.Future[None]] = []
 
@@ -109,6 +110,7 @@ class Job(ABC):
         if self.state.source != source:
             self.state = FeedState(self.feed.name, source)
         self.state.next_id = self.state.next_id or self.feed.start
+        self._loaded = True
 
     async def run(self) -> None:
         """Fetch when it is time, until cancelled."""
@@ -138,6 +140,8 @@ class Job(ABC):
     async def fetch(self, *, accept: bool = False) -> None:
         """Fetch, judge and apply once. What goes wrong is noted in the state."""
         try:
+            if not self._loaded:  # the state directory could not be read when the daemon began
+                await self.load()
             await self._fetch(accept=accept)
         except FeedError as error:
             self._failed(str(error))

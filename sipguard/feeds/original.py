@@ -15,7 +15,7 @@ from sipguard.errors import FeedError
 PLACES = (
     "/etc/apiban/config.json",
     "/usr/local/bin/apiban/config.json",
-    "/root/.config/apiban/config.json",
+    "~/.config/apiban/config.json",
     "/usr/local/bin/apiban/apibanconfig.sys",
     "/etc/apiban/apibanconfig.sys",
 )
@@ -38,7 +38,7 @@ class Original:
 def find(root: Path = Path("/")) -> Path:
     """The first usual place that has a configuration. Raises `FeedError` when none has."""
     for place in PLACES:
-        path = root / place.lstrip("/")
+        path = root / Path(place).expanduser().relative_to("/")
         if path.is_file():
             return path
     raise FeedError(f"no configuration of APIBAN's client is in {', '.join(PLACES)}; name it: import-apiban PATH")

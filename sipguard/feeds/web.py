@@ -53,13 +53,15 @@ class Web:
             answer = await self._once(url, where.hostname or "", seconds=seconds, size=size, headers=headers or {})
             if answer.status not in _REDIRECTS:
                 return answer
-            target = urlsplit(urljoin(url, answer.headers.get("location", "")))
+            try:
+                target = urlsplit(urljoin(url, answer.headers.get("location", "")))
+                there = target.hostname
+            except ValueError:
+                there = None
             if self._secret:
-                raise self._error(
-                    f"{where.hostname} sends on to {target.hostname}: refused, since the address holds the key"
-                )
-            if target.scheme != "https":
-                raise self._error(f"{where.hostname} sends on to {target.hostname} without TLS: refused")
+                raise self._error(f"{where.hostname} sends on to {there}: refused, since the address holds the key")
+            if not there or target.scheme != "https":
+                raise self._error(f"{where.hostname} sends on to {there} without TLS: refused")
             url = target.geturl()
         raise self._error(f"{where.hostname} sends on and on")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -57,7 +58,7 @@ def test_beside_other_settings(tmp_path):
 @pytest.mark.parametrize("place", original.PLACES)
 def test_usual_places(tmp_path, place):
     """The clients' documented places are found, in JSON and in the shell client's form."""
-    path = tmp_path / place.lstrip("/")
+    path = tmp_path / Path(place).expanduser().relative_to("/")
     path.parent.mkdir(parents=True)
     path.write_text(f"APIKEY={KEY}\nLKID=100\n" if place.endswith(".sys") else json.dumps({"apikey": KEY, "lkid": ""}))
     found = original.read(original.find(tmp_path))

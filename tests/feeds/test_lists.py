@@ -18,7 +18,7 @@ from sipguard.feeds.store import FeedStore
 from sipguard.firewall.memory import MemoryFirewall
 from sipguard.model import Feed
 from tests.feeds.conftest import PACE, Sink, managing
-from tests.feeds.web_server import ListServer
+from tests.feeds.web_server import ListServer, Proxy
 
 PLAIN = b"# a list\n203.0.113.5\n203.0.113.64/26 ; SBL1\n\n2001:db8::/64\t# x\n198.51.100.1,bad\n"
 IPSET = (
@@ -271,3 +271,49 @@ def test_a_flush_while_it_is_stored(tmp_path, sink, monkeypatch):
 
     asyncio.run(run())
     assert held(sink) == ["203.0.113.6"]
+
+
+def test_proxy_of_the_environment(server, ca_file, tmp_path, sink, monkeypatch):
+    """HTTPS_PROXY is used, sees the host and not the path, and the certificate is checked behind it."""
+    proxy = Proxy()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    async def run():
+        async with managing([Feed("drop", url=f"{server.url}/s3cret", ca_file=ca_file)], tmp_path, sink) as manager:
+            return await manager.refresh("drop")
+
+    assert asyncio.run(run())["problem"] is None
+    proxy.close()
+    assert proxy.asked == [f"CONNECT {server.url.removeprefix('https://')} HTTP/1.1"]
+
+
+@pytest.mark.parametrize("target", ["https://[::1", "https://", "//", "https://127.0.0.1:x/"])
+def test_redirect_to_nowhere(server, ca_file, tmp_path, sink, target):
+    """An address that is none is a problem told in one line."""
+    server.redirect = target
+
+    async def run():
+        async with managing([Feed("drop", url=f"{server.url}/list", ca_file=ca_file)], tmp_path, sink) as manager:
+            return await manager.refresh("drop")
+
+    problem = asyncio.run(run())["problem"]
+    assert problem.startswith("127.0.0.1")
+    assert problem.isprintable()
+
+
+def test_state_directory_in_the_way(server, ca_file, tmp_path, sink):
+    """A state directory that cannot be used is a problem of the feed; it works as soon as that is mended."""
+    (tmp_path / "state").write_text("a file")
+
+    async def run():
+        feed = Feed("drop", url=server.url, ca_file=ca_file)
+        async with managing([feed], tmp_path / "state", sink) as manager:
+            broken = await manager.refresh("drop")
+            (tmp_path / "state").unlink()
+            return broken, await manager.refresh("drop")
+
+    broken, mended = asyncio.run(run())
+    assert "local copy" in broken["problem"]
+    assert (mended["problem"], held(sink)) == (None, HOLDS)

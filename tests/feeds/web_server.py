@@ -231,3 +231,39 @@ class ListServer(Server):
             ETag=self.etag,
             Last_Modified="Sat, 21 Nov 2026 20:00:00 GMT",
         )
+
+
+class Proxy:
+    """A proxy that joins what is asked for with CONNECT, and notes it."""
+
+    def __init__(self):
+        self.asked = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        self._threads[0].start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            client, _ = self._listener.accept()
+            self.asked.append(client.recv(4000).split(b"\r\n")[0].decode())
+            host, port = self.asked[-1].split()[1].split(":")
+            server = socket.create_connection((host, int(port)))
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            self._threads.append(threading.Thread(target=_pump, args=(server, client), daemon=True))
+            self._threads[-1].start()
+            _pump(client, server)
+
+    def close(self):
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(5)
+
+
+def _pump(source, target):
+    """Hand on what comes until it ends."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_RDWR)
+    source.close()
