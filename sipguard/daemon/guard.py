@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from sipguard.detection.detector import Detector
 from sipguard.model import Ban, Clock, Failure, Jail
@@ -18,6 +19,11 @@ log = logging.getLogger("fail2ban.filter")
 
 RECENT = 10
 """Seconds after a ban in which lines of its address are what was already under way, not a sign that the ban does not work."""
+
+
+@lru_cache(maxsize=16)
+def _shown(time: int) -> str:
+    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
 
 
 @dataclass(slots=True)
@@ -93,8 +99,8 @@ class Guard:
             self._ban(judgement.ban)
 
     def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
-        when = datetime.fromtimestamp(judgement.time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
-        log.info("[%s] Found %s - %s", self.jail.name, judgement.address, when)
+        if log.isEnabledFor(logging.INFO):
+            log.info("[%s] Found %s - %s", self.jail.name, judgement.address, _shown(int(judgement.time)))
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(Attempt(self.jail.name, judgement.address, judgement.time, 1, failure.user, line))
 
