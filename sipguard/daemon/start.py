@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -15,9 +16,10 @@ from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
-from sipguard.errors import ConfigError
 from sipguard.firewall.choose import open_firewall
 from sipguard.firewall.options import Options
+
+log = logging.getLogger("fail2ban.server")
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
@@ -36,17 +38,17 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
 
 @contextmanager
 def _pidfile(path: str) -> Iterator[None]:
-    """Our process id in this file while we run; no path, no file. Raises `ConfigError`."""
-    if not path:
-        yield
-        return
+    """Our process id in this file while we run; no path, no file. One that cannot be written stops no protection."""
     file = Path(path)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{os.getpid()}\n", encoding="ascii")
+        if path:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as error:
-        raise ConfigError(f"pidfile {path}: {error.strerror}; name another place in fail2ban.conf, or None") from error
+        log.error("pidfile %s: %s; name another place in fail2ban.conf, or None", path, error.strerror)
+        path = ""
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
+        if path:
+            file.unlink(missing_ok=True)
