@@ -101,6 +101,7 @@ class Bans:
             self._store.changes.bans[jail, address] = ban
             self._store.touched()
             self._order("ban", [ban])
+            self.acting.banned(ban)
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""

@@ -28,6 +28,8 @@ SOON = 1.0
 """Seconds between two comparisons when others have taken elements out."""
 LAZY = 20.0
 """A comparison that takes long is made so many times its own length apart, so that it never takes more than a twentieth."""
+WINDOW, TOLD = 60.0, 10
+"""Seconds within which so many repairs are logged one by one; more are summed up."""
 PAUSE = 0.5
 """Seconds until the next try when to put back was refused."""
 DRIFT = 5.0
@@ -58,6 +60,8 @@ class Guardian:
         self._disturbed = asyncio.Event()
         self._compared = time.monotonic()
         self._next_gap = COMPARE
+        self._repairs: list[float] = []
+        self._summed = -WINDOW
         self._full: set[tuple[str, int]] = set()
 
     async def run(self) -> None:
@@ -122,9 +126,20 @@ class Guardian:
             await self._feeds()  # what `open` does not make
         took = (time.monotonic() - begin) * 1000
         result = f"put back with {len(self._live)} bans in {took:.0f} ms" if done else "trying to put it back"
-        log.warning("Firewall: %s%s; %s", _shortened(problems), _culprits(heard), result)
+        self._tell(f"{_shortened(problems)}{_culprits(heard)}; {result}")
         if not done:
             asyncio.get_running_loop().call_later(PAUSE, self._disturbed.set)
+
+    def _tell(self, text: str) -> None:
+        """Log it, but not every time when another program does it again and again."""
+        now = time.monotonic()
+        self._repairs = [moment for moment in self._repairs if moment > now - WINDOW]
+        self._repairs.append(now)
+        if len(self._repairs) <= TOLD:
+            log.warning("Firewall: %s", text)
+        elif now - self._summed > WINDOW:
+            self._summed = now
+            log.warning("Firewall: %d times in the last minute; now: %s", len(self._repairs), text)
 
     async def _compare(self) -> None:
         """One listing against the live bans. What is on its way to the kernel is neither missing nor left over."""

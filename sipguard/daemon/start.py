@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from sipguard.config.settings import Settings
@@ -18,8 +15,6 @@ from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
 from sipguard.firewall.choose import open_firewall
 from sipguard.firewall.options import Options
-
-log = logging.getLogger("fail2ban.server")
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
@@ -32,23 +27,4 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     firewall = open_firewall(settings.firewall, clock=time.time, options=options)
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
-    with _pidfile(settings.pidfile):
-        await daemon.run(serving(daemon, control.serving))
-
-
-@contextmanager
-def _pidfile(path: str) -> Iterator[None]:
-    """Our process id in this file while we run; no path, no file. One that cannot be written stops no protection."""
-    file = Path(path)
-    try:
-        if path:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"{os.getpid()}\n", encoding="ascii")
-    except OSError as error:
-        log.error("pidfile %s: %s; name another place in fail2ban.conf, or None", path, error.strerror)
-        path = ""
-    try:
-        yield
-    finally:
-        if path:
-            file.unlink(missing_ok=True)
+    await daemon.run(serving(daemon, control.serving))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -80,6 +81,8 @@ def test_put_back(tmp_path, backend, command):
                 ", by nft (process" if "element" not in command and "set" not in command.split()[2:3] else "mended"
             )
         assert daemon.sipguard("firewall", "verify").stdout == "all there\n"
+        counted = json.loads(daemon.sipguard("status", "--json").stdout)["firewall"]
+        assert counted["lost"] + counted["drift"] >= 1
         assert "asterisk" in daemon.sipguard("firewall", "show").stdout
         (until,) = (ban["until"] for ban in daemon.status("asterisk")["banned"] if ban["address"] == "203.0.113.5")
         assert until - time.time() < 599
