@@ -12,6 +12,7 @@ from sipguard import __version__
 from sipguard.errors import SipguardError
 
 COMMANDS = {
+    "adopt": "Take over from a running Fail2ban, with its bans; or go back.",
     "ban": "Reject an address for a while.",
     "check": "Read the configuration and say what is wrong with it.",
     "client": "Fail2ban's client commands: status, set JAIL banip …, get JAIL … .",

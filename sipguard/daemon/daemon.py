@@ -67,6 +67,7 @@ class Daemon:
         self._changed = asyncio.Event()
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
+        self._one_reload = asyncio.Lock()
         self.ready = asyncio.Event()
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
@@ -108,9 +109,17 @@ class Daemon:
 
     async def reload(self) -> Settings:
         """Read the configuration again and run by it; bans of jails that go on stay. Raises `ConfigError`, changing nothing."""
+        async with self._one_reload:
+            systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                return await self._reload()
+            finally:
+                # As ready as before, also when the new configuration was refused: the manager waits for this word.
+                systemd.notify("READY=1")
+
+    async def _reload(self) -> Settings:
         if self._read_settings is None:
             raise ConfigError("nothing to read the configuration from")
-        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         settings = self._read_settings()
         self.logs.stop()
         self.store.save()
@@ -126,7 +135,6 @@ class Daemon:
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
-        systemd.notify("READY=1")
         return settings
 
     def _make_guards(self, settings: Settings) -> None:

@@ -112,3 +112,10 @@ def test_enforced(tree, jail, enforced):
     (tree / "f2b" / "action.d" / "block.conf").write_text("[Definition]\nactionban = iptables -A x -s <ip> -p <port>\n")
     assert load(tree, jail=jail).jails[0].enforced is enforced
     assert load(tree, jail=jail, banactions="commands").jails[0].enforced is False
+
+
+@pytest.mark.parametrize(("log", "runs"), [("/nonexistent/log", False), ("/dev/null", True)])
+def test_skip_if_nologs(tree, log, runs):
+    """A jail without logs is left out, if it asks for that, and waits otherwise."""
+    assert bool(load(tree, jail=f"skip_if_nologs = true\nlogpath = {log}\n").jails) is runs
+    assert load(tree, jail=f"logpath = {log}\n").jails
