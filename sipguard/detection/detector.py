@@ -297,22 +297,23 @@ class Detector:
             match = self._search(expression, subject)
             if match is None:
                 continue
-            used, left = split_match(match, lines)
             self._regex = index
+            used = lines
             if self._maxlines > 1:
                 # What has matched is used up, also when it is ignored.
-                self._lines = left
+                used, self._lines = split_match(match, lines)
                 self._consumed = sum(line is not lines[-1] for line in used)
-            if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
+            if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             groups = expression.groups_of(match)
             if common:
                 groups = {**common, **groups}
             if groups.get("mlfid") is not None:
                 return self._judge_session(index, groups, used)
-            if accused(groups)[0]:
+            host, address = accused(groups)
+            if host:
                 self._was_nofail = bool(groups.get("nofail"))
-                return None if self._was_nofail else self._failure(index, groups, used, None)
+                return None if self._was_nofail else self._failure(index, groups, used, host, address)
         return None
 
     def _is_ignored(self, subject: str) -> bool:
@@ -328,13 +329,21 @@ class Detector:
         if session.groups.get("nofail"):
             self._was_nofail = True
             return None
-        if not accused(session.groups)[0]:
+        host, address = accused(session.groups)
+        if not host:
             session.pending = True
             return None
-        return self._failure(index, session.groups, used, session)
+        return self._failure(index, session.groups, used, host, address, session)
 
-    def _failure(self, index: int, groups: Groups, used: list[Line], session: Session | None) -> Failure:
-        host, address = accused(groups)
+    def _failure(
+        self,
+        index: int,
+        groups: Groups,
+        used: list[Line],
+        host: str,
+        address: str | None,
+        session: Session | None = None,
+    ) -> Failure:
         tags = {name: value for name, value in groups.items() if value is not None and name not in _INTERNAL}
         if address and address != host:
             tags["ip"] = address
@@ -346,7 +355,7 @@ class Detector:
             users, attempts, told = tuple(sorted(session.users)), session.count, session.lines
         lines = tuple([line.whole for line in told])
         # By position: this is the most frequent call of an attack.
-        return Failure(host or "", self._line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
+        return Failure(host, self._line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
 
 
 def _codec(encoding: str) -> str:
