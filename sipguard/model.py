@@ -92,6 +92,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Success:
+    """A login that a filter's `successregex` recognised, in a log that no attacker can write whole lines into."""
+
+    host: str
+    time: float | None
+    user: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class PortRange:
     """Ports `first` to `last`, both included."""
 
@@ -178,6 +188,10 @@ class Jail:
     polling: bool = False
     """Look at the log every second instead of asking the kernel to tell: for network file systems."""
     encoding: str = "utf-8"
+    ipv6prefix: int = 128
+    """Length of the network that IPv6 addresses are counted and banned by; 128 is each for itself."""
+    maxusers: int = 0
+    """From an address that has logged in, failures of fewer users than this are a phone with an old password; 0: a guess."""
     timezone: str | None = None
     """The zone of dates without one: `UTC`, `UTC+0200`, `Europe/Zurich`; None is the machine's own."""
     origin: str = ""

@@ -16,6 +16,7 @@ COMMANDS = {
     "explain": "Why an address is, was or is not banned.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
+    "replay": "What a jail would have done with a log, by the log's own clock.",
     "run": "Protect: follow the logs and ban, until stopped.",
     "status": "What the running daemon sees and rejects.",
     "test-filter": "Try a filter on a log, a line or the journal.",

@@ -22,6 +22,8 @@ from sipguard.detection.detector import Detector, Examined
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.model import Clock, Filter
 
+_HELD = 1000
+"""Lines after which no record is waited for any longer."""
 BIG = 4 << 20
 """Bytes from which on a log takes long enough to show progress."""
 
@@ -113,11 +115,25 @@ def _clock(now: str | None) -> Clock:
 def _examine(
     log: str, detector: Detector, encoding: str, own_time: Clock | None, *, quiet: bool
 ) -> Iterator[tuple[int, str, Examined]]:
-    """Every line of the log with its number, from 1, and what the detector makes of it."""
+    """Every line of the log with its number, from 1, and what the detector makes of it.
+
+    What a record of several lines tells is told of its first one.
+    """
+    held: list[tuple[int, str, Examined]] = []
     with _lines(log, quiet) as lines:
         for number, raw in enumerate(lines, 1):
             line = raw.decode(encoding, "replace").rstrip("\r\n")
-            yield number, line, detector.examine(line, time=own_time() if own_time else None)
+            result = detector.examine(line, time=own_time() if own_time else None)
+            held.append((number, line, result))
+            if 1 < result.record <= len(held):
+                first = len(held) - result.record
+                swapped = held[first][2]
+                held[first] = (*held[first][:2], result)
+                held[-1] = (number, line, swapped)
+            if result.record or len(held) >= _HELD:
+                yield from held
+                held.clear()
+    yield from held
 
 
 def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:

@@ -161,7 +161,7 @@ class Commands:
             "counting": guard.judge.window.counts(now),
             "banned": [_ban_as_json(ban) for ban in live],
             "totals": asdict(guard.totals),
-            "detection": asdict(guard.detector.counts),
+            "detection": asdict(guard.counts),
         }
 
     def _guard(self, name: str) -> Guard:

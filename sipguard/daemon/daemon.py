@@ -181,7 +181,7 @@ class Daemon:
         for name in self.logs.readers(chunk.path):
             guard = self.guards[name]
             guard.totals.oversize += chunk.oversize
-            guard.take(chunk.data, self.store.changes)
+            guard.take(chunk.data, self.store.changes, chunk.path)
         self.store.changes.positions[chunk.path] = chunk.position
         self.store.touched()
 

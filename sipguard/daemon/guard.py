@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sipguard.detection.detector import Detector
-from sipguard.model import Ban, Clock, Failure, Jail
+from sipguard.detection.detector import Counts, Detector
+from sipguard.model import Ban, Clock, Failure, Jail, Success
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.state.changes import Attempt, Changes
@@ -29,6 +29,11 @@ class Totals:
     old: int = 0
     after_ban: int = 0
     no_address: int = 0
+    repeated: int = 0
+    """Failures that told of an attempt again."""
+    misconfigured: int = 0
+    """Enough for a ban, but of few users at an address that has logged in (`maxusers`)."""
+    successes: int = 0
     bans: int = 0
     oversize: int = 0
     last_failure: float | None = field(default=None)
@@ -50,15 +55,36 @@ class Guard:
         self.totals = Totals()
         self.banned: dict[str, float] = {}
         """Address → since when, or when its ban was last seen not to hold."""
-        self.detector = Detector(jail.filter, clock=clock, timezone=jail.timezone, encoding=jail.encoding)
+        self._clock = clock
+        self._detectors: dict[str, Detector] = {"": self._detector()}
+        """By log: what one log has told so far says nothing of another. The first one finds a broken filter at once."""
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned)
         self._decide = decide
         self._reinforce = reinforce
 
-    def take(self, data: bytes, changes: Changes) -> None:
-        """Read whole lines."""
-        for failure in self.detector.feed(data):
-            self._weigh(failure, changes)
+    def take(self, data: bytes, changes: Changes, path: str = "") -> None:
+        """Read whole lines of one log."""
+        if path not in self._detectors:
+            self._detectors[path] = self._detector()
+        self._weigh_all(self._detectors[path].events(data), changes)
+
+    @property
+    def counts(self) -> Counts:
+        """What the detectors of all logs have seen."""
+        return Counts.total(detector.counts for detector in self._detectors.values())
+
+    def _detector(self) -> Detector:
+        jail = self.jail
+        return Detector(jail.filter, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
+
+    def _weigh_all(self, events: Iterable[Failure | Success], changes: Changes) -> None:
+        for event in events:
+            if isinstance(event, Failure):
+                self._weigh(event, changes)
+            else:
+                self.totals.successes += 1
+                if forgiven := self.judge.welcome(event):
+                    changes.forgotten.add((self.jail.name, forgiven))
 
     def recall(self, attempt: Attempt) -> None:
         """Count an attempt that an earlier run has stored."""
@@ -66,7 +92,9 @@ class Guard:
             self._ban(ban)
 
     def prune(self, now: float, changes: Changes) -> None:
-        """Forget the attempts that can no longer lead to a ban."""
+        """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
+        for detector in self._detectors.values():
+            self._weigh_all(detector.flush(), changes)
         if self.judge.window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 
@@ -80,6 +108,11 @@ class Guard:
             case Outcome.IGNORED:
                 self.totals.ignored += 1
                 log.info("[%s] Ignore %s by %s", self.jail.name, judgement.address, judgement.why)
+            case Outcome.REPEATED:
+                self.totals.repeated += 1
+            case Outcome.MISCONFIGURED:
+                self.totals.misconfigured += 1
+                log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
             case Outcome.OLD:
                 self.totals.old += 1
             case Outcome.ALREADY_BANNED:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import codecs
 import time as _time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sipguard.detection.aside import Aside
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.detection.tags import accused
 from sipguard.errors import ConfigError
-from sipguard.model import Clock, Failure, Filter
+from sipguard.model import Clock, Failure, Filter, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import regex
 
@@ -49,6 +51,22 @@ class Counts:
     """Lines in which no date was found."""
     timed_out: int = 0
     """Lines skipped since a regex took longer than the time limit."""
+    tampered: int = 0
+    """Lines and records that somebody has written into: nobody whom they name was accused."""
+    first: float | None = field(default=None, compare=False)
+    """Date of the first line that has one, POSIX seconds."""
+    last: float | None = field(default=None, compare=False)
+
+    @classmethod
+    def total(cls, parts: Iterable[Counts]) -> Counts:
+        """The sum over several logs."""
+        total = cls()
+        for part in parts:
+            for name in ("lines", "candidates", "failures", "ignored", "undated", "timed_out", "tampered"):
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+            total.first = min((one for one in (total.first, part.first) if one is not None), default=None)
+            total.last = max((one for one in (total.last, part.last) if one is not None), default=None)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,8 @@ class Examined:
     """The date pattern that found the date."""
     regex: int | None
     """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
+    record: int = 1
+    """Lines that this is about, the last of them the one just given; 0 when it is held back until more has come."""
 
 
 class Detector:
@@ -95,6 +115,10 @@ class Detector:
             self._dates = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
         except ValueError as error:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", _where(filter, "datepattern")) from None
+        self._screen = Screen(filter, where=_where(filter, "recordstart")) if declares(filter) else None
+        self._aside = Aside(filter, where=_where)
+        self._success: Success | None = None
+        self._tampered = 0
         self._sessions = Sessions(clock)
         self._lines: list[Line] = []
         self._last_time: float | None = None
@@ -124,20 +148,45 @@ class Detector:
 
     def feed(self, data: bytes) -> list[Failure]:
         """The failures in `data`, which is whole lines ended by LF, following those fed before."""
-        failures = []
+        return [event for event in self.events(data) if isinstance(event, Failure)]
+
+    def events(self, data: bytes) -> list[Failure | Success]:
+        """The failures and the successes in `data`, as `feed`."""
+        events: list[Failure | Success] = []
         text = data.decode(self._encoding, "replace")
         for line in text.removesuffix("\n").split("\n") if text else ():
-            failure = self._process(line.rstrip("\r"), None)
-            if failure is not None:
-                failures.append(failure)
-        return failures
+            if self._screen is None:
+                events += self._event(line.rstrip("\r"), None, trusted=False)
+            else:
+                for ready in self._screened(line.rstrip("\r")):
+                    events += self._event(ready.text, None, trusted=ready.trusted)
+        return events
+
+    def flush(self) -> list[Failure | Success]:
+        """What was held back until more would come: nothing has come for seconds, or the log ends."""
+        if self._screen is None:
+            return []
+        ready = self._screen.flush()
+        self.counts.lines -= len(ready)
+        self.counts.tampered = self._screen.tampered + self._tampered
+        return [event for one in ready for event in self._event(one.text, None, trusted=one.trusted)]
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
-        """Process one line like `feed`, and tell all about it.
+        """Process one line like `feed`, and tell all about it, or about the record that it completes.
 
         With `time` (POSIX seconds) the line carries its own, as in the journal: no date is searched or cut out.
         """
-        failure = self._process(line.rstrip("\r\n"), time)
+        self._was_ignored = False
+        self._regex = self._line_time = self._date_format = None
+        failure: Failure | None = None
+        record = 1
+        if self._screen is None:
+            failure = self._process(line.rstrip("\r\n"), time)
+        else:
+            ready = self._screened(line.rstrip("\r\n"))
+            record = ready[-1].size if ready else int(not self._screen.holds)
+            for one in ready:
+                failure = self._process(one.text, time, trusted=one.trusted) or failure
         return Examined(
             matched=failure is not None,
             ignored=self._was_ignored,
@@ -145,28 +194,61 @@ class Detector:
             time=self._line_time,
             date_format=self._date_format,
             regex=self._regex,
+            record=record,
         )
 
-    def _process(self, line: str, time: float | None) -> Failure | None:
+    def _screened(self, line: str) -> list[Ready]:
+        assert self._screen is not None  # noqa: S101 - told apart by the callers
+        self.counts.lines += 1
+        try:
+            ready = self._screen.push(line)
+        except TimeoutError:
+            self.counts.timed_out += 1
+            return []
+        self.counts.lines -= len(ready)
+        self.counts.tampered = self._screen.tampered + self._tampered
+        return ready
+
+    def _event(self, line: str, time: float | None, *, trusted: bool) -> list[Failure | Success]:
+        failure = self._process(line, time, trusted=trusted)
+        event = failure or self._success
+        return [event] if event is not None else []
+
+    def _process(self, line: str, time: float | None, *, trusted: bool = False) -> Failure | None:
         counts = self.counts
         counts.lines += 1
         self._was_ignored = False
         self._regex = self._line_time = self._date_format = None
         self._account = None
+        self._success = None
         try:
             if time is None:
                 text = self._cut_date(line)
             else:
                 text, self._last_time, self._line_time = line, time, time
             failure = self._match(text, line)
+            if failure is None and self._aside and not self._was_ignored:
+                self._look_aside(text, trusted)
         except TimeoutError:
             counts.timed_out += 1
             return None
+        if self._line_time is not None:
+            counts.last = self._line_time
+            if counts.first is None:
+                counts.first = counts.last
         if failure is not None:
             counts.failures += 1
         elif self._was_ignored:
             counts.ignored += 1
         return failure
+
+    def _look_aside(self, text: str, trusted: bool) -> None:
+        """A line that is no failure: whether it is a login, or not what it seems."""
+        if trusted:
+            self._success = self._aside.success(text, self._line_time, self._search)
+        if self._success is None and self._aside.is_tampered(text, self._search):
+            self._tampered += 1
+            self.counts.tampered += 1
 
     def _cut_date(self, line: str) -> str:
         """Set the time of the line, and give the line without its date."""

@@ -13,7 +13,9 @@ from sipguard.model import Filter
 @pytest.fixture
 def check(tmp_path, monkeypatch):
     """Runs the command on files given by name, with every filter there."""
-    monkeypatch.setattr(settings_module, "_read_filter", lambda reference, _directories: Filter(reference, ("^x <HOST>$", "^y <HOST>$")))
+    monkeypatch.setattr(
+        settings_module, "_read_filter", lambda reference, _directories: Filter(reference, ("^x <HOST>$", "^y <HOST>$"))
+    )
 
     def run(*options, main="", **jails):
         (tmp_path / "sipguard.toml").write_text(main)
