@@ -108,8 +108,7 @@ class Screen:
         """Nothing comes for now: what is held back is ready, or incomplete for good."""
         held, self._held, self._budget = self._held, [], 0
         ready = [ready for one in held for ready in self._unscreened(one)]
-        self._drop_record()
-        return ready
+        return ready + self._close_record()
 
     def _unscreened(self, line: str) -> list[Ready]:
         if self._mixed is not None and not self._is_mixed:
@@ -124,11 +123,11 @@ class Screen:
         if self._start is None:
             return [Ready(line, 1, trusted)]
         if self._found(self._start, line):
-            self._drop_record()
+            before = self._close_record()
             if self._open is not None and self._found(self._open, line) and not self._is_whole(line):
                 self._record = [line]
-                return []
-            return [Ready(line, 1, trusted)]
+                return before
+            return [*before, Ready(line, 1, trusted)]
         if not self._record:
             return []
         self._record.append(line)
@@ -138,17 +137,19 @@ class Screen:
             self._record = []
             return [Ready(joined, size, trusted)]
         if len(joined) > _RECORD:
-            self._drop_record()
+            self._close_record()
         return []
 
     def _is_whole(self, text: str) -> bool:
         return self._end is not None and self._found(self._end, text)
 
-    def _drop_record(self) -> None:
-        """The record under way has not come to its end: somebody wrote into it, or it was cut."""
-        if self._record:
-            self.tampered += 1
-            self._record = []
+    def _close_record(self) -> list[Ready]:
+        """The record under way has no more lines. One line is what it says; several without end were written into, or cut."""
+        record, self._record = self._record, []
+        if len(record) == 1:
+            return [Ready(record[0], 1, not self._is_mixed)]
+        self.tampered += bool(record)
+        return []
 
     def _quarantined(self, line: str) -> list[str]:
         size = len(line) + 1
