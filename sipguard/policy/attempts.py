@@ -90,7 +90,7 @@ class Attempts:
 
     def __init__(self, filter: Filter) -> None:  # noqa: A002 - the noun of the field
         """Raises ConfigError when `attempt_window` is no number of seconds."""
-        self._window = _seconds(filter)
+        self._window = seconds(filter, "attempt_window")
         self._rank = {name: rank for rank, name in enumerate(filter.options.get("attempt_sources", "").split())}
         self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
 
@@ -133,11 +133,11 @@ def _taken(times: deque[float], since: float) -> bool:
     return False
 
 
-def _seconds(filter: Filter) -> float:  # noqa: A002
-    text = filter.options.get("attempt_window", "0")
-    try:
+def seconds(filter: Filter, key: str) -> float:  # noqa: A002
+    """A number that a filter gives for `key` in `[Definition]`, 0 when it does not. Raises ConfigError when it is none."""
+    text = filter.options.get(key) or "0"
+    if text.replace(".", "", 1).isdecimal():
         return float(text)
-    except ValueError:
-        line = filter.lines.get("attempt_window")
-        where = f"{filter.origin}:{line}" if line else filter.origin
-        raise ConfigError(f"attempt_window = {text!r}: not allowed; write a number of seconds", where) from None
+    line = filter.lines.get(key)
+    where = f"{filter.origin}:{line}" if line else filter.origin
+    raise ConfigError(f"{key} = {text!r}: not allowed; write a number of 0 or more", where)

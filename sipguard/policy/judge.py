@@ -12,7 +12,7 @@ from enum import Enum
 
 from sipguard.addresses import canonical
 from sipguard.model import Ban, Clock, Failure, Jail, Success
-from sipguard.policy.attempts import Attempts
+from sipguard.policy.attempts import Attempts, seconds
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
@@ -63,6 +63,7 @@ class Judge:
         self._banned = banned
         self._attempts = Attempts(jail.filter)
         self._logins = Logins()
+        self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
         self._knows_users = bool(jail.maxusers or jail.filter.options.get("successregex"))
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
@@ -92,6 +93,8 @@ class Judge:
         if subject in self._banned:
             return Outcome.ALREADY_BANNED
         user = (failure.user or "") if self._knows_users else ""
+        if "scanner" in failure.tags:
+            new *= self._scanner_weight
         if not self.window.add(subject, time, new, user):
             return Outcome.COUNTED
         return Outcome.MISCONFIGURED if self._is_misconfigured(subject, time) else Outcome.BAN
