@@ -102,6 +102,21 @@ class Success:
 
 
 @dataclass(frozen=True, slots=True)
+class Challenge:
+    """A server has asked for credentials (`challengeregex`), or has been answered (`answerregex`); neither is a failure."""
+
+    host: str
+    time: float | None
+    user: str | None = None
+    answered: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+LogEvent = Failure | Success | Challenge
+"""What a detector finds in a log."""
+
+
+@dataclass(frozen=True, slots=True)
 class PortRange:
     """Ports `first` to `last`, both included."""
 

@@ -18,7 +18,7 @@ from sipguard.cli import output
 from sipguard.config.settings import jail_named
 from sipguard.detection.detector import Detector
 from sipguard.errors import SipguardError
-from sipguard.model import Failure, Jail, Success
+from sipguard.model import Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.replay import Replay, Story
 
@@ -60,7 +60,7 @@ def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
     return read_one(fail2ban_dir, name)
 
 
-def _events(log: str, detector: Detector) -> Iterator[tuple[float, Failure | Success]]:
+def _events(log: str, detector: Detector) -> Iterator[tuple[float, LogEvent]]:
     """What the log tells of, each with the time by which several logs are merged: that of the last dated line."""
     last = 0.0
     with _open(log) as file:

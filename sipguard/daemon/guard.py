@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sipguard.detection.detector import Counts, Detector
-from sipguard.model import Ban, Clock, Failure, Jail, Success
+from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.state.changes import Attempt, Changes
@@ -77,14 +77,18 @@ class Guard:
         jail = self.jail
         return Detector(jail.filter, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
 
-    def _weigh_all(self, events: Iterable[Failure | Success], changes: Changes) -> None:
+    def _weigh_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
         for event in events:
             if isinstance(event, Failure):
-                self._weigh(event, changes)
+                self._weigh(event, self.judge.consider(event), changes)
+            elif isinstance(event, Challenge):
+                self.judge.challenge(event)
             else:
                 self.totals.successes += 1
                 if forgiven := self.judge.welcome(event):
                     changes.forgotten.add((self.jail.name, forgiven))
+        for failure, judgement in self.judge.overdue():
+            self._weigh(failure, judgement, changes)
 
     def recall(self, attempt: Attempt) -> None:
         """Count an attempt that an earlier run has stored."""
@@ -98,8 +102,7 @@ class Guard:
         if self.judge.window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 
-    def _weigh(self, failure: Failure, changes: Changes) -> None:
-        judgement = self.judge.consider(failure)
+    def _weigh(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
         self.totals.failures += 1
         self.totals.last_failure = judgement.time
         match judgement.outcome:

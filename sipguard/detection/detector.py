@@ -20,7 +20,7 @@ from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined
 from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.detection.tags import accused
 from sipguard.errors import ConfigError
-from sipguard.model import Clock, Failure, Filter, Success
+from sipguard.model import Challenge, Clock, Failure, Filter, LogEvent, Success
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -117,7 +117,7 @@ class Detector:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", _where(filter, "datepattern")) from None
         self._screen = Screen(filter, where=_where(filter, "recordstart")) if declares(filter) else None
         self._aside = Aside(filter, where=_where)
-        self._success: Success | None = None
+        self._other: Success | Challenge | None = None
         self._tampered = 0
         self._sessions = Sessions(clock)
         self._lines: list[Line] = []
@@ -150,9 +150,9 @@ class Detector:
         """The failures in `data`, which is whole lines ended by LF, following those fed before."""
         return [event for event in self.events(data) if isinstance(event, Failure)]
 
-    def events(self, data: bytes) -> list[Failure | Success]:
-        """The failures and the successes in `data`, as `feed`."""
-        events: list[Failure | Success] = []
+    def events(self, data: bytes) -> list[LogEvent]:
+        """The failures, successes and challenges in `data`, as `feed`."""
+        events: list[LogEvent] = []
         text = data.decode(self._encoding, "replace")
         for line in text.removesuffix("\n").split("\n") if text else ():
             if self._screen is None:
@@ -162,7 +162,7 @@ class Detector:
                     events += self._event(ready.text, None, trusted=ready.trusted)
         return events
 
-    def flush(self) -> list[Failure | Success]:
+    def flush(self) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for seconds, or the log ends."""
         if self._screen is None:
             return []
@@ -209,9 +209,9 @@ class Detector:
         self.counts.tampered = self._screen.tampered + self._tampered
         return ready
 
-    def _event(self, line: str, time: float | None, *, trusted: bool) -> list[Failure | Success]:
+    def _event(self, line: str, time: float | None, *, trusted: bool) -> list[LogEvent]:
         failure = self._process(line, time, trusted=trusted)
-        event = failure or self._success
+        event = failure or self._other
         return [event] if event is not None else []
 
     def _process(self, line: str, time: float | None, *, trusted: bool = False) -> Failure | None:
@@ -220,7 +220,7 @@ class Detector:
         self._was_ignored = False
         self._regex = self._line_time = self._date_format = None
         self._account = None
-        self._success = None
+        self._other = None
         try:
             if time is None:
                 text = self._cut_date(line)
@@ -243,10 +243,9 @@ class Detector:
         return failure
 
     def _look_aside(self, text: str, trusted: bool) -> None:
-        """A line that is no failure: whether it is a login, or not what it seems."""
-        if trusted:
-            self._success = self._aside.success(text, self._line_time, self._search)
-        if self._success is None and self._aside.is_tampered(text, self._search):
+        """A line that is no failure: whether it is a login or a challenge, or not what it seems."""
+        self._other = self._aside.event(text, self._line_time, self._search, trusted=trusted)
+        if self._other is None and self._aside.is_tampered(text, self._search):
             self._tampered += 1
             self.counts.tampered += 1
 

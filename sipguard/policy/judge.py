@@ -5,14 +5,16 @@ A judge holds the counting of one jail and touches nothing outside: it neither b
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 
 from sipguard.addresses import canonical
-from sipguard.model import Ban, Clock, Failure, Jail, Success
+from sipguard.model import Ban, Challenge, Clock, Failure, Jail, Success
 from sipguard.policy.attempts import Attempts, seconds
+from sipguard.policy.challenges import Challenges
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
@@ -63,6 +65,7 @@ class Judge:
         self._banned = banned
         self._attempts = Attempts(jail.filter)
         self._logins = Logins()
+        self._challenges = Challenges(seconds(jail.filter, "attempt_window"), jail.findtime)
         self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
         self._knows_users = bool(jail.maxusers or jail.filter.options.get("successregex"))
 
@@ -115,6 +118,23 @@ class Judge:
         if success.user and counted:
             self.window.forgive(subject, success.user, time)
         return subject if counted and not self.window.count(subject, now) else ""
+
+    def challenge(self, challenge: Challenge) -> None:
+        """Somebody was asked for credentials, or has given some. What comes of it, `overdue` tells later."""
+        now = self._clock()
+        time = now if challenge.time is None else min(challenge.time, now)
+        with contextlib.suppress(ValueError):
+            address, user = canonical(challenge.host), challenge.user or ""
+            session = challenge.tags.get("session", "")
+            if challenge.answered:
+                self._challenges.answered(address, user, session)
+            else:
+                self._challenges.sent(address, user, session, time)
+
+    def overdue(self) -> list[tuple[Failure, Judgement]]:
+        """The challenges that nobody has answered in time: each weighs as a failure, once per user."""
+        failures = [Failure(host, time, user=user) for host, user, time in self._challenges.overdue(self._clock())]
+        return [(failure, self.consider(failure)) for failure in failures]
 
     def _subject(self, address: str) -> str:
         """What is counted and banned for this address: itself, or its network (`ipv6prefix`).

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sipguard.model import Success
-from sipguard.policy.judge import Judge, Outcome
+from sipguard.model import Challenge, Success
+from sipguard.policy.judge import Judge, Judgement, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sipguard.model import Failure, Jail
+    from sipguard.model import Failure, Jail, LogEvent
     from sipguard.policy.ignore import IgnoreList
+
+
+_PATIENCE = 60.0
+"""Seconds that are waited after the end of the logs for what would still have come of them."""
 
 
 @dataclass(slots=True)
@@ -45,18 +49,26 @@ class Replay:
         self._banned: dict[str, float] = {}
         self._judge = Judge(jail, ignore, clock=lambda: self._now, banned=())
 
-    def run(self, events: Iterable[Failure | Success]) -> None:
+    def run(self, events: Iterable[LogEvent]) -> None:
         """Weigh all of `events`."""
         for event in events:
             if event.time is not None:
                 self._now = max(self._now, event.time)
             if isinstance(event, Success):
                 self._judge.welcome(event)
+            elif isinstance(event, Challenge):
+                self._judge.challenge(event)
             else:
-                self._weigh(event)
+                self._tell(event, self._judge.consider(event))
+            self._tell_overdue()
+        self._now += _PATIENCE
+        self._tell_overdue()
 
-    def _weigh(self, failure: Failure) -> None:
-        judgement = self._judge.consider(failure)
+    def _tell_overdue(self) -> None:
+        for failure, judgement in self._judge.overdue():
+            self._tell(failure, judgement)
+
+    def _tell(self, failure: Failure, judgement: Judgement) -> None:
         address = judgement.source or judgement.address
         story = self.stories.setdefault(address, Story(address, network=judgement.address))
         story.lines += len(failure.lines) or 1
