@@ -24,6 +24,7 @@ from sipguard.model import Clock, Filter
 
 _HELD = 1000
 """Lines after which no record is waited for any longer."""
+_NOTHING = Examined(False, False, None, None, None, None)
 BIG = 4 << 20
 """Bytes from which on a log takes long enough to show progress."""
 
@@ -119,21 +120,26 @@ def _examine(
 
     What a record of several lines tells is told of its first one.
     """
-    held: list[tuple[int, str, Examined]] = []
+    held: dict[int, tuple[str, Examined]] = {}
+    first = number = 1
     with _lines(log, quiet) as lines:
         for number, raw in enumerate(lines, 1):
             line = raw.decode(encoding, "replace").rstrip("\r\n")
-            result = detector.examine(line, time=own_time() if own_time else None)
-            held.append((number, line, result))
-            if 1 < result.record <= len(held):
-                first = len(held) - result.record
-                swapped = held[first][2]
-                held[first] = (*held[first][:2], result)
-                held[-1] = (number, line, swapped)
-            if result.record or len(held) >= _HELD:
-                yield from held
-                held.clear()
-    yield from held
+            held[number] = (line, _NOTHING)
+            _note(held, detector.examine_record(line, time=own_time() if own_time else None))
+            while first <= detector.settled or len(held) > _HELD:
+                yield (first, *held.pop(first))
+                first += 1
+    _note(held, detector.examine_rest())
+    for number in sorted(held):
+        yield (number, *held[number])
+
+
+def _note(held: dict[int, tuple[str, Examined]], results: list[tuple[int, Examined]]) -> None:
+    """What is known of a line now; of two things in one line, the failure."""
+    for number, result in results:
+        if number in held and not held[number][1].matched:
+            held[number] = (held[number][0], result)
 
 
 def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:

@@ -84,8 +84,6 @@ class Examined:
     """The date pattern that found the date."""
     regex: int | None
     """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
-    record: int = 1
-    """Lines that this is about, the last of them the one just given; 0 when it is held back until more has come."""
 
 
 class Detector:
@@ -172,21 +170,38 @@ class Detector:
         return [event for one in ready for event in self._event(one.text, None, trusted=one.trusted)]
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
-        """Process one line like `feed`, and tell all about it, or about the record that it completes.
+        """Process one line like `feed`, and tell all about it; of what was held back before it, see `examine_record`.
 
         With `time` (POSIX seconds) the line carries its own, as in the journal: no date is searched or cut out.
         """
-        self._was_ignored = False
-        self._regex = self._line_time = self._date_format = None
-        failure: Failure | None = None
-        record = 1
+        results = self.examine_record(line, time=time)
+        return results[-1][1] if results else Examined(False, False, None, None, None, None)
+
+    def examine_record(self, line: str, *, time: float | None = None) -> list[tuple[int, Examined]]:
+        """Process one line, and tell all about those that it completes: (number of the line given, counted from 1, all)."""
+        line = line.rstrip("\r\n")
         if self._screen is None:
-            failure = self._process(line.rstrip("\r\n"), time)
-        else:
-            ready = self._screened(line.rstrip("\r\n"))
-            record = ready[-1].size if ready else int(not self._screen.holds)
-            for one in ready:
-                failure = self._process(one.text, time, trusted=one.trusted) or failure
+            failure = self._process(line, time)
+            return [(self.counts.lines, self._examined(failure))]
+        return [
+            (ready.number, self._examined(self._process(ready.text, time, trusted=ready.trusted)))
+            for ready in self._screened(line)
+        ]
+
+    def examine_rest(self) -> list[tuple[int, Examined]]:
+        """As `examine_record`, when no more lines come."""
+        if self._screen is None:
+            return []
+        rest = self._screen.flush()
+        self.counts.lines -= len(rest)
+        return [(one.number, self._examined(self._process(one.text, None, trusted=one.trusted))) for one in rest]
+
+    @property
+    def settled(self) -> int:
+        """Up to which line, counted from 1, `examine_record` has told all."""
+        return self.counts.lines if self._screen is None else self._screen.settled
+
+    def _examined(self, failure: Failure | None) -> Examined:
         return Examined(
             matched=failure is not None,
             ignored=self._was_ignored,
@@ -194,7 +209,6 @@ class Detector:
             time=self._line_time,
             date_format=self._date_format,
             regex=self._regex,
-            record=record,
         )
 
     def _screened(self, line: str) -> list[Ready]:

@@ -59,8 +59,8 @@ class Ready(NamedTuple):
     """A line for the detector."""
 
     text: str
-    size: int
-    """Lines of the file that it stands for."""
+    number: int
+    """Which line pushed it is, counted from 1; of a record, its first."""
     trusted: bool
     """Nobody but the server can have written it as a whole."""
 
@@ -85,57 +85,62 @@ class Screen:
         self._is_mixed = False
         self._cut = int(options.get("linecut") or 0)
         self._json = options.get("jsonline", "")
+        self._pushed = 0
         self._record: list[str] = []
+        self._record_number = 0
         self._inside = False
         self._budget = 0
         self._skip = 0
-        self._held: list[str] = []
+        self._held: list[tuple[int, str]] = []
 
     @property
-    def holds(self) -> int:
-        """Lines held back, of which nothing can be said yet."""
-        return len(self._record) + len(self._held)
+    def settled(self) -> int:
+        """The number of the last line before which nothing is held back."""
+        held = [self._held[0][0]] if self._held else []
+        held += [self._record_number] if self._record else []
+        return min(held) - 1 if held else self._pushed
 
     def push(self, line: str) -> list[Ready]:
         """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
+        self._pushed += 1
         if self._json and line.startswith("{"):
             text = from_json(self._json, line)
-            return [Ready(text, 1, trusted=True)] if text is not None else []
-        passed = self._quarantined(line) if self._begin_quarantine is not None else [line]
-        return [ready for one in passed for ready in self._unscreened(one)]
+            return [Ready(text, self._pushed, trusted=True)] if text is not None else []
+        passed = self._quarantined(line) if self._begin_quarantine is not None else [(self._pushed, line)]
+        return [ready for number, one in passed for ready in self._unscreened(number, one)]
 
     def flush(self) -> list[Ready]:
         """Nothing comes for now: what is held back is ready, or incomplete for good."""
         held, self._held, self._budget = self._held, [], 0
-        ready = [ready for one in held for ready in self._unscreened(one)]
+        ready = [ready for number, one in held for ready in self._unscreened(number, one)]
         return ready + self._close_record()
 
-    def _unscreened(self, line: str) -> list[Ready]:
+    def _unscreened(self, number: int, line: str) -> list[Ready]:
         if self._mixed is not None and not self._is_mixed:
             self._is_mixed = self._found(self._mixed, line)
         if self._cut and len(line) > self._cut and _UUID.match(line):
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
-            return [*self._in_records(line[: self._cut]), *self._in_records(line[self._cut :])]
-        return self._in_records(line)
+            return [*self._in_records(number, line[: self._cut]), *self._in_records(number, line[self._cut :])]
+        return self._in_records(number, line)
 
-    def _in_records(self, line: str) -> list[Ready]:
+    def _in_records(self, number: int, line: str) -> list[Ready]:
         trusted = not self._is_mixed
         if self._start is None:
-            return [Ready(line, 1, trusted)]
+            return [Ready(line, number, trusted)]
         if self._found(self._start, line):
             before = self._close_record()
             if self._open is not None and self._found(self._open, line) and not self._is_whole(line):
                 self._record = [line]
+                self._record_number = number
                 return before
-            return [*before, Ready(line, 1, trusted)]
+            return [*before, Ready(line, number, trusted)]
         if not self._record:
             return []
         self._record.append(line)
         joined = _NEWLINE.join(self._record)
         if self._is_whole(joined):
-            size = len(self._record)
             self._record = []
-            return [Ready(joined, size, trusted)]
+            return [Ready(joined, self._record_number, trusted)]
         if len(joined) > _RECORD:
             self._close_record()
         return []
@@ -147,11 +152,11 @@ class Screen:
         """The record under way has no more lines. One line is what it says; several without end were written into, or cut."""
         record, self._record = self._record, []
         if len(record) == 1:
-            return [Ready(record[0], 1, not self._is_mixed)]
+            return [Ready(record[0], self._record_number, not self._is_mixed)]
         self.tampered += bool(record)
         return []
 
-    def _quarantined(self, line: str) -> list[str]:
+    def _quarantined(self, line: str) -> list[tuple[int, str]]:
         size = len(line) + 1
         if self._skip > 0:
             self._skip -= size
@@ -165,9 +170,9 @@ class Screen:
             self._skip = min(int(size_of), PACKET) if size_of else 0
             self._inside = not size_of
             self._budget = PACKET if self._inside else 0
-        return [line]
+        return [(self._pushed, line)]
 
-    def _in_packet(self, line: str) -> list[str]:
+    def _in_packet(self, line: str) -> list[tuple[int, str]]:
         """A line that is the packet's, or behind what may be the end of the packet or a part of it."""
         if self._end_quarantine is not None and self._found(self._end_quarantine, line):
             # A second end: all since the first was the packet's as well.
@@ -175,7 +180,7 @@ class Screen:
             self._held = []
             self._inside = False
         elif not self._inside:
-            self._held.append(line)
+            self._held.append((self._pushed, line))
         elif self._looks_like_log(line):
             self.tampered += 1
         if self._budget > 0:
