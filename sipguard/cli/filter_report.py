@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import click
@@ -12,6 +13,8 @@ from sipguard.model import Filter
 from sipguard.text import printable
 
 MOST_ADDRESSES = 20
+WORTH_CUTTING = 20
+"""Characters that all regexes of a filter begin with, from which on they are shown only once."""
 MOST_MISSED = 1000
 """Missed lines that are kept to be printed: a log may have millions."""
 
@@ -63,10 +66,16 @@ class Report:
         )
 
     def _show_regexes(self) -> None:
-        click.echo()
+        """Hits of each. What all of them begin with (the log's prefix, as a rule) is shown once."""
+        texts = self.filter.failregex
+        # Character by character is what is wanted here.
+        common = os.path.commonprefix(texts) if len(texts) > 1 else ""  # noqa: RUF071
+        common = common if len(common) > WORTH_CUTTING else ""
+        if common:
+            click.echo(f"each failregex begins with  {printable(common, output.MOST_CHARACTERS)}")
         output.table(
             ("hits", "no.", "failregex"),
-            ([self._regexes[i], i + 1, text] for i, text in enumerate(self.filter.failregex)),
+            ([self._regexes[i], i + 1, ("…" if common else "") + text[len(common) :]] for i, text in enumerate(texts)),
         )
 
     def _date_rows(self) -> list[tuple[int, str]]:

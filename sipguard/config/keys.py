@@ -32,6 +32,8 @@ class Key:
     """One line for the manual."""
     field: str = ""
     """The field of `Settings` or `Jail`, where it is not the key's name."""
+    secret: bool = False
+    """Its value is shown to nobody."""
 
     def read(self, value: object, where: str, prefix: str = "") -> Any:
         """The parsed value.
@@ -45,7 +47,8 @@ class Key:
             bad = error.item
         except (ValueError, TypeError):
             bad = value
-        raise ConfigError(f"{prefix}{self.name} = {shown(bad)}: not allowed; {self.allowed}", where)
+        found = "…" if self.secret else shown(bad)
+        raise ConfigError(f"{prefix}{self.name} = {found}: not allowed; {self.allowed}", where)
 
 
 _DURATION = "a time such as 600, 10m, 1h30m or 1d"
@@ -188,5 +191,39 @@ JAIL = (
     Key("verdict", _VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
 )
 
-SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "defaults": JAIL}
+FAIL2BAN = (
+    Key(
+        "socket",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/run/fail2ban/fail2ban.sock, or nothing",
+        "Socket on which fail2ban-client and programs that speak its protocol are answered; none: not at all.",
+        "fail2ban_socket",
+    ),
+    Key(
+        "pidfile",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/run/fail2ban/fail2ban.pid, or nothing",
+        "File for the daemon's process id, where programs look for Fail2ban's.",
+    ),
+    Key(
+        "dbfile",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/lib/fail2ban/fail2ban.sqlite3, or nothing",
+        "SQLite file kept as Fail2ban keeps its own, for programs that read that; sipguard itself does not.",
+        "fail2ban_dbfile",
+    ),
+    Key(
+        "dbpurgeage",
+        readers.finite_span,
+        "1d",
+        f"{_DURATION}, longer than 0",
+        "How long ended bans stay in `dbfile`.",
+        "fail2ban_dbpurgeage",
+    ),
+)
+
+SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "fail2ban": FAIL2BAN, "defaults": JAIL}
 """Table of sipguard.toml → its keys; `""` is what stands above all tables."""

@@ -49,6 +49,10 @@ def path(value: Any) -> str:
     return word if word.startswith("/") else _no(value)
 
 
+def optional_path(value: Any) -> str:
+    return "" if value == "" else path(value)
+
+
 def choice(*words: str) -> Reader:
     """One of these words, in any case."""
     by_word = {word.lower(): word for word in words}

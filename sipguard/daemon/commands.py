@@ -44,6 +44,8 @@ class Commands:
             "unban": self.unban,
             "flush": self.flush,
             "explain": self.explain,
+            "feeds": self.feeds,
+            "feeds refresh": self.refresh_feed,
             "reload": self.reload,
             "firewall": self.firewall,
         }
@@ -127,6 +129,7 @@ class Commands:
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
             "earlier": [_ban_as_json(ban) for ban in earlier],
             "attempts": [asdict(attempt) for attempt in attempts],
+            "feeds": await daemon.feeding.holding(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},
             "counts": {
                 guard.jail.name: [count, guard.jail.maxretry]
@@ -134,6 +137,19 @@ class Commands:
                 if (count := guard.judge.window.count(address, daemon.clock()))
             },
         }
+
+    async def feeds(self, _request: Request) -> Any:
+        """Every feed: entries, last good fetch, what is wrong."""
+        return self._daemon.feeding.status()
+
+    async def refresh_feed(self, request: Request) -> Any:
+        """Fetch a feed now, as far as its server's limit lets us; `accept` applies what is held."""
+        feeding, name = self._daemon.feeding, str(request["name"])
+        try:
+            async with asyncio.timeout(PATIENCE * 8):
+                return await feeding.refresh(name, accept=bool(request.get("accept")))
+        except TimeoutError:
+            raise SipguardError(f"feed {name} is not done yet: it goes on, see `sipguard feeds`") from None
 
     async def reload(self, _request: Request) -> Any:
         """Read the configuration again."""

@@ -11,19 +11,24 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
+from sipguard.daemon.enquiries import Enquiries
+from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
 from sipguard.errors import ConfigError, FirewallError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
+from sipguard.sources.journal_query import query_of
 
 log = logging.getLogger("fail2ban.server")
 
@@ -31,8 +36,6 @@ SLICE = 262_144
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
-KEEP_HISTORY = 7 * 86_400.0
-"""Seconds that ended bans and their lines are kept for `explain` and for the count of earlier bans."""
 
 
 class Daemon:
@@ -53,6 +56,9 @@ class Daemon:
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
+        self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
+        self.names = Names(clock=clock)
+        self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
         self.logs = Logs((), {}, notify=lambda: None)
         self._changed = asyncio.Event()
@@ -72,6 +78,7 @@ class Daemon:
         try:
             async with serve():
                 self._make_guards(self.settings)
+                await self._learn_ignored()
                 await self._open_firewall()
                 self._restore()
                 self._follow()
@@ -79,6 +86,7 @@ class Daemon:
                     self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
                 ]
                 self.ready.set()
+                await self.feeding.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -105,9 +113,11 @@ class Daemon:
         self.bans.release(gone, forget=False)
         await self.bans.enforcer.settled()
         self._make_guards(settings)
+        await self._learn_ignored()
         await self._open_firewall()
         self._restore()
         self._follow()
+        await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
         systemd.notify("READY=1")
@@ -117,24 +127,35 @@ class Daemon:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.settings = settings
         self.errors = list(settings.errors)
+        totals = {name: guard.totals for name, guard in self.guards.items()}
         self.guards.clear()
+        self.enquiries.forget_commands()
         own = own_addresses()
         for jail in settings.jails:
             try:
+                if jail.journal:
+                    query_of(jail)
                 self.guards[jail.name] = Guard(
                     jail,
                     ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    earlier=partial(self.bans.earlier, jail.name),
+                    ask=self.enquiries.ask,
                 )
+                self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
             log.error("%s", broken)
 
+    async def _learn_ignored(self) -> None:
+        """What the host names and lists in `ignoreip` stand for now."""
+        await asyncio.gather(*(self.names.refresh(guard.judge.ignore) for guard in self.guards.values()))
+
     async def _open_firewall(self) -> None:
-        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values()])
+        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -145,6 +166,11 @@ class Daemon:
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
+
+    def follow_again(self) -> None:
+        """The jails' logs are others than before: read on where reading stopped."""
+        self.store.save()
+        self._follow()
 
     def _follow(self) -> None:
         self.logs.stop()
@@ -181,7 +207,10 @@ class Daemon:
         for name in self.logs.readers(chunk.path):
             guard = self.guards[name]
             guard.totals.oversize += chunk.oversize
-            guard.take(chunk.data, self.store.changes, chunk.path)
+            if chunk.records:
+                guard.take_records(chunk.records, self.store.changes, chunk.path)
+            else:
+                guard.take(chunk.data, self.store.changes, chunk.path)
         self.store.changes.positions[chunk.path] = chunk.position
         self.store.touched()
 
@@ -205,11 +234,13 @@ class Daemon:
                 if guard.jail.ignoreself:
                     guard.judge.ignore.set_own(own)
                 guard.prune(self.clock(), self.store.changes)
+            await self._learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
+            await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
-                self.store.purge(purged - KEEP_HISTORY)
+                self.store.purge(purged - self.settings.keep_history)
             self.store.touched()
 
     async def _tell_systemd(self) -> None:
@@ -236,6 +267,8 @@ class Daemon:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self.feeding.stop()
+        await self.enquiries.stop()
         self.bans.enforcer.stop()
         with contextlib.suppress(FirewallError):
             self.bans.enforcer.firewall.close()

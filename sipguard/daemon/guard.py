@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sipguard.detection.detector import Counts, Detector
+from sipguard.detection.tags import without_names
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.judge import Judge, Judgement, Outcome
@@ -18,6 +19,9 @@ log = logging.getLogger("fail2ban.filter")
 
 RECENT = 10
 """Seconds after a ban in which lines of its address are what was already under way, not a sign that the ban does not work."""
+
+SLOW_TOLD_EVERY = 60.0
+"""Seconds between two words about a regex that takes too long."""
 
 
 @dataclass(slots=True)
@@ -50,45 +54,92 @@ class Guard:
         clock: Clock,
         decide: Callable[[Ban], None],
         reinforce: Callable[[str, str], None],
+        earlier: Callable[[str], int] = lambda _: 0,
+        ask: Callable[[Guard, Failure], bool] = lambda _guard, _failure: False,
     ) -> None:
+        """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can."""
         self.jail = jail
         self.totals = Totals()
         self.banned: dict[str, float] = {}
         """Address → since when, or when its ban was last seen not to hold."""
         self._clock = clock
-        self._detectors: dict[str, Detector] = {"": self._detector()}
-        """By log: what one log has told so far says nothing of another. The first one finds a broken filter at once."""
-        self.judge = Judge(jail, ignore, clock=clock, banned=self.banned)
+        self._detectors: dict[str, Detector] = {}
+        self.detector = self._make_detector()
+        self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
+        self._ask = ask
+        self._slow_told = 0
+        self._slow_next = 0.0
         self._decide = decide
         self._reinforce = reinforce
 
-    def take(self, data: bytes, changes: Changes, path: str = "") -> None:
-        """Read whole lines of one log."""
-        if path not in self._detectors:
-            self._detectors[path] = self._detector()
-        self._weigh_all(self._detectors[path].events(data), changes)
+    @property
+    def detector(self) -> Detector:
+        """The detector of the first log; setting it gives every log a new one, by what the jail says now."""
+        return self._first
+
+    @detector.setter
+    def detector(self, detector: Detector) -> None:
+        self._first = detector
+        self._detectors.clear()
 
     @property
     def counts(self) -> Counts:
         """What the detectors of all logs have seen."""
-        return Counts.total(detector.counts for detector in self._detectors.values())
+        return Counts.total({id(one): one.counts for one in (self._first, *self._detectors.values())}.values())
 
-    def _detector(self) -> Detector:
+    def take(self, data: bytes, changes: Changes, path: str = "") -> None:
+        """Read whole lines of one log."""
+        self._take_all(self._detector_of(path).events(data), changes)
+        self._tell_slow()
+
+    def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
+        """Read entries of the journal: time and text."""
+        detector = self._detector_of(path)
+        for time, text in records:
+            self._take_all(detector.entry(text, time), changes)
+        self._tell_slow()
+
+    def _make_detector(self) -> Detector:
         jail = self.jail
-        return Detector(jail.filter, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
+        filter_ = without_names(jail.filter) if jail.usedns == "no" else jail.filter
+        return Detector(filter_, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
 
-    def _weigh_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
+    def _detector_of(self, path: str) -> Detector:
+        """Each log has its own: what one log has told so far says nothing of another."""
+        if path not in self._detectors:
+            self._detectors[path] = self._make_detector() if self._detectors else self._first
+        return self._detectors[path]
+
+    def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
         for event in events:
             if isinstance(event, Failure):
-                self._weigh(event, self.judge.consider(event), changes)
+                self._found(event, changes)
             elif isinstance(event, Challenge):
                 self.judge.challenge(event)
             else:
                 self.totals.successes += 1
                 if forgiven := self.judge.welcome(event):
                     changes.forgotten.add((self.jail.name, forgiven))
-        for failure, judgement in self.judge.overdue():
-            self._weigh(failure, judgement, changes)
+        for failure in self.judge.overdue():
+            self.weigh(failure, changes)
+
+    def _found(self, failure: Failure, changes: Changes) -> None:
+        if not (self.jail.ignorecommand and self._ask(self, failure)):
+            self.weigh(failure, changes)
+
+    def _tell_slow(self) -> None:
+        """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
+        slow = self.counts.timed_out - self._slow_told
+        if slow and self._clock() >= self._slow_next:
+            self._slow_told += slow
+            self._slow_next = self._clock() + SLOW_TOLD_EVERY
+            log.warning(
+                "[%s] a regex of filter %s took too long on %d line%s, skipped; `sipguard test-filter` shows which",
+                self.jail.name,
+                self.jail.filter.name,
+                slow,
+                "" if slow == 1 else "s",
+            )
 
     def recall(self, attempt: Attempt) -> None:
         """Count an attempt that an earlier run has stored."""
@@ -97,20 +148,24 @@ class Guard:
 
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
-        for detector in self._detectors.values():
-            self._weigh_all(detector.flush(), changes)
+        for detector in {id(one): one for one in (self._first, *self._detectors.values())}.values():
+            self._take_all(detector.flush(), changes)
         if self.judge.window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 
-    def _weigh(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
+    def weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
+        """Weigh a failure; `address` is that of the host that it names. `answered`: it has been asked for, in vain."""
+        judgement = self.judge.consider(failure, address=address)
+        unknown = judgement.outcome is Outcome.NO_ADDRESS and not answered
+        if unknown and self.jail.usedns in ("yes", "warn") and self._ask(self, failure):
+            return
         self.totals.failures += 1
         self.totals.last_failure = judgement.time
         match judgement.outcome:
             case Outcome.COUNTED | Outcome.BAN:
                 self._count(failure, judgement, changes)
             case Outcome.IGNORED:
-                self.totals.ignored += 1
-                log.info("[%s] Ignore %s by %s", self.jail.name, judgement.address, judgement.why)
+                self._ignore(judgement.address, judgement.why)
             case Outcome.REPEATED:
                 self.totals.repeated += 1
             case Outcome.MISCONFIGURED:
@@ -128,11 +183,27 @@ class Guard:
         if judgement.ban:
             self._ban(judgement.ban)
 
+    def ignored(self, address: str, why: str) -> None:
+        """A failure of an address that must not be banned, as somebody else has found out."""
+        self.totals.failures += 1
+        self._ignore(address, why)
+
+    def is_settled(self, address: str) -> bool:
+        """Whether nothing more need be asked about an address: it is banned, or on the ignore list."""
+        return address in self.banned or self.judge.ignore.reason(address) is not None
+
+    def _ignore(self, address: str, why: str) -> None:
+        self.totals.ignored += 1
+        log.info("[%s] Ignore %s by %s", self.jail.name, address, why)
+
     def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
         when = datetime.fromtimestamp(judgement.time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
-        log.info("[%s] Found %s - %s", self.jail.name, judgement.address, when)
+        known = f", bad - counts as {judgement.attempts}" if judgement.attempts > 1 else ""
+        log.info("[%s] Found %s - %s%s", self.jail.name, judgement.address, when, known)
         line = failure.lines[-1] if failure.lines else ""
-        changes.attempts.append(Attempt(self.jail.name, judgement.address, judgement.time, 1, failure.user, line))
+        changes.attempts.append(
+            Attempt(self.jail.name, judgement.address, judgement.time, judgement.attempts, failure.user, line)
+        )
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""

@@ -11,6 +11,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon.commands import Commands
 from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
+from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
 from sipguard.firewall.choose import open_firewall
 
@@ -24,4 +25,4 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     firewall = open_firewall(settings.firewall, clock=time.time)
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
-    await daemon.run(control.serving)
+    await daemon.run(serving(daemon, control.serving))

@@ -160,6 +160,11 @@ class Detector:
                     events += self._event(ready.text, None, trusted=ready.trusted)
         return events
 
+    def entry(self, text: str, time: float) -> list[LogEvent]:
+        """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
+        ready = self._screened(text) if self._screen is not None else [Ready(text, 1, trusted=False)]
+        return [event for one in ready for event in self._event(one.text, time, trusted=one.trusted)]
+
     def flush(self) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for seconds, or the log ends."""
         if self._screen is None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 from sipguard.firewall import nft_text
 from sipguard.firewall.cover import cover, enclosing
+from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
 from sipguard.firewall.nft_run import NftError, NftRunner
 from sipguard.firewall.targets import Network, Target, latest, parse_target
-from sipguard.model import Ban, Clock, Entry, Rule
+from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,6 +32,7 @@ class NftablesFirewall:
     def __init__(self, *, clock: Clock, runner: NftRunner | None = None) -> None:
         self._clock = clock
         self._nft = runner or NftRunner()
+        self._feeds = NftFeeds(self._nft, clock)
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
         self._networks: dict[SetName, dict[Network, float]] = {}
@@ -100,8 +102,27 @@ class NftablesFirewall:
             for target, until in entries.items()
         ]
 
+    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
+        """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then nothing changed."""
+        self._feeds.set(name, networks, verdict)
+
+    def drop_feed(self, name: str) -> None:
+        """Remove a feed's chain and sets. Raises `FirewallError` when the kernel refuses."""
+        self._feeds.drop(name)
+
+    def feeds(self) -> list[str]:
+        """The feeds whose chain and sets are in the kernel."""
+        return self._feeds.names()
+
+    def feed_entries(self, name: str) -> list[Entry]:
+        """What the kernel rejects for one feed."""
+        return self._feeds.entries(name)
+
     def verify(self) -> list[str]:
-        """Compare with what `open` made. One `nft` call, whatever the number of bans."""
+        """Compare with what `open` and `set_feed` made. Two `nft` calls, whatever the number of bans."""
+        return self._verify_jails() + self._feeds.verify()
+
+    def _verify_jails(self) -> list[str]:
         if not self._layout:
             return []
         found = Counter(self._read_layout())
@@ -114,15 +135,17 @@ class NftablesFirewall:
     def show(self) -> str:
         """Give the table as `nft list table` prints it; empty when there is none."""
         try:
-            return self._nft.run(f"list table {nft_text.TABLE}\n")
+            text = self._nft.run(f"list table {nft_text.TABLE}\n")
         except NftError as error:
-            if error.cause == "absent":
-                return ""
-            raise
+            if error.cause != "absent":
+                raise
+            text = ""
+        return text + self._feeds.show()
 
     def flush(self) -> None:
         """Remove the table with all bans. That it is there already or not makes no difference."""
         self._nft.run(f"add table {nft_text.TABLE}\ndelete table {nft_text.TABLE}\n")
+        self._feeds.flush()
         self._jails, self._networks, self._layout = {}, {}, Counter()
 
     def close(self) -> None:

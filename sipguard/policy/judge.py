@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,6 +15,7 @@ from sipguard.addresses import canonical
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, Success
 from sipguard.policy.attempts import Attempts, seconds
 from sipguard.policy.challenges import Challenges
+from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
@@ -49,15 +50,26 @@ class Judgement:
     ban: Ban | None = None
     source: str = ""
     """The single address that was accused, where `address` is its network (`ipv6prefix`)."""
+    attempts: int = 1
+    """As how many it was counted."""
 
 
 class Judge:
     """The policy of one jail.
 
-    `banned` are the addresses that this jail has banned or is about to: they are counted no further.
+    `banned` are the addresses that this jail has banned or is about to: they are counted no further. `earlier` tells how
+    often an address has been banned before.
     """
 
-    def __init__(self, jail: Jail, ignore: IgnoreList, *, clock: Clock, banned: Container[str]) -> None:
+    def __init__(
+        self,
+        jail: Jail,
+        ignore: IgnoreList,
+        *,
+        clock: Clock,
+        banned: Container[str],
+        earlier: Callable[[str], int] = lambda _: 0,
+    ) -> None:
         self.jail = jail
         self.ignore = ignore
         self.window = Window(jail.maxretry, jail.findtime)
@@ -68,6 +80,7 @@ class Judge:
         self._challenges = Challenges(seconds(jail.filter, "attempt_window"), jail.findtime)
         self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
         self._knows_users = bool(jail.maxusers or jail.filter.options.get("successregex"))
+        self._earlier = earlier
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
         """Weigh a failure. `address` stands for its host where that is a name that has been resolved.
@@ -83,11 +96,14 @@ class Judge:
         if why := self.ignore.reason(source):
             return Judgement(Outcome.IGNORED, source, time, why, source=source)
         subject = self._subject(source)
-        outcome = self._count(failure, subject, source, time)
+        attempts = self._weight(subject)
+        if "scanner" in failure.tags:
+            attempts *= self._scanner_weight
+        outcome = self._count(failure, subject, source, time, attempts)
         ban = self._ban(subject, now) if outcome is Outcome.BAN else None
-        return Judgement(outcome, subject, time, ban=ban, source=source)
+        return Judgement(outcome, subject, time, ban=ban, attempts=attempts, source=source)
 
-    def _count(self, failure: Failure, subject: str, source: str, time: float) -> Outcome:
+    def _count(self, failure: Failure, subject: str, source: str, time: float, weight: int) -> Outcome:
         new = self._attempts.new(source, failure, time)
         if not new:
             return Outcome.REPEATED
@@ -96,9 +112,7 @@ class Judge:
         if subject in self._banned:
             return Outcome.ALREADY_BANNED
         user = (failure.user or "") if self._knows_users else ""
-        if "scanner" in failure.tags:
-            new *= self._scanner_weight
-        if not self.window.add(subject, time, new, user):
+        if not self.window.add(subject, time, new * weight, user):
             return Outcome.COUNTED
         return Outcome.MISCONFIGURED if self._is_misconfigured(subject, time) else Outcome.BAN
 
@@ -131,10 +145,9 @@ class Judge:
             else:
                 self._challenges.sent(address, user, session, time)
 
-    def overdue(self) -> list[tuple[Failure, Judgement]]:
-        """The challenges that nobody has answered in time: each weighs as a failure, once per user."""
-        failures = [Failure(host, time, user=user) for host, user, time in self._challenges.overdue(self._clock())]
-        return [(failure, self.consider(failure)) for failure in failures]
+    def overdue(self) -> list[Failure]:
+        """The challenges that nobody has answered in time: each is to be weighed as a failure, once per user."""
+        return [Failure(host, time, user=user) for host, user, time in self._challenges.overdue(self._clock())]
 
     def _subject(self, address: str) -> str:
         """What is counted and banned for this address: itself, or its network (`ipv6prefix`).
@@ -159,6 +172,11 @@ class Judge:
         if self.window.add(address, time, attempts) and time + self.jail.bantime > now:
             return self._ban(address, now)
         return None
+
+    def _weight(self, address: str) -> int:
+        """Who has been banned before has fewer tries, if bans are to grow."""
+        growth = self.jail.growth
+        return weight(growth, self._earlier(address), self.jail.maxretry) if growth.increment else 1
 
     def _ban(self, address: str, now: float) -> Ban:
         jail = self.jail

@@ -65,8 +65,8 @@ class Replay:
         self._tell_overdue()
 
     def _tell_overdue(self) -> None:
-        for failure, judgement in self._judge.overdue():
-            self._tell(failure, judgement)
+        for failure in self._judge.overdue():
+            self._tell(failure, self._judge.consider(failure))
 
     def _tell(self, failure: Failure, judgement: Judgement) -> None:
         address = judgement.source or judgement.address

@@ -227,7 +227,9 @@ def foreign():
     """What the namespace's firewall holds without sipguard's table."""
     rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     tables = [
-        table for table in rules.split("\ntable ") if not table.removeprefix("table ").startswith("inet sipguard ")
+        table
+        for table in rules.split("\ntable ")
+        if not table.removeprefix("table ").startswith(("inet sipguard ", "inet sipguard_feeds "))
     ]
     # iptables-save stamps its comments with the time.
     save = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout.splitlines()
