@@ -67,9 +67,12 @@ def test_svwar(running):
 
 
 def test_a_phone_registers_200_times(running):
-    """Challenge and success, 200 times over: nobody is counted."""
-    answers = running.run("phone", sys.executable, "-c", "pass").returncode
-    assert answers == 0
-    assert {running.register() for _ in range(200)} == {"200"}
+    """Challenge and success, 200 times over, from a new port each time: nobody is counted.
+
+    403 is what a phone gets that is authenticated, and has more contacts than it may.
+    """
+    answers = [running.register() for _ in range(200)]
+    assert set(answers) <= {"200", "403"}
+    assert "200" in answers
     for name in LOGS:
         assert PHONE not in counts("asterisk", running.log(name))
