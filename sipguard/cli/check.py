@@ -97,10 +97,11 @@ def _broken_filters(settings: Settings) -> list[ConfigError]:
 
 def _dump(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
     """Everything: the fields of `Settings`, and under `jails` those of each `Jail` by name; -1 is for ever."""
-    apart = ("jails", "errors", "warnings")
+    apart = ("jails", "errors", "warnings", "feeds")  # feeds have keys that are secret
     return {
         "settings": {key: value for key, value in plain(settings).items() if key not in apart} if settings else None,
         "jails": {jail.name: plain(jail) for jail in settings.jails} if settings else {},
+        "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
         "errors": [str(error) for error in errors],
         "warnings": list(warnings),
     }

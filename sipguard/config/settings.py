@@ -17,6 +17,7 @@ from sipguard.config.keys import JAIL, SECTIONS
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.errors import ConfigError
+from sipguard.model import RejectWith
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ class Settings:
     """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
     fail2ban_dbpurgeage: float = 86_400.0
     """Seconds that ended bans stay in it."""
+    chain: str = "sipguard"
+    reject_with: RejectWith = "port-unreachable"
+    all_ports: bool = False
+    set_size: int = 1_000_000
+    flush_on_stop: bool = False
+    """Whether a stop removes all that is ours from the firewall. For these, see `firewall.options.Options`."""
     jails: tuple[Jail, ...] = ()
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""

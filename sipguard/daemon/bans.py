@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sipguard.config.values import format_duration
+from sipguard.daemon.acting import Acting
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer, Verb
 from sipguard.daemon.guard import Guard
@@ -29,6 +30,7 @@ class Bans:
 
     def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
         self.live = BanList()
+        self.acting = Acting(self.live, store, guards, clock=clock)
         self.enforcer = Enforcer(firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)])
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
@@ -82,12 +84,14 @@ class Bans:
             self._guards[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
+            self.acting.banned(ban, restored=True)
         self._order("ban", bans)
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
         if ban := self.live.get(jail, address):
             log.log(NOTICE, "[%s] %s already banned", jail, address)
+            self.acting.seen_again(ban)
             self._order("ban", [ban])
 
     def prolong(self, jail: str, address: str, until: float) -> None:
@@ -98,7 +102,7 @@ class Bans:
             self.live.add(ban)
             self._store.changes.bans[jail, address] = ban
             self._store.touched()
-            self.enforcer.order("ban", [ban])
+            self._order("ban", [ban])
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
@@ -124,6 +128,7 @@ class Bans:
 
     def _end(self, ban: Ban) -> None:
         self.live.remove(ban.jail, ban.address)
+        self.acting.ended(ban)
         key = (ban.jail, ban.address)
         self._store.changes.ended[key] = min(self._clock(), ban.until)
         if guard := self._guards.get(ban.jail):
@@ -140,6 +145,7 @@ class Bans:
             self._store.touched()
         for ban in made:
             self._tell(ban)
+            self.acting.banned(ban)
 
     def _made(self, ban: Ban) -> bool:
         """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""

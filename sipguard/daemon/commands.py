@@ -176,6 +176,7 @@ class Commands:
             "logs": daemon.logs.problems(guard.jail),
             "counting": guard.judge.window.counts(now),
             "banned": [_ban_as_json(ban) for ban in live],
+            "actions": daemon.bans.acting.status(guard.jail.name),
             "totals": asdict(guard.totals),
             "detection": asdict(guard.counts),
         }

@@ -21,10 +21,11 @@ from sipguard.daemon.enquiries import Enquiries
 from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
 from sipguard.daemon.guard import Guard, Totals
+from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
-from sipguard.errors import ConfigError, FirewallError
+from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -57,6 +58,8 @@ class Daemon:
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
         self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
+        enforcer, feeds = self.bans.enforcer, self.feeding.reapply
+        self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
         self.names = Names(clock=clock)
         self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
@@ -64,6 +67,7 @@ class Daemon:
         self._changed = asyncio.Event()
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
+        self._one_reload = asyncio.Lock()
         self.ready = asyncio.Event()
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
@@ -80,10 +84,12 @@ class Daemon:
                 self._make_guards(self.settings)
                 await self._learn_ignored()
                 await self._open_firewall()
+                await self._set_up_actions()
                 self._restore()
                 self._follow()
                 jobs += [
-                    self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
+                    self._loop.create_task(job)
+                    for job in (self._read(), self._look_around(), self._tell_systemd(), self.guardian.run())
                 ]
                 self.ready.set()
                 await self.feeding.start(self.settings)
@@ -103,9 +109,17 @@ class Daemon:
 
     async def reload(self) -> Settings:
         """Read the configuration again and run by it; bans of jails that go on stay. Raises `ConfigError`, changing nothing."""
+        async with self._one_reload:
+            systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                return await self._reload()
+            finally:
+                # As ready as before, also when the new configuration was refused: the manager waits for this word.
+                systemd.notify("READY=1")
+
+    async def _reload(self) -> Settings:
         if self._read_settings is None:
             raise ConfigError("nothing to read the configuration from")
-        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         settings = self._read_settings()
         self.logs.stop()
         self.store.save()
@@ -115,12 +129,12 @@ class Daemon:
         self._make_guards(settings)
         await self._learn_ignored()
         await self._open_firewall()
+        await self._set_up_actions()
         self._restore()
         self._follow()
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
-        systemd.notify("READY=1")
         return settings
 
     def _make_guards(self, settings: Settings) -> None:
@@ -141,6 +155,7 @@ class Daemon:
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    observe=self.bans.acting.observed,
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
                 )
@@ -156,6 +171,12 @@ class Daemon:
 
     async def _open_firewall(self) -> None:
         await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
+
+    async def _set_up_actions(self) -> None:
+        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+        for broken in (errors := await self.bans.acting.set_up(self.settings)):
+            log.error("%s", broken)
+        self.errors += errors
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -269,8 +290,8 @@ class Daemon:
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
         await self.enquiries.stop()
+        await self.bans.acting.stop()
         self.bans.enforcer.stop()
-        with contextlib.suppress(FirewallError):
-            self.bans.enforcer.firewall.close()
+        self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()
-        log.info("Stopped; %d bans stay in the firewall until their time", len(self.bans.live))
+        log.info("Stopped; %d bans stay until their time", len(self.bans.live))

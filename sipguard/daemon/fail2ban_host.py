@@ -9,12 +9,13 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sipguard.addresses import canonical
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.fail2ban_log import LogSettings
-from sipguard.daemon.fail2ban_options import options_of, run_by
+from sipguard.daemon.fail2ban_options import options_of, run_by, whole
 from sipguard.daemon.guard import Guard
 from sipguard.errors import SipguardError
 from sipguard.fail2ban.commands.jail_set import bare
@@ -60,6 +61,7 @@ class DaemonHost:
         guard = self._guard(jail)
         run_by(guard, old, new, own_addresses, self._daemon.clock)
         self._options[jail] = (guard, new)
+        self._daemon.enquiries.forget_commands()
         if (new.logpath, new.idle) != (old.logpath, old.idle):
             self._daemon.follow_again()
 
@@ -91,7 +93,7 @@ class DaemonHost:
     def backend(self, jail: str) -> str:
         """How it follows them."""
         guard = self._guard(jail)
-        if not self.options(jail).logpath and guard.jail.filter.journalmatch:
+        if self.options(jail).journal:
             return "systemd"
         return "polling" if guard.jail.polling else "pyinotify"
 
@@ -164,6 +166,8 @@ class DaemonHost:
             clock=daemon.clock,
             decide=daemon.bans.decide,
             reinforce=daemon.bans.reinforce,
+            earlier=partial(daemon.bans.earlier, jail),
+            ask=daemon.enquiries.ask,
         )
         await self._open_firewall()
 
@@ -196,7 +200,7 @@ class DaemonHost:
         view = self._view
         if view is None:
             return None
-        return {"dbfile": str(view.path), "dbpurgeage": _whole(view.purge_age), "dbmaxmatches": view.max_matches}[name]
+        return {"dbfile": str(view.path), "dbpurgeage": whole(view.purge_age), "dbmaxmatches": view.max_matches}[name]
 
     def set(self, name: str, value: Any) -> None:
         """Change one of these."""
@@ -225,7 +229,8 @@ class DaemonHost:
             raise UnknownJailError(name) from None
 
     async def _open_firewall(self) -> None:
-        await self._daemon.bans.enforcer.open([guard.jail.rule for guard in self._daemon.guards.values()])
+        rules = [guard.jail.rule for guard in self._daemon.guards.values() if guard.jail.enforced]
+        await self._daemon.bans.enforcer.open(rules)
 
     async def _settle(self) -> None:
         """Answer when the kernel has done it; say so when it has not in good time."""
@@ -242,7 +247,3 @@ def _address(text: str) -> str:
         return canonical(text)
     except ValueError:
         raise ValueError(f"{text!r} is not an address; write e.g. 203.0.113.5 or 2001:db8::/64") from None
-
-
-def _whole(number: float) -> float:
-    return int(number) if float(number).is_integer() else number

@@ -54,6 +54,7 @@ class Guard:
         clock: Clock,
         decide: Callable[[Ban], None],
         reinforce: Callable[[str, str], None],
+        observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[Guard, Failure], bool] = lambda _guard, _failure: False,
     ) -> None:
@@ -71,6 +72,7 @@ class Guard:
         self._slow_next = 0.0
         self._decide = decide
         self._reinforce = reinforce
+        self._observe = observe
 
     @property
     def detector(self) -> Detector:
@@ -200,6 +202,7 @@ class Guard:
         when = datetime.fromtimestamp(judgement.time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
         known = f", bad - counts as {judgement.attempts}" if judgement.attempts > 1 else ""
         log.info("[%s] Found %s - %s%s", self.jail.name, judgement.address, when, known)
+        self._observe(self.jail.name, judgement.address, failure)
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(
             Attempt(self.jail.name, judgement.address, judgement.time, judgement.attempts, failure.user, line)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import time as _time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sipguard.detection.aside import Aside
@@ -17,13 +16,15 @@ from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.detection.results import Counts as Counts
+from sipguard.detection.results import Examined as Examined
 from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.detection.tags import accused
 from sipguard.errors import ConfigError
 from sipguard.model import Challenge, Clock, Failure, Filter, LogEvent, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import regex
 
@@ -35,55 +36,6 @@ _SLOW = 0.05
 
 _INTERNAL = frozenset({"nofail", "mlfforget", "mlfgained", "content"})
 """Groups that steer the detection and say nothing of the failure."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a detector has seen so far."""
-
-    lines: int = 0
-    candidates: int = 0
-    """Lines that `prefregex`, if there is one, let through to the failregexes."""
-    failures: int = 0
-    ignored: int = 0
-    """Lines that an ignoreregex took."""
-    undated: int = 0
-    """Lines in which no date was found."""
-    timed_out: int = 0
-    """Lines skipped since a regex took longer than the time limit."""
-    tampered: int = 0
-    """Lines and records that somebody has written into: nobody whom they name was accused."""
-    first: float | None = field(default=None, compare=False)
-    """Date of the first line that has one, POSIX seconds."""
-    last: float | None = field(default=None, compare=False)
-
-    @classmethod
-    def total(cls, parts: Iterable[Counts]) -> Counts:
-        """The sum over several logs."""
-        total = cls()
-        for part in parts:
-            for name in ("lines", "candidates", "failures", "ignored", "undated", "timed_out", "tampered"):
-                setattr(total, name, getattr(total, name) + getattr(part, name))
-            total.first = min((one for one in (total.first, part.first) if one is not None), default=None)
-            total.last = max((one for one in (total.last, part.last) if one is not None), default=None)
-        return total
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """All about one line, for `test-filter`."""
-
-    matched: bool
-    """It is a failure with an id."""
-    ignored: bool
-    """An ignoreregex took it."""
-    failure: Failure | None
-    time: float | None
-    """When it was logged, POSIX seconds, whether it matched or not."""
-    date_format: str | None
-    """The date pattern that found the date."""
-    regex: int | None
-    """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
 
 
 class Detector:
@@ -124,7 +76,8 @@ class Detector:
         # About the last line, for `examine`:
         self._line_time: float | None = None
         self._date_format: str | None = None
-        self._was_ignored = False
+        self._was_ignored = self._was_nofail = False
+        self._consumed = 0
         self._regex: int | None = None
 
     def _compile(self, filter: Filter) -> None:  # noqa: A002
@@ -214,6 +167,8 @@ class Detector:
             time=self._line_time,
             date_format=self._date_format,
             regex=self._regex,
+            nofail=self._was_nofail,
+            consumed=self._consumed,
         )
 
     def _screened(self, line: str) -> list[Ready]:
@@ -236,7 +191,8 @@ class Detector:
     def _process(self, line: str, time: float | None, *, trusted: bool = False) -> Failure | None:
         counts = self.counts
         counts.lines += 1
-        self._was_ignored = False
+        self._was_ignored = self._was_nofail = False
+        self._consumed = 0
         self._regex = self._line_time = self._date_format = None
         self._account = None
         self._other = None
@@ -348,6 +304,7 @@ class Detector:
             if self._maxlines > 1:
                 # What has matched is used up, also when it is ignored.
                 self._lines = left
+                self._consumed = sum(line is not lines[-1] for line in used)
             if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             groups = {**common, **expression.groups_of(match)}
@@ -371,6 +328,7 @@ class Detector:
             session = self._sessions.merge(key, groups, used)
             groups = session.groups
         if groups.get("nofail"):
+            self._was_nofail = True
             return None
         host, address = accused(groups)
         if not host:

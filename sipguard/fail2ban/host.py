@@ -22,6 +22,8 @@ class Options:
     prefregex: str = ""
     datepattern: str | None = None
     maxlines: int = 1
+    journal: bool = False
+    """It reads the journal, not logs."""
     journalmatch: tuple[tuple[str, ...], ...] = ()
     logpath: tuple[str, ...] = ()
     """As written: paths, or patterns."""

@@ -28,9 +28,14 @@ IDLE = 60.0
 SLOW = 10.0
 """Seconds that a client may take to read an answer."""
 MOST_CLIENTS = 200
-"""Connections at once; more are closed at once."""
+"""Connections at once. For one more, the one that has been silent for longest goes: who only connects keeps nobody out."""
 MOST_WAITING = 3 * LONGEST
 """Bytes of unfinished requests of all clients together; whoever goes beyond is closed."""
+
+_ACCEPTED = 50
+"""Connections that asyncio accepts before it looks at anything else; it takes the queue's length for that."""
+_QUEUE = 1024
+"""Connections that the kernel keeps waiting."""
 
 Answer = Callable[[Any], Awaitable[Any]]
 
@@ -42,12 +47,16 @@ class Server:
         self.path = path
         self._answer = answer
         self._clients: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.Task[None], None] = {}
+        """Clients between requests, the one that has been so for longest first."""
         self._waiting = 0
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Answer for as long as this context lasts. Raises `StateError` where the socket cannot be made."""
-        server = await asyncio.start_unix_server(self._client, sock=_listen(self.path), backlog=128)
+        sock = _listen(self.path)
+        server = await asyncio.start_unix_server(self._client, sock=sock, backlog=_ACCEPTED)
+        sock.listen(_QUEUE)
         try:
             yield
         finally:
@@ -58,13 +67,18 @@ class Server:
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._clients) >= MOST_CLIENTS:
+        if task is None or not self._make_room():
             writer.close()
             return
         self._clients.add(task)
         pending = bytearray()
         try:
-            while (request := await self._request(reader, pending)) is not None:
+            while True:
+                self._silent[task] = None
+                request = await self._request(reader, pending)
+                self._silent.pop(task, None)
+                if request is None:
+                    break
                 writer.write(await self._reply(request) + END)
                 async with asyncio.timeout(SLOW):
                     await writer.drain()
@@ -72,8 +86,21 @@ class Server:
             writer.transport.abort()  # one that goes, sleeps or does not read: its own affair
         finally:
             self._waiting -= len(pending)
+            self._silent.pop(task, None)
             self._clients.discard(task)
             writer.close()
+
+    def _make_room(self) -> bool:
+        """Whether there is room for one more client; somebody silent may have to go for it."""
+        if len(self._clients) < MOST_CLIENTS:
+            return True
+        oldest = next(iter(self._silent), None)
+        if oldest is None:
+            return False
+        del self._silent[oldest]
+        self._clients.discard(oldest)
+        oldest.cancel()
+        return True
 
     async def _request(self, reader: asyncio.StreamReader, pending: bytearray) -> bytes | None:
         """The next request; None when the client has no more, or must have no more."""

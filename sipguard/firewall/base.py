@@ -71,5 +71,8 @@ class Firewall(Protocol):
     def flush(self) -> None:
         """Remove all that is ours, bans and feeds included."""
 
+    def made_by_us(self, pid: int) -> bool:
+        """Whether this process was one that the backend started lately: what it changed is no intrusion. Any thread may ask."""
+
     def close(self) -> None:
         """Let go of handles. Bans stay: the kernel ends them."""

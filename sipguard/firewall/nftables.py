@@ -13,6 +13,7 @@ from sipguard.firewall.cover import cover, enclosing
 from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
 from sipguard.firewall.nft_run import NftError, NftRunner
+from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Network, Target, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
@@ -29,8 +30,9 @@ class NftablesFirewall:
     name = "nftables"
     ends_bans = True
 
-    def __init__(self, *, clock: Clock, runner: NftRunner | None = None) -> None:
+    def __init__(self, *, clock: Clock, runner: NftRunner | None = None, options: Options | None = None) -> None:
         self._clock = clock
+        self._options = options or Options()
         self._nft = runner or NftRunner()
         self._feeds = NftFeeds(self._nft, clock)
         self._jails: dict[str, str] = {}
@@ -39,9 +41,10 @@ class NftablesFirewall:
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make the table; live bans stay, sets of jails that are not in `rules` go. Raises `FirewallError`."""
+        rules = self._options.adapt(rules)
         wanted = {name for rule in rules for name in nft_text.set_names(rule.jail)}
         stale = [name for name in self._sets() if name not in wanted]
-        self._nft.run(nft_text.table_script(rules, stale))
+        self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
         self._layout = Counter(self._read_layout())
         for name in stale:
@@ -148,8 +151,29 @@ class NftablesFirewall:
         self._feeds.flush()
         self._jails, self._networks, self._layout = {}, {}, Counter()
 
+    def made_by_us(self, pid: int) -> bool:
+        """Whether an `nft` that this backend started has this number."""
+        return pid in tuple(self._nft.pids)
+
     def close(self) -> None:
         """Nothing to let go of: each call is a process of its own."""
+
+    def _make(self, rules: Sequence[Rule], stale: Sequence[SetName]) -> None:
+        script = nft_text.table_script(rules, stale, self._options)
+        try:
+            self._nft.run(script)
+        except NftError as error:
+            if error.cause != "exists":
+                raise
+            # Sets of another size, or of another version: made anew with what they hold, in one transaction.
+            now = self._clock()
+            text = self._query(f"list table {nft_text.TABLE}") or ""
+            kept: dict[SetName, list[str]] = {}
+            for name, target, remaining in nft_text.parse_elements(text) if text else ():
+                if name not in stale and name.kind == "a":
+                    kept.setdefault(name, []).append(f"{target}{nft_text.timeout(now + remaining + 1, now)}")
+            clear = f"delete table {nft_text.TABLE}\n{nft_text.table_script(rules, (), self._options)}"
+            self._nft.run(clear + "".join(nft_text.elements("add", name, items) for name, items in kept.items()))
 
     def _add(self, addresses: dict[SetName, dict[Target, float]], tail: str, now: float) -> None:
         new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}

@@ -24,7 +24,8 @@ def tree_with(folder, jail, maxretry=2):
     """A tree with one jail that reads `log` in this folder; gives the arguments of `run`."""
     (folder / "f2b" / "filter.d").mkdir(parents=True, exist_ok=True)
     (folder / "f2b" / "filter.d" / "demo.conf").write_text(FILTER)
-    own = f"[Definition]\nlogtarget = {folder}/sipguard.log\npidfile = {folder}/f.pid\ndbfile = {folder}/state/f.sqlite3\n"
+    own = f"[Definition]\nsocket = {folder}/f2b.sock\nlogtarget = {folder}/sipguard.log\n"
+    own += f"pidfile = {folder}/f.pid\ndbfile = {folder}/state/f.sqlite3\n"
     (folder / "f2b" / "fail2ban.conf").write_text(own)
     log = folder / "log"
     log.touch()

@@ -127,6 +127,9 @@ get alpha ignorecommand
 set alpha ignorecommand /bin/false
 get alpha ignorecache
 set alpha ignorecache key=<ip>,max-count=5,max-time=1m
+get alpha actions
+get alpha action nothing actionban
+get alpha action nothing timeout
 get alpha logpath
 set alpha addlogpath {dir}/beta.log tail
 set alpha addlogpath {dir}/nonesuch.log

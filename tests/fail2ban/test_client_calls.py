@@ -62,22 +62,9 @@ logpath = {dir}/alpha.log
 filter = lab
 logpath = {dir}/beta.log
 """
-SIPGUARD_TOML = """state_dir = "{dir}/state"
-socket = "{dir}/own.sock"
-logtarget = "{dir}/f2b.log"
+SIPGUARD_TOML = """socket = "{dir}/own.sock"
 [firewall]
 backend = "memory"
-[fail2ban]
-socket = "{dir}/f2b.sock"
-pidfile = "{dir}/f2b.pid"
-dbfile = "{dir}/f2b.sqlite3"
-[defaults]
-ignoreip = ["198.51.100.0/24"]
-usedns = "no"
-maxretry = 3
-findtime = "10m"
-bantime = "1h"
-backend = "polling"
 """
 
 
@@ -88,20 +75,14 @@ def _write(directory: Path, name: str, text: str) -> None:
 
 
 def _prepare(directory: Path) -> None:
-    """The same jails for both: as a Fail2ban tree, which the clients read too, and as sipguard's own."""
+    """One tree for both servers, which the clients read too; of sipguard's own only what Fail2ban has no word for."""
     _write(directory, "conf/fail2ban.conf", FAIL2BAN_CONF)
     _write(directory, "conf/jail.conf", JAIL_CONF)
     _write(directory, "conf/filter.d/lab.conf", FILTER)
     _write(directory, "conf/action.d/nothing.conf", "[Definition]\nactionban =\nactionunban =\n")
-    _write(directory, "native/sipguard.toml", SIPGUARD_TOML)
-    _write(directory, "native/filters.d/lab.conf", FILTER)
+    _write(directory, "sipguard.toml", SIPGUARD_TOML)
     for jail in ("alpha", "beta"):
         _write(directory, f"{jail}.log", "")
-        _write(
-            directory,
-            f"native/jails.d/{jail}.toml",
-            f'enabled = true\nfilter = "lab"\nlogpath = "{{dir}}/{jail}.log"\n',
-        )
 
 
 class Caller:
@@ -195,10 +176,9 @@ def sessions(tmp_path_factory):
             for server in ("fail2ban", "sipguard"):
                 directory = tmp_path_factory.mktemp(f"{client}-{server}")
                 _prepare(directory)
-                command = {
-                    "fail2ban": [SERVER, "-f", "-c", f"{directory}/conf"],
-                    "sipguard": [sys.executable, "-m", "sipguard", "run", "-c", f"{directory}/native/sipguard.toml"],
-                }[server]
+                tree = f"{directory}/conf"
+                own = ["-m", "sipguard", "run", "-c", f"{directory}/sipguard.toml", "--fail2ban-dir", tree]
+                command = [SERVER, "-f", "-c", tree] if server == "fail2ban" else [sys.executable, *own]
                 with _running(["ip", "netns", "exec", net.name, *command], directory):
                     results[client, server] = _session(caller, directory)
     return results

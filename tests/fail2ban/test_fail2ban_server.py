@@ -20,6 +20,8 @@ async def _answer(request):
     match request:
         case ["wait"]:
             await asyncio.sleep(30)
+        case ["nap"]:
+            await asyncio.sleep(0.3)
         case ["fail"]:
             raise IndexError("list index out of range")
         case ["large"]:
@@ -123,20 +125,38 @@ def test_hostile_crowd(tmp_path, monkeypatch):
 
 
 def test_flood_of_connections(tmp_path, monkeypatch):
-    """More than the most are closed at once; when they have gone, the next is answered."""
+    """Who only connects keeps nobody out: the most silent go, and a question is answered meanwhile and afterwards."""
     monkeypatch.setattr(module, "MOST_CLIENTS", 20)
 
     async def scenario(server):
         with contextlib.ExitStack() as stack:
-            crowd = await _connections(stack, server.path, 100)
+            crowd = await _connections(stack, server.path, 300)
+            during = await _ask(server.path, ["a"])
             await asyncio.sleep(0.1)
-            closed = sum(reader.at_eof() for reader, _ in crowd)
+            closed = [reader.at_eof() for reader, _ in crowd]
         await asyncio.sleep(0.1)
-        return closed, await _ask(server.path, ["a"])
+        return closed, during, await _ask(server.path, ["b"])
 
-    closed, answers = _run(tmp_path, scenario)
-    assert closed == 80
-    assert answers == [(0, ["a"])]
+    closed, during, after = _run(tmp_path, scenario)
+    assert (during, after) == ([(0, ["a"])], [(0, ["b"])])
+    assert all(closed[:280])
+    assert sum(closed) == 281
+
+
+def test_clients_that_wait_for_answers_are_kept(tmp_path, monkeypatch):
+    """When all are at work, one more is turned away, and nobody's answer is lost."""
+    monkeypatch.setattr(module, "MOST_CLIENTS", 5)
+
+    async def scenario(server):
+        async with asyncio.TaskGroup() as group:
+            busy = [group.create_task(_ask(server.path, ["nap"])) for _ in range(5)]
+            await asyncio.sleep(0.1)
+            reader, writer = await asyncio.open_unix_connection(server.path)
+            turned_away = await reader.read()
+            writer.close()
+        return turned_away, [task.result() for task in busy]
+
+    assert _run(tmp_path, scenario) == (b"", [[(0, ["nap"])]] * 5)
 
 
 def test_who_never_reads_is_dropped(tmp_path, monkeypatch):

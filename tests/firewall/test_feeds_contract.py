@@ -10,10 +10,17 @@ import pytest
 
 from sipguard.errors import FirewallError
 from sipguard.model import Ban, Rule
+from tests.backends import backend_of
 from tests.firewall import test_contract
+from tests.foreign import dump
+from tests.netns import namespace
 
-firewall = test_contract.firewall
-"""The fixture: each backend in turn."""
+
+@pytest.fixture(params=["memory", "nftables", "ipset"])
+def firewall(request):
+    """Each backend that takes feeds, in turn."""
+    yield from test_contract.unopened(request.param)
+
 
 SIP = Rule("asterisk")
 MIXED = ["198.51.100.0/24", "2001:db8:1::5", "2001:db8::/64", "203.0.113.5", "203.0.113.64/26"]
@@ -71,7 +78,7 @@ def test_feed_entries_end(firewall):
     """An entry ends at its own time, and one whose time has passed never begins."""
     firewall.set_feed("apiban", [*until(["203.0.113.5"], 0.4), *until(["203.0.113.6"]), *until(["203.0.113.7"], -1)])
     assert listed(firewall) == ["203.0.113.5", "203.0.113.6"]
-    time.sleep(0.6)
+    test_contract.pass_time(firewall, 0.6)
     assert listed(firewall) == ["203.0.113.6"]
 
 
@@ -121,11 +128,11 @@ def test_feeds_leave_others_alone(firewall):
         "-A APIBAN -s 203.0.113.5 -j REJECT",
     ):
         subprocess.run(["iptables", *command.split()], check=True)
-    before = test_contract.foreign()
+    before = dump()
     firewall.set_feed("apiban", until(MIXED))
-    assert test_contract.foreign() == before
+    assert dump() == before
     firewall.drop_feed("apiban")
-    assert test_contract.foreign() == before
+    assert dump() == before
 
 
 def many(count):
@@ -153,3 +160,13 @@ def test_two_hundred_thousand_networks(firewall, capsys):
     assert max(taken) < 5
     assert asked < 0.5
     assert len(firewall.feed_entries("big")) == 200_000
+
+
+def test_feeds_are_not_for_rules():
+    """A rule per address is no place for a list: the error names what is."""
+    with namespace("iptables-legacy") as net, net.inside():
+        firewall = backend_of("iptables")
+        with pytest.raises(FirewallError, match="ipset or nftables"):
+            firewall.set_feed("apiban", until(MIXED))
+        assert (firewall.feeds(), listed(firewall)) == ([], [])
+        firewall.drop_feed("apiban")

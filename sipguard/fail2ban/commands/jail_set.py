@@ -138,11 +138,11 @@ def _journal_matches(words: Words) -> list[tuple[str, ...]]:
 
 
 def _add_journal(options: Options, words: Words) -> Changes:
-    return {"journalmatch": (*options.journalmatch, *_journal_matches(words))} if options.journalmatch else {}
+    return {"journalmatch": (*options.journalmatch, *_journal_matches(words))} if options.journal else {}
 
 
 def _delete_journal(options: Options, words: Words) -> Changes:
-    if not options.journalmatch:
+    if not options.journal:
         return {}
     gone = _journal_matches(words)
     missing = [one for one in gone if one not in options.journalmatch]

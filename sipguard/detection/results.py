@@ -1,0 +1,64 @@
+"""What a detector says: its counts, and all about one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipguard.model import Failure
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a detector has seen so far."""
+
+    lines: int = 0
+    candidates: int = 0
+    """Lines that `prefregex`, if there is one, let through to the failregexes."""
+    failures: int = 0
+    ignored: int = 0
+    """Lines that an ignoreregex took."""
+    undated: int = 0
+    """Lines in which no date was found."""
+    timed_out: int = 0
+    """Lines skipped since a regex took longer than the time limit."""
+    tampered: int = 0
+    """Lines and records that somebody has written into: nobody whom they name was accused."""
+    first: float | None = field(default=None, compare=False)
+    """Date of the first line that has one, POSIX seconds."""
+    last: float | None = field(default=None, compare=False)
+
+    @classmethod
+    def total(cls, parts: Iterable[Counts]) -> Counts:
+        """The sum over several logs."""
+        total = cls()
+        for part in parts:
+            for name in ("lines", "candidates", "failures", "ignored", "undated", "timed_out", "tampered"):
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+            total.first = min((one for one in (total.first, part.first) if one is not None), default=None)
+            total.last = max((one for one in (total.last, part.last) if one is not None), default=None)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """All about one line, for `test-filter`."""
+
+    matched: bool
+    """It is a failure with an id."""
+    ignored: bool
+    """An ignoreregex took it."""
+    failure: Failure | None
+    time: float | None
+    """When it was logged, POSIX seconds, whether it matched or not."""
+    date_format: str | None
+    """The date pattern that found the date."""
+    regex: int | None
+    """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
+    nofail: bool = False
+    """The regex that matched says that its line is no failure."""
+    consumed: int = 0
+    """Lines before this one that the match has used up, in a filter with `maxlines`."""
