@@ -43,6 +43,8 @@ class Overrides:
     journalmatch: tuple[str, ...] = ()
     timezone: str | None = None
     encoding: str = "utf-8"
+    as_fail2ban: bool = False
+    """Without the keys that Fail2ban does not know: records, tampering, successes (docs/sip.md)."""
 
 
 class Trial:
@@ -132,7 +134,7 @@ def find_filter(text: str, directories: Sequence[Path], *, logtype: str | None =
 
 
 def _overridden(found: Filter, overrides: Overrides, directories: Sequence[Path]) -> Filter:
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"options": {}} if overrides.as_fail2ban else {}
     if overrides.ignoreregex:
         changes["ignoreregex"] = (*found.ignoreregex, *_ignoreregexes(overrides.ignoreregex, directories))
     if overrides.datepattern:

@@ -16,8 +16,7 @@ from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
-from sipguard.detection.results import Counts as Counts
-from sipguard.detection.results import Examined as Examined
+from sipguard.detection.results import Counts, Examined
 from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.detection.tags import accused
 from sipguard.errors import ConfigError
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import regex
+
+__all__ = ["Counts", "Detector", "Examined"]
 
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""
