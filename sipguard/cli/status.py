@@ -12,6 +12,8 @@ from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
 from sipguard.text import printable
 
+_NOT_COUNTS = ("last_failure", "first", "last")
+
 
 @click.command("status")
 @click.argument("jail", required=False)
@@ -71,7 +73,7 @@ def _one(jail: dict[str, Any]) -> None:
         click.echo(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
     shown = {**jail["detection"], **jail["totals"]}
     click.echo(
-        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "last_failure")
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name not in _NOT_COUNTS)
     )
     now = time.time()
     output.table(

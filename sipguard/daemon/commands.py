@@ -184,7 +184,7 @@ class Commands:
             "banned": [_ban_as_json(ban) for ban in live],
             "actions": daemon.bans.acting.status(guard.jail.name),
             "totals": asdict(guard.totals),
-            "detection": asdict(guard.detector.counts),
+            "detection": asdict(guard.counts),
         }
 
     def _guard(self, name: str) -> Guard:

@@ -359,7 +359,8 @@ def test_packaged_jail(tree, name):
     settings = load(tree.directory / "sipguard.toml", read_filter=read_filter)
     (jail,) = settings.jails
     assert settings.errors == ()
-    assert (jail.name, jail.filter.name, jail.bantime) == (name, name, 259200.0)
+    filter_name = jail.filter.name.partition("[")[0]
+    assert (jail.name, filter_name, jail.bantime) == (name, name.removesuffix("-scan"), 259200.0)
     assert jail.rule.ports
     assert jail.rule.protocols
     text = (ROOT / "jails" / f"{name}.toml").read_text()
