@@ -151,7 +151,8 @@ def test_any_text(filter_, lines, chunk):
 def test_counted_work():
     """Of a million lines with two per cent attacks, two per cent are read, and each of those is searched once."""
     quiet = (LOGS / "freeswitch-normal-debug.log").read_bytes().split(b"\n")[:-1]
-    quiet = [line for line in quiet if b"auth failure" not in line]
+    # Challenges are read, since they may be records of several lines; invites, since their lines can be forged.
+    quiet = [line for line in quiet if b"SIP auth " not in line and b"receiving invite" not in line]
     attack = next(line for line in (LOGS / "freeswitch-debug.log").read_bytes().split(b"\n") if b"auth failure" in line)
     lines = [attack if number % 50 == 0 else quiet[number % len(quiet)] for number in range(20_000)]
     detector = Detector(read_filter("freeswitch", [FILTERS]), clock=lambda: NOW, timezone="UTC")
