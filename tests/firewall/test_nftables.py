@@ -149,6 +149,15 @@ def test_full_set(net, monkeypatch, addresses):
             + ["set n6_asterisk of table inet sipguard is missing or changed"],
             id="delete-set",
         ),
+        pytest.param(
+            "add table inet sipguard { flags dormant; }", ["table inet sipguard is put to sleep"], id="dormant"
+        ),
+        pytest.param(
+            "insert rule inet sipguard banned udp dport 5060 accept",
+            ["a rule banned of table inet sipguard is of somebody else"],
+            id="rule-in-our-chain",
+        ),
+        pytest.param("add chain inet sipguard mine", [], id="chain-of-theirs-in-our-table"),
         pytest.param("add table inet other", [], id="others"),
     ],
 )
