@@ -171,7 +171,7 @@ class LineReader:
 
     def _clean(self, data: bytes) -> tuple[bytes, int]:
         """Without NULs at the beginning of lines and without too long lines; both rare, so asked for first."""
-        if data.startswith(b"\0") or b"\n\0" in data:
+        if b"\0" in data and (data.startswith(b"\0") or b"\n\0" in data):
             data = _LEADING_NULS.sub(b"", data)
         if len(data) <= self._max_line:
             return data, 0
