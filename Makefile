@@ -2,12 +2,13 @@
 # installed into .venv at the first call.
 PYTHON ?= python3
 FIREWALL ?= memory
+SOAK ?= 300
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TESTED := $(VENV)/ready-for-tests
 
-.PHONY: run test lint format bench clean help
+.PHONY: run test lint format bench deb soak clean help
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +30,12 @@ format: $(TESTED) ## put the code into its form
 
 bench: $(TESTED) ## measure against Fail2ban, side by side
 	$(BIN)/python -m benchmarks
+
+deb: ## the Debian packages, into dist/
+	packaging/build-deb dist
+
+soak: $(TESTED) ## the daemon under load, kill -9, rotation and flushes for SOAK seconds (300)
+	$(BIN)/python tests/soak.py $(SOAK)
 
 clean: ## remove what these targets have made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

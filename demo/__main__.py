@@ -22,7 +22,7 @@ from rich.text import Text
 from demo.feeder import Track, play
 
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "logs"
-PLAYED = {"freeswitch": "freeswitch-attack-warning.log", "asterisk": "asterisk22-security.log"}
+PLAYED = {"freeswitch": "freeswitch-warning.log", "asterisk": "asterisk22-security.log"}
 """Jail → the sample that is played to it."""
 SECONDS = 16.0
 """How long the samples are stretched or squeezed to."""

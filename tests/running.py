@@ -24,9 +24,12 @@ PATIENCE = 15.0
 
 
 class RunningDaemon:
-    """One daemon at a time on one folder. `prefix` is what it is started under (a network namespace, another user)."""
+    """One daemon at a time on one folder. `prefix` is what it is started under (a network namespace, another user).
 
-    def __init__(self, folder, jails, *, defaults=None, firewall="memory", prefix=(), env=None):
+    `arguments` are further ones of `run`.
+    """
+
+    def __init__(self, folder, jails, *, defaults=None, firewall="memory", prefix=(), env=None, arguments=()):
         self.folder = Path(folder)
         self.config = self.folder / "sipguard.toml"
         self.socket = self.folder / "run.sock"
@@ -34,6 +37,7 @@ class RunningDaemon:
         self.output = ""
         self._firewall = firewall
         self._prefix = list(prefix)
+        self._arguments = list(arguments)
         self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         self.process = None
         (self.folder / "jails.d").mkdir(parents=True, exist_ok=True)
@@ -65,6 +69,7 @@ class RunningDaemon:
             self.config,
             "--firewall",
             self._firewall,
+            *self._arguments,
         ]
         self.process = subprocess.Popen(
             [str(part) for part in command], env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipguard.cli.output import complain
+from sipguard.cli.tree import fail2ban_dir_option, load_settings
 from sipguard.config import paths
-from sipguard.config.settings import Settings, load
+from sipguard.config.plain import plain
+from sipguard.config.settings import Settings
 from sipguard.config.values import format_duration
 from sipguard.errors import ConfigError
-from sipguard.text import printable
+from sipguard.text import printable, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sipguard.model import Jail
+    from sipguard.model import Feed, Jail
 
 
 @click.command("check")
@@ -31,19 +34,25 @@ if TYPE_CHECKING:
     metavar="FILE",
     help=f"The configuration file.  [default: {paths.CONFIG_DIR / paths.CONFIG_FILE}]",
 )
+@fail2ban_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(config: Path | None, as_json: bool) -> None:
+@click.option(
+    "--dump", is_flag=True, help="Print every jail as it will run, with all that it says, as one JSON object."
+)
+def command(config: Path | None, fail2ban_dir: Path | None, as_json: bool, dump: bool) -> None:
     """Check the configuration without running it.
 
     Prints the jails that would run. Exit status 2 when something is wrong: each error is one line on standard error.
     """
-    settings, errors = _load(config)
+    settings, errors = _load(config, fail2ban_dir)
     warnings = settings.warnings if settings else ()
     for warning in warnings:
-        click.echo(f"warning: {printable(warning)}", err=True)
+        complain(f"warning: {warning}")
     for error in errors:
-        click.echo(printable(str(error)), err=True)
-    if as_json:
+        complain(str(error))
+    if dump:
+        click.echo(json.dumps(_dump(settings, errors, warnings), indent=2))
+    elif as_json:
         click.echo(json.dumps(_as_json(settings, errors, warnings), indent=2))
     elif settings and not errors:
         _print(settings)
@@ -51,9 +60,9 @@ def command(config: Path | None, as_json: bool) -> None:
         sys.exit(ConfigError.exit_status)
 
 
-def _load(config: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:
+def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:
     try:
-        settings = load(config)
+        settings = load_settings(config, fail2ban_dir)
     except ConfigError as error:
         return None, [error]
     return settings, [*settings.errors, *_broken_filters(settings)]
@@ -61,15 +70,30 @@ def _load(config: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:
 
 def _broken_filters(settings: Settings) -> list[ConfigError]:
     """The filters whose regexes or dates do not compile: the reader of files does not know."""
-    from sipguard.detection.detector import Detector  # noqa: PLC0415 - a broken sipguard.toml is told without it
+    from sipguard.detection.detector import Detector  # noqa: PLC0415 - a broken sipguard.toml is told without them
+    from sipguard.sources.journal_query import query_of  # noqa: PLC0415
 
     errors = []
     for jail in settings.jails:
         try:
+            if jail.journal:
+                query_of(jail)
             Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding)
         except ConfigError as error:
             errors.append(ConfigError(f"jail {jail.name}: {error.what}", error.where))
     return errors
+
+
+def _dump(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
+    """Everything: the fields of `Settings`, and under `jails` those of each `Jail` by name; -1 is for ever."""
+    apart = ("jails", "errors", "warnings", "feeds")  # feeds have keys that are secret
+    return {
+        "settings": {key: value for key, value in plain(settings).items() if key not in apart} if settings else None,
+        "jails": {jail.name: plain(jail) for jail in settings.jails} if settings else {},
+        "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
+        "errors": [str(error) for error in errors],
+        "warnings": list(warnings),
+    }
 
 
 def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
@@ -77,6 +101,7 @@ def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings:
         "config": str(settings.config_file) if settings else None,
         "firewall": settings.firewall if settings else None,
         "jails": [_jail_as_json(jail) for jail in settings.jails] if settings else [],
+        "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
         "errors": [{"where": error.where, "what": error.what} for error in errors],
         "warnings": list(warnings),
     }
@@ -98,12 +123,19 @@ def _jail_as_json(jail: Jail) -> dict[str, Any]:
     }
 
 
+def _feed_as_json(feed: Feed) -> dict[str, Any]:
+    """One feed, without its key; times in seconds."""
+    source = feed.file or shown_url(feed.url)
+    return {"feed": feed.name, "source": source, "interval": feed.interval, "expiry": feed.expiry}
+
+
 def _summary(jail: Jail) -> list[tuple[str, str]]:
     """What people want to know of a jail, each with its label."""
     ports = ", ".join(str(port) for port in jail.rule.ports) or "all"
     forever = math.isinf(jail.bantime)
     lasting = "for ever" if forever else f"for {format_duration(jail.bantime)}"
     rows = [("log", path) for path in jail.logpath]
+    rows += [("journal", " + ".join(jail.filter.journalmatch) or "all of it")] if jail.journal else []
     rows += [
         ("filter", jail.filter.name),
         ("ban", f"{lasting}, after {jail.maxretry} failures within {format_duration(jail.findtime)}"),
@@ -119,7 +151,8 @@ def _is_terminal() -> bool:
 
 def _print(settings: Settings) -> None:
     count = len(settings.jails)
-    heading = f"{printable(str(settings.config_file))}: right; {count} jail{'' if count == 1 else 's'} enabled"
+    read = settings.fail2ban_dir or str(settings.config_file)
+    heading = f"{printable(read)}: right; {count} jail{'' if count == 1 else 's'} enabled"
     if _is_terminal():
         _print_table(settings, heading)
         return
@@ -128,6 +161,14 @@ def _print(settings: Settings) -> None:
         click.echo(f"\n{printable(jail.name)}")
         for label, text in _summary(jail):
             click.echo(f"  {label:<8}{text}")
+    for feed in settings.feeds:
+        click.echo(f"\n{_feed_line(feed)}")
+
+
+def _feed_line(feed: Feed) -> str:
+    return printable(
+        f"feed {feed.name}: every {format_duration(feed.interval)} from {feed.file or shown_url(feed.url)}"
+    )
 
 
 def _print_table(settings: Settings, heading: str) -> None:
@@ -138,6 +179,8 @@ def _print_table(settings: Settings, heading: str) -> None:
 
     console = Console(highlight=False)
     console.print(Text(heading, style="green"))  # Text: brackets in a path are no markup
+    for feed in settings.feeds:
+        console.print(Text(_feed_line(feed)))
     if not settings.jails:
         return
     table = Table("jail", "", "", show_edge=False, show_header=False)

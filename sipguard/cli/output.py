@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,9 +23,19 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 
+def complain(text: str) -> None:
+    """A message on standard error: one line, for grep; on a terminal folded between words, where it stays readable."""
+    shown = printable(text)
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        shown = textwrap.fill(shown, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    click.echo(shown, err=True)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table: drawn on a terminal, tab-separated in a pipe. Cells may hold what an attacker wrote."""
-    shown = [[printable(str(cell), MOST_CHARACTERS) for cell in row] for row in rows]
+    cells = list(rows)
+    shown = [[printable(str(cell), MOST_CHARACTERS) for cell in row] for row in cells]
     if not sys.stdout.isatty():
         for row in shown:
             click.echo("\t".join(row))
@@ -34,8 +46,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     drawn = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for n, column in enumerate(columns):
+        numbers = all(isinstance(row[n], int) for row in cells)
+        drawn.add_column(column, overflow="fold", justify="right" if numbers else "left")
     for row in shown:
         drawn.add_row(*(Text(cell) for cell in row))
     Console().print(drawn)

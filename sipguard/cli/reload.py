@@ -21,6 +21,6 @@ def command(as_json: bool, path: Path) -> None:
     else:
         click.echo(f"running: {', '.join(result['jails']) or 'no jail'}")
         for error in result["errors"]:
-            click.echo(f"sipguard: {error}", err=True)
+            output.complain(f"sipguard: {error}")
     if result["errors"]:
         raise click.exceptions.Exit(2)

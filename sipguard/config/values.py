@@ -6,12 +6,12 @@ that text as given: who prints it escapes it (`messages.printable`).
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 import socket
 from typing import TYPE_CHECKING
 
+from sipguard import addresses
 from sipguard.model import FOREVER, PortRange
 
 if TYPE_CHECKING:
@@ -90,25 +90,17 @@ def format_duration(seconds: float) -> str:
 
 
 def canonical(text: str) -> str:
-    """An address or network in the one form that is used everywhere: see `sipguard.model`.
-
-    Bits behind the prefix are cleared, a network of one address is written as that address, and IPv4 mapped into IPv6
-    (RFC 4291, 2.5.5.2) as IPv4.
+    """An address or network in the one form that is used everywhere: see `sipguard.addresses`.
 
     Raises:
         ValueError: it is no address and no network, or has a zone (`%eth0`), which no firewall set can hold.
     """
-    stripped = text.strip()
+    if "%" in text:
+        raise ValueError(f"{text} has a zone; write the address without %…")
     try:
-        network = ipaddress.ip_network(stripped, strict=False)
+        return addresses.canonical(text)
     except ValueError:
         raise ValueError(f"{text} is not an address or network; write e.g. 192.0.2.5 or 2001:db8::/64") from None
-    if "%" in stripped:
-        raise ValueError(f"{text} has a zone; write the address without %…")
-    address, prefix = network.network_address, network.prefixlen
-    if isinstance(address, ipaddress.IPv6Address) and prefix >= 96 and address.ipv4_mapped is not None:
-        address, prefix = address.ipv4_mapped, prefix - 96
-    return str(address) if prefix == address.max_prefixlen else f"{address}/{prefix}"
 
 
 def ports(value: str | int | Iterable[str | int]) -> tuple[PortRange, ...]:

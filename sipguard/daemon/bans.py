@@ -6,10 +6,13 @@ the database goes on without a word.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from sipguard.config.values import format_duration
+from sipguard.daemon.acting import Acting
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer, Verb
 from sipguard.daemon.guard import Guard
@@ -17,6 +20,7 @@ from sipguard.daemon.logs import NOTICE
 from sipguard.daemon.store import Store
 from sipguard.firewall.base import Firewall
 from sipguard.model import Ban, Clock
+from sipguard.policy.escalation import grown
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -26,7 +30,8 @@ class Bans:
 
     def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
         self.live = BanList()
-        self.enforcer = Enforcer(firewall, self._carried_out, lambda: list(self.live))
+        self.acting = Acting(self.live, store, guards, clock=clock)
+        self.enforcer = Enforcer(firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)])
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
         self._store = store
@@ -36,24 +41,67 @@ class Bans:
 
     def decide(self, ban: Ban) -> None:
         """A jail has decided on a ban: to the kernel with it."""
-        if self._store.database is not None:
-            ban = replace(ban, count=self._store.database.ban_count(ban.jail, ban.address) + 1)
+        guard = self._guards.get(ban.jail)
+        earlier = self.earlier(ban.jail, ban.address, overall=bool(guard and guard.jail.growth.overalljails))
+        ban = self._grown(replace(ban, count=earlier + 1), earlier)
         self._decided[ban.jail, ban.address] = ban
-        self.enforcer.order("ban", [ban])
+        self._order("ban", [ban])
+
+    def _enforced(self, ban: Ban) -> bool:
+        """Whether the firewall has to do with it; a jail that is gone may have left it there."""
+        guard = self._guards.get(ban.jail)
+        return guard is None or guard.jail.enforced
+
+    def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
+        """To the firewall; what it has nothing to do with is carried out at the loop's next turn."""
+        self.enforcer.order(verb, [ban for ban in bans if self._enforced(ban)])
+        if others := [ban for ban in bans if not self._enforced(ban)]:
+            asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
+
+    def earlier(self, jail: str, address: str, *, overall: bool = False) -> int:
+        """How often this address has been banned before: in this jail, or in any."""
+        database = self._store.database
+        return 0 if database is None else database.ban_count(None if overall else jail, address)
+
+    def _grown(self, ban: Ban, earlier: int) -> Ban:
+        """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
+        guard = self._guards.get(ban.jail)
+        if guard is None or not ban.attempts:
+            return ban
+        try:
+            seconds = grown(guard.jail.bantime, guard.jail.growth, earlier)
+        except ValueError as error:
+            log.error("[%s] bantime.formula: %s; the ban lasts bantime", ban.jail, error)
+            return ban
+        return replace(ban, until=ban.since + seconds)
 
     def restore(self, stored: Iterable[Ban]) -> None:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
         bans = [ban for ban in stored if ban.jail in self._guards]
         for ban in bans:
+            self._guards[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
-        self.enforcer.order("ban", bans)
+            self.acting.banned(ban, restored=True)
+        self._order("ban", bans)
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
         if ban := self.live.get(jail, address):
             log.log(NOTICE, "[%s] %s already banned", jail, address)
-            self.enforcer.order("ban", [ban])
+            self.acting.seen_again(ban)
+            self._order("ban", [ban])
+
+    def prolong(self, jail: str, address: str, until: float) -> None:
+        """A live ban is to end later than it would; one that ends later anyway stays as it is."""
+        ban = self.live.get(jail, address)
+        if ban is not None and ban.until < until:
+            ban = replace(ban, until=until)
+            self.live.add(ban)
+            self._store.changes.bans[jail, address] = ban
+            self._store.touched()
+            self._order("ban", [ban])
+            self.acting.banned(ban)
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
@@ -64,7 +112,7 @@ class Bans:
             if forget:
                 self._store.changes.forgotten.add(key)
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
-        self.enforcer.order("unban", bans)
+        self._order("unban", bans)
         self._store.touched()
 
     def end_due(self) -> None:
@@ -74,11 +122,12 @@ class Bans:
             self._end(ban)
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
         if ended and not self.enforcer.firewall.ends_bans:
-            self.enforcer.order("unban", ended)
+            self._order("unban", ended)
         self._store.touched()
 
     def _end(self, ban: Ban) -> None:
         self.live.remove(ban.jail, ban.address)
+        self.acting.ended(ban)
         key = (ban.jail, ban.address)
         self._store.changes.ended[key] = min(self._clock(), ban.until)
         if guard := self._guards.get(ban.jail):
@@ -86,18 +135,29 @@ class Bans:
             guard.judge.window.forget(ban.address)
 
     def _carried_out(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        if verb == "ban":
-            for ban in bans:
-                self._made(ban)
-            self.changed()
+        if verb == "unban":
+            return
+        made = [ban for ban in bans if self._made(ban)]
+        self.changed()
+        # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
+        if made and not self._store.save():
             self._store.touched()
+        for ban in made:
+            self._tell(ban)
+            self.acting.banned(ban)
 
-    def _made(self, ban: Ban) -> None:
+    def _made(self, ban: Ban) -> bool:
+        """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""
         key = (ban.jail, ban.address)
         if self._decided.pop(key, None) is None:
-            return  # restored, or released before the kernel had it
-        changes = self._store.changes
+            return False
         self.live.add(ban)
-        changes.bans[key] = ban
-        changes.ended.pop(key, None)
+        self._store.changes.bans[key] = ban
+        self._store.changes.ended.pop(key, None)
+        return True
+
+    def _tell(self, ban: Ban) -> None:
         log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)
+        if (guard := self._guards.get(ban.jail)) and guard.jail.growth.increment and ban.count > 1:
+            length = format_duration(round(ban.until - ban.since))
+            log.log(NOTICE, "[%s] Increase Ban %s (%d # %s)", ban.jail, ban.address, ban.count, length)

@@ -36,17 +36,27 @@ class Commands:
         self._daemon = daemon
 
     def table(self) -> dict[str, Command]:
-        """Command → function."""
-        return {
+        """Command → function. Who asks while the daemon is starting waits: a half answer would mislead."""
+        commands: dict[str, Command] = {
             "ping": self.ping,
             "status": self.status,
             "ban": self.ban,
             "unban": self.unban,
             "flush": self.flush,
             "explain": self.explain,
+            "feeds": self.feeds,
+            "feeds refresh": self.refresh_feed,
             "reload": self.reload,
             "firewall": self.firewall,
         }
+        return {name: self._when_ready(command) for name, command in commands.items()}
+
+    def _when_ready(self, command: Command) -> Command:
+        async def wait_and_run(request: Request) -> Any:
+            await self._daemon.ready.wait()
+            return await command(request)
+
+        return wait_and_run
 
     async def ping(self, _request: Request) -> Any:
         """Whether anybody is there."""
@@ -61,7 +71,13 @@ class Commands:
         return {
             "version": __version__,
             "since": daemon.started,
-            "firewall": {"backend": enforcer.firewall.name, "problem": enforcer.problem, "queued": enforcer.queued},
+            "firewall": {
+                "backend": enforcer.firewall.name,
+                "problem": enforcer.problem,
+                "queued": enforcer.queued,
+                "lost": daemon.guardian.lost,
+                "drift": daemon.guardian.drift,
+            },
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "jails": [self._jail(guard) for guard in guards],
             "errors": [str(error) for error in daemon.errors],
@@ -119,6 +135,7 @@ class Commands:
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
             "earlier": [_ban_as_json(ban) for ban in earlier],
             "attempts": [asdict(attempt) for attempt in attempts],
+            "feeds": await daemon.feeding.holding(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},
             "counts": {
                 guard.jail.name: [count, guard.jail.maxretry]
@@ -126,6 +143,19 @@ class Commands:
                 if (count := guard.judge.window.count(address, daemon.clock()))
             },
         }
+
+    async def feeds(self, _request: Request) -> Any:
+        """Every feed: entries, last good fetch, what is wrong."""
+        return self._daemon.feeding.status()
+
+    async def refresh_feed(self, request: Request) -> Any:
+        """Fetch a feed now, as far as its server's limit lets us; `accept` applies what is held."""
+        feeding, name = self._daemon.feeding, str(request["name"])
+        try:
+            async with asyncio.timeout(PATIENCE * 8):
+                return await feeding.refresh(name, accept=bool(request.get("accept")))
+        except TimeoutError:
+            raise SipguardError(f"feed {name} is not done yet: it goes on, see `sipguard feeds`") from None
 
     async def reload(self, _request: Request) -> Any:
         """Read the configuration again."""
@@ -152,6 +182,7 @@ class Commands:
             "logs": daemon.logs.problems(guard.jail),
             "counting": guard.judge.window.counts(now),
             "banned": [_ban_as_json(ban) for ban in live],
+            "actions": daemon.bans.acting.status(guard.jail.name),
             "totals": asdict(guard.totals),
             "detection": asdict(guard.detector.counts),
         }
@@ -177,6 +208,8 @@ class Commands:
                 await enforcer.settled()
         except TimeoutError:
             raise SipguardError(f"the firewall has not taken it yet: {enforcer.problem}; it is tried again") from None
+        # No log tells again of what an operator has said: it is on disk before it is answered.
+        self._daemon.store.save()
 
     def _forget(self, address: str) -> None:
         """An operator who unbans means it: earlier attempts count no more."""

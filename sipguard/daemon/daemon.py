@@ -11,19 +11,25 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
+from sipguard.daemon.enquiries import Enquiries
+from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.guard import Guard, Totals
+from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
-from sipguard.errors import ConfigError, FirewallError
+from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
+from sipguard.sources.journal_query import query_of
 
 log = logging.getLogger("fail2ban.server")
 
@@ -31,8 +37,6 @@ SLICE = 262_144
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
-KEEP_HISTORY = 7 * 86_400.0
-"""Seconds that ended bans and their lines are kept for `explain` and for the count of earlier bans."""
 
 
 class Daemon:
@@ -53,11 +57,19 @@ class Daemon:
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
+        self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
+        enforcer, feeds = self.bans.enforcer, self.feeding.reapply
+        self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
+        self.names = Names(clock=clock)
+        self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
         self.logs = Logs((), {}, notify=lambda: None)
         self._changed = asyncio.Event()
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
+        self._one_reload = asyncio.Lock()
+        self.ready = asyncio.Event()
+        """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
 
@@ -70,12 +82,17 @@ class Daemon:
         try:
             async with serve():
                 self._make_guards(self.settings)
+                await self._learn_ignored()
                 await self._open_firewall()
+                await self._set_up_actions()
                 self._restore()
                 self._follow()
                 jobs += [
-                    self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
+                    self._loop.create_task(job)
+                    for job in (self._read(), self._look_around(), self._tell_systemd(), self.guardian.run())
                 ]
+                self.ready.set()
+                await self.feeding.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -92,9 +109,17 @@ class Daemon:
 
     async def reload(self) -> Settings:
         """Read the configuration again and run by it; bans of jails that go on stay. Raises `ConfigError`, changing nothing."""
+        async with self._one_reload:
+            systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                return await self._reload()
+            finally:
+                # As ready as before, also when the new configuration was refused: the manager waits for this word.
+                systemd.notify("READY=1")
+
+    async def _reload(self) -> Settings:
         if self._read_settings is None:
             raise ConfigError("nothing to read the configuration from")
-        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         settings = self._read_settings()
         self.logs.stop()
         self.store.save()
@@ -102,36 +127,56 @@ class Daemon:
         self.bans.release(gone, forget=False)
         await self.bans.enforcer.settled()
         self._make_guards(settings)
+        await self._learn_ignored()
         await self._open_firewall()
+        await self._set_up_actions()
         self._restore()
         self._follow()
+        await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
-        systemd.notify("READY=1")
         return settings
 
     def _make_guards(self, settings: Settings) -> None:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.settings = settings
         self.errors = list(settings.errors)
+        totals = {name: guard.totals for name, guard in self.guards.items()}
         self.guards.clear()
+        self.enquiries.forget_commands()
         own = own_addresses()
         for jail in settings.jails:
             try:
+                if jail.journal:
+                    query_of(jail)
                 self.guards[jail.name] = Guard(
                     jail,
                     ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    observe=self.bans.acting.observed,
+                    earlier=partial(self.bans.earlier, jail.name),
+                    ask=self.enquiries.ask,
                 )
+                self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
             log.error("%s", broken)
 
+    async def _learn_ignored(self) -> None:
+        """What the host names and lists in `ignoreip` stand for now."""
+        await asyncio.gather(*(self.names.refresh(guard.judge.ignore) for guard in self.guards.values()))
+
     async def _open_firewall(self) -> None:
-        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values()])
+        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
+
+    async def _set_up_actions(self) -> None:
+        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+        for broken in (errors := await self.bans.acting.set_up(self.settings)):
+            log.error("%s", broken)
+        self.errors += errors
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -142,6 +187,11 @@ class Daemon:
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
+
+    def follow_again(self) -> None:
+        """The jails' logs are others than before: read on where reading stopped."""
+        self.store.save()
+        self._follow()
 
     def _follow(self) -> None:
         self.logs.stop()
@@ -178,7 +228,10 @@ class Daemon:
         for name in self.logs.readers(chunk.path):
             guard = self.guards[name]
             guard.totals.oversize += chunk.oversize
-            guard.take(chunk.data, self.store.changes)
+            if chunk.records:
+                guard.take_records(chunk.records, self.store.changes)
+            else:
+                guard.take(chunk.data, self.store.changes)
         self.store.changes.positions[chunk.path] = chunk.position
         self.store.touched()
 
@@ -204,11 +257,13 @@ class Daemon:
                 if guard.jail.ignoreself:
                     guard.judge.ignore.set_own(own)
                 guard.prune(self.clock(), self.store.changes)
+            await self._learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
+            await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
-                self.store.purge(purged - KEEP_HISTORY)
+                self.store.purge(purged - self.settings.keep_history)
             self.store.touched()
 
     async def _tell_systemd(self) -> None:
@@ -235,8 +290,10 @@ class Daemon:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self.feeding.stop()
+        await self.enquiries.stop()
+        await self.bans.acting.stop()
         self.bans.enforcer.stop()
-        with contextlib.suppress(FirewallError):
-            self.bans.enforcer.firewall.close()
+        self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()
-        log.info("Stopped; %d bans stay in the firewall until their time", len(self.bans.live))
+        log.info("Stopped; %d bans stay until their time", len(self.bans.live))

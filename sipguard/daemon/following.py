@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import BinaryIO, Protocol
 
 from sipguard.model import Chunk, Jail, Position
 from sipguard.sources.follower import Follower
+from sipguard.sources.journal_query import query_of
+
+
+class Source(Protocol):
+    """What follows some logs."""
+
+    @property
+    def logs(self) -> Mapping[str, str | None]:
+        """Log → what is wrong with it."""
+
+    def start(self) -> None:
+        """Begin to follow."""
+
+    def read(self, limit: int) -> Sequence[Chunk]:
+        """What has come since."""
+
+    def rescan(self) -> None:
+        """Look for what announces itself by nothing."""
+
+    def stop(self) -> None:
+        """Follow no more."""
 
 
 class Logs:
@@ -17,9 +38,14 @@ class Logs:
     def __init__(self, jails: Iterable[Jail], positions: Mapping[str, Position], *, notify: Callable[[], None]) -> None:
         self._jails = list(jails)
         self._readers: dict[str, tuple[str, ...]] = {}
-        self._followers: list[Follower] = []
+        self._followers: list[Source] = []
         for polling in (False, True):
-            patterns = [pattern(entry) for jail in self._jails if jail.polling is polling for entry in jail.logpath]
+            patterns = [
+                pattern(entry)
+                for jail in self._jails
+                if jail.polling is polling and not jail.journal
+                for entry in jail.logpath
+            ]
             if patterns:
                 self._followers.append(
                     Follower(
@@ -30,6 +56,7 @@ class Logs:
                         start=self._first_offset,
                     )
                 )
+        self._followers += _journals(self._jails, positions, notify)
         for follower in self._followers:
             follower.start()
 
@@ -76,6 +103,28 @@ def pattern(entry: str) -> str:
     return entry.removesuffix(" tail").removesuffix(" head")
 
 
+def _journals(jails: Iterable[Jail], positions: Mapping[str, Position], notify: Callable[[], None]) -> Iterator[Source]:
+    """A follower for each part of the journal that a jail wants; jails that want the same share it."""
+    wanted: dict[str, list[Jail]] = {}
+    for jail in jails:
+        if jail.journal:
+            wanted.setdefault(query_of(jail).name, []).append(jail)
+    if not wanted:
+        return
+    from sipguard.sources.journal import JournalFollower  # noqa: PLC0415 - most hosts need none
+
+    for name, sharing in wanted.items():
+        yield JournalFollower(
+            query_of(sharing[0]),
+            position=positions.get(name),
+            notify=notify,
+            back=max(jail.findtime for jail in sharing),
+            encoding=sharing[0].encoding,
+        )
+
+
 def reads(jail: Jail, path: str) -> bool:
     """Whether a jail wants this log; a pattern that matches no file is followed under its own name."""
+    if jail.journal:
+        return path == query_of(jail).name
     return any(path == pattern(entry) or fnmatch.fnmatchcase(path, pattern(entry)) for entry in jail.logpath)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from sipguard.errors import StateBusyError, StateError
@@ -31,6 +32,8 @@ class Store:
         self.changes = Changes()
         self.problem: str | None = None
         self.database: Database | None = None
+        self.saved: Callable[[Changes], None] = lambda _changes: None
+        """Called with what has just been written."""
         self._wake = asyncio.Event()
         self._open()
 
@@ -70,7 +73,8 @@ class Store:
             self._failed(error)
             del self.changes.attempts[:-MOST_ATTEMPTS]
             return False
-        self.changes = Changes()
+        written, self.changes = self.changes, Changes()
+        self.saved(written)
         if self.problem:
             log.info("State: written again")
             self.problem = None

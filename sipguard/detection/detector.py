@@ -84,8 +84,8 @@ class Detector:
         # About the last line, for `examine`:
         self._line_time: float | None = None
         self._date_format: str | None = None
-        self._was_ignored = False
-        self._is_dated = False
+        self._was_ignored = self._was_nofail = self._is_dated = False
+        self._consumed = 0
         self._regex: int | None = None
 
     def _compile(self, filter: Filter) -> None:  # noqa: A002
@@ -188,12 +188,15 @@ class Detector:
             time=self._line_time,
             date_format=self._date_format,
             regex=self._regex,
+            nofail=self._was_nofail,
+            consumed=self._consumed,
         )
 
     def _process(self, line: str, time: float | None) -> Failure | None:
         counts = self.counts
         counts.read += 1
-        self._was_ignored = self._is_dated = False
+        self._was_ignored = self._was_nofail = self._is_dated = False
+        self._consumed = 0
         self._regex = self._line_time = self._date_format = None
         self._account = None
         try:
@@ -299,6 +302,7 @@ class Detector:
             if self._maxlines > 1:
                 # What has matched is used up, also when it is ignored.
                 used, self._lines = split_match(match, lines)
+                self._consumed = sum(line is not lines[-1] for line in used)
             if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             groups = expression.groups_of(match)
@@ -308,7 +312,8 @@ class Detector:
                 return self._judge_session(index, groups, used)
             host, address = accused(groups)
             if host:
-                return None if groups.get("nofail") else self._failure(index, groups, used, host, address)
+                self._was_nofail = bool(groups.get("nofail"))
+                return None if self._was_nofail else self._failure(index, groups, used, host, address)
         return None
 
     def _is_ignored(self, subject: str) -> bool:
@@ -322,6 +327,7 @@ class Detector:
         """Whether a match is a failure by what is known of its session."""
         session = self._sessions.merge(groups["mlfid"] or "", groups, used)
         if session.groups.get("nofail"):
+            self._was_nofail = True
             return None
         host, address = accused(session.groups)
         if not host:

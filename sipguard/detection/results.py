@@ -42,3 +42,7 @@ class Examined:
     """The date pattern that found the date."""
     regex: int | None
     """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
+    nofail: bool = False
+    """The regex that matched says that its line is no failure."""
+    consumed: int = 0
+    """Lines before this one that the match has used up, in a filter with `maxlines`."""

@@ -7,10 +7,13 @@ text: filters match XML logs too.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sipguard.model import Filter
 
 ID_GROUPS = ("fid", "ip4", "ip6", "dns")
 """Groups that can name the accused, in the order in which they are asked."""
@@ -78,6 +81,18 @@ def expand(pattern: str) -> str:
         return match.group()
 
     return _TAG.sub(replace, pattern)
+
+
+def without_names(filter: Filter) -> Filter:  # noqa: A002 - the noun of the field
+    """The filter as `usedns = no` has it: its `<HOST>` is an address, never a name."""
+
+    def narrow(patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(pattern.replace("<HOST>", "<ADDR>") for pattern in patterns)
+
+    prefregex = narrow((filter.prefregex,))[0] if filter.prefregex else None
+    return replace(
+        filter, failregex=narrow(filter.failregex), ignoreregex=narrow(filter.ignoreregex), prefregex=prefregex
+    )
 
 
 def accused(groups: Mapping[str, str | None]) -> tuple[str | None, str | None]:

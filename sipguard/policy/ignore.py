@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
+FILE = "file:"
+"""Begins an entry of `ignoreip` that names a list."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MOST_KNOWN = 4096
@@ -17,12 +19,15 @@ _LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress
 class IgnoreList:
     """Networks that must never be banned, and why.
 
-    Host names are not resolved here, since that may block: whoever knows their addresses says so with `learn`.
+    Host names are not resolved here and lists not read, since that may block: whoever knows their addresses says so with
+    `learn`.
     """
 
     def __init__(self, entries: Iterable[str], *, own: Iterable[str] = ()) -> None:
         self.names: tuple[str, ...] = ()
         """The entries that are host names, to be resolved by the owner."""
+        self.files: tuple[str, ...] = ()
+        """The entries `file:PATH`, to be read by the owner."""
         self._configured: list[tuple[Network, str]] = []
         self._resolved: dict[str, list[tuple[Network, str]]] = {}
         self._own: list[tuple[Network, str]] = []
@@ -33,7 +38,8 @@ class IgnoreList:
                 self._configured.append((ipaddress.ip_network(entry, strict=False), f"ignoreip {entry}"))
             except ValueError:
                 names.append(entry)
-        self.names = tuple(names)
+        self.names = tuple(name for name in names if not name.startswith(FILE))
+        self.files = tuple(name for name in names if name.startswith(FILE))
         self.set_own(own)
 
     def set_own(self, addresses: Iterable[str]) -> None:
@@ -43,9 +49,15 @@ class IgnoreList:
         self._own += [(ipaddress.ip_network(address), "this machine's own address") for address in addresses]
 
     def learn(self, name: str, addresses: Iterable[str]) -> None:
-        """A host name of `names` has these addresses now."""
+        """A host name of `names`, or a list of `files`, has these addresses or networks now."""
         self._known.clear()
-        self._resolved[name] = [(ipaddress.ip_network(address), f"ignoreip {name}") for address in addresses]
+        networks = (ipaddress.ip_network(address, strict=False) for address in addresses)
+        self._resolved[name] = [(network, f"ignoreip {name}") for network in networks]
+
+    def networks(self) -> list[str]:
+        """All of it as networks: for what must not be rejected by whatever else."""
+        groups = (self._own, self._configured, *self._resolved.values())
+        return [str(network) for group in groups for network, _ in group]
 
     def reason(self, address: str) -> str | None:
         """Why this address or network must not be banned, None if it may.

@@ -5,12 +5,13 @@ A judge holds the counting of one jail and touches nothing outside: it neither b
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
 
 from sipguard.addresses import canonical
 from sipguard.model import Ban, Clock, Failure, Jail
+from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.window import Window
 
@@ -38,20 +39,32 @@ class Judgement:
     """When the failure happened, as it was counted: never later than now."""
     why: str = ""
     ban: Ban | None = None
+    attempts: int = 1
+    """As how many it was counted."""
 
 
 class Judge:
     """The policy of one jail.
 
-    `banned` are the addresses that this jail has banned or is about to: they are counted no further.
+    `banned` are the addresses that this jail has banned or is about to: they are counted no further. `earlier` tells how
+    often an address has been banned before.
     """
 
-    def __init__(self, jail: Jail, ignore: IgnoreList, *, clock: Clock, banned: Container[str]) -> None:
+    def __init__(
+        self,
+        jail: Jail,
+        ignore: IgnoreList,
+        *,
+        clock: Clock,
+        banned: Container[str],
+        earlier: Callable[[str], int] = lambda _: 0,
+    ) -> None:
         self.jail = jail
         self.ignore = ignore
         self.window = Window(jail.maxretry, jail.findtime)
         self._clock = clock
         self._banned = banned
+        self._earlier = earlier
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
         """Weigh a failure. `address` stands for its host where that is a name that has been resolved."""
@@ -67,9 +80,10 @@ class Judge:
             return Judgement(Outcome.OLD, subject, time)
         if subject in self._banned:
             return Judgement(Outcome.ALREADY_BANNED, subject, time)
-        if self.window.add(subject, time):
-            return Judgement(Outcome.BAN, subject, time, ban=self._ban(subject, now))
-        return Judgement(Outcome.COUNTED, subject, time)
+        attempts = self._weight(subject)
+        if self.window.add(subject, time, attempts):
+            return Judgement(Outcome.BAN, subject, time, ban=self._ban(subject, now), attempts=attempts)
+        return Judgement(Outcome.COUNTED, subject, time, attempts=attempts)
 
     def recall(self, address: str, time: float, attempts: int) -> Ban | None:
         """Count an attempt of an earlier run again; the ban that it completes, if that would not be over by now."""
@@ -79,6 +93,11 @@ class Judge:
         if self.window.add(address, time, attempts) and time + self.jail.bantime > now:
             return self._ban(address, now)
         return None
+
+    def _weight(self, address: str) -> int:
+        """Who has been banned before has fewer tries, if bans are to grow."""
+        growth = self.jail.growth
+        return weight(growth, self._earlier(address), self.jail.maxretry) if growth.increment else 1
 
     def _ban(self, address: str, now: float) -> Ban:
         jail = self.jail

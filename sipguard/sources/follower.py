@@ -49,6 +49,7 @@ class Follower:
     ) -> None:
         self._patterns = tuple(dict.fromkeys(patterns))
         self._positions = dict(positions)
+        self._globs = any(map(glob.has_magic, self._patterns))
         self._notify = notify
         self._max_line = max_line
         self._tails: dict[str, Tail] = {}
@@ -56,7 +57,7 @@ class Follower:
         self._matched: dict[str, tuple[list[str], list[str]]] = {}
         self._index: dict[str, list[Tail]] = {}
         self._directories: frozenset[str] = frozenset()
-        self._changes: deque[str] = deque()
+        self._changes: deque[tuple[str, bool]] = deque()
         self._ready: dict[str, Tail] = {}
         self._watcher = Watcher(self._changed, polling=polling)
         self._discover(start)
@@ -93,7 +94,8 @@ class Follower:
             chunk = tail.read(min(left, _TURN))
             if chunk is not None:
                 chunks.append(chunk)
-                self._ready[path] = tail  # behind the others
+                if not tail.at_end:
+                    self._ready[path] = tail  # behind the others
                 left -= len(chunk.data) or _TURN  # nothing in it means that a block was read and left out
         if chunks:
             self._watcher.progress()
@@ -108,7 +110,7 @@ class Follower:
     def _changed(self, path: str, appeared: bool) -> None:
         """Called from the watcher's threads: changes the queue alone, reads only what is replaced as a whole."""
         if path in self._index or (appeared and self._matches(path)):
-            self._changes.append(path)
+            self._changes.append((path, appeared))
             self._notify()
 
     def _matches(self, path: str) -> bool:
@@ -116,20 +118,14 @@ class Follower:
         return any(glob.has_magic(each) and fnmatch.fnmatch(name, os.path.basename(each)) for each in self._patterns)
 
     def _take_changes(self) -> None:
-        discovered = False
+        appeared = False
         while self._changes:
-            path = self._changes.popleft()
-            if path in self._index:
-                self._ready.update((tail.path, tail) for tail in self._index[path])
-            if path not in self._index or path in self._directories:
-                discovered = discovered or self._discover_once(path)
-
-    def _discover_once(self, path: str) -> bool:
-        """A file that a glob may match has appeared, or anything may have."""
-        if path in self._directories and not any(map(glob.has_magic, self._patterns)):
-            return False
-        self._discover(None)
-        return True
+            path, made = self._changes.popleft()
+            self._ready.update((tail.path, tail) for tail in self._index.get(path, ()))
+            # A glob is asked again only if it may match something new: a busy directory is looked at very often.
+            appeared |= made and (path not in self._index or (path in self._directories and self._globs))
+        if appeared:
+            self._discover(None)
 
     def _discover(self, start: Callable[[str, BinaryIO], int] | None) -> None:
         """Find the logs that there are now, and mark every one to be looked at."""

@@ -43,15 +43,21 @@ class LineReader:
         self._descriptor = descriptor
         self._max_line = max_line
         self._cursor = offset
+        self.at_end = False
+        """Whether the last block read was the last one of the file, at that moment."""
         self._partial = bytearray()
         self._skipping = False
-        self._head = os.pread(descriptor, min(HEAD, offset), 0)
+        self._head = os.pread(descriptor, HEAD, 0)
         self._hashed = (b"", hash_head(b""))
 
     def close(self) -> None:
         """Release the descriptor; an error of the file system is of no interest any more."""
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
+
+    def reopened(self) -> LineReader:
+        """The same file from its beginning."""
+        return LineReader(os.dup(self._descriptor), offset=0, max_line=self._max_line)
 
     def status(self) -> os.stat_result:
         """What the kernel says of the open file, whatever its name is by now."""
@@ -69,7 +75,7 @@ class LineReader:
 
     @property
     def head(self) -> bytes:
-        """The first bytes of the file as far as they were read, at most `HEAD`."""
+        """The first bytes of the file, at most `HEAD`."""
         return self._head
 
     def position(self, path: str) -> Position:
@@ -110,17 +116,19 @@ class LineReader:
         size = os.fstat(self._descriptor).st_size
         if size < self._cursor:
             raise TruncatedError
-        if size == self._cursor:
-            return b""
-        block = os.pread(self._descriptor, min(limit, size - self._cursor), self._cursor)
-        if block.startswith(b"\0") and not self.unfinished and self._skip_hole(size):
-            return self._block(limit)
-        # After the data, not before: a truncation between the two must not go unseen.
+        block = b""
+        if size > self._cursor:
+            block = os.pread(self._descriptor, min(limit, size - self._cursor), self._cursor)
+            if block.startswith(b"\0") and not self.unfinished and self._skip_hole(size):
+                return self._block(limit)
+        self.at_end = self._cursor + len(block) >= size
+        # After the data, not before: a truncation between the two must not go unseen. And without data as well: the
+        # file may have been truncated and filled to the very same size.
         head = os.pread(self._descriptor, HEAD, 0)
         if not head.startswith(self._head):
             raise TruncatedError
         if len(self._head) < HEAD:
-            self._head = head[: self._cursor + len(block)]
+            self._head = head
         return block
 
     def _skip_hole(self, size: int) -> bool:
@@ -152,7 +160,12 @@ class LineReader:
             data = block if cut == len(block) else block[:cut]
             if self._partial:
                 data = bytes(self._partial) + data
-            self._partial = bytearray(block[cut:])
+            if self.at_end:
+                self._partial = bytearray(block[cut:])
+            else:
+                # There is more to read now: to read this line's beginning again is cheaper than to join it to the rest.
+                self._cursor -= len(block) - cut
+                self._partial = bytearray()
             data, dropped = self._clean(data)
             oversize += dropped
         else:
@@ -171,7 +184,7 @@ class LineReader:
 
     def _clean(self, data: bytes) -> tuple[bytes, int]:
         """Without NULs at the beginning of lines and without too long lines; both rare, so asked for first."""
-        if b"\0" in data and (data.startswith(b"\0") or b"\n\0" in data):
+        if b"\0" in data:  # one byte: memchr(3), ten times as fast as looking for two
             data = _LEADING_NULS.sub(b"", data)
         if len(data) <= self._max_line:
             return data, 0

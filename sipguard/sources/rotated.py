@@ -29,6 +29,12 @@ COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".lzma", ".zip", ".Z")
 _SUFFIX = re.compile(r"[._-]\d[\dT:._+-]*Z?|[._-](?:old|bak|prev|save|orig)|~")
 
 
+_LOOKS = 10  # at a directory that keeps changing
+
+ANY = (0, 0)
+"""The `identity` of a place that is whatever file has the name: there is no inode 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A file to read on in, and from which byte."""
@@ -71,7 +77,10 @@ def locate(position: Position) -> Place | None:
     for path, status, rotated in entries:
         if rotated and _holds(path, status, position):
             return _place(path, status, position.offset)
-    return None
+    # The inode, but not the content, under a rotated name: truncated, or removed and its inode used for the next file,
+    # and rotated since. All of it is new.
+    same = (each for each in entries if each[2] and each[1].st_ino == position.inode)
+    return next((_place(path, status, 0) for path, status, _ in same), None)
 
 
 def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Place:
@@ -84,7 +93,9 @@ def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Pla
     after = next((rank for rank, _, status in ranked if _identity(status) == here), None)
     for rank, path, status in ranked:
         newer = rank > after if after else status.st_mtime_ns > reading.st_mtime_ns
-        if newer and status.st_size and _identity(status) not in (here, _identity(current)):
+        if not newer or not status.st_size or _identity(status) in (here, _identity(current)):
+            continue
+        if os.access(path, os.R_OK, effective_ids=True):  # else the log's own file would never be reached
             return _place(path, status, 0)
     return _place(log, current, 0)
 
@@ -92,21 +103,18 @@ def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Pla
 def compressed(log: str) -> str | None:
     """The most recently changed compressed file that the log was rotated to, or None. Raises OSError."""
     directory, base = os.path.split(log)
-    found = []
-    with os.scandir(directory or ".") as listing:
-        for entry in listing:
-            if entry.name.endswith(COMPRESSED) and is_rotated(entry.name, base):
-                found.append((entry.stat().st_mtime_ns, entry.path))
+    found = [
+        (status.st_mtime_ns, entry.path)
+        for entry, status in _listing(directory)
+        if entry.name.endswith(COMPRESSED) and is_rotated(entry.name, base)
+    ]
     return max(found)[1] if found else None
 
 
 def same_content(path: str, head: bytes, offset: int) -> bool:
-    """Whether `path` begins with all of a full `head` and has a line that begins at `offset`.
-
-    Then it is a log that was rewritten in place of the one that was read: by an editor, from a backup. Raises OSError.
-    """
-    if len(head) < HEAD:
-        return False
+    """Whether `path` begins with all of a full `head` and has a line that begins at `offset`. Raises OSError."""
+    if len(head) < HEAD or not offset:
+        return False  # too little to tell one log from another
     with Path(path).open("rb", buffering=0) as file:
         descriptor = file.fileno()
         return os.pread(descriptor, HEAD, 0) == head and os.pread(descriptor, 1, offset - 1) == b"\n"
@@ -118,15 +126,40 @@ def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
     seen = set()
     for directory, base in {os.path.split(log), os.path.split(target)}:
         shape = _shape(os.path.basename(target))
-        with os.scandir(directory or ".") as listing:
-            for entry in listing:
-                if entry.name.endswith(COMPRESSED) or not entry.is_file(follow_symlinks=False):
-                    continue
-                status = entry.stat(follow_symlinks=False)
-                if _identity(status) not in seen:
-                    seen.add(_identity(status))
-                    alike = "#" in shape and _shape(entry.name) == shape and target != os.path.abspath(log)
-                    yield entry.path, status, alike or is_rotated(entry.name, base)
+        for entry, status in _listing(directory):
+            if entry.name.endswith(COMPRESSED) or _identity(status) in seen:
+                continue
+            seen.add(_identity(status))
+            alike = "#" in shape and _shape(entry.name) == shape and target != os.path.abspath(log)
+            yield entry.path, status, alike or is_rotated(entry.name, base)
+
+
+def _listing(directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
+    """The regular files in a directory, as two looks in a row found them.
+
+    readdir(3) may miss a file that is renamed meanwhile, as all rotated ones are, one after the other, by logrotate.
+    """
+    before: list[tuple[str, int]] = []
+    found: list[tuple[os.DirEntry[str], os.stat_result]] = []
+    for _ in range(_LOOKS):
+        try:
+            with os.scandir(directory or ".") as listing:
+                found = [(entry, status) for entry in listing if (status := _status(entry))]
+        except (PermissionError, FileNotFoundError, NotADirectoryError):
+            return []  # a directory may be entered without being readable: then the log alone can be followed
+        now = sorted((entry.name, status.st_ino) for entry, status in found)
+        if now == before:
+            break
+        before = now
+    return found
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What a directory's entry is, when it is a regular file that is still there."""
+    try:
+        return entry.stat(follow_symlinks=False) if entry.is_file(follow_symlinks=False) else None
+    except FileNotFoundError:
+        return None
 
 
 def _rank(path: str, status: os.stat_result) -> tuple[int, int, str]:
@@ -141,6 +174,8 @@ def _shape(name: str) -> str:
 
 def _holds(path: str, status: os.stat_result, position: Position) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size < max(position.offset, position.head_size):
+        return False
+    if not os.access(path, os.R_OK, effective_ids=True):
         return False
     with Path(path).open("rb", buffering=0) as file:
         return hash_head(os.pread(file.fileno(), position.head_size, 0)) == position.head

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sipguard.model import Chunk, Position
 from sipguard.sources import rotated
-from sipguard.sources.lines import LineReader, TruncatedError
+from sipguard.sources.lines import LineReader, TruncatedError, hash_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,7 @@ class Tail:
         self._start = start
         self._max_line = max_line
         self._reader: LineReader | None = None
+        self._own = False  # whether, when last looked at, the open file was the one that has the log's name
         self._look()
 
     def read(self, limit: int = 262_144) -> Chunk | None:
@@ -69,9 +70,7 @@ class Tail:
         try:
             return self._read(max(limit, 1))
         except OSError as error:
-            # EIO, ESTALE and their like: the file is opened anew next time, where it was left.
             self._fail(error)
-            self._let_go()
             return None
 
     @property
@@ -79,7 +78,15 @@ class Tail:
         """Whether the file was removed and all in it was given: nothing comes unless the log is made anew."""
         if self._reader is None:
             return self._position is None
-        return self._reader.drained and not self._reader.status().st_nlink
+        try:
+            return self._reader.drained and not self._reader.status().st_nlink
+        except OSError:
+            return False  # not known; `read` will say what is wrong
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the next `read` will have something only if the log changes from now on: spares asking it."""
+        return self._own and self._reader is not None and self._reader.at_end
 
     def close(self) -> None:
         """Release the file. A later `read` goes on where this one stopped."""
@@ -91,17 +98,16 @@ class Tail:
             if reader is None:
                 return None
             try:
-                found = reader.read(limit)
+                found = self._lines(reader, limit)
                 following = None
                 if found is None:
                     following = self._following(reader)
                     if following is None:
                         return None
                     # Once more, now that the next file is known to have begun.
-                    found = reader.read(limit) or reader.finish()
+                    found = self._lines(reader, limit) or (None if following.offset else reader.finish())
             except TruncatedError:
-                _log.debug("%s was truncated", shown(self.path))
-                self._let_go()
+                self._truncated(reader)
                 continue
             if found is not None:
                 return Chunk(self.path, found[0], reader.position(self.path), found[1])
@@ -109,25 +115,53 @@ class Tail:
                 self._switch(reader, following)
         return None
 
+    def _lines(self, reader: LineReader, limit: int) -> tuple[bytes, int] | None:
+        try:
+            return reader.read(limit)
+        except OSError:
+            # EIO, ESTALE and their like: the file is opened anew next time, where it was left.
+            self._let_go()
+            raise
+
+    def _truncated(self, reader: LineReader) -> None:
+        """Read on in the copy that was made before the truncation, if there is one, else in the same file from 0."""
+        _log.debug("%s was truncated", shown(self.path))
+        place = rotated.locate(reader.position(self.path))
+        if place is None or place.identity == reader.identity:
+            # By its descriptor: it may have been renamed since.
+            self._reader = reader.reopened()
+        else:
+            copy = self._open_file(place.path, place.offset)
+            if copy.identity != place.identity:
+                copy.close()  # rotated in this moment: look again
+                return
+            self._reader = copy
+        self._own = False  # not known; asked at its end
+        reader.close()
+
     def _following(self, reader: LineReader) -> rotated.Place | None:
         """The file to read after `reader`; None when that has the log's own file or the next one has nothing yet."""
         current = self._look()
-        if current is None or (current.st_dev, current.st_ino) == reader.identity or not current.st_size:
+        if current is None:
             return None
+        self._own = (current.st_dev, current.st_ino) == reader.identity
+        if self._own or not current.st_size:
+            return None
+        own = rotated.Place(self.path, (current.st_dev, current.st_ino), reader.offset)
+        if rotated.same_content(self.path, reader.head, reader.offset):
+            # Rewritten in place of what was read (by an editor, from a backup), or copied and not truncated yet.
+            return own
         return rotated.successor(self.path, current, reader.status())
 
     def _switch(self, reader: LineReader, following: rotated.Place) -> None:
-        offset = 0
-        removed = not reader.status().st_nlink
-        if removed and rotated.same_content(following.path, reader.head, reader.offset):
-            offset = reader.offset
-        opened = self._open_file(following.path, offset)
-        if opened.identity != following.identity:
-            # Rotated again in this moment: what was to be opened has another name by now. Look again.
+        opened = self._open_file(following.path, following.offset)
+        if opened.identity != following.identity or self._following(reader) != following:
+            # Rotated again in this moment, by renaming or by copying: something else may come first by now. Look again.
             opened.close()
             return
         reader.close()
         self._reader = opened
+        self._own = following.path == self.path
 
     def _open(self) -> LineReader | None:
         """Open the file that `_position` is in, else the log's own; None, with the reason in `problem`, if none."""
@@ -137,8 +171,9 @@ class Tail:
             if place is None:
                 return None
             opened = self._open_file(place.path, place.offset)
-            if place.offset and opened.identity != place.identity:
-                opened.close()  # rotated in this moment; the next call finds it under its new name
+            head = hash_head(opened.head[: self._position.head_size])
+            if place.identity not in (rotated.ANY, opened.identity) or (place.offset and head != self._position.head):
+                opened.close()  # rotated in this moment, by renaming or by copying; the next call finds it
                 return None
         elif current is None:
             return None
@@ -147,6 +182,7 @@ class Tail:
             if self._start:
                 opened = self._begin(opened, self._start)
         self._reader = opened
+        self._own = current is not None and (current.st_dev, current.st_ino) == opened.identity
         self._position = self._start = None
         return opened
 
@@ -171,7 +207,7 @@ class Tail:
             )
         else:
             _log.info("%s: what was read before is gone; reading from the beginning", shown(self.path))
-        return rotated.Place(self.path, (0, 0), 0)
+        return rotated.Place(self.path, rotated.ANY, 0)
 
     def _open_file(self, path: str, offset: int) -> LineReader:
         # O_NONBLOCK: what was a regular file a moment ago may be a FIFO now, whose open(2) would wait for a writer.

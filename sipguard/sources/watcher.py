@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections import deque
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from watchdog.events import (
@@ -37,8 +37,8 @@ PULSE = 0.015
 """Seconds between two looks at a busy directory."""
 IDLE = 0.2
 """Seconds without anything read, after which a busy directory is watched again."""
-BUSY = (8, 0.1)
-"""So many events within so many seconds make a directory busy: about what the looking costs."""
+BUSY = ((150, 0.1), (300, 2.0))
+"""So many events within so many seconds make a directory busy. A burst of guesses must not: a ban would wait for the pulse."""
 POLLING = 1.0
 """Seconds between two looks at every directory when polling."""
 
@@ -50,7 +50,8 @@ class Watcher:
     """Watches directories, not what is below them.
 
     `changed(path, appeared)` is called from the watcher's threads: for a file that was written to or, with `appeared`,
-    that was made, moved or removed; with the path of a directory when anything in it may have changed.
+    that was made, moved or removed; with the path of a directory when any file in it may have been written to or, with
+    `appeared`, anything may have happened.
     """
 
     def __init__(self, changed: Callable[[str, bool], None], *, polling: bool) -> None:
@@ -119,10 +120,14 @@ class Watcher:
     def _look_often(self) -> None:
         self._progress = monotonic()
         while self._take_busy() and monotonic() - self._progress < IDLE:
-            if self._stopping.wait(PULSE):
+            sleep(PULSE)  # half the cost of waiting for `_stopping`
+            if self._stopping.is_set():
                 return
             for directory in self._busy:
                 self._changed(directory, False)
+            if self._wake.is_set():
+                self._wake.clear()
+                self._reconcile()
         if self._busy:
             self._busy.clear()
             self._reconcile()
@@ -179,8 +184,8 @@ class _Handler(FileSystemEventHandler):
     def __init__(self, watcher: Watcher, directory: str) -> None:
         self._watcher = watcher
         self._directory = directory
-        self._since = 0.0
-        self._count = 0
+        self._spans = [[0.0, 0] for _ in BUSY]
+        """For each of BUSY: since when, and how many."""
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Called by watchdog, in its dispatching thread, for every event."""
@@ -188,11 +193,12 @@ class _Handler(FileSystemEventHandler):
             return
         self._watcher.event(event)
         now = monotonic()
-        if now - self._since > BUSY[1]:
-            self._since, self._count = now, 0
-        self._count += 1
-        if self._count == BUSY[0]:
-            self._watcher.became_busy(self._directory)
+        for span, (most, seconds) in zip(self._spans, BUSY, strict=True):
+            if now - span[0] > seconds:
+                span[:] = now, 0
+            span[1] += 1
+            if span[1] == most:
+                self._watcher.became_busy(self._directory)
 
 
 def _observer(*, polling: bool) -> BaseObserver:

@@ -88,10 +88,10 @@ class Database:
         )
         return [Ban(*row) for row in rows]
 
-    def ban_count(self, jail: str, address: str) -> int:
-        """How many bans of this address in this jail came before."""
+    def ban_count(self, jail: str | None, address: str) -> int:
+        """How many bans of this address in this jail came before; in any, when that is None."""
         row = self._db.execute(
-            "SELECT count(*) FROM history WHERE address = ? AND jail = ?", (address, jail)
+            "SELECT count(*) FROM history WHERE address = ?1 AND (?2 IS NULL OR jail = ?2)", (address, jail)
         ).fetchone()
         return int(row[0])
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from sipguard.config.fail2ban.actions import commands_for
-from sipguard.config.fail2ban.nouns import BanGrowth, IgnoreCache, LogPath
+from sipguard.config.fail2ban.actions import commands_for, read_actions
+from sipguard.config.fail2ban.nouns import LogPath
+from sipguard.config.fail2ban.rules import is_firewall
 from sipguard.config.fail2ban.tree import dump, read_tree
 from sipguard.errors import ConfigError
-from sipguard.model import FOREVER, PortRange
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from sipguard.model import FOREVER, BanGrowth, IgnoreCache, PortRange
 
 FILES = {
     "jail.conf": """[DEFAULT]
@@ -66,7 +64,7 @@ def test_jail(tree):
     assert jail.filter.failregex == ("^failed 5% <HOST>$",)
     assert jail.logpath == (LogPath("/var/log/demo/*.log", tail=True), LogPath("/var/log/demo.log"))
     assert (jail.maxretry, jail.bantime, jail.findtime, jail.usedns) == (5, 600.0, 600.0, "warn")
-    assert jail.rule.ports == (PortRange(5060, 5060), PortRange(5061, 5061))
+    assert jail.rule.ports == (PortRange(5060, 5061),)
     assert (jail.rule.jail, jail.rule.protocols, jail.rule.verdict) == ("demo", ("tcp",), "reject")
     assert jail.origin == f"{tree}/jail.conf:10"
     assert jail.as_jail().logpath == ("/var/log/demo/*.log tail", "/var/log/demo.log")
@@ -109,7 +107,7 @@ RULES = [
     pytest.param("block-allports[port=22]", (), ("tcp",), "reject", id="allports by name"),
     pytest.param("block[port=22, protocol=udp]", (22,), ("udp",), "reject", id="given port"),
     pytest.param(
-        "block[port=22]\n block[name=b, port=23, protocol='tcp,udp']", (22, 23), ("tcp", "udp"), "reject", id="two"
+        "block[port=22]\n block[name=b, port=24, protocol='tcp,udp']", (22, 24), ("tcp", "udp"), "reject", id="two"
     ),
     pytest.param("block[port=22, protocol=all, blocktype=DROP]", (22,), (), "drop", id="all protocols, drop"),
     pytest.param("block[port=nonesuch-service]", (), ("tcp",), "reject", id="unknown port is all ports"),
@@ -183,3 +181,23 @@ def test_no_tree(tmp_path):
     """An empty directory is no tree."""
     with pytest.raises(ConfigError, match=r"no jail\.conf"):
         read_tree(tmp_path)
+
+
+FIREWALLS = [
+    "iptables-multiport",
+    "iptables-ipset-proto6",
+    "nftables-allports",
+    "firewallcmd-rich-rules",
+    "ufw",
+    "shorewall",
+    "route",
+]
+OTHERS = ["sendmail-whois-lines", "abuseipdb", "dummy", "cloudflare", "dshield", "mail-whois"]
+
+
+@pytest.mark.skipif(not Path("/etc/fail2ban/action.d").is_dir(), reason="Debian's fail2ban package is not installed")
+@pytest.mark.parametrize("name", FIREWALLS + OTHERS)
+def test_is_firewall(name):
+    """Which of the package's actions sipguard's own firewall stands in for."""
+    (action,) = read_actions(name, "", "demo", {}, Path("/etc/fail2ban/action.d"))
+    assert is_firewall(action) is (name in FIREWALLS)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.config.fail2ban.values import number, ports, seconds, words
-from sipguard.model import PortRange
+from sipguard.config.fail2ban.values import number, seconds, words
 
 TIMES = [
     ("600", 600),
@@ -56,27 +55,6 @@ def test_any_text_is_a_time_or_a_value_error(text):
 def test_number():
     """A factor may be written as arithmetic."""
     assert number("1.5 * 2") == 3.0
-
-
-PORTS = [
-    ("5060", (PortRange(5060, 5060),)),
-    ("5060:5070,22", (PortRange(5060, 5070), PortRange(22, 22))),
-    ("0:65535", ()),
-    ("", ()),
-]
-
-
-@pytest.mark.parametrize(("text", "expected"), PORTS, ids=[text for text, _expected in PORTS])
-def test_ports(text, expected):
-    """Ports and ranges; all of them is none."""
-    assert ports(text) == expected
-
-
-@pytest.mark.parametrize("text", ["nonesuch-service", "70000", "9:3", "22:", "9" * 20])
-def test_no_ports(text):
-    """What is no port is a ValueError."""
-    with pytest.raises(ValueError, match="port"):
-        ports(text)
 
 
 def test_words():

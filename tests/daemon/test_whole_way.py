@@ -10,14 +10,6 @@ ATTACKER = "203.0.113.66"
 
 
 @pytest.fixture
-def log(tmp_path):
-    """A log that is there and empty."""
-    path = tmp_path / "freeswitch.log"
-    path.touch()
-    return path
-
-
-@pytest.fixture
 def daemon(tmp_path, log):
     """A daemon with one jail on it."""
     with running(tmp_path, {"freeswitch": {"logpath": str(log), "bantime": 600}}) as one:

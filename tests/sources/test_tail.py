@@ -114,7 +114,9 @@ def test_delete_and_create(log, tail):
     assert drain(tail)[0] == b"b\nc\n"
 
 
-@pytest.mark.parametrize("after", [b"n\n", b"n" * 5000 + b"\n"], ids=["shorter", "already longer"])
+@pytest.mark.parametrize(
+    "after", [b"n\n", b"n" * 17 + b"\n", b"n" * 5000 + b"\n"], ids=["shorter", "as long", "already longer"]
+)
 @pytest.mark.parametrize("copied", [True, False], ids=["copytruncate", "truncate"])
 def test_truncation(log, tail, after, copied):
     """A truncated file is read from its beginning; what was unread then is taken from the copy, if there is one."""
@@ -138,6 +140,23 @@ def test_truncated_to_nothing_then_written(log, tail):
     assert drain(tail)[0] == b"third\n"
 
 
+@pytest.mark.parametrize("down", [True, False], ids=["down", "running"])
+def test_truncated_and_renamed(log, down):
+    """Both happened between two reads: the truncated file, under its new name, is new from its beginning."""
+    append(log, b"first line\n")
+    tail = Tail(str(log))
+    position = drain(tail)[1]
+    os.truncate(log, 0)
+    append(log, b"second\n")
+    log.rename(f"{log}.1")
+    append(log, b"third\n")
+    if down:
+        tail.close()
+        tail = resume(log, position)
+    assert drain(tail)[0] == b"second\nthird\n"
+    tail.close()
+
+
 def test_rewritten_in_place_is_not_read_again(log, tail, tmp_path):
     """An editor, or a restored backup, puts a copy in the log's place: same content, other inode."""
     append(log, b"".join(LONG % i for i in range(100)))
@@ -150,7 +169,7 @@ def test_rewritten_in_place_is_not_read_again(log, tail, tmp_path):
 
 @pytest.mark.parametrize("how", ["rename", "copy", "two renames", "dated", "restored"])
 def test_rotated_while_down(log, how):
-    """After a restart, the old file's rest is found by inode and content, then come the newer ones, then the log itself."""
+    """The old file's rest is found by inode and content, then come the newer ones, then the log itself."""
     append(log, b"one\ntwo\n")
     first = Tail(str(log))
     position = first.read(4).position
@@ -209,7 +228,7 @@ def test_compressed_rest_is_said(log, caplog):
 
 
 def test_symlink_switched(tmp_path, tail, log):
-    """A log that is a symbolic link to a dated file rotates when the link is switched, also while sipguard is down."""
+    """A log that is a symbolic link to a dated file rotates when that is switched, also while sipguard is down."""
     day1, day2, day3 = (tmp_path / f"full-2026112{day}.txt" for day in (0, 1, 2))
     append(day1, b"a\n")
     log.symlink_to(day1)
@@ -262,7 +281,7 @@ def test_long_line_is_not_held_in_memory(log):
 
 
 def test_hole_is_skipped(log, tail):
-    """A writer without O_APPEND goes on at its old offset after a truncation: the hole before it is no part of a line."""
+    """A writer without O_APPEND goes on at its old offset after a truncation: the hole is no part of a line."""
     with log.open("wb", buffering=0) as writer:
         writer.write(b"old line\n" * 1000)
         drain(tail)
@@ -370,6 +389,37 @@ def test_permission_denied(log):
     finally:
         os.seteuid(0)
     assert drain(tail)[0] == b"secret\n"
+    tail.close()
+
+
+@pytest.mark.parametrize("what", ["directory", "file"])
+def test_rotated_files_that_may_not_be_read(tmp_path, what):
+    """They keep nobody from reading the log itself: neither a directory without `r` nor an old file without."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    directory = tmp_path / "service"
+    directory.mkdir()
+    for parent in (*tmp_path.parents[:3], tmp_path, directory):
+        if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
+            parent.chmod(0o755)
+    log = directory / "log"
+    append(log, b"a\n")
+    tail = Tail(str(log))
+    os.seteuid(65534)
+    try:
+        assert drain(tail)[0] == b"a\n"
+        os.seteuid(0)
+        log.rename(f"{log}.2")
+        append(f"{log}.1", b"secret\n")
+        Path(f"{log}.1").chmod(0o600)
+        append(log, b"b\n")
+        if what == "directory":
+            directory.chmod(0o711)
+        os.seteuid(65534)
+        assert drain(tail)[0] == b"b\n"
+        assert tail.problem is None
+    finally:
+        os.seteuid(0)
     tail.close()
 
 

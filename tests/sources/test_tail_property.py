@@ -30,7 +30,7 @@ class Following(RuleBasedStateMachine):
 
     @initialize()
     def first_line(self):
-        """A restart without any position would rightly begin with the log's present file; so there is one from the start."""
+        """Without any position, a restart rightly begins with the present file; so there is one from the start."""
         self.write(1, 10)
         self.read(1, 100)
 
@@ -91,13 +91,18 @@ class Following(RuleBasedStateMachine):
 
     @rule(delete=st.booleans())
     def lose(self, delete):
-        """Truncated or removed without a copy: what is unread then is the writer's loss, so all is read before."""
+        """Truncated or removed without a copy: what is unread then is the writer's loss, so all is read before.
+
+        And something is read after: no position of the lost content can tell which rotated file came after it.
+        """
         self.read(1000, 100_000)
         if self.log.exists() and not self.partial:
             if delete:
                 self.log.unlink()
             else:
                 os.truncate(self.log, 0)
+            self.write(1, 5)
+            self.read(1000, 100_000)
 
     @rule(times=st.integers(1, 4), limit=st.sampled_from([1, 20, 1000, 262_144]))
     def read(self, times, limit):

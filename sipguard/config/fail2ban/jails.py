@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sipguard.config.definition import DEFINITION, Definition
 from sipguard.config.fail2ban.actions import read_actions
-from sipguard.config.fail2ban.nouns import BanGrowth, Fail2banJail, IgnoreCache, LogPath
-from sipguard.config.fail2ban.rules import rule_of
+from sipguard.config.fail2ban.nouns import Fail2banJail, LogPath
+from sipguard.config.fail2ban.rules import is_firewall, rule_of
 from sipguard.config.fail2ban.values import is_true, number, seconds, words
 from sipguard.config.filters import FILTER_KEYS, build_filter, open_filter
 from sipguard.config.ini import Ini
 from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
+from sipguard.formula import Formula
+from sipguard.model import BanGrowth, IgnoreCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,14 +52,15 @@ _KEYS = (
     "logtimezone",
     "logencoding",
     "logpath",
+    "skip_if_nologs",
     "action",
     *FILTER_KEYS,
 )
 _DEFAULTS = {**_FIRST_DEFAULTS, "action": ""}
 _INTEGERS = frozenset({"maxretry", "maxmatches", "maxlines"})
-_BOOLEANS = frozenset({"enabled", "bantime.increment", "bantime.overalljails", "ignoreself"})
+_BOOLEANS = frozenset({"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs"})
 # These have commands of their own in Fail2ban's protocol, or none.
-_NOT_SENT = frozenset({"action", "filter", "enabled", "logpath", "backend", "ignoreip", *FILTER_KEYS})
+_NOT_SENT = frozenset({"action", "filter", "enabled", "logpath", "skip_if_nologs", "backend", "ignoreip", *FILTER_KEYS})
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
 
 
@@ -90,14 +93,19 @@ class _JailReader:
         actions = read_actions(
             options["action"], self._where("action"), self._name, options, self._directory / "action.d"
         )
-        if not actions:
-            self._notes.append("no action is set: Fail2ban would find, but not ban")
+        enforced = any(is_firewall(action) for action in actions)
+        if not enforced and self._ini.get(self._name, "action") is None:
+            enforced = True
+            self._notes.append("no action is set, so Fail2ban would not ban; sipguard's firewall does")
+        elif not enforced:
+            self._notes.append("none of its actions is a firewall's: as in Fail2ban, nobody is rejected")
         backend, backend_options = parse_reference(options["backend"], self._where("backend"))
         rule, rule_notes = rule_of(self._name, actions, self._text("port"), self._text("protocol"))
         return Fail2banJail(
             name=self._name,
             filter=found,
             logpath=() if backend == "systemd" else self._logpath(),
+            skip_if_nologs=self._value("skip_if_nologs", is_true, False),
             backend=backend,
             backend_options=backend_options,
             maxretry=self._value("maxretry", int, 3),
@@ -114,6 +122,7 @@ class _JailReader:
             logtimezone=options.get("logtimezone") or None,
             rule=rule,
             actions=actions,
+            enforced=enforced,
             sent={key: self._sent(key, text) for key, text in options.items() if key not in _NOT_SENT},
             notes=(*self._notes, *rule_notes),
             origin=self._origin(),
@@ -215,7 +224,7 @@ class _JailReader:
         return BanGrowth(
             increment=self._value("bantime.increment", is_true, False),
             factor=self._value("bantime.factor", number, 1.0),
-            formula=self._options.get("bantime.formula") or None,
+            formula=self._value("bantime.formula", _formula, None),
             multipliers=self._value("bantime.multipliers", _integers, ()),
             maxtime=self._value("bantime.maxtime", seconds, None),
             rndtime=self._value("bantime.rndtime", seconds, None),
@@ -241,6 +250,14 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split())
     except ValueError as error:
         raise ValueError(f"{text[:40]!a}: write whole numbers with blanks between") from error
+
+
+def _formula(text: str) -> str:
+    try:
+        Formula(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:60]!a} {error}") from error
+    return text
 
 
 def _usedns(text: str) -> UseDns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sipguard.model import Action, Filter, Jail, Rule, UseDns
+from sipguard.model import Action, BanGrowth, Filter, IgnoreCache, Jail, Rule, UseDns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sipguard.errors import ConfigError
 
 _EVERYTHING = Rule(jail="")
+_STEADY = BanGrowth()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +51,14 @@ class LogPath:
 
 
 @dataclass(frozen=True, slots=True)
-class BanGrowth:
-    """jail.conf(5) `bantime.*`: how the ban of an address grows with each one it had before."""
-
-    increment: bool = False
-    factor: float = 1.0
-    formula: str | None = None
-    """A Python expression over `ban.Time`, `ban.Count` and `banFactor`; None is Fail2ban's own doubling up to 2**20."""
-    multipliers: tuple[int, ...] = ()
-    """Taken instead of the formula when there are any; the last one counts for all further bans."""
-    maxtime: float | None = None
-    """Seconds."""
-    rndtime: float | None = None
-    """Seconds; up to so many are added at random."""
-    overalljails: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class IgnoreCache:
-    """jail.conf(5) `ignorecache`: how long an answer of the ignore rules holds."""
-
-    key: str
-    max_count: int = 100
-    max_time: float = 300.0
-    """Seconds."""
-
-
-@dataclass(frozen=True, slots=True)
 class Fail2banJail:
     """One enabled jail with everything that it says."""
 
     name: str
     filter: Filter
     logpath: tuple[LogPath, ...] = ()
+    skip_if_nologs: bool = False
+    """Do not run where none of its logs exists."""
     backend: str = "auto"
     """Without its options: `auto`, `polling`, `systemd` …"""
     backend_options: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +68,7 @@ class Fail2banJail:
     """Seconds."""
     bantime: float = 600.0
     """Seconds; FOREVER for -1."""
-    growth: BanGrowth = BanGrowth()
+    growth: BanGrowth = _STEADY
     ignoreip: tuple[str, ...] = ()
     ignoreself: bool = True
     ignorecommand: str = ""
@@ -103,6 +79,8 @@ class Fail2banJail:
     rule: Rule = _EVERYTHING
     """The ports and protocols that its firewall actions were given, or else those of the jail."""
     actions: tuple[Action, ...] = ()
+    enforced: bool = True
+    """Whether one of its actions is a firewall's; a jail that says nothing of actions bans as well."""
     sent: Mapping[str, str | int | bool] = field(default_factory=dict)
     """Option → value as Fail2ban's client would send it to the server: for `get` commands and for comparison."""
     notes: tuple[str, ...] = ()
@@ -127,6 +105,14 @@ class Fail2banJail:
             encoding="utf-8" if self.logencoding == "auto" else self.logencoding,
             timezone=self.logtimezone,
             origin=self.origin,
+            growth=self.growth,
+            ignorecommand=self.ignorecommand,
+            ignorecache=self.ignorecache,
+            maxmatches=self.maxmatches,
+            journal=self.backend == "systemd",
+            journal_options=self.backend_options if self.backend == "systemd" else {},
+            actions=self.actions,
+            enforced=self.enforced,
         )
 
 

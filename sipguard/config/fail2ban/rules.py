@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from sipguard.config.fail2ban.values import ports, words
+from sipguard.config.fail2ban.values import words
+from sipguard.config.values import ports
 from sipguard.model import Action, PortRange, Rule, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
+
+# The commands by which firewalls are told, as they stand in the action files of Fail2ban and in operators' own.
+_FIREWALL = re.compile(
+    r"\b(?:ip6?tables|nft|ipset|firewall-cmd|ufw|shorewall6?|pfctl|ipfw|ipf|npfctl|apf|ip (?:-\S+ )?route|route)\b"
+    r"|/etc/hosts\.deny|<iptables>|<nftables>|<daemon_list>"
+)
+
+
+def is_firewall(action: Action) -> bool:
+    """Whether this action shuts an address out: then sipguard's own firewall does so in its place."""
+    if "blocktype" in action.properties:
+        return True
+    return any(_FIREWALL.search(action.commands.get(key, "")) for key in ("actionstart", "actionban"))
 
 
 def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> tuple[Rule, tuple[str, ...]]:
@@ -27,13 +42,12 @@ def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> t
     texts = [properties["port"] for properties in with_port] or [port]
     protocols = [word.lower() for one in with_port for word in words(one.get("protocol", ""))] or list(words(protocol))
     notes: list[str] = []
-    found: list[PortRange] = []
+    found: tuple[PortRange, ...] = ()
     try:
-        each = [ports(text) for text in texts]
-        found = [one for some in each for one in some] if all(each) else []
+        found = ports(texts) if all(texts) else ()
     except ValueError as error:
         notes.append(f"{error}; bans of this jail cover all ports")
-    return Rule(jail, tuple(dict.fromkeys(found)), _known(protocols), verdict), tuple(notes)
+    return Rule(jail, found, _known(protocols), verdict), tuple(notes)
 
 
 def _known(protocols: Sequence[str]) -> tuple[str, ...]:

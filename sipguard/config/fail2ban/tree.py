@@ -6,9 +6,6 @@ that cannot be used is one error, and the others stand.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config.fail2ban.jails import is_enabled, read_jail
@@ -16,6 +13,7 @@ from sipguard.config.fail2ban.nouns import Fail2banJail, Fail2banTree
 from sipguard.config.fail2ban.settings import read_settings
 from sipguard.config.ini import DEFAULT, INCLUDES, KNOWN, Ini, layer_files, read_ini
 from sipguard.config.interpolation import Value
+from sipguard.config.plain import plain
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,18 +57,8 @@ def dump(tree: Fail2banTree) -> dict[str, Any]:
     """The whole tree as JSON knows it; a time without end is -1, as in the files."""
     return {
         "directory": str(tree.directory),
-        "settings": _plain(tree.settings),
-        "jails": {jail.name: _plain(jail) for jail in tree.jails},
+        "settings": plain(tree.settings),
+        "jails": {jail.name: plain(jail) for jail in tree.jails},
         "errors": [str(error) for error in tree.errors],
         "notes": list(tree.notes),
     }
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return -1 if isinstance(value, float) and math.isinf(value) else value

@@ -1,14 +1,13 @@
-"""The values in Fail2ban's configuration: times, truth, lists, ports. Each raises ValueError with a text for people."""
+"""The values in Fail2ban's configuration: times, truth, lists. Each raises ValueError with a text for people."""
 
 from __future__ import annotations
 
 import ast
 import operator
 import re
-import socket
 from typing import TYPE_CHECKING
 
-from sipguard.model import FOREVER, PortRange
+from sipguard.model import FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +32,6 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
 }
 _MAX_EXPRESSION = 200
-_MAX_PORT = 65_535
 _TRUE = frozenset({"1", "on", "true", "yes"})
 
 
@@ -85,28 +83,3 @@ def is_true(text: str) -> bool:
 def words(text: str) -> tuple[str, ...]:
     """What stands between blanks, commas and new lines."""
     return tuple(re.split(r"[\s,]+", text.strip(" ,\n\t"))) if text.strip(" ,\n\t") else ()
-
-
-def ports(text: str) -> tuple[PortRange, ...]:
-    """`sip,5061`, `5060:5070`: ranges in the order written; none for all ports (`0:65535`). Raises ValueError."""
-    found = tuple(_port_range(word) for word in words(text))
-    return () if any(one.first <= 1 and one.last == _MAX_PORT for one in found) else found
-
-
-def _port_range(word: str) -> PortRange:
-    first, _, last = word.replace("-", ":").partition(":") if re.fullmatch(r"\d+[:-]\d+", word) else (word, "", word)
-    found = PortRange(_port(first), _port(last))
-    if found.first > found.last:
-        raise ValueError(f"port range {word!a} runs backwards")
-    return found
-
-
-def _port(word: str) -> int:
-    if not word.isascii() or not word.isdigit():
-        try:
-            return socket.getservbyname(word)
-        except (OSError, UnicodeError, ValueError) as error:
-            raise ValueError(f"port {word!a} is no number and not in /etc/services") from error
-    if len(word) > 5 or int(word) > _MAX_PORT:
-        raise ValueError(f"port {word[:12]} is above {_MAX_PORT}")
-    return int(word)

@@ -1,4 +1,4 @@
-"""The chroots that hold an Asterisk: made once by debootstrap, kept in the cache, shared by all runs."""
+"""The chroots that hold an Asterisk, or a bare Debian: made once by debootstrap, kept in the cache, shared by all runs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ class LabUnavailableError(Exception):
     """The lab cannot run here; the text says what is missing, in one line."""
 
 
-def install(suite: str, cache: Path) -> None:
-    """Have the chroot of `suite` in the cache. One installs, others wait: the cache is locked meanwhile."""
+def install(
+    suite: str, cache: Path, *, packages: str = "asterisk,asterisk-modules", proof: str = "usr/sbin/asterisk"
+) -> None:
+    """Have the chroot of `suite` with `packages` in the cache; `proof` is a file that it has when it is whole.
+
+    One installs, others wait: the cache is locked meanwhile.
+    """
     root = cache / suite
-    if (root / "usr/sbin/asterisk").exists():
+    if (root / proof).exists():
         return
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / f"{suite}.lock"):
-        if (root / "usr/sbin/asterisk").exists():
+        if (root / proof).exists():
             return
         new = cache / f"{suite}.new"
         shutil.rmtree(new, ignore_errors=True)
-        packages = "--include=asterisk,asterisk-modules"
         with (cache / f"debootstrap-{suite}.log").open("wb") as log:
             # In a mount namespace of its own, what debootstrap mounts in the chroot is gone with it, however it ends:
             # nothing of the machine is under `new` when that is removed.
             alone = ["unshare", "--mount", "--propagation", "private"]
-            line = [*alone, "debootstrap", "--variant=minbase", packages, suite, str(new), mirror()]
+            line = [*alone, "debootstrap", "--variant=minbase", f"--include={packages}", suite, str(new), mirror()]
             done = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
             shutil.rmtree(new, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""`sipguard adopt`: takes over from a running Fail2ban, and goes back."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sipguard.cli.client import DEFAULT_SOCKET
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sipguard.config.settings import Settings
+    from sipguard.daemon.adoption.services import Services
+
+COMMANDS = {
+    "stop_fail2ban": "Instead of `systemctl disable --now fail2ban`, or `fail2ban-client stop` where there is no systemd.",
+    "start_fail2ban": "For --undo: instead of `systemctl enable --now fail2ban`, or `fail2ban-client start`.",
+    "start_sipguard": "Instead of `systemctl enable --now sipguard`, or a process in the background.",
+    "stop_sipguard": "For --undo: instead of `systemctl disable --now sipguard`, or the signal TERM.",
+}
+
+
+def _command_options(function: click.decorators.FC) -> click.decorators.FC:
+    for name, told in COMMANDS.items():
+        function = click.option(f"--{name.replace('_', '-')}", name, metavar="COMMAND", help=told)(function)
+    return function
+
+
+@click.command("adopt")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--undo", is_flag=True, help="Go back to Fail2ban, with the bans and positions of now.")
+@click.option(
+    "--fail2ban-dir", type=click.Path(path_type=Path), default=Path("/etc/fail2ban"), show_default=True, metavar="DIR"
+)
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path), help="sipguard.toml, for what Fail2ban has no word for."
+)
+@click.option("--firewall", help="What enforces bans.  [default: as sipguard.toml says]")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where sipguard's state is kept.")
+@click.option("--socket", "path", type=click.Path(path_type=Path), help="sipguard's control socket.")
+@_command_options
+def command(
+    *,
+    dry_run: bool,
+    undo: bool,
+    fail2ban_dir: Path,
+    config: Path | None,
+    firewall: str | None,
+    state_dir: Path | None,
+    path: Path | None,
+    **commands: str | None,
+) -> None:
+    """Take over from a running Fail2ban: its jails, its live bans with their remaining time, its log positions.
+
+    Says what will change, then bans in sipguard's own table, stops Fail2ban, and starts sipguard: nobody is unprotected in
+    between. With --undo, the other way round.
+    """
+    from sipguard.config.fail2ban.settings import read_settings  # noqa: PLC0415 - the help needs none of it
+    from sipguard.config.fail2ban.settings_of import load_tree  # noqa: PLC0415
+    from sipguard.daemon.adoption.takeover import Adoption  # noqa: PLC0415
+    from sipguard.firewall.choose import open_firewall  # noqa: PLC0415
+
+    loaded = load_tree(fail2ban_dir, config)
+    settings = replace(
+        loaded,
+        firewall=firewall or loaded.firewall,
+        state_dir=str(state_dir or loaded.state_dir),
+        socket=str(path or loaded.socket or DEFAULT_SOCKET),
+    )
+    given = {"-c": config, "--firewall": firewall, "--state-dir": state_dir, "--socket": path}
+    adoption = Adoption(
+        settings,
+        _database(read_settings(fail2ban_dir).dbfile),
+        _services(settings, fail2ban_dir, given, commands),
+        open_firewall(settings.firewall, clock=time.time),
+        time.time,
+        lambda line: click.echo(printable(line)),
+    )
+    if undo and dry_run:
+        raise click.UsageError("--dry-run tells of the way to sipguard alone; --undo has none")
+    if undo:
+        adoption.undo()
+        return
+    kept = adoption.announce()
+    if not dry_run:
+        adoption.carry_out(kept)
+
+
+def _database(dbfile: str) -> Path:
+    if dbfile.lower() in ("none", ":memory:"):
+        raise click.UsageError(
+            f"Fail2ban's dbfile is {dbfile}: its bans are nowhere to be read; give it a file in fail2ban.local and restart it"
+        )
+    return Path(dbfile)
+
+
+def _services(
+    settings: Settings, fail2ban_dir: Path, given: Mapping[str, object], commands: dict[str, str | None]
+) -> Services:
+    from sipguard.daemon.adoption.services import Services, own_program  # noqa: PLC0415
+
+    options = [word for key, value in given.items() if value is not None for word in (key, str(value))]
+    run = [*own_program(), "run", "--fail2ban-dir", str(fail2ban_dir), *options]
+    return Services(
+        fail2ban_dir,
+        Path(settings.socket),
+        run,
+        **{name: tuple(shlex.split(text)) for name, text in commands.items() if text},
+    )

@@ -1,0 +1,155 @@
+"""How Fail2ban and sipguard are stopped and started: by systemd where it runs, else by commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sipguard.errors import SipguardError
+
+DROP_IN = Path("/etc/systemd/system/sipguard.service.d/adopted.conf")
+PATIENCE = 120.0
+"""Seconds to wait for a service to come up or go away: a Fail2ban with many bans takes its time."""
+
+Command = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The commands of this machine; an empty one stands for what this module does itself."""
+
+    fail2ban_dir: Path
+    socket: Path
+    """sipguard's control socket."""
+    run: Command
+    """`sipguard run` with its options."""
+    stop_fail2ban: Command = ()
+    start_fail2ban: Command = ()
+    stop_sipguard: Command = ()
+    start_sipguard: Command = ()
+
+    def fail2ban_runs(self) -> bool:
+        """Whether Fail2ban answers."""
+        ping = [*self._client(), "ping"]
+        try:
+            return subprocess.run(ping, capture_output=True, check=False, timeout=PATIENCE).returncode == 0
+        except FileNotFoundError:
+            return False
+
+    def sipguard_pid(self) -> int | None:
+        """The process that answers on sipguard's socket (SO_PEERCRED, unix(7)); None when nobody does."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            try:
+                sock.connect(str(self.socket))
+            except OSError:
+                return None
+            return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+    def plan_stop_fail2ban(self) -> str:
+        """What will be run, for people."""
+        systemd = "systemctl disable --now fail2ban.service"
+        return shlex.join(self.stop_fail2ban) or (systemd if has_systemd() else shlex.join([*self._client(), "stop"]))
+
+    def plan_start_sipguard(self) -> str:
+        """What will be run, for people."""
+        systemd = f"systemctl enable --now sipguard.service, with {DROP_IN}"
+        return shlex.join(self.start_sipguard) or (systemd if has_systemd() else f"{shlex.join(self.run)} &")
+
+    def down_fail2ban(self) -> None:
+        """Stop Fail2ban and wait until it is gone. Raises `SipguardError`."""
+        if self.stop_fail2ban or not has_systemd():
+            _run(self.stop_fail2ban or [*self._client(), "stop"])
+        else:
+            _run(["systemctl", "disable", "--now", "fail2ban.service"])
+        _wait(lambda: not self.fail2ban_runs(), "Fail2ban still runs")
+
+    def up_fail2ban(self) -> None:
+        """Start Fail2ban and wait until it answers. Raises `SipguardError`."""
+        if self.start_fail2ban or not has_systemd():
+            _run(self.start_fail2ban or [*self._client(), "start"])
+        else:
+            _run(["systemctl", "enable", "--now", "fail2ban.service"])
+        _wait(self.fail2ban_runs, "Fail2ban does not answer")
+
+    def up_sipguard(self) -> None:
+        """Start sipguard and wait until it answers. Raises `SipguardError`."""
+        if self.start_sipguard:
+            _run(self.start_sipguard)
+        elif has_systemd():
+            DROP_IN.parent.mkdir(parents=True, exist_ok=True)
+            DROP_IN.write_text(_drop_in(self.run), encoding="utf-8")
+            _run(["systemctl", "daemon-reload"])
+            _run(["systemctl", "enable", "--now", "sipguard.service"])
+        else:
+            quiet = subprocess.DEVNULL
+            subprocess.Popen(self.run, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+        _wait(lambda: self.sipguard_pid() is not None, "sipguard does not answer")
+
+    def down_sipguard(self) -> None:
+        """Stop sipguard and wait until it is gone; its bans stay in the kernel. Raises `SipguardError`."""
+        pid = self.sipguard_pid()
+        if self.stop_sipguard:
+            _run(self.stop_sipguard)
+        elif has_systemd():
+            _run(["systemctl", "disable", "--now", "sipguard.service"])
+            DROP_IN.unlink(missing_ok=True)
+            _run(["systemctl", "daemon-reload"])
+        elif pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        _wait(lambda: self.sipguard_pid() is None, "sipguard still runs")
+
+    def _client(self) -> list[str]:
+        return ["fail2ban-client", "-c", str(self.fail2ban_dir)]
+
+
+def has_systemd() -> bool:
+    """Whether systemd is the service manager (sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def own_program() -> list[str]:
+    """How this very sipguard is called."""
+    installed = Path("/usr/bin/sipguard")
+    return [str(installed)] if has_systemd() and installed.exists() else [sys.executable, "-m", "sipguard"]
+
+
+def _drop_in(command: Command) -> str:
+    # As root: what a Fail2ban tree makes run (mail, programs of the operator's) was written for root.
+    return (
+        "# Written by `sipguard adopt`; `sipguard adopt --undo` removes it.\n"
+        f"[Service]\nExecStart=\nExecStart={shlex.join(command)}\nUser=root\nGroup=root\nProtectSystem=full\n"
+        "NoNewPrivileges=no\nRestrictSUIDSGID=no\nAmbientCapabilities=\nCapabilityBoundingSet=\n"
+        "CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_BOOT CAP_SYS_TIME CAP_MAC_ADMIN\n"
+        "SystemCallFilter=\nSystemCallFilter=@system-service\nRuntimeDirectory=sipguard fail2ban\n"
+    )
+
+
+def _run(command: Command) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except FileNotFoundError:
+        raise SipguardError(f"{command[0]}: no such program; name the right one by an option") from None
+    except subprocess.TimeoutExpired:
+        raise SipguardError(f"{shlex.join(command)}: took longer than {PATIENCE:g} s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise SipguardError(f"{shlex.join(command)}: exit status {done.returncode}: {said[-1]}")
+
+
+def _wait(condition: Callable[[], bool], otherwise: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise SipguardError(f"{otherwise} after {PATIENCE:g} s")
+        time.sleep(0.1)

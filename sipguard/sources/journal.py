@@ -1,0 +1,208 @@
+"""Follows systemd's journal by a journalctl(1) of its own, from where the last run stopped.
+
+journalctl reads whatever journal files there are, notices rotation and vacuuming, and needs no library in this process.
+When it ends, for whatever reason, it is started again behind the last entry that was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from sipguard.model import Chunk, Position
+from sipguard.sources.journal_entry import Entry, read_entry
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sipguard.model import Clock
+    from sipguard.sources.journal_query import Query
+
+LONGEST = 16 << 20
+"""Bytes of one entry in JSON; longer ones are left out and counted."""
+
+
+class JournalFollower:
+    """The entries of one `Query`. Belongs to an event loop, which must run when `start` is called.
+
+    `position` is where an earlier run stopped. Without one, or when that is longer ago, it begins `back` seconds before
+    now: older entries cannot lead to a ban any more. `notify` is called when there is something to read.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        *,
+        position: Position | None,
+        notify: Callable[[], None],
+        back: float,
+        encoding: str = "utf-8",
+        clock: Clock = time.time,
+    ) -> None:
+        self._query = query
+        self._position = position
+        self._notify = notify
+        self._back = back
+        self._encoding = encoding
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._partial = bytearray()
+        self._skipping = False
+        self._known_cursor = ""
+        self._problem: str | None = None
+        self._gave = False
+
+    def start(self) -> None:
+        """Begin to follow. What is wrong is in `logs`, and tried again by `rescan`."""
+        self._loop = asyncio.get_running_loop()
+        self._partial.clear()
+        self._skipping = self._gave = False
+        try:
+            self._process = subprocess.Popen(
+                self._query.command("--follow", "--no-tail", *self._begin()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            )
+        except OSError as error:
+            self._problem = f"journalctl cannot be run: {error.strerror}; install systemd, or read a file with logpath"
+            return
+        self._problem = None
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None  # noqa: S101 - asked for above
+            os.set_blocking(pipe.fileno(), False)
+        self._listen()
+
+    def _begin(self) -> list[str]:
+        """From when on, for journalctl. At the last entry, not behind it: when that is gone, the next must not be skipped."""
+        earliest = self._clock() - self._back
+        position = self._position
+        self._known_cursor = ""
+        if position is None or not position.head or position.offset / 1_000_000 < earliest:
+            return [f"--since=@{max(0, int(earliest))}"]
+        self._known_cursor = position.head
+        return [f"--cursor={position.head}"]
+
+    def stop(self) -> None:
+        """End the journalctl."""
+        process = self._process
+        if process is None:
+            return
+        self._ignore()
+        self._process = None
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.terminate()
+        try:
+            process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    @property
+    def logs(self) -> dict[str, str | None]:
+        """The query's name, and why it cannot be followed, or None."""
+        return {self._query.name: self._problem}
+
+    def read(self, limit: int) -> list[Chunk]:
+        """The entries in about `limit` bytes of JSON; empty when there is nothing more for now."""
+        process = self._process
+        if process is None or process.stdout is None:
+            return []
+        entries: list[Entry] = []
+        oversize = 0
+        while not entries and not oversize:
+            try:
+                block = os.read(process.stdout.fileno(), limit)
+            except BlockingIOError:
+                self._listen()
+                return []
+            if not block:
+                self._ended(process)
+                return []
+            oversize = self._take(block, entries)
+        return [self._chunk(entries, oversize)]
+
+    def rescan(self) -> None:
+        """Start a journalctl that has ended again."""
+        if self._process is None and self._loop is not None:
+            self.start()
+
+    def _take(self, block: bytes, entries: list[Entry]) -> int:
+        """Put the entries that end in `block` into `entries`; how many were too long."""
+        *whole, rest = block.split(b"\n")
+        oversize = 0
+        for part in whole:
+            line = bytes(self._partial) + part
+            self._partial.clear()
+            if self._skipping:
+                self._skipping = False
+                oversize += 1
+                continue
+            entry = read_entry(line, self._encoding)
+            if entry and (self._gave or entry.cursor != self._known_cursor):
+                entries.append(entry)
+            self._gave = True
+        if not self._skipping:
+            self._partial += rest
+        if len(self._partial) > LONGEST:
+            self._partial.clear()
+            self._skipping = True
+        return oversize
+
+    def _chunk(self, entries: list[Entry], oversize: int) -> Chunk:
+        if entries:
+            last = entries[-1]
+            self._position = Position(self._query.name, 0, 0, last.cursor, 0, last.received)
+        position = self._position or Position(self._query.name, 0, 0, "", 0, 0)
+        records = tuple((entry.time, entry.text) for entry in entries)
+        return Chunk(self._query.name, b"", position, oversize, records)
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+        said = b""
+        with contextlib.suppress(OSError, ValueError):
+            said = os.read(process.stderr.fileno(), 4096) if process.stderr else b""
+        self.stop()
+        why = printable(said.decode("utf-8", "replace").strip().partition("\n")[0], 200)
+        self._problem = f"journalctl has ended: {why or f'exit status {process.returncode}'}; it is started again"
+        if not self._gave and self._position is not None:
+            # It may be the cursor that this journal has never had: by the time alone, then.
+            self._position = None
+
+    def _listen(self) -> None:
+        """Wake the loop once there is something to read."""
+        if self._loop and self._process and self._process.stdout:
+            self._loop.add_reader(self._process.stdout.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        self._ignore()
+        self._notify()
+
+    def _ignore(self) -> None:
+        if self._loop and self._process and self._process.stdout and not self._loop.is_closed():
+            self._loop.remove_reader(self._process.stdout.fileno())
+
+
+def read_journal(query: Query, encoding: str = "utf-8") -> Iterator[Entry]:
+    """Every entry that there is now, oldest first. Raises OSError: journalctl cannot be run, or refuses."""
+    with subprocess.Popen(
+        query.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - asked for
+        try:
+            for line in process.stdout:
+                if entry := read_entry(line, encoding):
+                    yield entry
+            said = process.stderr.read().decode("utf-8", "replace").strip()
+            if process.wait() and said:
+                raise OSError(0, printable(said.partition("\n")[0], 200))
+        finally:
+            process.kill()

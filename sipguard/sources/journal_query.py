@@ -1,0 +1,94 @@
+"""Which entries of systemd's journal a jail wants, as arguments for journalctl(1)."""
+
+from __future__ import annotations
+
+import glob
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sipguard.errors import ConfigError
+from sipguard.sources.journal_entry import FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sipguard.model import Jail
+
+# sd-journal(3), SD_JOURNAL_…: what `journalflags` adds up.
+_LOCAL_ONLY, _SYSTEM, _CURRENT_USER = 1, 4, 8
+_OPTIONS = frozenset({"journalpath", "journalfiles", "journalflags", "namespace"})
+_MATCH = re.compile(r"[A-Z_][A-Z0-9_]{0,63}=.*", re.ASCII | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A part of the journal."""
+
+    name: str
+    """For people and for the state: `journal _SYSTEMD_UNIT=ssh.service`."""
+    source: tuple[str, ...] = ()
+    """Arguments that say which journal."""
+    matches: tuple[str, ...] = ()
+    """`FIELD=value` and `+`, as systemd.journal-fields(7) has them."""
+
+    def command(self, *more: str) -> list[str]:
+        """The command line of a journalctl(1) that prints such entries; `more` are options that say from when on."""
+        fields = f"--output-fields={','.join(FIELDS)}"
+        fixed = ["journalctl", "--output=json", "--all", "--quiet", "--no-pager", fields]
+        return [*fixed, *self.source, *more, "--", *self.matches]
+
+
+def query(journalmatch: Sequence[str], options: Mapping[str, str], where: str = "") -> Query:
+    """A query by `journalmatch` (lines, each an alternative) and the options of `backend = systemd[…]`.
+
+    Raises ConfigError: a match is none, or an option is unknown.
+    """
+    matches: list[str] = []
+    for line in journalmatch:
+        matches += ["+"] if matches else []
+        matches += _words(line, where)
+    source = _source(options, where)
+    return Query(" ".join(["journal", *source, *matches]), tuple(source), tuple(matches))
+
+
+def query_of(jail: Jail) -> Query:
+    """The query of a jail with `backend = systemd`. Raises ConfigError as `query`."""
+    return query(jail.filter.journalmatch, jail.journal_options, jail.origin)
+
+
+def _words(line: str, where: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = [line]
+    for word in words:
+        if word != "+" and not _MATCH.fullmatch(word):
+            example = "write e.g. _SYSTEMD_UNIT=ssh.service + _COMM=sshd"
+            raise ConfigError(f"journalmatch: {word[:60]!a} is no FIELD=value; {example}", where)
+    return words
+
+
+def _source(options: Mapping[str, str], where: str) -> list[str]:
+    for name in options:
+        if name not in _OPTIONS:
+            known = ", ".join(sorted(_OPTIONS))
+            raise ConfigError(f"backend = systemd[{name}=…]: unknown option; known are {known}", where)
+    files, path = options.get("journalfiles", ""), options.get("journalpath", "")
+    source = [f"--file={file}" for pattern in re.split(r"[\s,]+", files) if pattern for file in _files(pattern)]
+    source += [f"--directory={path}"] if path else []
+    source += [f"--namespace={options['namespace']}"] if options.get("namespace") else []
+    # Fail2ban reads the system's journal, not the users', unless it is told which files to read.
+    text = options.get("journalflags", "" if source else str(_SYSTEM))
+    if text and not text.isdigit():
+        raise ConfigError(f"backend = systemd[journalflags={text[:20]}]: write a number, e.g. 4", where)
+    flags = int(text or 0)
+    source += ["--system"] if flags & _SYSTEM and not files else []
+    source += ["--user"] if flags & _CURRENT_USER and not files else []
+    return source if flags & _LOCAL_ONLY or files or path else [*source, "--merge"]
+
+
+def _files(pattern: str) -> list[str]:
+    """What a pattern names now; itself when that is nothing, so that journalctl says so."""
+    return sorted(glob.glob(pattern)) or [pattern]  # noqa: PTH207 - Path.glob takes no absolute pattern

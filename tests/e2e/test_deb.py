@@ -1,0 +1,154 @@
+"""The Debian packages: built here, installed, used and purged in a Debian of their own that is thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from lab.chroot import LabUnavailableError, install
+
+PROJECT = Path(__file__).parents[2]
+SUITE = "bookworm"
+PACKAGES = "python3,nftables,adduser,ca-certificates,systemd"
+AS_THE_UNIT_DOES = (
+    "setpriv --reuid=sipguard --regid=sipguard --clear-groups --bounding-set=-all,+net_admin,+dac_read_search"
+    " --inh-caps=-all,+net_admin,+dac_read_search --ambient-caps=-all,+net_admin,+dac_read_search --no-new-privs"
+)
+FAILURE = (
+    "$(date '+%Y-%m-%d %H:%M:%S').123456 98.53% [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile"
+    " 'internal' for [1000@192.0.2.10] from ip 203.0.113.66"
+)
+
+pytestmark = pytest.mark.root
+
+
+class Debian:
+    """A fresh Debian over the cached one: what is written to it goes away with it. Its network is empty."""
+
+    def __init__(self, base, folder):
+        self.root = folder / "root"
+        for name in ("root", "upper", "work"):
+            (folder / name).mkdir()
+        layers = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
+        script = (
+            f"mount -t overlay overlay -o {layers} {self.root} && mount -t proc proc {self.root}/proc"
+            f" && mount --bind /dev {self.root}/dev && ip link set lo up && echo ready && exec sleep infinity"
+        )
+        line = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script]
+        self._holder = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+        assert self._holder.stdout.readline() == "ready\n"
+
+    def run(self, script, *, status=0):
+        """Run a shell script in it; gives all that it prints."""
+        enter = ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", "chroot", str(self.root)]
+        path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+        env = ["env", "-i", path, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "sh", "-e"]
+        done = subprocess.run([*enter, *env], input=script, capture_output=True, text=True, check=False, timeout=100)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def take(self, *files):
+        """Copy files into its /srv."""
+        for file in files:
+            # By way of the process in the namespace: the mount is seen from there alone.
+            shutil.copy(file, f"/proc/{self._holder.pid}/root{self.root}/srv/{file.name}")
+
+    def end(self):
+        """Everything goes: the mounts with the namespace, the processes in it with their network."""
+        self._holder.kill()
+        self._holder.communicate()
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """Both packages, built once: (sipguard, sipguard-fail2ban)."""
+    if not Path("/usr/bin/python3").exists() or shutil.which("dpkg-deb") is None:
+        pytest.skip("needs a Debian to build its packages")
+    if 'VERSION_ID="12"' not in Path("/etc/os-release").read_text():
+        pytest.skip(f"the cached Debian is {SUITE}; packages are built for the Debian that they are built on")
+    folder = tmp_path_factory.mktemp("debs")
+    built = subprocess.run(
+        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert built.returncode == 0, built.stderr
+    return [Path(line) for line in built.stdout.split()]
+
+
+@pytest.fixture
+def debian(tmp_path):
+    """A fresh Debian."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a Debian of its own")
+    cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
+    try:
+        install(SUITE, cache, packages=PACKAGES, proof="usr/bin/systemd-analyze")
+    except LabUnavailableError as reason:
+        pytest.skip(str(reason))
+    one = Debian(cache / SUITE, tmp_path)
+    yield one
+    one.end()
+
+
+@pytest.mark.timeout(400)
+def test_install_use_purge(packages, debian):
+    """apt installs it, it works as the unit runs it, an upgrade keeps what the operator wrote, and purge leaves nothing."""
+    debian.take(*packages)
+    debian.run("apt-get install -y --no-install-recommends /srv/sipguard_*.deb")
+    assert debian.run("sipguard --version").startswith("sipguard, version ")
+    assert "no jail is enabled" in debian.run("sipguard check")
+    assert debian.run("systemd-analyze verify sipguard.service") == ""
+    debian.run("echo 'enabled = true' > /etc/sipguard/jails.d/freeswitch.toml; mkdir -p /var/log/freeswitch")
+    debian.run("touch /var/log/freeswitch/freeswitch.log; chmod 600 /var/log/freeswitch/freeswitch.log")
+    _bans(debian)
+    debian.run("echo '# mine' >> /etc/sipguard/sipguard.toml; apt-get install -y --reinstall /srv/sipguard_*.deb")
+    assert "# mine" in debian.run("cat /etc/sipguard/sipguard.toml")
+    debian.run("rm /etc/sipguard/jails.d/freeswitch.toml")
+    debian.run("apt-get purge -y sipguard")
+    assert debian.run("nft list ruleset") == ""
+    left = debian.run("find /etc /usr /var -xdev -name '*sipguard*' ! -path '/var/log/apt/*' ! -path '/var/cache/*'")
+    assert left == ""
+    assert debian.run("getent passwd sipguard", status=2) == ""
+
+
+def _bans(debian):
+    """The installed daemon as its own user, with the unit's two capabilities: it reads a log of root's, and bans."""
+    said = debian.run(f"""
+        install -d -o sipguard -g sipguard /run/sipguard /var/lib/sipguard
+        {AS_THE_UNIT_DOES} /usr/bin/sipguard run > /tmp/out 2>&1 &
+        for i in $(seq 100); do sipguard status >/dev/null 2>&1 && break; sleep 0.1; done
+        for i in 1 2 3 4 5; do echo "{FAILURE}" >> /var/log/freeswitch/freeswitch.log; done
+        for i in $(seq 100); do nft list ruleset | grep -q 203.0.113.66 && break; sleep 0.1; done
+        nft list table inet sipguard
+        kill $!; wait $! || true
+        cat /tmp/out
+    """)
+    assert "203.0.113.66 timeout" in said
+    assert "[freeswitch] Ban 203.0.113.66" in said
+
+
+@pytest.mark.timeout(400)
+def test_in_the_place_of_fail2ban(packages, debian, tmp_path):
+    """sipguard-fail2ban takes Fail2ban's place: the package goes, its names and its unit stay."""
+    fake = tmp_path / "fake/DEBIAN"
+    fake.mkdir(parents=True)
+    (fake / "control").write_text(
+        "Package: fail2ban\nVersion: 1.0.2-2\nArchitecture: all\nMaintainer: nobody <nobody@example.invalid>\n"
+        "Description: stands for the real one\n"
+    )
+    subprocess.run(["dpkg-deb", "--build", tmp_path / "fake", tmp_path / "fail2ban_1.0.2-2_all.deb"], check=True)
+    debian.take(*packages, tmp_path / "fail2ban_1.0.2-2_all.deb")
+    debian.run("dpkg -i /srv/fail2ban_1.0.2-2_all.deb; mkdir /etc/fail2ban")
+    debian.run("apt-get install -y --no-install-recommends /srv/sipguard_*.deb /srv/sipguard-fail2ban_*.deb")
+    there = debian.run("dpkg-query -W -f '${Package}:${db:Status-Status}\\n'").split()
+    assert "sipguard-fail2ban:installed" in there
+    assert "fail2ban:installed" not in there
+    assert "Lines: 1 lines, 0 ignored, 1 matched, 0 missed" in debian.run(
+        "fail2ban-regex 'from 203.0.113.5 wrong' '^from <HOST> wrong$'"
+    )
+    assert debian.run("readlink /usr/lib/systemd/system/fail2ban.service") == "sipguard.service\n"
+    assert debian.run("systemd-analyze verify sipguard.service") == ""
+    debian.run("apt-get purge -y sipguard-fail2ban")
+    assert debian.run("ls /usr/bin/fail2ban-client", status=2)

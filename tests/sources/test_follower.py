@@ -1,0 +1,340 @@
+"""Several logs behind one watcher, with the kernel's real events."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sipguard.sources import watcher
+from sipguard.sources.follower import Follower
+
+
+class Loop:
+    """Stands in for the daemon: waits to be woken, then reads."""
+
+    def __init__(self, *patterns, positions=None, **options):
+        self.woken = threading.Event()
+        self.chunks = []
+        self.follower = Follower(patterns, positions=positions or {}, notify=self.woken.set, **options)
+
+    def __enter__(self):
+        self.follower.start()
+        return self
+
+    def __exit__(self, *_):
+        self.follower.stop()
+
+    def pump(self):
+        while found := self.follower.read():
+            self.chunks += found
+
+    @property
+    def data(self):
+        return b"".join(chunk.data for chunk in self.chunks)
+
+    def wait_for(self, expected, timeout=5.0):
+        """Read whenever woken, until `expected` was read."""
+        end = time.monotonic() + timeout
+        self.pump()
+        while self.data != expected and time.monotonic() < end:
+            if self.woken.wait(0.1):
+                self.woken.clear()
+                self.pump()
+        assert self.data == expected
+        return self
+
+
+def append(path, data):
+    with Path(path).open("ab") as file:
+        file.write(data)
+
+
+def settle(loop):
+    """Wait until nothing is busy and all events of the beginning have come."""
+    time.sleep(0.05)
+    loop.pump()
+    loop.woken.clear()
+
+
+def test_quiet_log_is_heard_at_once(tmp_path):
+    """A single write reaches `notify` within 5 ms (the median of several, as this machine has other work)."""
+    log = tmp_path / "log"
+    log.touch()
+    delays = []
+    with Loop(str(log)) as loop:
+        for _ in range(7):
+            settle(loop)
+            time.sleep(0.11)
+            before = time.perf_counter()
+            append(log, b"x\n")
+            assert loop.woken.wait(2)
+            delays.append(time.perf_counter() - before)
+        loop.wait_for(b"x\n" * 7)
+    assert sorted(delays)[3] < 0.005
+
+
+def test_idle_costs_nothing(tmp_path):
+    """Nothing wakes up while nothing is written: also after a busy time."""
+    log = tmp_path / "log"
+    log.touch()
+    with Loop(str(log)) as loop:
+        for number in range(100):
+            append(log, b"%d\n" % number)
+            time.sleep(0.001)
+        loop.wait_for(b"".join(b"%d\n" % number for number in range(100)))
+        time.sleep(3 * watcher.IDLE)
+        settle(loop)
+        spent = time.process_time()
+        assert not loop.woken.wait(0.5)
+        assert time.process_time() - spent < 0.005
+
+
+def test_busy_log_is_read_completely(tmp_path):
+    """Through the change from events to looking and back, nothing is missed."""
+    log = tmp_path / "log"
+    log.touch()
+    expected = b""
+    with Loop(str(log)) as loop:
+        for burst in range(3):
+            for number in range(300):
+                line = b"%d %d\n" % (burst, number)
+                append(log, line)
+                expected += line
+            loop.wait_for(expected)
+            time.sleep(1.3 * watcher.IDLE)
+
+
+_WRITER = """
+import os, sys, time
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+begin, count = time.monotonic(), 0
+while count < 7500:
+    while count < min(7500, (time.monotonic() - begin) * 5000):
+        os.write(log, b"%08d a line of a debug log, about as long as such lines are, a hundred bytes or so\\n" % count)
+        count += 1
+    time.sleep(0.001)
+"""
+
+
+def test_cost_of_a_busy_log(tmp_path):
+    """5,000 writes a second wake the loop about 100 times a second (takes 1.5 s, to be more than the start)."""
+    log = tmp_path / "log"
+    log.touch()
+    wakes = 0
+
+    def notify():
+        nonlocal wakes
+        wakes += 1
+        loop.woken.set()
+
+    with Loop(str(log)) as loop:
+        loop.follower._notify = notify
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(log)])
+        lines = 0
+        begin, spent = time.monotonic(), time.process_time()
+        while lines < 7500 and time.monotonic() - begin < 20:
+            loop.woken.wait(1)
+            loop.woken.clear()
+            loop.pump()
+            lines = loop.data.count(b"\n")
+        spent, took = time.process_time() - spent, time.monotonic() - begin
+        writer.wait()
+    print(f"{100 * spent / took:.1f} % of a core, {wakes / took:.0f} wakes a second")
+    assert loop.data == log.read_bytes()
+    assert wakes / took < 400
+
+
+def test_rotation_while_busy(tmp_path):
+    """A rotation in a directory that is not watched at the moment is noticed all the same."""
+    log = tmp_path / "log"
+    log.touch()
+    expected = b""
+    with Loop(str(log)) as loop:
+        for number in range(400):
+            if number in (100, 200, 300):
+                log.rename(f"{log}.{number}")
+            line = b"%d\n" % number
+            append(log, line)
+            expected += line
+            time.sleep(0.0005)
+            loop.pump()
+        loop.wait_for(expected)
+
+
+def test_rename_and_delete_are_heard(tmp_path):
+    """By events alone, without a rescan."""
+    log = tmp_path / "log"
+    append(log, b"a\n")
+    with Loop(str(log)) as loop:
+        loop.wait_for(b"a\n")
+        log.rename(tmp_path / "log.1")
+        append(log, b"b\n")
+        loop.wait_for(b"a\nb\n")
+        log.unlink()
+        append(log, b"c\n")
+        loop.wait_for(b"a\nb\nc\n")
+
+
+def test_missing_log_appears(tmp_path):
+    """It has a problem until it is there, and is then read from its beginning."""
+    log = tmp_path / "log"
+    with Loop(str(log)) as loop:
+        assert loop.follower.logs == {str(log): f"{log}: no such file"}
+        append(log, b"a\n")
+        loop.wait_for(b"a\n")
+        assert loop.follower.logs == {str(log): None}
+
+
+def test_glob(tmp_path):
+    """A file that matches later is read whole, without waiting for a rescan; a rotated one is not read again."""
+    pattern = str(tmp_path / "*.log*")
+    with Loop(pattern, start=lambda path, file: file.seek(0, os.SEEK_END)) as loop:
+        assert loop.follower.logs == {pattern: f"{pattern}: no such file yet"}
+        append(tmp_path / "a.log", b"a\n")
+        loop.wait_for(b"a\n")
+        append(tmp_path / "b.log", b"b\n")
+        append(tmp_path / "b.log.2.gz", b"compressed\n")
+        loop.wait_for(b"a\nb\n")
+        (tmp_path / "a.log").rename(tmp_path / "a.log.1")
+        loop.follower.rescan()
+        loop.pump()
+        append(tmp_path / "a.log", b"c\n")
+        loop.wait_for(b"a\nb\nc\n")
+        assert sorted(loop.follower.logs) == [str(tmp_path / "a.log"), str(tmp_path / "b.log")]
+
+
+def test_glob_forgets_removed_logs(tmp_path):
+    """Dated logs that were removed do not stay open, nor in the list."""
+    append(tmp_path / "full-1", b"a\n")
+    append(tmp_path / "full-2", b"b\n")
+    with Loop(str(tmp_path / "full-*")) as loop:
+        loop.wait_for(b"a\nb\n")
+        (tmp_path / "full-1").unlink()
+        loop.follower.rescan()
+        assert list(loop.follower.logs) == [str(tmp_path / "full-2")]
+
+
+def test_glob_finds_the_rest_of_a_stored_log(tmp_path):
+    """The log was rotated while sipguard was down and is not there yet: its rest is read, once."""
+    append(tmp_path / "a.log", b"one\ntwo\n")
+    with Loop(str(tmp_path / "*.log*")) as loop:
+        position = loop.follower.read(4)[0].position
+    (tmp_path / "a.log").rename(tmp_path / "a.log.1")
+    with Loop(str(tmp_path / "*.log*"), positions={position.path: position}) as loop:
+        loop.wait_for(b"two\n")
+
+
+def test_directory_vanishes_and_returns(tmp_path):
+    """A rescan watches it anew; what was written meanwhile is read."""
+    directory = tmp_path / "service"
+    log = directory / "log"
+    with Loop(str(log)) as loop:
+        for round_ in (b"a\n", b"b\n"):
+            loop.chunks.clear()
+            directory.mkdir()
+            append(log, round_)
+            loop.follower.rescan()
+            loop.wait_for(round_)
+            append(log, b"by event\n")
+            loop.wait_for(round_ + b"by event\n")
+            shutil.rmtree(directory)
+            time.sleep(0.02)
+            loop.follower.rescan()
+            loop.pump()
+            assert loop.follower.logs == {str(log): f"{log}: no such file"}
+
+
+def test_directory_behind_a_symlink(tmp_path):
+    """Events come with the real directory's name."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    log = tmp_path / "link" / "log"
+    with Loop(str(log)) as loop:
+        append(log, b"a\n")
+        loop.wait_for(b"a\n")
+
+
+def test_symlinked_log_is_switched(tmp_path):
+    """The link is in one directory, the dated files in another."""
+    (tmp_path / "data").mkdir()
+    log = tmp_path / "log"
+    append(tmp_path / "data" / "2026-11-20.txt", b"a\n")
+    log.symlink_to(tmp_path / "data" / "2026-11-20.txt")
+    with Loop(str(log)) as loop:
+        append(tmp_path / "data" / "2026-11-20.txt", b"b\n")
+        loop.wait_for(b"a\nb\n")
+        append(tmp_path / "data" / "2026-11-21.txt", b"c\n")
+        (tmp_path / "new").symlink_to(tmp_path / "data" / "2026-11-21.txt")
+        (tmp_path / "new").rename(log)
+        loop.wait_for(b"a\nb\nc\n")
+        loop.follower.rescan()
+        append(tmp_path / "data" / "2026-11-21.txt", b"d\n")
+        loop.wait_for(b"a\nb\nc\nd\n")
+
+
+def test_a_busy_log_does_not_starve_others(tmp_path):
+    """Blocks are taken in turns; `pending` says that there is more."""
+    append(tmp_path / "busy.log", b"x" * 99 + b"\n" + (b"y" * 99 + b"\n") * 100_000)
+    append(tmp_path / "quiet.log", b"quiet\n")
+    follower = Follower([str(tmp_path / "*.log")], positions={}, notify=lambda: None)
+    chunks = follower.read(600_000)
+    assert b"quiet\n" in [chunk.data for chunk in chunks]
+    assert sum(len(chunk.data) for chunk in chunks) < 700_000
+    assert follower.pending
+    rest = 0
+    while chunks := follower.read():
+        rest += sum(len(chunk.data) for chunk in chunks)
+    assert rest > 9_000_000
+    assert not follower.pending
+    follower.stop()
+
+
+def test_restart_with_positions(tmp_path):
+    """The positions of an earlier run are taken by path, `start` is not asked for those."""
+    append(tmp_path / "a.log", b"1\n")
+    append(tmp_path / "b.log", b"1\n")
+    with Loop(str(tmp_path / "a.log")) as loop:
+        loop.wait_for(b"1\n")
+    append(tmp_path / "a.log", b"2\n")
+    positions = {chunk.path: chunk.position for chunk in loop.chunks}
+    asked = []
+
+    def start(path, file):
+        asked.append(path)
+        return file.seek(0, os.SEEK_END)
+
+    with Loop(str(tmp_path / "*.log"), positions=positions, start=start) as loop:
+        loop.wait_for(b"2\n")
+    assert asked == [str(tmp_path / "b.log")]
+
+
+def test_polling(tmp_path, monkeypatch):
+    """Without inotify the same is noticed, up to a second later (here less)."""
+    monkeypatch.setattr(watcher, "POLLING", 0.05)
+    log = tmp_path / "log"
+    append(log, b"a\n")
+    with Loop(str(log), polling=True) as loop:
+        loop.wait_for(b"a\n")
+        append(log, b"b\n")
+        loop.wait_for(b"a\nb\n")
+        log.rename(f"{log}.1")
+        append(log, b"c\n")
+        loop.wait_for(b"a\nb\nc\n")
+
+
+@pytest.mark.parametrize("events", [1, 500], ids=["quiet", "busy"])
+def test_stop_ends_every_thread(tmp_path, events):
+    """Whatever the watcher was doing."""
+    before = set(threading.enumerate())
+    log = tmp_path / "log"
+    with Loop(str(log)):
+        for _ in range(events):
+            append(log, b"x\n")
+    assert set(threading.enumerate()) == before
