@@ -25,6 +25,7 @@ _LINE = 1500.0
 
 _SAMPLE = 16_384
 """Bytes from which on a chunk says something about the log."""
+_LARGEST_SAMPLE = 131_072
 _LONGEST_PLAN = 64 << 20
 """Bytes after which the texts are chosen again at the latest."""
 _MOST_TEXTS = 24
@@ -59,8 +60,8 @@ class Prefilter:
             data = data.lower()
         self._seen += len(data)
         if self._seen >= self._next_plan and len(data) >= _SAMPLE:
-            self._next_plan = self._seen + min(self._seen, _LONGEST_PLAN)
-            self.texts = self._plan(data)
+            self._next_plan = self._seen + min(7 * self._seen, _LONGEST_PLAN)
+            self.texts = self._plan(data[:_LARGEST_SAMPLE])
         found: dict[int, int] = {}
         find = data.find
         for text in self.texts:
