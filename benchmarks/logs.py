@@ -19,7 +19,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{3,6})?")
 _ATTACK = re.compile(r"auth failure|Can't find user|\] NOTICE\[|NOTICE\[|Severity=\"Error\"|Rejected")
 
 FREESWITCH = (
-    "0000-00-00 00:00:00.000000 94.97% [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile"
+    "0000-00-00 00:00:00.000000 [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile"
     " 'internal' for [{user}@203.0.113.1] from ip {address}"
 )
 ASTERISK = (
@@ -29,7 +29,8 @@ ASTERISK = (
     'RemoteAddress="IPV4/UDP/{address}/40001",Challenge="1763762000/5f2c40a2d95f4a0b7f5c8a2e",'
     'Response="2a3cf3bb5e0d8cc4a4a1e9d0c8b1b001",ExpectedResponse=""'
 )
-_DATE_OF = {FREESWITCH: "%Y-%m-%d %H:%M:%S", ASTERISK: "%Y-%m-%d %H:%M:%S"}
+_IDLE = re.compile(r"(?<=\.\d{6} )\d+\.\d\d% ")
+"""The idle CPU that FreeSWITCH writes since 1.10.7: Debian's filter for it knows no such lines, so they go without."""
 
 
 def freeswitch(path: Path, lines: int, percent: float, *, addresses: int = 1000, last: float | None = None) -> None:
@@ -70,7 +71,7 @@ def dated(line: str, when: float) -> str:
 def quiet_lines(sample: str) -> list[str]:
     """The sample's lines that tell of no attack."""
     lines = (FIXTURES / sample).read_text("utf-8", "surrogateescape").split("\n")[:-1]
-    return [line for line in lines if not _ATTACK.search(line)]
+    return [_IDLE.sub("", line) for line in lines if not _ATTACK.search(line)]
 
 
 def _write(

@@ -10,13 +10,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from ipaddress import ip_network
 
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer
 from sipguard.errors import FirewallError
 from sipguard.firewall.nft_events import Change, NftEvents
-from sipguard.model import Ban, Clock, Entry
+from sipguard.model import Ban, Clock
 
 log = logging.getLogger("fail2ban.firewall")
 
@@ -171,7 +170,7 @@ class Guardian:
                 "Firewall: %d bans were missing in the kernel, %d had another end, %d were left over: mended",
                 len(missing), len(moved), len(leftover),
             )  # fmt: skip
-        self._alarm(entries)
+        self._alarm(self._live)
 
     def _busy(self) -> bool:
         return bool(self._enforcer.queued) or not self._enforcer.is_open
@@ -187,11 +186,11 @@ class Guardian:
                 moved.append(ban)
         return missing, moved
 
-    def _alarm(self, entries: Iterable[Entry]) -> None:
+    def _alarm(self, bans: Iterable[Ban]) -> None:
         counts: dict[tuple[str, int], int] = {}
-        for entry in entries:
-            if "/" not in entry.address:
-                key = (entry.jail, ip_network(entry.address).version)
+        for ban in bans:
+            if "/" not in ban.address:
+                key = (ban.jail, 6 if ":" in ban.address else 4)
                 counts[key] = counts.get(key, 0) + 1
         self._full = {key for key in self._full if counts.get(key, 0) >= CALM * self._size}
         for (jail, version), count in counts.items():

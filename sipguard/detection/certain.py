@@ -40,9 +40,9 @@ class CertainDates:
         """The pattern that the last line with a date was found by."""
         self._clock = clock
         self._resolver = finder.resolver
-        self._formats = finder.formats
+        self._formats = [(form, limit, _quick_match(form)) for form, limit in finder.formats]
         # A pattern that may match anywhere can find another date further on, in any line.
-        self._lasting = all(form.at_begin for form, _ in self._formats)
+        self._lasting = all(form.at_begin for form, *_ in self._formats)
         self._when: float | None = None
         self._plain: Callable[[str], re.Match[str] | None] | None = None
         self._again: Callable[[str], re.Match[str] | None] | None = None
@@ -75,7 +75,9 @@ class CertainDates:
         winner: tuple[DateFormat, regex.Match[str]] | None = None
         result: tuple[tuple[int, int], float | None] | None = None
         until = 0.0
-        for form, limit in self._formats:
+        for form, limit, quick in self._formats:
+            if quick is not None and quick(line) is None:
+                continue
             match = form.pattern.search(line) if limit is None else form.pattern.search(line, timeout=limit)
             if match is None:
                 continue
@@ -101,9 +103,8 @@ class CertainDates:
         """Let the next line with the same date but for the seconds be read at once."""
         if form is not self.format:
             self.format = form
-            safe = self._lasting and "S" in form.pattern.groupindex and form.absolute is None
-            safe = safe and safe_length(form.pattern.pattern) >= _LONG
-            self._plain = re.compile(form.pattern.pattern).match if safe else None
+            lasting = self._lasting and "S" in form.pattern.groupindex and form.absolute is None
+            self._plain = _quick_match(form) if lasting else None
         self._again = None
         if self._plain is None or self._when is None or not match["S"]:
             return
@@ -113,6 +114,14 @@ class CertainDates:
             self._second = match["S"]
             self._minute = self._when - int(self._second)
             self._from, self._until = self._clock(), until
+
+
+def _quick_match(form: DateFormat) -> Callable[[str], re.Match[str] | None] | None:
+    """`re`'s own search for a date at the beginning of a line, where it needs no time limit."""
+    source = form.pattern.pattern
+    if not form.at_begin or safe_length(source) < _LONG:
+        return None
+    return re.compile(source).match
 
 
 def _surroundings(line: str, match: re.Match[str] | regex.Match[str]) -> str:

@@ -134,7 +134,7 @@ class Detector:
     def _skim(self, data: bytes, prefilter: Prefilter) -> list[Failure]:
         """The lines that can match, and of the others what those need."""
         failures = []
-        done = 0
+        done = begin = 0
         try:
             for begin, end in prefilter.lines(data):
                 self._unread = data, done, begin
@@ -143,10 +143,11 @@ class Detector:
                     failures.append(failure)
                 if self._is_dated:
                     done = end + 1
-            self._unread = data, done, len(data)
+            begin = len(data)
+            self._unread = data, done, begin
             self._catch_up()
         except AmbiguousDateError:
-            return failures + self._give_up_skimming(*self._unread)
+            return failures + self._give_up_skimming(data, begin)
         return failures
 
     def _catch_up(self) -> None:
@@ -162,7 +163,7 @@ class Detector:
                 return
             end = begin
 
-    def _give_up_skimming(self, data: bytes, _: int, end: int) -> list[Failure]:
+    def _give_up_skimming(self, data: bytes, end: int) -> list[Failure]:
         """Which of two dates a line means is told by the lines before it: read all, beginning with those at hand."""
         self._prefilter, self._dates, self._unread = None, self._finder, (b"", 0, 0)
         for line in self._split(data[:end]) if end else ():
@@ -296,18 +297,23 @@ class Detector:
             match = self._search(expression, subject)
             if match is None:
                 continue
-            used, left = split_match(match, lines)
             self._regex = index
+            used = lines
             if self._maxlines > 1:
                 # What has matched is used up, also when it is ignored.
-                self._lines = left
+                used, self._lines = split_match(match, lines)
                 self._consumed = sum(line is not lines[-1] for line in used)
-            if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
+            if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
-            groups = {**common, **expression.groups_of(match)}
-            if groups.get("mlfid") is None and not accused(groups)[0]:
-                continue
-            return self._judge(index, groups, used)
+            groups = expression.groups_of(match)
+            if common:
+                groups = {**common, **groups}
+            if groups.get("mlfid") is not None:
+                return self._judge_session(index, groups, used)
+            host, address = accused(groups)
+            if host:
+                self._was_nofail = bool(groups.get("nofail"))
+                return None if self._was_nofail else self._failure(index, groups, used, host, address)
         return None
 
     def _is_ignored(self, subject: str) -> bool:
@@ -317,37 +323,39 @@ class Detector:
                 return True
         return False
 
-    def _judge(self, index: int, groups: Groups, used: list[Line]) -> Failure | None:
-        """Whether a match is a failure by what is known of its session, and if so, whose."""
-        key = groups.get("mlfid")
-        session: Session | None = None
-        if key is not None:
-            session = self._sessions.merge(key, groups, used)
-            groups = session.groups
-        if groups.get("nofail"):
+    def _judge_session(self, index: int, groups: Groups, used: list[Line]) -> Failure | None:
+        """Whether a match is a failure by what is known of its session."""
+        session = self._sessions.merge(groups["mlfid"] or "", groups, used)
+        if session.groups.get("nofail"):
             self._was_nofail = True
             return None
-        host, address = accused(groups)
+        host, address = accused(session.groups)
         if not host:
-            if session is not None:
-                session.pending = True
+            session.pending = True
             return None
+        return self._failure(index, session.groups, used, host, address, session)
+
+    def _failure(
+        self,
+        index: int,
+        groups: Groups,
+        used: list[Line],
+        host: str,
+        address: str | None,
+        session: Session | None = None,
+    ) -> Failure:
         tags = {name: value for name, value in groups.items() if value is not None and name not in _INTERNAL}
         if address and address != host:
             tags["ip"] = address
         user = groups.get("user")
-        users = session.users if session is not None else ({user} if user else ())
-        return Failure(
-            host=host,
-            time=self._line_time,
-            user=user,
-            users=tuple(sorted(users)),
-            attempts=session.count if session is not None else len(used),
-            regex=index,
-            session=key,
-            lines=tuple(line.whole for line in (session.lines if session is not None else used)),
-            tags=tags,
-        )
+        if session is None:
+            users: tuple[str, ...] = (user,) if user else ()
+            attempts, told = len(used), used
+        else:
+            users, attempts, told = tuple(sorted(session.users)), session.count, session.lines
+        lines = tuple([line.whole for line in told])
+        # By position: this is the most frequent call of an attack.
+        return Failure(host, self._line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
 
 
 def _codec(encoding: str) -> str:

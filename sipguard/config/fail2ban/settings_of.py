@@ -60,6 +60,8 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
         warnings=tuple(warnings),
         fail2ban_dir=str(directory),
         fail2ban_socket=said.socket,
+        fail2ban_dbfile="" if said.dbfile.lower() in _NO_DATABASE else said.dbfile,
+        fail2ban_dbpurgeage=said.dbpurgeage,
         banactions=banactions,
         pidfile="" if said.pidfile.lower() == "none" else said.pidfile,
         keep_history=said.dbpurgeage,
