@@ -71,6 +71,10 @@ def _one(jail: dict[str, Any]) -> None:
     )
     for path, problem in jail["logs"].items():
         click.echo(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
+    for action in jail["actions"]:
+        numbers = ", ".join(f"{action[what]} {what}" for what in ("done", "failed", "dropped", "queued"))
+        problem = f": {printable(action['problem'], 300)}" if action["problem"] else ""
+        click.echo(f"action {printable(action['name'])}: {numbers}{problem}")
     shown = {**jail["detection"], **jail["totals"]}
     click.echo(
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name not in _NOT_COUNTS)
