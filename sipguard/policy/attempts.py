@@ -92,6 +92,8 @@ class Attempts:
         """Raises ConfigError when `attempt_window` is no number of seconds."""
         self._window = seconds(filter, "attempt_window")
         self._rank = {name: rank for rank, name in enumerate(filter.options.get("attempt_sources", "").split())}
+        self._best = len(self._rank)
+        """The best source that has spoken so far."""
         self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
 
     def new(self, address: str, failure: Failure, time: float) -> int:
@@ -100,10 +102,12 @@ class Attempts:
         if not self._window or not tags.keys() & {"session", "source", "probe", "answer", "once"}:
             return 1
         rank = self._rank.get(tags.get("source", ""), len(self._rank))
+        self._best = min(self._best, rank)
+        # A worse source can be made to say anything (an ESC in Asterisk's NOTICE); where there is a better one, it alone counts.
+        if rank > self._best:
+            return 0
         session = self._session((address, tags.get("session", "")), time, rank)
         told = session.reports.setdefault(rank, _Report()).add(failure, time, self._window)
-        if rank > session.best:
-            return 0
         session.best = rank
         if not told:
             return 0

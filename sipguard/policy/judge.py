@@ -95,7 +95,7 @@ class Judge:
             return Judgement(Outcome.NO_ADDRESS, failure.host, time)
         if why := self.ignore.reason(source):
             return Judgement(Outcome.IGNORED, source, time, why, source=source)
-        subject = self._subject(source)
+        subject = self.subject(source)
         attempts = self._weight(subject)
         if "scanner" in failure.tags:
             attempts *= self._scanner_weight
@@ -123,7 +123,7 @@ class Judge:
         """
         now = self._clock()
         try:
-            subject = self._subject(canonical(success.host))
+            subject = self.subject(canonical(success.host))
         except ValueError:
             return ""
         time = now if success.time is None else min(success.time, now)
@@ -149,7 +149,7 @@ class Judge:
         """The challenges that nobody has answered in time: each is to be weighed as a failure, once per user."""
         return [Failure(host, time, user=user) for host, user, time in self._challenges.overdue(self._clock())]
 
-    def _subject(self, address: str) -> str:
+    def subject(self, address: str) -> str:
         """What is counted and banned for this address: itself, or its network (`ipv6prefix`).
 
         Itself too where the network holds one that must not be banned: the attacker next door would be safe otherwise.
