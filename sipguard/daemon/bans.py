@@ -57,11 +57,8 @@ class Bans:
 
     def earlier(self, jail: str, address: str) -> int:
         """How often this address has been banned before: in this jail, or in any where the jail says `overalljails`."""
-        database = self._store.database
-        if database is None:
-            return 0
         guard = self._guards.get(jail)
-        return database.ban_count(None if guard and guard.jail.growth.overalljails else jail, address)
+        return self._store.ban_count(None if guard and guard.jail.growth.overalljails else jail, address)
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
@@ -77,11 +74,28 @@ class Bans:
 
     def restore(self, stored: Iterable[Ban]) -> None:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
-        bans = [ban for ban in stored if ban.jail in self._guards]
+        bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._guards]
         for ban in bans:
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
         self._order("ban", bans)
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: every ban has as much time left as before, as the kernel counts it."""
+        for ban in list(self.live):
+            moved = replace(ban, since=ban.since + seconds, until=ban.until + seconds)
+            self.live.add(moved)
+            self._store.changes.bans[moved.jail, moved.address] = moved
+        self._decided = {
+            key: replace(ban, since=ban.since + seconds, until=ban.until + seconds)
+            for key, ban in self._decided.items()
+        }
+        self.enforcer.shift(seconds)
+
+    def _not_from_the_future(self, ban: Ban) -> Ban:
+        """Stored before the clock was set back: it begins now, and lasts no longer than it was meant to."""
+        ahead = max(0.0, ban.since - self._clock())
+        return replace(ban, since=ban.since - ahead, until=ban.until - ahead)
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""

@@ -120,7 +120,7 @@ class Commands:
         """Why an address is, was or is not banned."""
         daemon = self._daemon
         address = _address(request["address"])
-        attempts, earlier = daemon.store.database.story(address) if daemon.store.database else ([], [])
+        attempts, earlier = daemon.store.story(address)
         guards = daemon.guards.values()
         return {
             "address": address,

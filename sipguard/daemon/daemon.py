@@ -22,12 +22,14 @@ from sipguard.daemon.following import Logs
 from sipguard.daemon.guard import Guard
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
+from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
 from sipguard.errors import ConfigError, FirewallError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.sources.journal_query import query_of
+from sipguard.state.changes import Attempt, Changes
 
 log = logging.getLogger("fail2ban.server")
 
@@ -51,6 +53,7 @@ class Daemon:
         self.settings = settings
         self.clock = clock
         self.started = clock()
+        self._steps = Steps(clock)
         self.guards: dict[str, Guard] = {}
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
@@ -67,6 +70,7 @@ class Daemon:
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
+        self.store.everything = self._everything
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
         """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""
@@ -161,20 +165,41 @@ class Daemon:
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
-        if self.store.database is None:
-            return
-        self.bans.restore(self.store.database.bans(self.clock()))
-        for attempt in self.store.database.attempts():
+        live = {(ban.jail, ban.address): ban for ban in self.store.bans(self.clock())}
+        # Those of this run, at a reload: the disk may have refused to take them.
+        live |= {(ban.jail, ban.address): ban for ban in self.bans.live}
+        self.bans.restore(live.values())
+        for attempt in self.store.attempts():
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
 
+    def _everything(self) -> Changes:
+        """All that a new database has to know, when the old one is lost."""
+        attempts = [
+            Attempt(name, address, when)
+            for name, guard in self.guards.items()
+            for address, times in guard.judge.window.times().items()
+            for when in times
+        ]
+        return Changes(attempts=attempts, bans={(ban.jail, ban.address): ban for ban in self.bans.live})
+
+    def _check_clock(self) -> None:
+        """All times move with a clock that was set: as much time is left, and as much has passed, as before."""
+        if step := self._steps.taken():
+            log.warning("The clock was set by %+.0f s: the times of bans and counts move with it", step)
+            self.store.save()
+            self.bans.shift(step)
+            for guard in self.guards.values():
+                guard.shift(step)
+            self.store.shift(step)
+            self._ends_moved.set()
+
     def _follow(self) -> None:
         self.logs.stop()
-        positions = self.store.database.positions() if self.store.database else {}
         self.logs = Logs(
             [guard.jail for guard in self.guards.values()],
-            positions,
+            self.store.positions(),
             notify=self._wake_up,
         )
         for path, problem in self.logs.problems().items():
@@ -201,6 +226,7 @@ class Daemon:
 
     def _take(self, chunk: Chunk) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
+        self._check_clock()
         for name in self.logs.readers(chunk.path):
             guard = self.guards[name]
             guard.totals.oversize += chunk.oversize
@@ -218,12 +244,14 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ends_moved.wait(), None if end is None else max(0.0, end - self.clock()))
             self._ends_moved.clear()
+            self._check_clock()
             self.bans.end_due()
 
     async def _look_around(self) -> None:
         purged = 0.0
         while True:
             await asyncio.sleep(LOOK_AROUND)
+            self._check_clock()
             self.logs.rescan()
             self._changed.set()
             own = own_addresses()
@@ -234,6 +262,7 @@ class Daemon:
             await self._learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
+            self.store.trim()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - self.settings.keep_history)
