@@ -81,6 +81,13 @@ GLOBAL = (
         "CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG",
         "The least severe message that is logged.",
     ),
+    Key(
+        "logformat",
+        readers.choice("fail2ban", "json"),
+        "fail2ban",
+        "fail2ban or json",
+        "Fail2ban's lines, or a JSON object a line.",
+    ),
 )
 
 FIREWALL = (
@@ -93,6 +100,17 @@ FIREWALL = (
         field="firewall",
     ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "What happens to a banned address's packets, in every jail."),
+)
+
+METRICS = (
+    Key(
+        "listen",
+        readers.listen,
+        "",
+        "a local address with a port, such as 127.0.0.1:9191 or [::1]:9191, or the absolute path of a socket",
+        "Where Prometheus finds numbers; none: nowhere.",
+        field="metrics",
+    ),
 )
 
 JAIL = (
@@ -174,5 +192,5 @@ JAIL = (
     Key("verdict", _VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
 )
 
-SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "defaults": JAIL}
+SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "metrics": METRICS, "defaults": JAIL}
 """Table of sipguard.toml → its keys; `""` is what stands above all tables."""

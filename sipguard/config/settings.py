@@ -45,6 +45,9 @@ class Settings:
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
     warnings: tuple[str, ...] = ()
+    logformat: Literal["fail2ban", "json"] = "fail2ban"
+    metrics: str = ""
+    """Where Prometheus asks: `address:port` or a path; none: nowhere."""
     fail2ban_dir: str = ""
     """The Fail2ban tree that jails were taken from."""
     fail2ban_socket: str = ""

@@ -32,6 +32,8 @@ class Bans:
         self.enforcer = Enforcer(firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)])
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
+        self.took: Callable[[float], None] = lambda _seconds: None
+        """Called with the seconds from a decision to the kernel's having the ban."""
         self._store = store
         self._guards = guards
         self._clock = clock
@@ -137,6 +139,8 @@ class Bans:
         if verb == "unban":
             return
         made = [ban for ban in bans if self._made(ban)]
+        for ban in made:
+            self.took(max(0.0, self._clock() - ban.since))
         self.changed()
         # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
         if made and not self._store.save():

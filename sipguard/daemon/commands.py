@@ -14,8 +14,9 @@ from sipguard.config.values import duration
 from sipguard.daemon.control import Command
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.guard import Guard
-from sipguard.errors import SipguardError
+from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import Ban
+from sipguard.state.changes import Attempt
 
 Request = Mapping[str, Any]
 
@@ -126,7 +127,8 @@ class Commands:
             "address": address,
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
             "earlier": [_ban_as_json(ban) for ban in earlier],
-            "attempts": [asdict(attempt) for attempt in attempts],
+            "attempts": [{**asdict(attempt), "failregex": self._failregex(attempt)} for attempt in attempts],
+            "rejected": await self._rejected(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},
             "counts": {
                 guard.jail.name: [count, guard.jail.maxretry]
@@ -134,6 +136,21 @@ class Commands:
                 if (count := guard.judge.window.count(address, daemon.clock()))
             },
         }
+
+    def _failregex(self, attempt: Attempt) -> str | None:
+        """The regex that matched, as its filter has it now."""
+        guard = self._daemon.guards.get(attempt.jail)
+        regexes = guard.jail.filter.failregex if guard else ()
+        return regexes[attempt.regex] if attempt.regex is not None and attempt.regex < len(regexes) else None
+
+    async def _rejected(self, address: str) -> int | None:
+        """Packets that the kernel has rejected; None where the firewall does not count them."""
+        enforcer = self._daemon.bans.enforcer
+        count = getattr(enforcer.firewall, "rejected", None)
+        try:
+            return int(await enforcer.call(count, address)) if count else None
+        except FirewallError:
+            return None
 
     async def reload(self, _request: Request) -> Any:
         """Read the configuration again."""

@@ -127,7 +127,7 @@ class Daemon:
         await self._open_firewall()
         self._restore()
         self._follow()
-        start_log(settings.logtarget, settings.loglevel)
+        start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
         return settings
 
@@ -242,7 +242,9 @@ class Daemon:
         while True:
             end = self.bans.live.next_end()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ends_moved.wait(), None if end is None else max(0.0, end - self.clock()))
+                # Not wait_for: before Python 3.12 it may swallow the cancellation that ends this job.
+                async with asyncio.timeout(None if end is None else max(0.0, end - self.clock())):
+                    await self._ends_moved.wait()
             self._ends_moved.clear()
             self._check_clock()
             self.bans.end_due()

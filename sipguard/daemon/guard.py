@@ -160,7 +160,9 @@ class Guard:
         log.info("[%s] Found %s - %s%s", self.jail.name, judgement.address, when, known)
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(
-            Attempt(self.jail.name, judgement.address, judgement.time, judgement.attempts, failure.user, line)
+            Attempt(
+                self.jail.name, judgement.address, judgement.time, judgement.attempts, failure.user, line, failure.regex
+            )
         )
 
     def _seen_again(self, judgement: Judgement) -> None:

@@ -14,6 +14,7 @@ from sipguard.daemon.commands import Commands
 from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.metrics import measured
 from sipguard.errors import ConfigError
 from sipguard.firewall.choose import open_firewall
 
@@ -23,12 +24,12 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     # A ban goes through three threads (watcher, loop, firewall). Python lets a busy one run for 5 ms before another may; a
     # guessing tool makes three guesses in that time.
     sys.setswitchinterval(0.0005)
-    start_log(settings.logtarget, settings.loglevel)
+    start_log(settings.logtarget, settings.loglevel, settings.logformat)
     firewall = open_firewall(settings.firewall, clock=time.time)
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
     with _pidfile(settings.pidfile):
-        await daemon.run(control.serving)
+        await daemon.run(measured(daemon, control.serving))
 
 
 @contextmanager

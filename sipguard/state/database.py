@@ -22,12 +22,12 @@ from sipguard.state.changes import MAX_LINE, Attempt, Changes
 
 log = logging.getLogger("fail2ban.database")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (
     path TEXT PRIMARY KEY, device INTEGER, inode INTEGER, head TEXT, head_size INTEGER, offset INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts (
-    jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL);
+    jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL, regex INTEGER);
 CREATE INDEX IF NOT EXISTS attempts_by_address ON attempts (address, jail);
 CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (time);
 CREATE TABLE IF NOT EXISTS live_bans (
@@ -105,7 +105,7 @@ class Database:
     def attempts(self) -> list[Attempt]:
         """The attempts that no ban has answered yet, oldest first."""
         rows = self._rows(
-            "SELECT jail, address, time, attempts, user, line FROM attempts WHERE ban IS NULL ORDER BY time"
+            "SELECT jail, address, time, attempts, user, line, regex FROM attempts WHERE ban IS NULL ORDER BY time"
         )
         return [Attempt(*row) for row in rows]
 
@@ -126,7 +126,8 @@ class Database:
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
         attempts = self._rows(
-            "SELECT jail, address, time, attempts, user, line FROM attempts WHERE address = ? ORDER BY time", (address,)
+            "SELECT jail, address, time, attempts, user, line, regex FROM attempts WHERE address = ? ORDER BY time",
+            (address,),
         )
         bans = self._rows(
             "SELECT address, jail, since, ended, attempts, 0, reason FROM history WHERE address = ? ORDER BY since",
@@ -169,15 +170,16 @@ class Database:
                     end = min(first + TRIM, last - most + 1)
                     with self._db:
                         self._db.execute(f"DELETE FROM {table} WHERE rowid < ?", (end,))  # noqa: S608
-                    self._db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+            # As a script: `execute` makes one step, which gives back one page.
+            self._db.executescript("PRAGMA incremental_vacuum(1000)")
 
     def _write(self, changes: Changes) -> None:
         run = self._db.executemany
         self._db.execute("BEGIN IMMEDIATE")
         run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
         run(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, NULL)",
-            ((a.jail, a.address, a.time, a.attempts, a.user, a.line[:MAX_LINE]) for a in changes.attempts),
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
+            ((a.jail, a.address, a.time, a.attempts, a.user, a.line[:MAX_LINE], a.regex) for a in changes.attempts),
         )
         run(
             "UPDATE attempts SET ban = ?1 WHERE address = ?3 AND jail = ?2 AND ban IS NULL",
@@ -207,8 +209,7 @@ class Database:
             with self._db:
                 self._db.execute("DELETE FROM attempts WHERE time < ?", (before,))
                 self._db.execute("DELETE FROM history WHERE ended < ?", (before,))
-            # Fetched to its end: each step gives back one page.
-            self._db.execute("PRAGMA incremental_vacuum(10000)").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum(10000)")
 
 
 @contextlib.contextmanager
@@ -238,6 +239,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         db.executescript(_SCHEMA)
+        if version == 1:
+            db.execute("ALTER TABLE attempts ADD COLUMN regex INTEGER")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         db.close()

@@ -44,7 +44,10 @@ async def _daemon(folder, world):
     firewall = MemoryFirewall(clock=lambda: world.clock() - world.offset)  # the kernel counts for itself
     daemon = Daemon(load(folder / "sipguard.toml"), firewall, clock=world.clock)
     running = asyncio.create_task(daemon.run(_nothing))
-    await daemon.ready.wait()
+    ready = asyncio.create_task(daemon.ready.wait())
+    await asyncio.wait([ready, running], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
     try:
         yield daemon
     finally:
