@@ -33,3 +33,7 @@ class StateLostError(StateError):
 
 class StateBusyError(StateError):
     """Another daemon runs on the same state directory."""
+
+
+class FeedError(SipguardError):
+    """A list of addresses could not be had, or is not fit to be used; the last good one stays."""

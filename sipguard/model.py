@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Clock = Callable[[], float]
 """Gives the time now in POSIX seconds. Injected, so that tests and replays have their own."""
@@ -19,6 +19,9 @@ FOREVER = math.inf
 
 Verdict = Literal["reject", "drop"]
 """What the firewall does with a banned address's packets."""
+
+RejectWith = Literal["port-unreachable", "host-unreachable", "admin-prohibited"]
+"""What the sender of a rejected packet is told by ICMP; TCP is reset."""
 
 UseDns = Literal["yes", "warn", "no", "raw"]
 """jail.conf(5) `usedns`: whether a host name in the log may be resolved to the address to ban."""
@@ -162,6 +165,19 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeAction:
+    """What a jail does on a ban beside the firewall: one entry of `actions` in sipguard's own configuration."""
+
+    name: str
+    """Unique within its jail."""
+    type: Literal["webhook", "mail", "exec"]
+    on: tuple[str, ...] = ("ban",)
+    """What it is told of: `ban`, `unban`, `start`, `stop`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The settings of its type; what must not be shown is a `Secret`."""
+
+
+@dataclass(frozen=True, slots=True)
 class BanGrowth:
     """jail.conf(5) `bantime.*`: how the ban of an address grows with each one it had before."""
 
@@ -222,7 +238,36 @@ class Jail:
     """Read the journal of systemd by `filter.journalmatch` instead of `logpath`."""
     journal_options: Mapping[str, str] = field(default_factory=dict)
     """`journalpath`, `journalfiles`, `journalflags`, `namespace`: jail.conf(5), `systemd` of `backend`."""
-    actions: tuple[Action, ...] = ()
+    actions: tuple[Action | NativeAction, ...] = ()
     """What a ban does beside the firewall."""
     enforced: bool = True
     """Whether sipguard's firewall rejects who is banned; else a ban is stored, logged and given to the actions alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A list of addresses that others publish, to be rejected before they knock. APIBAN is the one with a `key`."""
+
+    name: str
+    url: str = ""
+    """Where it is; of APIBAN the base, without key. It may hold a token, so it is shown without its query."""
+    file: str = ""
+    """Where it is when it is a file of this machine; then there is no `url`."""
+    key: str = field(default="", repr=False)
+    """APIBAN's key: a secret."""
+    format: str = "auto"
+    interval: float = 3600.0
+    """Seconds between two fetches."""
+    expiry: float = 7 * 86_400.0
+    """Seconds after which an entry ends that was not listed again."""
+    priority: int = 100
+    """Feeds of a lower number come first: fetched, applied and named before the others."""
+    max_growth: float = 3.0
+    """Growth at once beyond this factor holds the feed."""
+    max_size: int = 32 << 20
+    """Bytes of one answer or file."""
+    start: str = "100"
+    """APIBAN's ID to begin with: 100 is the full list."""
+    ca_file: str = ""
+    """Certificates to trust instead of the system's."""
+    verdict: Verdict = "reject"

@@ -24,6 +24,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+LEGACY = "mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi || exit 77; "
+"""Shell: makes the legacy iptables the host's own, for this process alone (`ip netns exec` gives it mounts of its own)."""
+
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "errors", "formula", "model", "shell", "text"}
+LEAVES = {"addresses", "errors", "formula", "model", "secret", "shell", "text"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
     "addresses": set(),
+    "secret": {"model"},
     "text": set(),
     "formula": set(),
     "shell": set(),
@@ -20,6 +21,11 @@ MAY_IMPORT = {
     "policy": LEAVES,
     "firewall": LEAVES,
     "state": LEAVES,
+    "actions": LEAVES
+    | {"__version__", "config"},  # the rules by which action files are read are those of the configuration
+    "feeds": LEAVES,
+    # Speaks for what others do: it shows their regexes, and its client reads the tree that it sends.
+    "fail2ban": LEAVES | {"__version__", "config", "detection"},
 }
 """Stage → what of sipguard it may know besides itself. `daemon` and `cli` join, so they may know all."""
 

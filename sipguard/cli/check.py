@@ -17,12 +17,12 @@ from sipguard.config.plain import plain
 from sipguard.config.settings import Settings
 from sipguard.config.values import format_duration
 from sipguard.errors import ConfigError
-from sipguard.text import printable
+from sipguard.text import printable, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sipguard.model import Jail
+    from sipguard.model import Feed, Jail
 
 
 @click.command("check")
@@ -86,10 +86,11 @@ def _broken_filters(settings: Settings) -> list[ConfigError]:
 
 def _dump(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
     """Everything: the fields of `Settings`, and under `jails` those of each `Jail` by name; -1 is for ever."""
-    apart = ("jails", "errors", "warnings")
+    apart = ("jails", "errors", "warnings", "feeds")  # feeds have keys that are secret
     return {
         "settings": {key: value for key, value in plain(settings).items() if key not in apart} if settings else None,
         "jails": {jail.name: plain(jail) for jail in settings.jails} if settings else {},
+        "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
         "errors": [str(error) for error in errors],
         "warnings": list(warnings),
     }
@@ -100,6 +101,7 @@ def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings:
         "config": str(settings.config_file) if settings else None,
         "firewall": settings.firewall if settings else None,
         "jails": [_jail_as_json(jail) for jail in settings.jails] if settings else [],
+        "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
         "errors": [{"where": error.where, "what": error.what} for error in errors],
         "warnings": list(warnings),
     }
@@ -119,6 +121,12 @@ def _jail_as_json(jail: Jail) -> dict[str, Any]:
         "bantime": jail.bantime if math.isfinite(jail.bantime) else None,
         "ignoreip": list(jail.ignoreip),
     }
+
+
+def _feed_as_json(feed: Feed) -> dict[str, Any]:
+    """One feed, without its key; times in seconds."""
+    source = feed.file or shown_url(feed.url)
+    return {"feed": feed.name, "source": source, "interval": feed.interval, "expiry": feed.expiry}
 
 
 def _summary(jail: Jail) -> list[tuple[str, str]]:
@@ -153,6 +161,14 @@ def _print(settings: Settings) -> None:
         click.echo(f"\n{printable(jail.name)}")
         for label, text in _summary(jail):
             click.echo(f"  {label:<8}{text}")
+    for feed in settings.feeds:
+        click.echo(f"\n{_feed_line(feed)}")
+
+
+def _feed_line(feed: Feed) -> str:
+    return printable(
+        f"feed {feed.name}: every {format_duration(feed.interval)} from {feed.file or shown_url(feed.url)}"
+    )
 
 
 def _print_table(settings: Settings, heading: str) -> None:
@@ -163,6 +179,8 @@ def _print_table(settings: Settings, heading: str) -> None:
 
     console = Console(highlight=False)
     console.print(Text(heading, style="green"))  # Text: brackets in a path are no markup
+    for feed in settings.feeds:
+        console.print(Text(_feed_line(feed)))
     if not settings.jails:
         return
     table = Table("jail", "", "", show_edge=False, show_header=False)

@@ -23,7 +23,7 @@ def command(address: str, as_json: bool, path: Path) -> None:
         output.as_json(story)
     else:
         _tell(story)
-    if not story["bans"]:
+    if not story["bans"] and not any(feed["rejected"] for feed in story["feeds"]):
         raise click.exceptions.Exit(1)
 
 
@@ -38,6 +38,10 @@ def _tell(story: dict[str, Any]) -> None:
         click.echo(f"{story['rejected']} packets rejected since")
     if not story["bans"]:
         click.echo(f"{address} is not banned")
+    for feed in story["feeds"]:
+        part = "" if feed["network"] == address else f" as part of {feed['network']}"
+        does = "is rejected" if feed["rejected"] else f"is not rejected ({feed['because']}), though listed"
+        click.echo(f"{address} {does} by feed {feed['feed']}{part} until {output.moment(feed['until'])}")
     for jail, why in story["ignored"].items():
         click.echo(f"{jail} never bans it: {why}")
     for jail, (count, limit) in story["counts"].items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 
 import click
 
@@ -15,22 +16,34 @@ from sipguard.text import printable
 MOST_ADDRESSES = 20
 WORTH_CUTTING = 20
 """Characters that all regexes of a filter begin with, from which on they are shown only once."""
-MOST_MISSED = 1000
-"""Missed lines that are kept to be printed: a log may have millions."""
+MOST_LINES = 1000
+"""Lines of a kind that are kept to be printed: a log may have millions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to print beside the summary."""
+
+    matched: bool = False
+    missed: bool = False
+    ignored: bool = False
+    failures: bool = False
 
 
 class Report:
     """Collects what the lines gave, and shows it."""
 
-    def __init__(self, filter_: Filter, counts: Counts) -> None:
+    def __init__(self, filter_: Filter, counts: Counts, wanted: Wanted) -> None:
         self.filter = filter_
         self.failures = 0
         self._counts = counts
+        self._wanted = wanted
         self._regexes = Counter[int]()
         self._dates = Counter[str]()
         self._addresses: dict[str, Counter[str]] = {}
-        self._missed: list[tuple[int, str]] = []
-        self._missed_count = 0
+        self._lines: dict[str, list[tuple[int, str]]] = {"matched": [], "ignored": [], "missed": []}
+        self._line_counts = Counter[str]()
+        self._failures: list[tuple[int, int, str, str]] = []
 
     def add(self, number: int, line: str, result: Examined) -> None:
         """One line of the log and what became of it."""
@@ -41,12 +54,21 @@ class Report:
         if failure := result.failure:
             self.failures += 1
             self._addresses.setdefault(failure.host, Counter())[failure.user or ""] += 1
-        elif not result.ignored and result.regex is None and line:
-            self._missed_count += 1
-            if len(self._missed) < MOST_MISSED:
-                self._missed.append((number, line))
+            self._keep("matched", number, line)
+            if len(self._failures) < MOST_LINES:
+                when = "" if failure.time is None else output.moment(failure.time)
+                self._failures.append((number, failure.regex + 1, failure.host, when))
+        elif result.ignored:
+            self._keep("ignored", number, line)
+        elif result.regex is None and line:
+            self._keep("missed", number, line)
 
-    def show(self, log: str, seconds: float, *, print_missed: bool) -> None:
+    def _keep(self, kind: str, number: int, line: str) -> None:
+        self._line_counts[kind] += 1
+        if getattr(self._wanted, kind) and len(self._lines[kind]) < MOST_LINES:
+            self._lines[kind].append((number, line))
+
+    def show(self, log: str, seconds: float) -> None:
         """Print it all."""
         counts = self._counts
         click.echo(f"log     {printable(log, 500)}: {counts.lines} lines in {seconds:.2f} s")
@@ -54,15 +76,19 @@ class Report:
         self._show_regexes()
         output.table(("lines", "date format"), [*self._date_rows()])
         self._show_addresses()
-        if print_missed:
-            output.table(("line", "missed"), self._missed)
-            if self._missed_count > MOST_MISSED:
-                click.echo(f"… and {self._missed_count - MOST_MISSED} more missed lines")
+        if self._wanted.failures:
+            output.table(("line", "failregex", "address", "when"), self._failures)
+        for kind, lines in self._lines.items():
+            if getattr(self._wanted, kind):
+                output.table(("line", kind), lines)
+                if self._line_counts[kind] > MOST_LINES:
+                    click.echo(f"… and {self._line_counts[kind] - MOST_LINES} more {kind} lines")
+        missed = self._line_counts["missed"]
         click.echo(
             f"{self.failures} failures of {len(self._addresses)} addresses; "
-            f"{counts.ignored} lines ignored, {self._missed_count} missed"
+            f"{counts.ignored} lines ignored, {missed} missed"
             + (f", {counts.timed_out} gave up: a regex took too long" if counts.timed_out else "")
-            + ("" if print_missed or not self._missed_count else " (--print-missed shows them)")
+            + ("" if self._wanted.missed or not missed else " (--print-missed shows them)")
         )
 
     def _show_regexes(self) -> None:

@@ -13,10 +13,36 @@ from sipguard.cli.client import ask, json_option, socket_option
 @click.command("flush")
 @json_option
 @socket_option
-def command(as_json: bool, path: Path) -> None:
-    """End every ban of sipguard's. Nobody else's rules are touched."""
+@click.option("--kernel", is_flag=True, help="Remove everything from the firewall, without asking a daemon.")
+@click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="With --kernel: the configuration.")
+def command(as_json: bool, path: Path, kernel: bool, config: Path | None) -> None:
+    """End every ban of sipguard's. Nobody else's rules are touched.
+
+    With --kernel, all that sipguard has made is removed from the firewall, chains and sets too, and no daemon is asked:
+    for when it is stopped, or gone. A daemon that runs, or is started again, puts the bans back that have not ended.
+    """
+    if kernel:
+        _remove(as_json, config)
+        return
     ended = ask(path, "flush")
     if as_json:
         output.as_json(ended)
     else:
         click.echo(f"{len(ended)} bans ended")
+
+
+def _remove(as_json: bool, config: Path | None) -> None:
+    # Imported here: a daemon is asked without them.
+    from sipguard.config.settings import load  # noqa: PLC0415
+    from sipguard.firewall.options import Options  # noqa: PLC0415
+    from sipguard.firewall.removal import remove_all  # noqa: PLC0415
+
+    removed, problems = remove_all(Options(chain=load(config).chain))
+    if as_json:
+        output.as_json({"removed": removed, "problems": problems})
+    else:
+        click.echo(f"removed from {', '.join(removed)}" if removed else "nothing of sipguard's was there")
+    for problem in problems:
+        click.echo(f"sipguard: {problem}", err=True)
+    if problems:
+        raise click.exceptions.Exit(2)

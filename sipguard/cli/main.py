@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 import click
 
@@ -14,15 +15,21 @@ COMMANDS = {
     "adopt": "Take over from a running Fail2ban, with its bans; or go back.",
     "ban": "Reject an address for a while.",
     "check": "Read the configuration and say what is wrong with it.",
+    "client": "Fail2ban's client commands: status, set JAIL banip …, get JAIL … .",
     "explain": "Why an address is, was or is not banned.",
+    "feeds": "Lists of addresses that others know to attack: APIBAN and block lists.",
+    "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
     "run": "Protect: follow the logs and ban, until stopped.",
     "status": "What the running daemon sees and rejects.",
+    "test-action": "Show what an action does on a ban, or try it.",
     "test-filter": "Try a filter on a log, a line or the journal.",
     "unban": "Let an address through again.",
 }
 """Command → its help line in the list; the file is named like the command."""
+_FILES = {"client": "client_f2b"}
+"""Where it is named otherwise."""
 
 
 class _Lazy(click.Group):
@@ -34,7 +41,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"sipguard.cli.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"sipguard.cli.{_FILES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
 
@@ -51,6 +58,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 the answer is no, 2 the call or the configuration is wrong."""
+    called = Path(sys.argv[0]).name
+    if called == "fail2ban-client":
+        sys.argv.insert(1, "client")
+    if called == "fail2ban-regex":
+        importlib.import_module("sipguard.cli.fail2ban_regex").main()
+        return
     try:
         # Without standalone mode click gives the exit status of `Exit` as the result.
         status = cli(standalone_mode=False)

@@ -19,21 +19,29 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 @fail2ban_dir_option
 @banactions_option
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
+@click.option("--flush-on-stop", is_flag=True, help="Remove all bans from the firewall when stopped.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where bans and log positions are kept.")
 @click.option(
     "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
+)
+@click.option(
+    "--fail2ban-socket",
+    type=click.Path(path_type=Path),
+    help="Where fail2ban-client and its like are answered as well.",
 )
 def command(
     config: Path | None,
     fail2ban_dir: Path | None,
     banactions: BanActions,
     firewall: str | None,
+    flush_on_stop: bool,
     state_dir: Path | None,
     socket: Path | None,
+    fail2ban_socket: Path | None,
 ) -> None:
     """Protect: follow the logs and ban, until stopped.
 
-    Bans stay in the firewall when the daemon stops; the next start goes on with them.
+    Bans stay in the firewall when the daemon stops, unless --flush-on-stop; the next start goes on with them.
     """
 
     def read() -> Settings:
@@ -41,8 +49,10 @@ def command(
         return replace(
             settings,
             firewall=firewall or settings.firewall,
+            flush_on_stop=flush_on_stop or settings.flush_on_stop,
             state_dir=str(state_dir or settings.state_dir),
             socket=str(socket or settings.socket),
+            fail2ban_socket=str(fail2ban_socket or settings.fail2ban_socket),
         )
 
     settings = read()

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sipguard.cli.filter_report import Report
+from sipguard.cli.filter_report import Report, Wanted
+from sipguard.cli.out_format import shown
+from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter
 from sipguard.config import paths
-from sipguard.config.filters import read_filter, read_filter_file
-from sipguard.detection.detector import Detector, Examined
-from sipguard.errors import ConfigError, SipguardError
-from sipguard.model import Clock, Filter
+from sipguard.errors import ConfigError
 
-BIG = 4 << 20
-"""Bytes from which on a log takes long enough to show progress."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sipguard.detection.detector import Examined
+    from sipguard.model import Clock
 
 
 @click.command("test-filter")
@@ -32,6 +30,9 @@ BIG = 4 << 20
 @click.argument("ignoreregex", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line of the log, and nothing else.")
 @click.option(
+    "-o", "--out", metavar="FORMAT", help="Print of each failure this alone: ip, user, row, '<ip> <F-USER>' …"
+)
+@click.option(
     "--fail2ban-dir", type=click.Path(path_type=Path), help="Take filters from this Fail2ban tree's filter.d."
 )
 @click.option(
@@ -39,65 +40,91 @@ BIG = 4 << 20
 )
 @click.option("--now", metavar="ISO8601", help="Pretend that it is this time: for dates without a year or a day.")
 @click.option("--journal", is_flag=True, help="Lines come from the journal: they have no date of their own.")
+@click.option("-m", "--journalmatch", multiple=True, help="With systemd-journal: the entries to read.")
+@click.option("-d", "--datepattern", help="How dates look, instead of the filter's.")
+@click.option("--timezone", "--TZ", metavar="ZONE", help="The zone of dates that name none, e.g. UTC+0200.")
 @click.option(
-    "--maxlines", type=click.IntRange(min=1), help="How many lines a match may span, instead of the filter's."
+    "-L", "--maxlines", type=click.IntRange(min=1), help="How many lines a match may span, instead of the filter's."
 )
-@click.option("--encoding", default="utf-8", show_default=True, help="The log's encoding.")
-@click.option("--print-missed", is_flag=True, help="Print the lines that nothing matched.")
-def command(  # noqa: PLR0913, PLR0917 - one parameter per option
-    log: str,
-    filter_: str,
-    ignoreregex: str | None,
-    as_json: bool,
-    fail2ban_dir: Path | None,
-    config: Path | None,
-    now: str | None,
-    journal: bool,
-    maxlines: int | None,
-    encoding: str,
-    print_missed: bool,
+@click.option("-e", "--encoding", default="utf-8", show_default=True, help="The log's encoding.")
+@click.option("-r", "--raw", is_flag=True, help="As --usedns raw.")
+@click.option("--usedns", metavar="WORD", help="With `no`, <HOST> is an address, never a name. Names are not resolved.")
+@click.option(
+    "--print-missed", "--print-all-missed", "missed", is_flag=True, help="Print the lines that nothing matched."
+)
+@click.option("--print-all-matched", "matched", is_flag=True, help="Print the lines that are failures.")
+@click.option("--print-all-ignored", "ignored", is_flag=True, help="Print the lines that ignoreregex took.")
+@click.option("--print-no-missed", is_flag=True, help="Print no missed lines; as without --print-missed.")
+@click.option("--print-no-ignored", is_flag=True, help="Print no ignored lines; as without --print-all-ignored.")
+@click.option("-v", "--verbose", count=True, help="Print every failure below its regex.")
+def command(
+    log: str, filter_: str, as_json: bool, out: str | None, now: str | None, journal: bool, **options: Any
 ) -> None:
     """Try FILTER on LOG: which lines are failures, whose, and which are missed.
 
-    LOG is a file, `-` for standard input, or one line of log. FILTER is the name of a filter (`asterisk`,
-    `freeswitch[mode=scan]`), a filter file, or a regex. IGNOREREGEX is a regex for lines to leave out.
+    LOG is a file, `-` for standard input, `systemd-journal`, or one line of log. FILTER is the name of a filter
+    (`asterisk`, `freeswitch[mode=scan]`), a filter file (`./my.conf[mode=scan]`), or a regex. IGNOREREGEX is a regex for
+    lines to leave out, or a filter file.
 
     Exit status: 0 if something matched, 1 if nothing did (with --json: 0 as soon as all was read), 2 if the call or the
     filter is wrong.
     """
-    found = _filter(filter_, fail2ban_dir, config, journal)
-    if ignoreregex:
-        found = replace(found, ignoreregex=(*found.ignoreregex, ignoreregex))
-    if maxlines:
-        found = replace(found, maxlines=maxlines)
-    clock = _clock(now)
-    detector = Detector(found, clock=clock, encoding=encoding)
-    results = _examine(log, detector, encoding, clock if journal else None, quiet=as_json)
+    trial = _trial(log, filter_, journal, options, clock=_clock(now))
+    results = trial.results(_clock(now) if journal else None, quiet=as_json or bool(out))
     if as_json:
         for number, _, result in results:
             sys.stdout.write(json.dumps(_as_json(number, result)) + "\n")
         return
-    report = Report(found, detector.counts)
-    started = time.perf_counter()
-    for number, line, result in results:
-        report.add(number, line, result)
-    report.show(log, time.perf_counter() - started, print_missed=print_missed)
-    if not report.failures:
+    found = _print_out(results, out) if out else _report(trial, results, options)
+    if not found:
         raise click.exceptions.Exit(1)
 
 
-def _filter(text: str, fail2ban_dir: Path | None, config: Path | None, journal: bool) -> Filter:
-    """A filter by name, by file, or a regex as it stands."""
-    logtype = "journal" if journal else None
-    path = Path(text)
-    if len(text) < os.pathconf("/", "PC_PATH_MAX") and "\n" not in text and path.is_file():
-        return read_filter_file(path, logtype=logtype)
-    name = text.partition("[")[0]
-    if name and all(c.isalnum() or c in "-_." for c in name):
-        folder = fail2ban_dir / "filter.d" if fail2ban_dir else None
-        directories = (folder,) if folder else paths.filter_directories((config or paths.CONFIG_DIR / "x").parent)
-        return read_filter(text, directories, logtype=logtype)
-    return Filter(name="given on the command line", failregex=(text,), origin="FILTER")
+def _trial(log: str, filter_: str, journal: bool, options: dict[str, Any], *, clock: Clock) -> Trial:
+    from_journal = journal or log.partition("[")[0] == JOURNAL
+    directories = _directories(options["fail2ban_dir"], options["config"])
+    overrides = Overrides(
+        ignoreregex=options["ignoreregex"],
+        datepattern=options["datepattern"],
+        maxlines=options["maxlines"],
+        usedns=check_usedns(options["raw"], options["usedns"]),
+        journalmatch=tuple(options["journalmatch"]),
+        timezone=options["timezone"],
+        encoding=options["encoding"],
+    )
+    found = find_filter(filter_, directories, logtype="journal" if from_journal else None)
+    return Trial(found, log, overrides, directories, clock=clock)
+
+
+def _directories(fail2ban_dir: Path | None, config: Path | None) -> Sequence[Path]:
+    if fail2ban_dir:
+        return (fail2ban_dir / "filter.d",)
+    return paths.filter_directories((config or paths.CONFIG_DIR / "x").parent)
+
+
+def _print_out(results: Iterable[tuple[int, str, Examined]], form: str) -> int:
+    count = 0
+    for _, _, result in results:
+        if result.failure:
+            count += 1
+            for line in shown(result.failure, form):
+                click.echo(line)
+    return count
+
+
+def _report(trial: Trial, results: Iterable[tuple[int, str, Examined]], options: dict[str, Any]) -> int:
+    wanted = Wanted(
+        matched=options["matched"],
+        missed=options["missed"] and not options["print_no_missed"],
+        ignored=options["ignored"] and not options["print_no_ignored"],
+        failures=options["verbose"] > 0,
+    )
+    report = Report(trial.filter, trial.detector.counts, wanted)
+    started = time.perf_counter()
+    for number, line, result in results:
+        report.add(number, line, result)
+    report.show(trial.log, time.perf_counter() - started)
+    return report.failures
 
 
 def _clock(now: str | None) -> Clock:
@@ -108,44 +135,6 @@ def _clock(now: str | None) -> Clock:
     except ValueError:
         raise ConfigError(f"--now {now}: not a time; write e.g. 2026-11-21T20:18:00+00:00") from None
     return lambda: fixed
-
-
-def _examine(
-    log: str, detector: Detector, encoding: str, own_time: Clock | None, *, quiet: bool
-) -> Iterator[tuple[int, str, Examined]]:
-    """Every line of the log with its number, from 1, and what the detector makes of it."""
-    with _lines(log, quiet) as lines:
-        for number, raw in enumerate(lines, 1):
-            line = raw.decode(encoding, "replace").rstrip("\r\n")
-            yield number, line, detector.examine(line, time=own_time() if own_time else None)
-
-
-def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:
-    """The log's lines as bytes, in a context that closes them. Lines end at LF alone."""
-    if log == "-":
-        return nullcontext(sys.stdin.buffer)
-    looks_like_path = "\n" not in log and len(log) < os.pathconf("/", "PC_PATH_MAX")
-    if looks_like_path and Path(log).exists():
-        try:
-            file = Path(log).open("rb")  # noqa: SIM115 - the caller's context closes it
-        except OSError as error:
-            raise SipguardError(f"{log}: {error.strerror}") from error
-        return _with_progress(file) if _worth_a_bar(file, quiet) else file
-    if looks_like_path and log.startswith("/") and " " not in log:
-        raise SipguardError(f"{log}: no such file; give a file, - for standard input, or one line of log")
-    return nullcontext(line.encode() for line in log.split("\n"))
-
-
-def _worth_a_bar(file: BinaryIO, quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty() and os.fstat(file.fileno()).st_size > BIG
-
-
-def _with_progress(file: BinaryIO) -> AbstractContextManager[Iterable[bytes]]:
-    from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
-    from rich.progress import wrap_file  # noqa: PLC0415
-
-    size = os.fstat(file.fileno()).st_size
-    return wrap_file(file, total=size, description="reading", console=Console(stderr=True), transient=True)
 
 
 def _as_json(number: int, result: Examined) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipguard.config.keys import JAIL
+from sipguard.config.keys import GROWTH, JAIL
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.errors import ConfigError
-from sipguard.model import Filter, Jail, Rule
+from sipguard.model import BanGrowth, Filter, Jail, Rule
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ def build(
         known = f"; packaged jails are {', '.join(sorted(also)) or 'none'}"
         layers.fail(f'no filter; write filter = "NAME"{did_you_mean(layers.name, also, known)}', where)
     found = _filter(layers, values, directories, read_filter)
-    logs = _logs(layers, values)
-    if not logs and not {"logpath", "logpath_first"} & layers.given.keys():
+    journal = values.get("backend") == "systemd"
+    logs = () if journal else _logs(layers, values)
+    if not journal and not logs and not {"logpath", "logpath_first"} & layers.given.keys():
         layers.fail('no logpath; write logpath = "/var/log/…"', where)
     if layers.errors or found is None:
         return None
@@ -115,6 +116,8 @@ def build(
         logpath=logs,
         rule=Rule(layers.name, values["port"], values["protocol"], values["verdict"]),
         polling=values["backend"] == "polling",
+        journal=journal,
+        growth=BanGrowth(**{key.name.removeprefix("bantime_"): values[key.name] for key in GROWTH}),
         origin=str(file.path),
         **{field: values[name] for name, field in _FIELDS.items() if name in values},
     )
@@ -125,8 +128,14 @@ def _filter(
 ) -> Filter | None:
     if "filter" not in values:
         return None
+    reference: str = values["filter"]
+    if values.get("backend") == "systemd" and "logtype" not in reference:
+        name, _, options = reference.partition("[")
+        reference = f"{name}[logtype=journal{',' if options else ']'}{options}"
     try:
-        return read_filter(values["filter"], directories)
+        found = read_filter(reference, directories)
+        matches = values.get("journalmatch")
+        return dataclasses.replace(found, journalmatch=matches) if matches else found
     except ConfigError as error:
         # The filter reader knows the place within the filter; when it names none, the place is where the jail names it.
         layers.fail(f"filter = {shown(values['filter'])}: {error.what}", error.where or layers.given["filter"].where)

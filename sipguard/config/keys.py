@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config import readers
+from sipguard.config.action_tables import action_tables
 from sipguard.config.messages import shown
-from sipguard.config.readers import BadItemError, Reader
+from sipguard.config.readers import BadDetailError, BadItemError, Reader
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Key:
     """One line for the manual."""
     field: str = ""
     """The field of `Settings` or `Jail`, where it is not the key's name."""
+    secret: bool = False
+    """Its value is shown to nobody."""
 
     def read(self, value: object, where: str, prefix: str = "") -> Any:
         """The parsed value.
@@ -43,9 +46,12 @@ class Key:
             return self.parse(value)
         except BadItemError as error:
             bad = error.item
+        except BadDetailError as error:
+            raise ConfigError(f"{prefix}{self.name}{error}", where) from None
         except (ValueError, TypeError):
             bad = value
-        raise ConfigError(f"{prefix}{self.name} = {shown(bad)}: not allowed; {self.allowed}", where)
+        found = "…" if self.secret else shown(bad)
+        raise ConfigError(f"{prefix}{self.name} = {found}: not allowed; {self.allowed}", where)
 
 
 _DURATION = "a time such as 600, 10m, 1h30m or 1d"
@@ -100,6 +106,29 @@ FIREWALL = (
         field="firewall",
     ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "What happens to a banned address's packets, in every jail."),
+    Key(
+        "reject_with",
+        readers.choice("port-unreachable", "host-unreachable", "admin-prohibited"),
+        "port-unreachable",
+        "port-unreachable, host-unreachable or admin-prohibited",
+        "What ICMP tells a rejected sender; TCP is reset.",
+    ),
+    Key("all_ports", readers.flag, False, "true or false", "Reject on every port, whatever the jails say."),
+    Key(
+        "chain",
+        readers.text,
+        "sipguard",
+        "a name of its own, up to 16 letters, digits, - and _",
+        "Name of the chain that the backends ipset and iptables make; some control panels want f2b in it.",
+    ),
+    Key(
+        "set_size",
+        readers.count,
+        1_000_000,
+        "a whole number, 1 to 1000000",
+        "Addresses of each family that a jail may ban at once; from 90 % on the log warns.",
+    ),
+    Key("flush_on_stop", readers.flag, False, "true or false", "Whether a stop removes all bans from the firewall."),
 )
 
 METRICS = (
@@ -112,6 +141,53 @@ METRICS = (
         field="metrics",
     ),
 )
+
+GROWTH = (
+    Key(
+        "bantime_increment",
+        readers.flag,
+        False,
+        "true or false",
+        "Whether who was banned before is banned for longer: twice the time, four times, and so on.",
+    ),
+    Key("bantime_factor", readers.factor, 1, "a number above 0", "By what longer bans are multiplied as well."),
+    Key(
+        "bantime_formula",
+        readers.formula,
+        "",
+        "arithmetic over ban.Time, ban.Count and banFactor",
+        "How long a ban of one banned `ban.Count` times before is, instead of doubling.",
+    ),
+    Key(
+        "bantime_multipliers",
+        readers.each(readers.count, r"[\s,]+"),
+        [],
+        "a list of whole numbers of 1 or more",
+        "By what `bantime` is multiplied the first, second … time, instead of a formula; the last one stays.",
+    ),
+    Key(
+        "bantime_maxtime",
+        readers.optional_span,
+        "",
+        f"{_DURATION}, longer than 0",
+        "The longest ban; none: no limit.",
+    ),
+    Key(
+        "bantime_rndtime",
+        readers.optional_span,
+        "",
+        f"{_DURATION}, longer than 0",
+        "Up to so much is added to a longer ban at random.",
+    ),
+    Key(
+        "bantime_overalljails",
+        readers.flag,
+        False,
+        "true or false",
+        "Whether the bans of every jail count, not this one's alone.",
+    ),
+)
+"""What makes a jail's `BanGrowth`."""
 
 JAIL = (
     Key("enabled", readers.flag, False, "true or false", "Whether the jail runs."),
@@ -153,14 +229,22 @@ JAIL = (
     Key("maxretry", readers.count, 5, "a whole number of 1 or more", "Failures within `findtime` that lead to a ban."),
     Key("findtime", readers.finite_span, "10m", f"{_DURATION}, longer than 0", "How long a failure counts."),
     Key("bantime", readers.span, "1h", f"{_DURATION}, longer than 0, or -1 for ever", "How long a ban lasts."),
+    *GROWTH,
     Key(
         "ignoreip",
         readers.each(readers.ignored, r"[\s,]+"),
         [],
-        "an address, a network such as 192.0.2.0/24, a host name, or a list of these",
+        "an address, a network such as 192.0.2.0/24, a host name, file:/PATH, or a list of these",
         "Who is never banned.",
     ),
     Key("ignoreself", readers.flag, True, "true or false", "Whether the host's own addresses are never banned."),
+    Key(
+        "ignorecommand",
+        readers.optional_text,
+        "",
+        "a shell command, such as /usr/local/bin/is-known <ip>",
+        "Asked before an attempt counts; exit status 0 means: never ban this address.",
+    ),
     Key(
         "usedns",
         readers.choice("yes", "warn", "no", "raw"),
@@ -170,10 +254,17 @@ JAIL = (
     ),
     Key(
         "backend",
-        readers.choice("auto", "inotify", "polling"),
+        readers.choice("auto", "inotify", "polling", "systemd"),
         "auto",
-        "auto, inotify or polling",
-        "How growth of a log is noticed; `polling` for network file systems.",
+        "auto, inotify, polling or systemd",
+        "How growth of a log is noticed; `polling` for network file systems, `systemd` reads the journal instead.",
+    ),
+    Key(
+        "journalmatch",
+        readers.each(readers.journalmatch, r"\n"),
+        [],
+        'FIELD=value as journalctl takes it, e.g. "_SYSTEMD_UNIT=asterisk.service", or a list of these',
+        "Which entries of the journal to read; none: what the filter says.",
     ),
     Key(
         "encoding",
@@ -190,7 +281,54 @@ JAIL = (
         "Zone of dates in the log that name none; none: the host's own.",
     ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
+    Key(
+        "actions",
+        action_tables,
+        [],
+        'a list of tables, each with a type: webhook, mail or exec, as in [{ type = "exec", command = ["/path"] }]',
+        "What else happens on a ban; see actions.md.",
+    ),
 )
 
-SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "metrics": METRICS, "defaults": JAIL}
+FAIL2BAN = (
+    Key(
+        "socket",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/run/fail2ban/fail2ban.sock, or nothing",
+        "Socket on which fail2ban-client and programs that speak its protocol are answered; none: not at all.",
+        "fail2ban_socket",
+    ),
+    Key(
+        "pidfile",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/run/fail2ban/fail2ban.pid, or nothing",
+        "File for the daemon's process id, where programs look for Fail2ban's.",
+    ),
+    Key(
+        "dbfile",
+        readers.optional_path,
+        "",
+        "an absolute path such as /var/lib/fail2ban/fail2ban.sqlite3, or nothing",
+        "SQLite file kept as Fail2ban keeps its own, for programs that read that; sipguard itself does not.",
+        "fail2ban_dbfile",
+    ),
+    Key(
+        "dbpurgeage",
+        readers.finite_span,
+        "1d",
+        f"{_DURATION}, longer than 0",
+        "How long ended bans stay in `dbfile`.",
+        "fail2ban_dbpurgeage",
+    ),
+)
+
+SECTIONS: Mapping[str, tuple[Key, ...]] = {
+    "": GLOBAL,
+    "firewall": FIREWALL,
+    "fail2ban": FAIL2BAN,
+    "metrics": METRICS,
+    "defaults": JAIL,
+}
 """Table of sipguard.toml → its keys; `""` is what stands above all tables."""

@@ -8,9 +8,16 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from sipguard.model import Action
+from sipguard.secret import Secret, without_secrets
+
 
 def plain(value: Any) -> Any:
-    """`value` in objects, lists, numbers and texts; a time without end is -1, as in the files."""
+    """`value` in objects, lists, numbers and texts; a time without end is -1, as in the files, a secret `***`."""
+    if isinstance(value, Secret):
+        return repr(value)
+    if isinstance(value, Action):
+        value = without_secrets(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, Mapping):

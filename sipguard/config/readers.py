@@ -10,12 +10,15 @@ import ipaddress
 import locale
 import math
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from sipguard.config import values
 from sipguard.config.messages import shown
+from sipguard.formula import Formula
 
+_JOURNAL_FIELD = re.compile(r"[A-Z_][A-Z0-9_]*=", re.ASCII)
 Reader = Callable[[Any], Any]
 """Value as TOML has it → value as the model wants it."""
 
@@ -26,6 +29,10 @@ class BadItemError(ValueError):
     def __init__(self, item: object) -> None:
         self.item = item
         super().__init__(shown(item))
+
+
+class BadDetailError(ValueError):
+    """Something within the value is not allowed; the text says where in it, what, and what is allowed."""
 
 
 def _no(value: object) -> NoReturn:
@@ -61,6 +68,10 @@ def path(value: Any) -> str:
     return word if word.startswith("/") else _no(value)
 
 
+def optional_path(value: Any) -> str:
+    return "" if value == "" else path(value)
+
+
 def choice(*words: str) -> Reader:
     """One of these words, in any case."""
     by_word = {word.lower(): word for word in words}
@@ -76,6 +87,29 @@ def span(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         _no(value)
     return values.duration(value) or _no(value)
+
+
+def optional_span(value: Any) -> float | None:
+    return None if value == "" else finite_span(value)
+
+
+def factor(value: Any) -> float:
+    """A number above 0."""
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else _no(value)
+    return number if 0 < number <= 1e6 else _no(value)
+
+
+def formula(value: Any) -> str | None:
+    if value == "":
+        return None
+    Formula(text(value))
+    return text(value)
+
+
+def journalmatch(value: Any) -> str:
+    """One alternative: `FIELD=value`, several of them, or such with `+` between."""
+    words = shlex.split(text(value))
+    return text(value) if all(word == "+" or _JOURNAL_FIELD.match(word) for word in words) else _no(value)
 
 
 def finite_span(value: Any) -> float:
@@ -129,8 +163,10 @@ _HOST_NAME = re.compile(
 
 
 def ignored(value: Any) -> str:
-    """An address or network in canonical form, or a host name as written."""
+    """An address or network in canonical form, or a host name, or a list (`file:/…`), as written."""
     word = text(value)
+    if word.startswith("file:/"):
+        return word
     return word if _HOST_NAME.fullmatch(word) else values.canonical(word)
 
 

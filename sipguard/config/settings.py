@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
+from sipguard.config.feeds import FEEDS, read_feeds
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
 from sipguard.config.keys import JAIL, SECTIONS
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.errors import ConfigError
+from sipguard.model import RejectWith
 from sipguard.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sipguard.model import Filter, Jail
+    from sipguard.model import Feed, Filter, Jail
 
 _JAIL_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}", re.IGNORECASE | re.ASCII)
 # Fail2ban's file endings: who copies such a file here expects it to be read.
@@ -41,6 +43,20 @@ class Settings:
     loglevel: str
     firewall: str
     """`auto` or the name of a firewall backend."""
+    fail2ban_socket: str = ""
+    """Where Fail2ban's own protocol is spoken; empty for nowhere."""
+    pidfile: str = ""
+    """Where the daemon's process id is written for others; empty for nowhere."""
+    fail2ban_dbfile: str = ""
+    """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
+    fail2ban_dbpurgeage: float = 86_400.0
+    """Seconds that ended bans stay in it."""
+    chain: str = "sipguard"
+    reject_with: RejectWith = "port-unreachable"
+    all_ports: bool = False
+    set_size: int = 1_000_000
+    flush_on_stop: bool = False
+    """Whether a stop removes all that is ours from the firewall. For these, see `firewall.options.Options`."""
     jails: tuple[Jail, ...] = ()
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
@@ -48,13 +64,13 @@ class Settings:
     logformat: Literal["fail2ban", "json"] = "fail2ban"
     metrics: str = ""
     """Where Prometheus asks: `address:port` or a path; none: nowhere."""
+    feeds: tuple[Feed, ...] = ()
+    ignoreip: tuple[str, ...] = ()
+    """Of `[defaults]`: what no feed may reject even if there is no jail."""
     fail2ban_dir: str = ""
     """The Fail2ban tree that jails were taken from."""
-    fail2ban_socket: str = ""
-    """Where Fail2ban's own protocol is spoken, by its fail2ban.conf."""
     banactions: Literal["firewall", "commands"] = "firewall"
     """Who carries out the firewall actions of a tree's jails: sipguard's firewall, or the action files' commands."""
-    pidfile: str = ""
     keep_history: float = 7 * 86_400.0
     """Seconds that ended bans and their lines are kept, for `explain` and for growing ban times."""
 
@@ -92,12 +108,13 @@ def load(
             jails += [jail] if jail else []
         errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
+    feeds = read_feeds(main, errors)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"
         warnings.append(
             f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
         )
-    return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings))
+    return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings), feeds=feeds)
 
 
 def _is_there(path: Path) -> bool:
@@ -132,7 +149,7 @@ def _main_values(main: TomlFile) -> dict[str, Any]:
             else:
                 value = key.parse(key.default) if key.default is not None else None
             field = key.field or key.name
-            if section != "defaults" and field in Settings.__dataclass_fields__:
+            if (section != "defaults" or field == "ignoreip") and field in Settings.__dataclass_fields__:
                 values[field] = value
     return values
 
@@ -146,7 +163,7 @@ def _section(main: TomlFile, section: str) -> Mapping[str, Any]:
 
 def _refuse_unknown(main: TomlFile) -> None:
     for section, keys in SECTIONS.items():
-        known = [key.name for key in keys] + ([one for one in SECTIONS if one] if not section else [])
+        known = [key.name for key in keys] + ([*filter(None, SECTIONS), FEEDS] if not section else [])
         for name, value in _section(main, section).items():
             if name in known:
                 continue

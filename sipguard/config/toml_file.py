@@ -140,7 +140,8 @@ def _plain(error: toml.TomlDecodeError, statements: list[Statement]) -> str:
             return name + plain
     if at_line and at_line[0].value in ("True", "False", "TRUE", "FALSE"):
         return f"{name}write true or false in small letters"
-    if at_line and '"' not in at_line[0].value and "'" not in at_line[0].value:
+    secret = bool(at_line) and at_line[0].keys[-1] == "key"  # of [feeds.apiban]: an error goes to terminals and logs
+    if at_line and not secret and '"' not in at_line[0].value and "'" not in at_line[0].value:
         return f"{name}{_NOT_QUOTED}: {shown(at_line[0].value)}"
     return f"{name}{_NOT_QUOTED}"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sipguard.config.values import format_duration
+from sipguard.daemon.acting import Acting
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer, Verb
 from sipguard.daemon.guard import Guard
@@ -29,6 +30,7 @@ class Bans:
 
     def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
         self.live = BanList()
+        self.acting = Acting(self.live, store, guards, clock=clock)
         self.enforcer = Enforcer(firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)])
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
@@ -41,7 +43,8 @@ class Bans:
 
     def decide(self, ban: Ban) -> None:
         """A jail has decided on a ban: to the kernel with it."""
-        earlier = self.earlier(ban.jail, ban.address)
+        guard = self._guards.get(ban.jail)
+        earlier = self.earlier(ban.jail, ban.address, overall=bool(guard and guard.jail.growth.overalljails))
         ban = self._grown(replace(ban, count=earlier + 1), earlier)
         self._decided[ban.jail, ban.address] = ban
         self._order("ban", [ban])
@@ -57,10 +60,9 @@ class Bans:
         if others := [ban for ban in bans if not self._enforced(ban)]:
             asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
 
-    def earlier(self, jail: str, address: str) -> int:
-        """How often this address has been banned before: in this jail, or in any where the jail says `overalljails`."""
-        guard = self._guards.get(jail)
-        return self._store.ban_count(None if guard and guard.jail.growth.overalljails else jail, address)
+    def earlier(self, jail: str, address: str, *, overall: bool = False) -> int:
+        """How often this address has been banned before: in this jail, or in any."""
+        return self._store.ban_count(None if overall else jail, address)
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
@@ -78,8 +80,10 @@ class Bans:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
         bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._guards]
         for ban in bans:
+            self._guards[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
+            self.acting.banned(ban, restored=True)
         self._order("ban", bans)
 
     def shift(self, seconds: float) -> None:
@@ -103,7 +107,19 @@ class Bans:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
         if ban := self.live.get(jail, address):
             log.log(NOTICE, "[%s] %s already banned", jail, address)
+            self.acting.seen_again(ban)
             self._order("ban", [ban])
+
+    def prolong(self, jail: str, address: str, until: float) -> None:
+        """A live ban is to end later than it would; one that ends later anyway stays as it is."""
+        ban = self.live.get(jail, address)
+        if ban is not None and ban.until < until:
+            ban = replace(ban, until=until)
+            self.live.add(ban)
+            self._store.changes.bans[jail, address] = ban
+            self._store.touched()
+            self._order("ban", [ban])
+            self.acting.banned(ban)
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
@@ -129,6 +145,7 @@ class Bans:
 
     def _end(self, ban: Ban) -> None:
         self.live.remove(ban.jail, ban.address)
+        self.acting.ended(ban)
         key = (ban.jail, ban.address)
         self._store.changes.ended[key] = min(self._clock(), ban.until)
         if guard := self._guards.get(ban.jail):
@@ -147,6 +164,7 @@ class Bans:
             self._store.touched()
         for ban in made:
             self._tell(ban)
+            self.acting.banned(ban)
 
     def _made(self, ban: Ban) -> bool:
         """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""

@@ -45,6 +45,8 @@ class Commands:
             "unban": self.unban,
             "flush": self.flush,
             "explain": self.explain,
+            "feeds": self.feeds,
+            "feeds refresh": self.refresh_feed,
             "reload": self.reload,
             "firewall": self.firewall,
         }
@@ -70,7 +72,13 @@ class Commands:
         return {
             "version": __version__,
             "since": daemon.started,
-            "firewall": {"backend": enforcer.firewall.name, "problem": enforcer.problem, "queued": enforcer.queued},
+            "firewall": {
+                "backend": enforcer.firewall.name,
+                "problem": enforcer.problem,
+                "queued": enforcer.queued,
+                "lost": daemon.guardian.lost,
+                "drift": daemon.guardian.drift,
+            },
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "jails": [self._jail(guard) for guard in guards],
             "errors": [str(error) for error in daemon.errors],
@@ -129,6 +137,7 @@ class Commands:
             "earlier": [_ban_as_json(ban) for ban in earlier],
             "attempts": [{**asdict(attempt), "failregex": self._failregex(attempt)} for attempt in attempts],
             "rejected": await self._rejected(address),
+            "feeds": await daemon.feeding.holding(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},
             "counts": {
                 guard.jail.name: [count, guard.jail.maxretry]
@@ -151,6 +160,19 @@ class Commands:
             return int(await enforcer.call(count, address)) if count else None
         except FirewallError:
             return None
+
+    async def feeds(self, _request: Request) -> Any:
+        """Every feed: entries, last good fetch, what is wrong."""
+        return self._daemon.feeding.status()
+
+    async def refresh_feed(self, request: Request) -> Any:
+        """Fetch a feed now, as far as its server's limit lets us; `accept` applies what is held."""
+        feeding, name = self._daemon.feeding, str(request["name"])
+        try:
+            async with asyncio.timeout(PATIENCE * 8):
+                return await feeding.refresh(name, accept=bool(request.get("accept")))
+        except TimeoutError:
+            raise SipguardError(f"feed {name} is not done yet: it goes on, see `sipguard feeds`") from None
 
     async def reload(self, _request: Request) -> Any:
         """Read the configuration again."""
@@ -177,6 +199,7 @@ class Commands:
             "logs": daemon.logs.problems(guard.jail),
             "counting": guard.judge.window.counts(now),
             "banned": [_ban_as_json(ban) for ban in live],
+            "actions": daemon.bans.acting.status(guard.jail.name),
             "totals": asdict(guard.totals),
             "detection": asdict(guard.detector.counts),
         }

@@ -18,13 +18,15 @@ from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.enquiries import Enquiries
+from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.guard import Guard, Totals
+from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
-from sipguard.errors import ConfigError, FirewallError
+from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -58,6 +60,9 @@ class Daemon:
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
+        self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
+        enforcer, feeds = self.bans.enforcer, self.feeding.reapply
+        self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
         self.names = Names(clock=clock)
         self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
         self._read_settings = reload
@@ -83,12 +88,15 @@ class Daemon:
                 self._make_guards(self.settings)
                 await self._learn_ignored()
                 await self._open_firewall()
+                await self._set_up_actions()
                 self._restore()
                 self._follow()
                 jobs += [
-                    self._loop.create_task(job) for job in (self._read(), self._look_around(), self._tell_systemd())
+                    self._loop.create_task(job)
+                    for job in (self._read(), self._look_around(), self._tell_systemd(), self.guardian.run())
                 ]
                 self.ready.set()
+                await self.feeding.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.guards) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -125,8 +133,10 @@ class Daemon:
         self._make_guards(settings)
         await self._learn_ignored()
         await self._open_firewall()
+        await self._set_up_actions()
         self._restore()
         self._follow()
+        await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
         return settings
@@ -135,6 +145,7 @@ class Daemon:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.settings = settings
         self.errors = list(settings.errors)
+        totals = {name: guard.totals for name, guard in self.guards.items()}
         self.guards.clear()
         self.enquiries.forget_commands()
         own = own_addresses()
@@ -148,9 +159,11 @@ class Daemon:
                     clock=self.clock,
                     decide=self.bans.decide,
                     reinforce=self.bans.reinforce,
+                    observe=self.bans.acting.observed,
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
                 )
+                self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
@@ -162,6 +175,12 @@ class Daemon:
 
     async def _open_firewall(self) -> None:
         await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
+
+    async def _set_up_actions(self) -> None:
+        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+        for broken in (errors := await self.bans.acting.set_up(self.settings)):
+            log.error("%s", broken)
+        self.errors += errors
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
@@ -194,6 +213,11 @@ class Daemon:
                 guard.shift(step)
             self.store.shift(step)
             self._ends_moved.set()
+
+    def follow_again(self) -> None:
+        """The jails' logs are others than before: read on where reading stopped."""
+        self.store.save()
+        self._follow()
 
     def _follow(self) -> None:
         self.logs.stop()
@@ -242,7 +266,7 @@ class Daemon:
         while True:
             end = self.bans.live.next_end()
             with contextlib.suppress(TimeoutError):
-                # Not wait_for: before Python 3.12 it may swallow the cancellation that ends this job.
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
                 async with asyncio.timeout(None if end is None else max(0.0, end - self.clock())):
                     await self._ends_moved.wait()
             self._ends_moved.clear()
@@ -265,6 +289,7 @@ class Daemon:
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
             self.store.trim()
+            await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - self.settings.keep_history)
@@ -294,9 +319,10 @@ class Daemon:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await self.feeding.stop()
         await self.enquiries.stop()
+        await self.bans.acting.stop()
         self.bans.enforcer.stop()
-        with contextlib.suppress(FirewallError):
-            self.bans.enforcer.firewall.close()
+        self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()
-        log.info("Stopped; %d bans stay in the firewall until their time", len(self.bans.live))
+        log.info("Stopped; %d bans stay until their time", len(self.bans.live))

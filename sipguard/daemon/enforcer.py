@@ -16,6 +16,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.base import Firewall
+from sipguard.firewall.flows import Flows
 from sipguard.model import Ban, Rule
 
 log = logging.getLogger("fail2ban.actions")
@@ -43,8 +44,10 @@ class Enforcer:
         self.problem: str | None = None
         """Why the kernel has not what it should have; None when it has."""
         self._made = made
+        self._flows = Flows()
         self._live = live
-        self._is_open = False
+        self.is_open = False
+        """Whether the rules are made, as far as is known."""
         self._orders: list[tuple[Verb, Ban]] = []
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
@@ -85,7 +88,7 @@ class Enforcer:
         except FirewallError as error:
             self._failed(error)
             return False
-        self._is_open = True
+        self.is_open = True
         self._works()
         return True
 
@@ -117,7 +120,7 @@ class Enforcer:
         return verb, bans
 
     async def _carry_out(self, verb: Verb, bans: list[Ban]) -> bool:
-        if not self._is_open and not await self.open(self.rules):
+        if not self.is_open and not await self.open(self.rules):
             return False
         try:
             await self.call(self.firewall.ban if verb == "ban" else self.firewall.unban, bans)
@@ -127,18 +130,30 @@ class Enforcer:
         self._works()
         del self._orders[: len(bans)]
         self._made(verb, bans)
+        if verb == "ban" and self.firewall.name != "memory":
+            await self.call(self._flows.end, bans)
         return True
 
     def _failed(self, error: FirewallError) -> None:
         if self.problem is None:
             log.error("Firewall: %s; failures are counted, bans wait until it works", error)
         self.problem = str(error)
-        self._is_open = False
+        self.is_open = False
 
     def _works(self) -> None:
         if self.problem:
             log.info("Firewall: works again")
         self.problem = None
+
+    def leave(self, *, flush: bool) -> None:
+        """After `stop`: let go of the firewall. `flush` removes all that is ours first; live bans come back at the next start."""
+        try:
+            if flush:
+                self.firewall.flush()
+                log.info("Firewall: everything of sipguard's is removed")
+            self.firewall.close()
+        except FirewallError as error:
+            log.error("Firewall: %s", error)
 
     def stop(self) -> None:
         """End the thread, after what it is doing."""

@@ -40,6 +40,8 @@ class Store:
         """Those that were written in this run."""
         self.problem: str | None = None
         self.database: Database | None = None
+        self.saved: Callable[[Changes], None] = lambda _changes: None
+        """Called with what has just been written."""
         self._wake = asyncio.Event()
         self._open()
 
@@ -82,8 +84,9 @@ class Store:
             self._failed(error)
             del self.changes.attempts[:-MOST_ATTEMPTS]
             return False
-        self._positions |= self.changes.positions
-        self.changes = Changes()
+        written, self.changes = self.changes, Changes()
+        self._positions |= written.positions
+        self.saved(written)
         if self.problem:
             log.info("State: written again")
             self.problem = None

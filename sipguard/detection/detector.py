@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import codecs
 import time as _time
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.detection.prefilter import Prefilter, prefilter
+from sipguard.detection.results import Counts, Examined
 from sipguard.detection.tags import accused
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import re
+    from collections.abc import Iterable
 
     import regex
+
+__all__ = ["Counts", "Detector", "Examined"]
 
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""
@@ -33,39 +39,6 @@ _SLOW = 0.05
 
 _INTERNAL = frozenset({"nofail", "mlfforget", "mlfgained", "content"})
 """Groups that steer the detection and say nothing of the failure."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a detector has seen so far."""
-
-    lines: int = 0
-    candidates: int = 0
-    """Lines that `prefregex`, if there is one, let through to the failregexes."""
-    failures: int = 0
-    ignored: int = 0
-    """Lines that an ignoreregex took."""
-    undated: int = 0
-    """Lines in which no date was found."""
-    timed_out: int = 0
-    """Lines skipped since a regex took longer than the time limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """All about one line, for `test-filter`."""
-
-    matched: bool
-    """It is a failure with an id."""
-    ignored: bool
-    """An ignoreregex took it."""
-    failure: Failure | None
-    time: float | None
-    """When it was logged, POSIX seconds, whether it matched or not."""
-    date_format: str | None
-    """The date pattern that found the date."""
-    regex: int | None
-    """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
 
 
 class Detector:
@@ -79,8 +52,11 @@ class Detector:
         timezone: str | None = None,
         encoding: str = "utf-8",
         time_limit: float = 0.2,
+        skim: bool = True,
     ) -> None:
         """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds of processor time.
+
+        Without `skim`, `feed` reads every line, also those that cannot match: the same failures, slowly.
 
         Raises ConfigError naming file, line, key and regex when one does not compile, or names nobody to accuse; or
         when the date pattern, time zone or encoding is wrong.
@@ -92,9 +68,15 @@ class Detector:
         self._maxlines = max(1, filter.maxlines)
         self._compile(filter)
         try:
-            self._dates = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
+            finder = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
         except ValueError as error:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", _where(filter, "datepattern")) from None
+        self._finder = finder
+        self._dates: DateFinder | CertainDates = finder
+        self._prefilter = self._make_prefilter() if skim else None
+        if self._prefilter is not None:
+            self._dates = CertainDates(finder, clock)
+        self._unread = (b"", 0, 0)
         self._sessions = Sessions(clock)
         self._lines: list[Line] = []
         self._last_time: float | None = None
@@ -102,7 +84,8 @@ class Detector:
         # About the last line, for `examine`:
         self._line_time: float | None = None
         self._date_format: str | None = None
-        self._was_ignored = False
+        self._was_ignored = self._was_nofail = self._is_dated = False
+        self._consumed = 0
         self._regex: int | None = None
 
     def _compile(self, filter: Filter) -> None:  # noqa: A002
@@ -118,25 +101,85 @@ class Detector:
             needs_id=self._prefregex is None or not has_id(self._prefregex),
         )
         self._ignoreregex = compile_all(filter.ignoreregex, key="ignoreregex", where=_where(filter, "ignoreregex"))
-        self._any_failregex = union(self._failregex, multiline=multiline)
+        every_holds = all(expression.holds for expression in self._failregex)
+        self._any_failregex = None if every_holds else union(self._failregex, multiline=multiline)
         # Fail2ban's rule: few ignoreregexes are searched in the whole line, before anything else.
         self._ignore_first = bool(self._ignoreregex) and len(self._ignoreregex) < len(self._failregex) - 2
 
+    def _make_prefilter(self) -> Prefilter | None:
+        if self._maxlines > 1:
+            return None  # a match may begin in any line
+        gate = self._prefregex.needs if self._prefregex is not None else ()
+        formats = [form for form, _ in self._finder.formats]
+        return prefilter([each.needs for each in self._failregex], gate, formats, self._encoding)
+
     def feed(self, data: bytes) -> list[Failure]:
         """The failures in `data`, which is whole lines ended by LF, following those fed before."""
-        failures = []
+        if not data:
+            return []
+        self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+        if self._prefilter is None:
+            return self._read(data)
+        return self._skim(data, self._prefilter)
+
+    def _read(self, data: bytes) -> list[Failure]:
+        """Line by line."""
+        found = (self._process(line, None) for line in self._split(data))
+        return [failure for failure in found if failure is not None]
+
+    def _split(self, data: bytes) -> Iterable[str]:
         text = data.decode(self._encoding, "replace")
-        for line in text.removesuffix("\n").split("\n") if text else ():
-            failure = self._process(line.rstrip("\r"), None)
-            if failure is not None:
-                failures.append(failure)
+        return (line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
+
+    def _skim(self, data: bytes, prefilter: Prefilter) -> list[Failure]:
+        """The lines that can match, and of the others what those need."""
+        failures = []
+        done = begin = 0
+        try:
+            for begin, end in prefilter.lines(data):
+                self._unread = data, done, begin
+                failure = self._process(data[begin:end].decode(self._encoding, "replace").rstrip("\r"), None)
+                if failure is not None:
+                    failures.append(failure)
+                if self._is_dated:
+                    done = end + 1
+            begin = len(data)
+            self._unread = data, done, begin
+            self._catch_up()
+        except AmbiguousDateError:
+            return failures + self._give_up_skimming(data, begin)
         return failures
+
+    def _catch_up(self) -> None:
+        """Find the last date in the lines that were left out: it counts for a line that has none."""
+        data, floor, end = self._unread
+        self._unread = b"", 0, 0
+        while end > floor:
+            begin = max(data.rfind(b"\n", floor, end - 1) + 1, floor)
+            self._is_dated = False
+            with suppress(TimeoutError):
+                self._cut_date(data[begin:end].decode(self._encoding, "replace").rstrip("\r\n"))
+            if self._is_dated:
+                return
+            end = begin
+
+    def _give_up_skimming(self, data: bytes, end: int) -> list[Failure]:
+        """Which of two dates a line means is told by the lines before it: read all, beginning with those at hand."""
+        self._prefilter, self._dates, self._unread = None, self._finder, (b"", 0, 0)
+        for line in self._split(data[:end]) if end else ():
+            with suppress(TimeoutError):
+                self._cut_date(line)
+        return self._read(data[end:]) if data[end:] else []
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
         """Process one line like `feed`, and tell all about it.
 
         With `time` (POSIX seconds) the line carries its own, as in the journal: no date is searched or cut out.
         """
+        if self._prefilter is not None:
+            # All is asked about every line: nothing is left to skim.
+            self._prefilter, self._dates = None, self._finder
+        self.counts.lines += 1
         failure = self._process(line.rstrip("\r\n"), time)
         return Examined(
             matched=failure is not None,
@@ -145,12 +188,15 @@ class Detector:
             time=self._line_time,
             date_format=self._date_format,
             regex=self._regex,
+            nofail=self._was_nofail,
+            consumed=self._consumed,
         )
 
     def _process(self, line: str, time: float | None) -> Failure | None:
         counts = self.counts
-        counts.lines += 1
-        self._was_ignored = False
+        counts.read += 1
+        self._was_ignored = self._was_nofail = self._is_dated = False
+        self._consumed = 0
         self._regex = self._line_time = self._date_format = None
         self._account = None
         try:
@@ -179,14 +225,17 @@ class Detector:
                 text = line[:begin] + line[end:]
                 when = dates.time_of(match)
                 if when is not None:
+                    self._is_dated = True
                     self._last_time = self._line_time = when
                     self._date_format = dates.format.name if dates.format else None
                     return text
             else:
                 # The pattern says that a date may be missing.
+                self._catch_up()
                 self._line_time = self._recent_time(self._clock())
                 return line
         self.counts.undated += 1
+        self._catch_up()
         self._line_time = self._recent_time(None)
         return text if self._line_time is None else line
 
@@ -194,19 +243,22 @@ class Detector:
         last = self._last_time
         return last if last is not None and last > self._clock() - _RECENT else otherwise
 
-    def _search(self, search: Callable[..., regex.Match[str] | None], text: str) -> regex.Match[str] | None:
+    def _search(self, expression: Expression, text: str) -> re.Match[str] | regex.Match[str] | None:
         """Raises TimeoutError when the time for this line is used up.
 
         That is processor time: a machine that stands still for a moment costs no line. Asking for it takes as long
         as a search, so the line's account is opened by the first search that seems slow; each has the limit anyway.
         """
+        self.counts.searches += 1
+        if len(text) <= expression.safe_length:
+            return expression.plain(text)
         limit = self._limit
         if self._account is not None:
             limit -= _time.thread_time() - self._account
             if limit <= 0:
                 raise TimeoutError
         begun = _time.monotonic()
-        match = search(text, timeout=limit)
+        match: regex.Match[str] | None = expression.search(text, timeout=limit)
         if self._account is None and _time.monotonic() - begun > self._limit * _SLOW:
             self._account = _time.thread_time()
         return match
@@ -223,7 +275,7 @@ class Detector:
         lines = self._lines
         groups: Groups = {}
         if self._prefregex is not None:
-            match = self._search(self._prefregex.search, subject)
+            match = self._search(self._prefregex, subject)
             if match is None:
                 return None
             groups = self._prefregex.groups_of(match)
@@ -233,66 +285,77 @@ class Detector:
                 if self._maxlines > 1:
                     self._lines = [Line(content, whole)]
         self.counts.candidates += 1
-        if self._any_failregex is not None and self._search(self._any_failregex.search, subject) is None:
+        if self._any_failregex is not None and self._any_failregex.search(subject, timeout=self._limit) is None:
             return None
         return self._match_failregex(subject, lines if self._maxlines > 1 else [Line(text, whole)], groups)
 
     def _match_failregex(self, subject: str, lines: list[Line], common: Groups) -> Failure | None:
         """The first failregex that matches decides. `common` are the groups of prefregex."""
         for index, expression in enumerate(self._failregex):
-            match = self._search(expression.search, subject)
+            if expression.holds not in subject:
+                continue
+            match = self._search(expression, subject)
             if match is None:
                 continue
-            used, left = split_match(match, lines)
             self._regex = index
+            used = lines
             if self._maxlines > 1:
                 # What has matched is used up, also when it is ignored.
-                self._lines = left
-            if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
+                used, self._lines = split_match(match, lines)
+                self._consumed = sum(line is not lines[-1] for line in used)
+            if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
-            groups = {**common, **expression.groups_of(match)}
-            if groups.get("mlfid") is None and not accused(groups)[0]:
-                continue
-            return self._judge(index, groups, used)
+            groups = expression.groups_of(match)
+            if common:
+                groups = {**common, **groups}
+            if groups.get("mlfid") is not None:
+                return self._judge_session(index, groups, used)
+            host, address = accused(groups)
+            if host:
+                self._was_nofail = bool(groups.get("nofail"))
+                return None if self._was_nofail else self._failure(index, groups, used, host, address)
         return None
 
     def _is_ignored(self, subject: str) -> bool:
         for expression in self._ignoreregex:
-            if self._search(expression.search, subject) is not None:
+            if expression.holds in subject and self._search(expression, subject) is not None:
                 self._was_ignored = True
                 return True
         return False
 
-    def _judge(self, index: int, groups: Groups, used: list[Line]) -> Failure | None:
-        """Whether a match is a failure by what is known of its session, and if so, whose."""
-        key = groups.get("mlfid")
-        session: Session | None = None
-        if key is not None:
-            session = self._sessions.merge(key, groups, used)
-            groups = session.groups
-        if groups.get("nofail"):
+    def _judge_session(self, index: int, groups: Groups, used: list[Line]) -> Failure | None:
+        """Whether a match is a failure by what is known of its session."""
+        session = self._sessions.merge(groups["mlfid"] or "", groups, used)
+        if session.groups.get("nofail"):
+            self._was_nofail = True
             return None
-        host, address = accused(groups)
+        host, address = accused(session.groups)
         if not host:
-            if session is not None:
-                session.pending = True
+            session.pending = True
             return None
+        return self._failure(index, session.groups, used, host, address, session)
+
+    def _failure(
+        self,
+        index: int,
+        groups: Groups,
+        used: list[Line],
+        host: str,
+        address: str | None,
+        session: Session | None = None,
+    ) -> Failure:
         tags = {name: value for name, value in groups.items() if value is not None and name not in _INTERNAL}
         if address and address != host:
             tags["ip"] = address
         user = groups.get("user")
-        users = session.users if session is not None else ({user} if user else ())
-        return Failure(
-            host=host,
-            time=self._line_time,
-            user=user,
-            users=tuple(sorted(users)),
-            attempts=session.count if session is not None else len(used),
-            regex=index,
-            session=key,
-            lines=tuple(line.whole for line in (session.lines if session is not None else used)),
-            tags=tags,
-        )
+        if session is None:
+            users: tuple[str, ...] = (user,) if user else ()
+            attempts, told = len(used), used
+        else:
+            users, attempts, told = tuple(sorted(session.users)), session.count, session.lines
+        lines = tuple([line.whole for line in told])
+        # By position: this is the most frequent call of an attack.
+        return Failure(host, self._line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
 
 
 def _codec(encoding: str) -> str:

@@ -9,27 +9,46 @@ from sipguard.errors import FirewallError
 
 if TYPE_CHECKING:
     from sipguard.firewall.base import Firewall
+    from sipguard.firewall.options import Options
     from sipguard.model import Clock
 
-NAMES = ("auto", "nftables", "memory")
+NAMES = ("auto", "nftables", "ipset", "iptables", "memory")
 
 _log = logging.getLogger(__name__)
 
 
-def open_firewall(name: str, *, clock: Clock) -> Firewall:
+def open_firewall(name: str, *, clock: Clock, options: Options | None = None) -> Firewall:
     """Construct the backend of this name; nothing is changed in the kernel until its `open` is called.
 
     Raises `FirewallError` for a name that is none.
     """
     if name == "auto":
-        _log.info("firewall auto: nftables, the only one of this version that enforces bans")
-        name = "nftables"
+        from sipguard.firewall.host import choose  # noqa: PLC0415 - only when asked
+
+        name, reason = choose()
+        _log.info("firewall auto: %s, since %s", name, reason)
     if name == "nftables":
         from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415 - only when chosen
 
-        return NftablesFirewall(clock=clock)
+        return NftablesFirewall(clock=clock, options=options)
+    if name == "ipset":
+        from sipguard.firewall.ipset import IpsetFirewall  # noqa: PLC0415 - only when chosen
+
+        return IpsetFirewall(clock=clock, options=options)
+    if name == "iptables":
+        if reason := _legacy_refusal():
+            raise FirewallError(reason)
+        from sipguard.firewall.iptables import IptablesFirewall  # noqa: PLC0415 - only when chosen: it loads 15 MB
+
+        return IptablesFirewall(clock=clock, options=options)
     if name == "memory":
         from sipguard.firewall.memory import MemoryFirewall  # noqa: PLC0415 - only when chosen
 
         return MemoryFirewall(clock=clock)
     raise FirewallError(f"no firewall is named {name!r}: choose one of {', '.join(NAMES)}")
+
+
+def _legacy_refusal() -> str:
+    from sipguard.firewall.host import legacy_refusal  # noqa: PLC0415 - only when chosen
+
+    return legacy_refusal()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sipguard.firewall.feed_networks import in_time
 from sipguard.firewall.targets import Target, latest, parse_target
-from sipguard.model import Ban, Clock, Entry, Rule
+from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ class MemoryFirewall:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._jails: dict[str, dict[Target, float]] = {}
+        self._feeds: dict[str, dict[str, float]] = {}
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Keep the bans of these jails and forget the others'."""
@@ -46,6 +48,23 @@ class MemoryFirewall:
             for target, until in targets.items()
         ]
 
+    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:  # noqa: ARG002
+        """Note what a feed lists. Raises `FirewallError` as a real backend does."""
+        self._feeds[name] = {item.text: item.until for item in in_time(networks, self._clock())}
+
+    def drop_feed(self, name: str) -> None:
+        """Forget a feed."""
+        self._feeds.pop(name, None)
+
+    def feeds(self) -> list[str]:
+        """The feeds that were set."""
+        return sorted(self._feeds)
+
+    def feed_entries(self, name: str) -> list[Entry]:
+        """What a feed lists and whose time has not passed."""
+        now = self._clock()
+        return [Entry(text, name, until) for text, until in self._feeds.get(name, {}).items() if until > now]
+
     def verify(self) -> list[str]:
         """Nobody else can reach this firewall, so nothing is ever missing."""
         return []
@@ -56,7 +75,11 @@ class MemoryFirewall:
 
     def flush(self) -> None:
         """Forget everything."""
-        self._jails = {}
+        self._jails, self._feeds = {}, {}
+
+    def made_by_us(self, pid: int) -> bool:  # noqa: ARG002
+        """Nobody reaches this one."""
+        return False
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -1,24 +1,21 @@
 """The way to the kernel's nf_tables: the program `nft`, one process per script.
 
-A process costs about 1.1 ms whatever the script's length, so callers batch. This is the only place that knows of
-processes: libnftables could take its place without a change elsewhere.
+A process costs about 1.1 ms whatever the script's length, so callers batch. libnftables could take its place without a change
+elsewhere.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from sipguard.errors import FirewallError
+from sipguard.firewall import programs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Cause = Literal["exists", "absent", "full", "flood", "other"]
-
-PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
-"""Where nft is looked for: a service's own PATH often lacks sbin, and one set by somebody else is not to be trusted."""
 
 _EXPLANATIONS: tuple[tuple[str, Cause, str], ...] = (
     (
@@ -76,6 +73,8 @@ class NftRunner:
     def __init__(self, command: Sequence[str] = ("nft",), timeout: float = 30.0) -> None:
         self._command = tuple(command)
         self._timeout = timeout
+        self.pids: deque[int] = deque(maxlen=programs.REMEMBERED)
+        """The numbers of the last processes."""
 
     def run(self, script: str) -> str:
         """Do a script, all of it or nothing, and give what it prints. Raises `NftError`."""
@@ -89,25 +88,9 @@ class NftRunner:
         return self._call(("-j", "-t", command) if terse else ("-j", command), "")
 
     def _call(self, arguments: Sequence[str], script: str) -> str:
-        program = shutil.which(self._command[0], path=PATH)
-        if program is None:
-            raise NftError(f"no program {self._command[0]!r} in {PATH}: install the package nftables")
         try:
-            done = subprocess.run(
-                [program, *self._command[1:], *arguments],
-                input=script.encode("ascii"),
-                capture_output=True,
-                check=False,
-                env={"PATH": PATH, "LC_ALL": "C"},
-                timeout=self._timeout,
-                process_group=0,  # a Ctrl-C at sipguard's terminal must not end nft halfway
+            return programs.run(
+                [*self._command, *arguments], script, package="nftables", timeout=self._timeout, pids=self.pids
             )
-        except subprocess.TimeoutExpired:
-            raise NftError(f"nft did not end within {self._timeout:g} s") from None
-        except OSError as error:
-            raise NftError(f"cannot start {program}: {error.strerror}") from None
-        if done.returncode < 0:
-            raise NftError(f"nft was ended by signal {-done.returncode}")
-        if done.returncode != 0:
-            raise explain(done.stderr.decode("utf-8", "replace"))
-        return done.stdout.decode("utf-8", "replace")
+        except programs.ProgramError as error:
+            raise explain(error.stderr) if error.stderr else NftError(str(error)) from None

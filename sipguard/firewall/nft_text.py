@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from sipguard.firewall.cover import Piece
+    from sipguard.firewall.options import Options
     from sipguard.firewall.targets import Target
 
 TABLE = "inet sipguard"
 CHAIN = "banned"
 REFUSE = "refuse"
-SIZES = {"a": 1_048_576, "n": 65_536}
-"""Elements per set. Without a size the kernel lets a set grow until memory is gone."""
+MOST_NETWORKS = 65_536
+"""Elements of a set of networks at most."""
 
 _CHUNK = 500
 _DAY = 86_400_000
@@ -29,7 +30,7 @@ _SHORTEST = 100
 """Milliseconds. The kernel counts in ticks of up to 10 ms, and a timeout of no tick means forever."""
 
 
-def table_script(rules: Iterable[Rule], stale: Iterable[SetName]) -> str:
+def table_script(rules: Iterable[Rule], stale: Iterable[SetName], options: Options) -> str:
     """Make the table for these jails, keeping the elements of sets that are there, and delete the `stale` sets.
 
     The hook is prerouting at -310: before connection tracking (-200) and any DNAT, Docker's too, so that the rules see
@@ -42,13 +43,13 @@ def table_script(rules: Iterable[Rule], stale: Iterable[SetName]) -> str:
     return "\n".join(
         [
             f"add table {TABLE}",
-            *(f"add set {TABLE} {name} {{ {set_properties(name)} }}" for name in names),
+            *(f"add set {TABLE} {name} {{ {set_properties(name, options.size)} }}" for name in names),
             f"add chain {TABLE} {REFUSE}",
             f"add chain {TABLE} {CHAIN} {hook}",
             f"flush chain {TABLE} {CHAIN}",
             f"flush chain {TABLE} {REFUSE}",
             f"add rule {TABLE} {REFUSE} meta l4proto tcp reject with tcp reset",
-            f"add rule {TABLE} {REFUSE} reject with icmpx type port-unreachable",
+            f"add rule {TABLE} {REFUSE} reject with icmpx type {options.reject_with}",
             *(rule_line(rule, name) for rule in rules for name in set_names(rule.jail)),
             *(f"delete set {TABLE} {name}" for name in stale),
             "",
@@ -62,10 +63,11 @@ def set_names(jail: str) -> list[SetName]:
     return [SetName(kind, family, escaped) for kind in ("a", "n") for family in ("4", "6")]
 
 
-def set_properties(name: SetName) -> str:
-    """Give the definition of a set: addresses are hashed, networks are intervals."""
+def set_properties(name: SetName, size: int) -> str:
+    """Give the definition of a set of `size` elements: addresses are hashed, networks are intervals."""
     flags = "timeout" if name.kind == "a" else "interval, timeout"
-    return f"type ipv{name.family}_addr; flags {flags}; size {SIZES[name.kind]};"
+    size = size if name.kind == "a" else min(size, MOST_NETWORKS)
+    return f"type ipv{name.family}_addr; flags {flags}; size {size};"
 
 
 def rule_line(rule: Rule, name: SetName) -> str:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 from sipguard.firewall import nft_text
 from sipguard.firewall.cover import cover, enclosing
+from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
 from sipguard.firewall.nft_run import NftError, NftRunner
+from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Network, Target, latest, parse_target
-from sipguard.model import Ban, Clock, Entry, Rule
+from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -28,18 +30,21 @@ class NftablesFirewall:
     name = "nftables"
     ends_bans = True
 
-    def __init__(self, *, clock: Clock, runner: NftRunner | None = None) -> None:
+    def __init__(self, *, clock: Clock, runner: NftRunner | None = None, options: Options | None = None) -> None:
         self._clock = clock
+        self._options = options or Options()
         self._nft = runner or NftRunner()
+        self._feeds = NftFeeds(self._nft, clock)
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
         self._networks: dict[SetName, dict[Network, float]] = {}
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make the table; live bans stay, sets of jails that are not in `rules` go. Raises `FirewallError`."""
+        rules = self._options.adapt(rules)
         wanted = {name for rule in rules for name in nft_text.set_names(rule.jail)}
         stale = [name for name in self._sets() if name not in wanted]
-        self._nft.run(nft_text.table_script(rules, stale))
+        self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
         self._layout = Counter(self._read_layout())
         for name in stale:
@@ -100,8 +105,27 @@ class NftablesFirewall:
             for target, until in entries.items()
         ]
 
+    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
+        """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then nothing changed."""
+        self._feeds.set(name, networks, verdict)
+
+    def drop_feed(self, name: str) -> None:
+        """Remove a feed's chain and sets. Raises `FirewallError` when the kernel refuses."""
+        self._feeds.drop(name)
+
+    def feeds(self) -> list[str]:
+        """The feeds whose chain and sets are in the kernel."""
+        return self._feeds.names()
+
+    def feed_entries(self, name: str) -> list[Entry]:
+        """What the kernel rejects for one feed."""
+        return self._feeds.entries(name)
+
     def verify(self) -> list[str]:
-        """Compare with what `open` made. One `nft` call, whatever the number of bans."""
+        """Compare with what `open` and `set_feed` made. Two `nft` calls, whatever the number of bans."""
+        return self._verify_jails() + self._feeds.verify()
+
+    def _verify_jails(self) -> list[str]:
         if not self._layout:
             return []
         found = Counter(self._read_layout())
@@ -114,19 +138,42 @@ class NftablesFirewall:
     def show(self) -> str:
         """Give the table as `nft list table` prints it; empty when there is none."""
         try:
-            return self._nft.run(f"list table {nft_text.TABLE}\n")
+            text = self._nft.run(f"list table {nft_text.TABLE}\n")
         except NftError as error:
-            if error.cause == "absent":
-                return ""
-            raise
+            if error.cause != "absent":
+                raise
+            text = ""
+        return text + self._feeds.show()
 
     def flush(self) -> None:
         """Remove the table with all bans. That it is there already or not makes no difference."""
         self._nft.run(f"add table {nft_text.TABLE}\ndelete table {nft_text.TABLE}\n")
+        self._feeds.flush()
         self._jails, self._networks, self._layout = {}, {}, Counter()
+
+    def made_by_us(self, pid: int) -> bool:
+        """Whether an `nft` that this backend started has this number."""
+        return pid in tuple(self._nft.pids)
 
     def close(self) -> None:
         """Nothing to let go of: each call is a process of its own."""
+
+    def _make(self, rules: Sequence[Rule], stale: Sequence[SetName]) -> None:
+        script = nft_text.table_script(rules, stale, self._options)
+        try:
+            self._nft.run(script)
+        except NftError as error:
+            if error.cause != "exists":
+                raise
+            # Sets of another size, or of another version: made anew with what they hold, in one transaction.
+            now = self._clock()
+            text = self._query(f"list table {nft_text.TABLE}") or ""
+            kept: dict[SetName, list[str]] = {}
+            for name, target, remaining in nft_text.parse_elements(text) if text else ():
+                if name not in stale and name.kind == "a":
+                    kept.setdefault(name, []).append(f"{target}{nft_text.timeout(now + remaining + 1, now)}")
+            clear = f"delete table {nft_text.TABLE}\n{nft_text.table_script(rules, (), self._options)}"
+            self._nft.run(clear + "".join(nft_text.elements("add", name, items) for name, items in kept.items()))
 
     def _add(self, addresses: dict[SetName, dict[Target, float]], tail: str, now: float) -> None:
         new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}

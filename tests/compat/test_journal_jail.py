@@ -26,7 +26,8 @@ def tree_with(folder, backend):
     """A tree whose one jail reads the journal; gives the arguments of `run`."""
     (folder / "f2b" / "filter.d").mkdir(parents=True, exist_ok=True)
     (folder / "f2b" / "filter.d" / "demo.conf").write_text(FILTER)
-    own = f"[Definition]\nlogtarget = {folder}/sipguard.log\npidfile = None\ndbfile = {folder}/state/f.sqlite3\n"
+    own = f"[Definition]\nsocket = {folder}/f2b.sock\nlogtarget = {folder}/sipguard.log\n"
+    own += f"pidfile = None\ndbfile = {folder}/state/f.sqlite3\n"
     (folder / "f2b" / "fail2ban.conf").write_text(own)
     jail = f"[demo]\nenabled = true\nbackend = {backend}\nfilter = demo\nmaxretry = 3\nfindtime = 1h\n"
     (folder / "f2b" / "jail.conf").write_text(jail)

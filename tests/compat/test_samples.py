@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,13 @@ def local_time(text: str) -> float:
     return time.mktime(time.strptime(date_time, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{fraction or 0}")
 
 
-@pytest.mark.skipif(TESTS is None, reason="Debian's fail2ban package is not installed: nothing to compare with")
+COUNTED = Counter[str]()
+needs_package = pytest.mark.skipif(
+    TESTS is None, reason="Debian's fail2ban package is not installed: nothing to compare with"
+)
+
+
+@needs_package
 @pytest.mark.parametrize("name", names())
 def test_sample(name: str, directories: list[Path]) -> None:
     """Each variant of the filter finds in each line what the annotation says, and nothing else."""
@@ -184,8 +191,19 @@ def test_sample(name: str, directories: list[Path]) -> None:
             wrong = problem(examined.failure, sample.expected)
             if wrong:
                 problems.append(f"{sample.where} {chosen or ''}: {wrong}: {line}")
+    COUNTED.update(filters=1, variants=len(detectors), lines=checked)
     assert checked, "no line was checked"
     assert not problems, "\n".join(problems)
+
+
+@needs_package
+def test_count(capsys: pytest.CaptureFixture[str]) -> None:
+    """How much the tests above have held against the package: printed, and not less than it has."""
+    if COUNTED["filters"] != len(names()):
+        pytest.skip("only a part of the samples was asked for")
+    with capsys.disabled():
+        print(f"\n{COUNTED['filters']} filters, {COUNTED['variants']} variants, {COUNTED['lines']} lines as annotated")
+    assert COUNTED["lines"] > COUNTED["variants"] > COUNTED["filters"] > 80
 
 
 def shown(options: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from sipguard.config import paths
 from sipguard.config.keys import JAIL, SECTIONS
 from sipguard.config.settings import load
 from sipguard.errors import ConfigError
-from sipguard.model import Filter, PortRange
+from sipguard.model import BanGrowth, Filter, PortRange
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,7 +164,7 @@ BAD_VALUES = [
     ("ignoreip = [5]", "ignoreip = 5: not allowed"),
     ('ignoreself = "yes"', 'ignoreself = "yes": not allowed; true or false'),
     ("usedns = true", "usedns = true: not allowed; yes, warn, no or raw"),
-    ('backend = "systemd"', 'backend = "systemd": not allowed; auto, inotify or polling'),
+    ('backend = "gamin"', 'backend = "gamin": not allowed; auto, inotify, polling or systemd'),
     ('encoding = "utf-9"', 'encoding = "utf-9": not allowed; a text encoding'),
     ('encoding = "utf-16"', 'encoding = "utf-16": not allowed'),
     ('encoding = "rot13"', 'encoding = "rot13": not allowed'),
@@ -416,3 +416,25 @@ def test_defaults_are_allowed():
     for key in JAIL:
         if key.default is not None:
             key.read(key.default, "")
+
+
+def test_growth_and_journal(tree):
+    """What a native jail says of growing bans and the journal; no logpath is needed then."""
+    text = """enabled = true
+filter = "asterisk"
+backend = "systemd"
+journalmatch = "_SYSTEMD_UNIT=asterisk.service"
+bantime_increment = true
+bantime_multipliers = [1, 5]
+bantime_maxtime = "1d"
+ignorecommand = "/bin/known <ip>"
+ignoreip = ["file:/etc/known", "192.0.2.1"]
+"""
+    tree.write(main="", own=text)
+    settings = load(tree.directory / "sipguard.toml", read_filter=read_filter)
+    assert settings.errors == ()
+    (jail,) = settings.jails
+    assert jail.growth == BanGrowth(increment=True, multipliers=(1, 5), maxtime=86400.0)
+    assert (jail.journal, jail.logpath) == (True, ())
+    assert jail.filter.journalmatch == ("_SYSTEMD_UNIT=asterisk.service",)
+    assert (jail.ignorecommand, jail.ignoreip) == ("/bin/known <ip>", ("file:/etc/known", "192.0.2.1"))

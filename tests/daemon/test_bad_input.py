@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,29 +25,28 @@ def test_missing_log(tmp_path):
         daemon.wait_logged(f"Ban {ATTACKER}")
 
 
-def test_unreadable_log(tmp_path, log):
+@pytest.fixture
+def shared_folder():
+    """A folder that another user may enter: pytest closes its own to all but us, again and again."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_unreadable_log(shared_folder):
     """Another user's log: told of, and read as soon as it may be."""
+    log = shared_folder / "freeswitch.log"
     log.write_text(failure(ATTACKER) * 5)
     log.chmod(0)
-    prefix = ()
-    if os.geteuid() == 0:
-        prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        _hand_over(tmp_path)
-    daemon = RunningDaemon(tmp_path / "run", {"freeswitch": {"logpath": str(log)}}, prefix=prefix)
+    prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
+    daemon = RunningDaemon(shared_folder / "run", {"freeswitch": {"logpath": str(log)}}, prefix=prefix)
     if prefix:
-        shutil.chown(tmp_path / "run", 65534)
+        shutil.chown(shared_folder / "run", 65534)
     with _ended(daemon):
         daemon.start()
         daemon.wait_for(lambda: f"{log}: permission denied" in daemon.sipguard("status").stdout)
         log.chmod(0o644)
         daemon.wait_logged(f"Ban {ATTACKER}")
-
-
-def _hand_over(tmp_path):
-    """Let another user reach this test's folder."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder.owner() == "root" and str(folder).startswith(str(tmp_path.parents[2])):
-            folder.chmod(0o755)
 
 
 class _ended:  # noqa: N801 - reads as a statement
@@ -148,14 +148,14 @@ def test_no_nft_program(tmp_path, log):
 
 
 @pytest.mark.root
-def test_no_right_to_change_the_firewall(tmp_path, log):
+def test_no_right_to_change_the_firewall(shared_folder):
     """Without CAP_NET_ADMIN: the message names it."""
-    _hand_over(tmp_path)
-    daemon = RunningDaemon(tmp_path / "run", {"freeswitch": {"logpath": str(log)}}, firewall="nftables")
+    jails = {"freeswitch": {"logpath": str(shared_folder / "freeswitch.log")}}
+    daemon = RunningDaemon(shared_folder / "run", jails, firewall="nftables")
     with namespace("nft", "setpriv") as host, _ended(daemon):
         user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         daemon._prefix = ["ip", "netns", "exec", host.name, *user]
-        shutil.chown(tmp_path / "run", 65534)
+        shutil.chown(shared_folder / "run", 65534)
         daemon.start()
         assert "CAP_NET_ADMIN" in daemon.sipguard("status").stdout
 

@@ -6,7 +6,9 @@ The daemon runs on a Fail2ban tree, as `sipguard run --fail2ban-dir` does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import time
 
 import pytest
@@ -24,7 +26,8 @@ def tree_with(folder, jail, maxretry=2):
     """A tree with one jail that reads `log` in this folder; gives the arguments of `run`."""
     (folder / "f2b" / "filter.d").mkdir(parents=True, exist_ok=True)
     (folder / "f2b" / "filter.d" / "demo.conf").write_text(FILTER)
-    own = f"[Definition]\nlogtarget = {folder}/sipguard.log\npidfile = {folder}/f.pid\ndbfile = {folder}/state/f.sqlite3\n"
+    own = f"[Definition]\nsocket = {folder}/f2b.sock\nlogtarget = {folder}/sipguard.log\n"
+    own += f"pidfile = {folder}/f.pid\ndbfile = {folder}/state/f.sqlite3\n"
     (folder / "f2b" / "fail2ban.conf").write_text(own)
     log = folder / "log"
     log.touch()
@@ -47,6 +50,8 @@ def test_growing_ban_survives_a_restart(tmp_path):
         append(log, bad(ATTACKER) * 3)
         daemon.wait_logged(f"Unban {ATTACKER}")
     assert not (tmp_path / "f.pid").exists()
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "f.sqlite3")) as kept:
+        assert kept.execute("SELECT jail, ip, bantime, bancount FROM bans").fetchall() == [("demo", ATTACKER, 1, 1)]
     with running(tmp_path, {}, arguments=arguments) as daemon:
         append(log, bad(ATTACKER) * 2)
         daemon.wait_logged(f"Increase Ban {ATTACKER} (2 # 1m)")

@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
+from tests.netns import LEGACY, namespace
+
+CHOOSE = """
+import logging, sys, time
+from sipguard.firewall.choose import open_firewall
+logging.basicConfig(stream=sys.stdout, level=logging.INFO)
+open_firewall("auto", clock=time.time)
+"""
 
 
-@pytest.mark.parametrize(("name", "kind"), [("auto", "nftables"), ("nftables", "nftables"), ("memory", "memory")])
+@pytest.mark.parametrize(("name", "kind"), [("nftables", "nftables"), ("ipset", "ipset"), ("memory", "memory")])
 def test_names(name, kind):
     """Every name constructs its backend, without touching anything."""
     assert open_firewall(name, clock=time.time).name == kind
 
 
-def test_auto_says_why(caplog):
-    """What `auto` took is in the log."""
-    with caplog.at_level(logging.INFO):
-        open_firewall("auto", clock=time.time)
-    assert "auto: nftables" in caplog.text
+HOSTS = {
+    "nf_tables": ([], "nftables", "since this host has nf_tables"),
+    "foreign-nft": ([["nft", "add table inet filter"]], "nftables", "since this host has nf_tables"),
+    "legacy": ([["iptables-legacy", "-A", "INPUT", "-j", "ACCEPT"]], "ipset", "is iptables-legacy (tables filter)"),
+}
+
+
+@pytest.mark.parametrize(("commands", "kind", "reason"), HOSTS.values(), ids=HOSTS)
+def test_auto(tmp_path, commands, kind, reason):
+    """`auto` takes what the host uses, and says why in the log."""
+    programs = tmp_path / "programs.py"
+    with namespace("nft", "iptables-legacy", "ipset") as net:
+        for command in commands:
+            net.run(*command)
+        programs.write_text(CHOOSE)
+        legacy = LEGACY if kind != "nftables" else ""
+        script = f"{legacy}exec {sys.executable} {programs}"
+        assert reason in net.run("env", f"PYTHONPATH={Path.cwd()}", "sh", "-c", script)
+
+
+def test_iptables_on_nf_tables():
+    """The legacy backend does not start where nobody would see its rules; the line names what to use instead."""
+    with namespace("iptables") as net, net.inside():
+        if "nf_tables" not in net.run("iptables", "-V"):
+            pytest.skip("this host's iptables is the legacy one")
+        with pytest.raises(FirewallError, match="choose the firewall nftables, or ipset"):
+            open_firewall("iptables", clock=time.time)
 
 
 @pytest.mark.parametrize("name", ["", "pf", "NFTABLES", "nftables\x1b[2J"])
 def test_unknown(name):
     """An unknown name is answered with the known ones, and its control bytes do not reach the terminal."""
-    with pytest.raises(FirewallError, match="auto, nftables, memory") as caught:
+    with pytest.raises(FirewallError, match="auto, nftables, ipset, iptables, memory") as caught:
         open_firewall(name, clock=time.time)
     assert "\x1b" not in str(caught.value)
 

@@ -12,6 +12,7 @@ from sipguard.firewall import nft_text
 from sipguard.firewall.nft_run import NftRunner, explain
 from sipguard.firewall.nft_text import timeout
 from sipguard.firewall.nftables import NftablesFirewall
+from sipguard.firewall.options import Options
 from sipguard.model import FOREVER, Ban, PortRange, Rule
 from tests.netns import missing, namespace
 
@@ -24,8 +25,8 @@ def net():
         yield net
 
 
-def new(runner=None):
-    return NftablesFirewall(clock=time.time, runner=runner)
+def new(runner=None, **options):
+    return NftablesFirewall(clock=time.time, runner=runner, options=Options(**options))
 
 
 def bans(*addresses, seconds=600.0):
@@ -113,8 +114,8 @@ def test_environment(monkeypatch):
 @pytest.mark.parametrize("addresses", [["203.0.113.1", "203.0.113.2", "203.0.113.3"], ["10.0.0.0/8", "11.0.0.0/8"]])
 def test_full_set(net, monkeypatch, addresses):
     """A set without room refuses the batch and says so; what was in stays, can be prolonged, and can be taken out."""
-    monkeypatch.setattr(nft_text, "SIZES", {"a": 2, "n": 1})
-    firewall = new()
+    monkeypatch.setattr(nft_text, "MOST_NETWORKS", 1)
+    firewall = new(size=2)
     firewall.open([SIP])
     with pytest.raises(FirewallError, match="full"):
         firewall.ban(bans(*addresses))
@@ -219,3 +220,23 @@ def test_foreign_set_in_our_table(net):
     firewall.open([Rule("other")])
     assert "set mine" in firewall.show()
     assert firewall.entries() == []
+
+
+def test_other_size(net):
+    """A size that was changed in the configuration is taken over at the next start, and bans stay."""
+    first = new(size=2000)
+    first.open([SIP])
+    first.ban(bans("203.0.113.1", "2001:db8::1"))
+    second = new(size=3000)
+    second.open([SIP])
+    assert "size 3000" in second.show()
+    assert listed(second) == ["2001:db8::1", "203.0.113.1"]
+    assert second.verify() == []
+
+
+def test_options(net):
+    """What the sender is told, and on which ports, is as chosen."""
+    firewall = new(reject_with="admin-prohibited", all_ports=True)
+    firewall.open([SIP])
+    assert "admin-prohibited" in firewall.show()
+    assert "5060" not in firewall.show()

@@ -96,6 +96,7 @@ def commands_for(action: Action, family: str) -> dict[str, str]:
     """
     flags = {key: json.dumps(value) for key, value in action.flags.items()}
     values = {"timeout": "60", **flags, **action.properties, **action.commands}
+    values.pop("bantime", None)  # a parameter of that name does not change how long the ban lasts
     resolved = substitute_tags(values, HOSTILE_TAGS, condition=f"family={family}", where=lambda _key: action.origin)
     last = {"family": family, **_LAYOUT}
     return {key: _replace(resolved[key], last) for key in action.commands}

@@ -1,0 +1,164 @@
+"""Runs one command for an action: with a time limit, in a process group of its own, and with nothing of the daemon's open.
+
+What it prints is kept up to a limit, for the message when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from sipguard.text import printable
+
+GRACE = 0.5
+"""Seconds between asking a process group to end and killing it."""
+MAX_OUTPUT = 8_192
+"""Bytes of output kept."""
+AT_ONCE = 8
+"""Commands that run at the same time."""
+# For the daemon alone: a command that spoke to systemd would speak for the daemon.
+_OWN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command ended."""
+
+    status: int | None
+    """Exit status, negative for a signal; None when its time was up or it could not begin."""
+    problem: str = ""
+    """For people, one line: empty when it did its work."""
+    output: str = ""
+    """The end of what it printed, without a byte that a terminal obeys."""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was cut by its time limit."""
+        return self.status is None
+
+
+class Run(Protocol):
+    """Carries out a shell text; tests and `test-action` have their own."""
+
+    async def __call__(self, script: str, variables: Mapping[str, str], limit: float) -> Result:
+        """Run `script` with `variables` in its environment for `limit` seconds at most."""
+
+
+class Runner:
+    """Runs commands, so many at a time. The time limit counts from when the command begins."""
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+
+    async def __call__(self, script: str, variables: Mapping[str, str], limit: float) -> Result:
+        """Run a shell text, as Fail2ban does: by /bin/sh."""
+        return await self.run(["/bin/sh", "-c", script], limit, variables=variables)
+
+    async def run(
+        self, command: Sequence[str], limit: float, *, variables: Mapping[str, str] | None = None, stdin: bytes = b""
+    ) -> Result:
+        """Run a program. Never raises but for cancellation, and then nothing of the command is left."""
+        async with self._slots:
+            with _Streams(stdin) as streams:
+                try:
+                    process = await asyncio.create_subprocess_exec(
+                        *command,
+                        stdin=streams.stdin,
+                        stdout=streams.write_end,
+                        stderr=streams.write_end,
+                        env=environment(variables or {}),
+                        start_new_session=True,
+                    )
+                except (OSError, ValueError) as error:  # ValueError: a NUL in the text
+                    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                    return Result(127, f"cannot be started: {reason}")
+                return await _watch(process, limit, streams)
+
+
+class _Streams:
+    """What a command reads, and where it prints.
+
+    Not asyncio's own pipes: those count a process as ended only when all that it has started have closed them as well.
+    """
+
+    def __init__(self, stdin: bytes) -> None:
+        self.stdin: int = asyncio.subprocess.DEVNULL
+        if stdin:
+            # A file in memory: nobody has to stay and write, however slowly it reads, or if it does not.
+            self.stdin = os.memfd_create("ban")
+            os.write(self.stdin, stdin)
+            os.lseek(self.stdin, 0, os.SEEK_SET)
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._output = bytearray()
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        self._loop.add_reader(self._read_end, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._read_end)
+        for descriptor in (self._read_end, self.write_end, self.stdin):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _read(self) -> None:
+        """Keep the end of what is printed, and read on, so that nobody waits for a reader."""
+        with contextlib.suppress(BlockingIOError):
+            self._output += os.read(self._read_end, 65_536)
+            del self._output[:-MAX_OUTPUT]
+
+    def lines(self) -> list[str]:
+        """The end of what was printed, fit to be shown."""
+        self._read()
+        return [printable(line) for line in bytes(self._output).decode("utf-8", "replace").strip().splitlines()]
+
+
+def environment(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    """The environment of a command: the daemon's own, without what speaks to systemd, and `variables`."""
+    own = {os.fsencode(name): os.fsencode(value) for name, value in os.environ.items() if name not in _OWN}
+    return own | {name.encode(): value.encode("utf-8", "surrogateescape") for name, value in variables.items()}
+
+
+async def _watch(process: asyncio.subprocess.Process, limit: float, streams: _Streams) -> Result:
+    try:
+        async with asyncio.timeout(limit):
+            status = await process.wait()
+    except TimeoutError:
+        status = None
+    finally:
+        if process.returncode is None:
+            await asyncio.shield(end_group(process))
+    lines = streams.lines()
+    text = "\n".join(lines)
+    if status is None:
+        return Result(None, f"cut after its time limit of {limit:g} s", text)
+    if status == 0:
+        return Result(0, output=text)
+    how = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+    return Result(status, f"{how}: {' '.join(lines)[-300:]}" if text else how, text)
+
+
+async def end_group(process: asyncio.subprocess.Process) -> None:
+    """End a process and all of its group: asked first, then killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        if number == signal.SIGTERM:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    await process.wait()
+    # The group's leader has gone by now, or will as soon as the kernel lets it.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE):
+            await process.wait()

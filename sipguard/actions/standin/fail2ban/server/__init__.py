@@ -1,0 +1,1 @@
+"""Stands in for Fail2ban's package of that name."""

@@ -1,0 +1,20 @@
+"""`sipguard client`: Fail2ban's client commands. Its options are Fail2ban's, so click leaves them all alone."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command(
+    "client",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> None:
+    """What fail2ban-client does, with its output and exit status: status, set JAIL banip …, reload, get JAIL … ."""
+    from sipguard.fail2ban.client.main import run  # noqa: PLC0415 - the help of the group needs none of it
+
+    sys.exit(run(arguments))

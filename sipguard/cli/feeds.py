@@ -1,0 +1,129 @@
+"""`sipguard feeds`: APIBAN and block lists as the running daemon has them; fetched now; taken over from the original client."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from sipguard.cli import output
+from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.config import paths
+from sipguard.errors import SipguardError
+from sipguard.text import printable
+
+
+@click.group("feeds", invoke_without_command=True)
+@json_option
+@socket_option
+@click.pass_context
+def command(context: click.Context, as_json: bool, path: Path) -> None:
+    """Lists of addresses that others know to attack: how many entries, when they came, what is wrong."""
+    if context.invoked_subcommand:
+        context.obj = path
+        return
+    feeds = ask(path, "feeds")
+    if as_json:
+        output.as_json(feeds)
+        return
+    if not feeds:
+        click.echo("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
+    _show(feeds)
+
+
+@command.command("refresh")
+@click.argument("name")
+@click.option(
+    "--accept", is_flag=True, help="Apply what is held: it grew too much, or lists an address that registered."
+)
+@json_option
+@socket_option
+@click.pass_context
+def refresh(context: click.Context, name: str, accept: bool, as_json: bool, path: Path) -> None:
+    """Fetch the feed NAME now. Its server's limit holds all the same. Exit status 1 if that went wrong."""
+    if context.get_parameter_source("path") is ParameterSource.DEFAULT:
+        path = context.obj  # --socket may stand before `refresh` too
+    feed = ask(path, "feeds refresh", name=name, accept=accept)
+    if as_json:
+        output.as_json(feed)
+    else:
+        _show([feed])
+    if feed["problem"] or feed["held"]:
+        raise click.exceptions.Exit(1)
+
+
+@command.command("import-apiban")
+@click.argument("source", type=click.Path(path_type=Path), required=False, metavar="[PATH]")
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    default=paths.CONFIG_DIR / paths.CONFIG_FILE,
+    show_default=True,
+    help="sipguard's configuration file.",
+)
+@click.option("--continue", "go_on", is_flag=True, help="Begin at the client's last ID, not with the full list.")
+def import_apiban(source: Path | None, config: Path, go_on: bool) -> None:
+    """Take over the key of APIBAN's original client from its config.json.
+
+    Writes the key to a file of its own that root alone may read, and [feeds.apiban] to sipguard's configuration. The client, its
+    chain APIBAN and its settings stay as they are.
+    """
+    from sipguard.feeds import original  # noqa: PLC0415 - this command alone needs it
+
+    found = original.read(source or original.find())
+    if go_on and not found.last_id:
+        raise SipguardError(f"{found.path} holds no last ID (LKID); leave out --continue to begin with the full list")
+    key_file = config.resolve().parent / "apiban.key"
+    text = f'\n[feeds.apiban]\nkey_file = "{key_file}"\n' + (f'start = "{found.last_id}"\n' if go_on else "")
+    _write(config, text, key_file, found.key)
+    click.echo(f"{found.path}: key taken over to {key_file}, [feeds.apiban] written to {config}")
+    begin = f"ID {found.last_id}" if go_on else "the full list"
+    click.echo(f"sipguard will begin with {begin}: sipguard check, then sipguard reload")
+    click.echo("the original client still runs; while it does, both share the key's limit of requests")
+
+
+def _write(config: Path, text: str, key_file: Path, key: str) -> None:
+    """The key first: a configuration that names a file that is not there would be an error."""
+    try:
+        before = config.read_text() if config.exists() else ""
+        if "[feeds.apiban]" in before:
+            raise SipguardError(f"{config} has a table [feeds.apiban] already; remove it, or leave it as it is")
+        config.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "w") as file:
+            os.fchmod(handle, 0o600)
+            file.write(f"{key}\n")
+        with config.open("a") as file:
+            file.write(text if before.endswith("\n") or not before else f"\n{text}")
+    except OSError as error:
+        raise SipguardError(f"{error.filename}: cannot be written: {error.strerror}") from None
+
+
+def _show(feeds: list[dict[str, Any]]) -> None:
+    now = time.time()
+    output.table(
+        ("feed", "entries", "in firewall", "fetched", "next in", "ID", "source"),
+        (
+            [
+                feed["name"],
+                feed["entries"],
+                feed["networks"] if feed["applied"] else "not yet",
+                output.moment(feed["fetched"]) if feed["fetched"] else "never",
+                output.span(max(0.0, feed["next"] - now)) if feed["next"] else "now",
+                feed["id"] or "",
+                feed["source"],
+            ]
+            for feed in feeds
+        ),
+    )
+    for feed in feeds:
+        for label in ("held", "problem"):
+            if feed[label]:
+                click.echo(f"{feed['name']}: {label}: {printable(feed[label], 500)}")
+        if feed["refused"]:
+            click.echo(f"{feed['name']}: {feed['refused']} entries refused: private, reserved, or no address")

@@ -1,0 +1,39 @@
+"""`sipguard firewall show` and `verify`: what is ours in the kernel, and whether all of it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sipguard.cli import output
+from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.text import printable
+
+
+@click.group("firewall")
+def command() -> None:
+    """Show or verify what sipguard has made in the firewall."""
+
+
+@command.command("show")
+@socket_option
+def show(path: Path) -> None:
+    """Print it in the backend's own syntax: nft, iptables, ipset."""
+    click.echo("\n".join(printable(line.expandtabs()) for line in ask(path, "firewall", what="show").splitlines()))
+
+
+@command.command("verify")
+@json_option
+@socket_option
+def verify(as_json: bool, path: Path) -> None:
+    """Look whether all of it is there. Exit status 1 when something is missing."""
+    problems = ask(path, "firewall", what="verify")
+    if as_json:
+        output.as_json(problems)
+    elif problems:
+        click.echo("\n".join(printable(problem) for problem in problems))
+    else:
+        click.echo("all there")
+    if problems:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,162 @@
+"""Trying a filter on a log: what `test-filter` and `fail2ban-regex` share.
+
+LOG is a file, `-`, `systemd-journal[options]` or lines given literally; a filter is a name, a file, both with options
+behind them (`sshd[mode=ddos]`, `./my.conf[mode=ddos]`), or a regex given literally.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sipguard.config.filters import parse_reference, read_filter, read_filter_file
+from sipguard.detection.detector import Detector, Examined
+from sipguard.detection.tags import without_names
+from sipguard.errors import ConfigError, SipguardError
+from sipguard.model import Clock, Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+BIG = 4 << 20
+"""Bytes from which on a log takes long enough to show progress."""
+JOURNAL = "systemd-journal"
+_REFERENCE = re.compile(r"[\w/.\-]+(?:\[.*\])?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says instead of the filter. None leaves the filter's word."""
+
+    ignoreregex: str | None = None
+    datepattern: str | None = None
+    maxlines: int | None = None
+    usedns: str | None = None
+    journalmatch: tuple[str, ...] = ()
+    timezone: str | None = None
+    encoding: str = "utf-8"
+
+
+class Trial:
+    """One filter and one log. Raises ConfigError: the filter, or what is said instead of it, is wrong."""
+
+    def __init__(
+        self, found: Filter, log: str, overrides: Overrides, directories: Sequence[Path], *, clock: Clock
+    ) -> None:
+        self.log = log
+        self.filter = _overridden(found, overrides, directories)
+        self.encoding = "utf-8" if overrides.encoding == "auto" else overrides.encoding
+        matched = without_names(self.filter) if overrides.usedns == "no" else self.filter
+        self.detector = Detector(matched, clock=clock, timezone=overrides.timezone, encoding=self.encoding)
+
+    def results(
+        self, own_time: Clock | None = None, *, quiet: bool = True, comments: bool = True
+    ) -> Iterator[tuple[int, str, Examined]]:
+        """Every line with its number, from 1, and what the detector makes of it.
+
+        With `own_time` the lines come from the journal and have no date of their own. `quiet` shows no progress. Without
+        `comments`, empty lines and those that begin with `#` are left out, as fail2ban-regex does.
+        """
+        if self.log.partition("[")[0] == JOURNAL:
+            yield from self._journal()
+            return
+        with _lines(self.log, quiet) as lines:
+            for number, raw in enumerate(lines, 1):
+                line = raw.decode(self.encoding, "replace").rstrip("\r\n")
+                if comments or (line and not line.startswith("#")):
+                    yield number, line, self.detector.examine(line, time=own_time() if own_time else None)
+
+    def _journal(self) -> Iterator[tuple[int, str, Examined]]:
+        from sipguard.sources.journal import read_journal  # noqa: PLC0415 - where a journal is read
+        from sipguard.sources.journal_query import query  # noqa: PLC0415
+
+        options = parse_reference(self.log, "LOG")[1]
+        try:
+            entries = read_journal(query(self.filter.journalmatch, options, "LOG"), self.encoding)
+            for number, entry in enumerate(entries, 1):
+                yield number, entry.text, self.detector.examine(entry.text, time=entry.time)
+        except OSError as error:
+            raise SipguardError(f"{self.log}: {error.strerror}; is systemd's journal here?") from error
+
+
+def is_reference(text: str) -> bool:
+    """Whether this can be the name of a filter or a file, with or without options, rather than a regex."""
+    return bool(_REFERENCE.fullmatch(text)) and len(text) < os.pathconf("/", "PC_PATH_MAX")
+
+
+def find_filter(text: str, directories: Sequence[Path], *, logtype: str | None = None) -> Filter:
+    """The filter that `text` names; a file if there is one, else by name in `directories`; or the regex that it is.
+
+    Raises ConfigError: a name of no filter, a file that is none.
+    """
+    if "\n" not in text and len(text) < os.pathconf("/", "PC_PATH_MAX") and Path(text).is_file():
+        return read_filter_file(Path(text), logtype=logtype)
+    if is_reference(text):
+        name, options = parse_reference(text, "FILTER")
+        if "/" in name or name.endswith((".conf", ".local")):
+            tried = [Path(name), *(folder / name for folder in directories if not name.startswith("/"))]
+            path = next((one for one in tried if one.is_file()), Path(name))
+            return read_filter_file(path, options, logtype=logtype)
+        return read_filter(text, directories, logtype=logtype)
+    return Filter(name="given on the command line", failregex=(text,), origin="FILTER")
+
+
+def _overridden(found: Filter, overrides: Overrides, directories: Sequence[Path]) -> Filter:
+    changes: dict[str, Any] = {}
+    if overrides.ignoreregex:
+        changes["ignoreregex"] = (*found.ignoreregex, *_ignoreregexes(overrides.ignoreregex, directories))
+    if overrides.datepattern:
+        changes["datepattern"] = overrides.datepattern
+    if overrides.maxlines:
+        changes["maxlines"] = overrides.maxlines
+    if overrides.journalmatch:
+        changes["journalmatch"] = overrides.journalmatch
+    return replace(found, **changes)
+
+
+def _ignoreregexes(text: str, directories: Sequence[Path]) -> tuple[str, ...]:
+    """A regex, or those of a filter file."""
+    if text.endswith(".conf") and is_reference(text):
+        return find_filter(text, directories).ignoreregex
+    return (text,)
+
+
+def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:
+    """The log's lines as bytes, in a context that closes them. Lines end at LF alone."""
+    if log == "-":
+        return nullcontext(sys.stdin.buffer)
+    looks_like_path = "\n" not in log and len(log) < os.pathconf("/", "PC_PATH_MAX")
+    if looks_like_path and Path(log).exists():
+        try:
+            file = Path(log).open("rb")  # noqa: SIM115 - the caller's context closes it
+        except OSError as error:
+            raise SipguardError(f"{log}: {error.strerror}") from error
+        return _with_progress(file) if _worth_a_bar(file, quiet) else file
+    if looks_like_path and log.startswith("/") and " " not in log:
+        raise SipguardError(f"{log}: no such file; give a file, - for standard input, or one line of log")
+    return nullcontext(line.encode() for line in log.split("\n"))
+
+
+def _worth_a_bar(file: BinaryIO, quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty() and os.fstat(file.fileno()).st_size > BIG
+
+
+def _with_progress(file: BinaryIO) -> AbstractContextManager[Iterable[bytes]]:
+    from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
+    from rich.progress import wrap_file  # noqa: PLC0415
+
+    size = os.fstat(file.fileno()).st_size
+    return wrap_file(file, total=size, description="reading", console=Console(stderr=True), transient=True)
+
+
+def check_usedns(raw: bool, usedns: str | None) -> str | None:
+    """`--raw` is `--usedns raw`. Raises ConfigError for a word that is none."""
+    words = {"yes": "yes", "warn": "warn", "no": "no", "raw": "raw", "true": "yes", "false": "no"}
+    if usedns is not None and usedns.lower() not in words:
+        raise ConfigError(f"--usedns {usedns[:40]!a}: write yes, warn, no or raw")
+    return "raw" if raw else words[usedns.lower()] if usedns else None

@@ -1,0 +1,217 @@
+"""`actions = [{ type = "webhook", … }]` of a jail → `NativeAction`s: every key of each type, one row each.
+
+A value that must not be shown becomes a `Secret` at once, and no message repeats it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from sipguard.config import readers, values
+from sipguard.config.messages import did_you_mean, shown
+from sipguard.config.readers import BadDetailError, Reader
+from sipguard.model import NativeAction
+from sipguard.secret import Secret
+from sipguard.text import printable
+
+_ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+|[a-z_][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_PLACES = ("ban", "unban", "start", "stop")
+_MOST_RETRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One key of an action's table."""
+
+    name: str
+    parse: Reader
+    default: Any
+    """None: there is none, and the key must be given; `...`: may be left out."""
+    allowed: str
+    help: str
+    """One line for the manual."""
+    secret: bool = False
+
+
+def _secret(parse: Reader) -> Reader:
+    return lambda value: Secret(parse(value))
+
+
+def _url(value: Any) -> str:
+    word = readers.text(value)
+    parts = urlsplit(word)
+    if parts.scheme not in ("http", "https") or not parts.hostname or " " in word:
+        raise ValueError
+    return word
+
+
+def _mail_address(value: Any) -> str:
+    word = readers.text(value)
+    if not _ADDRESS.fullmatch(word):
+        raise ValueError
+    return word
+
+
+def _list_or_one(parse: Reader) -> Reader:
+    return readers.at_least_one(readers.each(parse, r"\n"))
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(word, str) and "\0" not in word for word in value)
+    ):
+        raise ValueError
+    return tuple(value) if value[0].startswith("/") else _refuse()
+
+
+def _refuse() -> Any:
+    raise ValueError
+
+
+def _headers(value: Any) -> dict[str, Secret]:
+    if not isinstance(value, dict):
+        raise TypeError
+    if not all(
+        _HEADER.fullmatch(name) and isinstance(text, str) and text.isprintable() for name, text in value.items()
+    ):
+        raise ValueError
+    return {name: Secret(text) for name, text in value.items()}
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """A body: texts, numbers, and tables of them."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError
+    return {
+        name: _fields(item) if isinstance(item, dict) else item if isinstance(item, str | int | float) else _refuse()
+        for name, item in value.items()
+    }
+
+
+def _port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65_535:
+        raise ValueError
+    return value
+
+
+def _retries(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_RETRIES:
+        raise ValueError
+    return value
+
+
+def _pause(value: Any) -> float:
+    """A duration that may be nothing."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError
+    seconds = values.duration(value)
+    return seconds if 0 <= seconds <= 86_400 else _refuse()
+
+
+_SPAN = "a time such as 10 or 30s"
+_TIMEOUT = Option("timeout", readers.finite_span, "30s", _SPAN, "How long one try may take.")
+COMMON = (
+    Option("type", readers.choice("webhook", "mail", "exec"), None, "webhook, mail or exec", "What it does."),
+    Option("name", readers.text, ..., "a word", "Its name in the log and for `test-action`; else its type."),
+    Option(
+        "on",
+        _list_or_one(readers.choice(*_PLACES)),
+        ["ban"],
+        "ban, unban, start, stop, or a list of these",
+        "What it is told of.",
+    ),
+)
+TYPES: Mapping[str, tuple[Option, ...]] = {
+    "webhook": (
+        Option("url", _secret(_url), None, "an http or https address", "Where the request goes.", secret=True),
+        Option("method", readers.choice("POST", "PUT"), "POST", "POST or PUT", "Of the request."),
+        Option("format", readers.choice("json", "form"), "json", "json or form", "How the body is written."),
+        Option("fields", _fields, ..., "a table of texts", "The body, with tags such as `<ip>`; else all of the ban."),
+        Option("headers", _headers, {}, "a table of texts", "Further headers, for keys and tokens.", secret=True),
+        Option("secret", _secret(readers.text), ..., "a text", "Signs each request.", secret=True),
+        Option("retries", _retries, 5, f"a number from 0 to {_MOST_RETRIES}", "Further tries when it fails."),
+        _TIMEOUT,
+    ),
+    "mail": (
+        Option("to", _list_or_one(_mail_address), None, "an address or a list of them", "Who gets the mail."),
+        Option("from", _mail_address, "sipguard", "an address", "The sender."),
+        Option("host", readers.text, "localhost", "the name of a mail server", "Where the mail is handed in."),
+        Option("port", _port, ..., "a port", "Else 25, with `starttls` 587, with `tls` 465."),
+        Option(
+            "tls",
+            readers.choice("no", "starttls", "tls"),
+            ...,
+            "no, starttls or tls",
+            "Encryption, with the server's certificate verified; else `starttls`, and `no` for localhost.",
+        ),
+        Option(
+            "ca_file", readers.path, ..., "an absolute path", "Whose certificates are trusted, instead of the system's."
+        ),
+        Option("user", readers.text, ..., "a name", "To log in."),
+        Option("password", _secret(readers.text), ..., "a text", "To log in.", secret=True),
+        Option("digest", _pause, "1m", f"{_SPAN}, 0 for none", "Bans within this time are told in one mail."),
+        _TIMEOUT,
+    ),
+    "exec": (
+        Option(
+            "command",
+            _command,
+            None,
+            'a list such as ["/usr/local/bin/told", "-v"]',
+            "Program and arguments; no shell.",
+        ),
+        Option("timeout", readers.finite_span, "60s", _SPAN, "How long it may run."),
+    ),
+}
+"""Type of an action → its keys, beside those of all."""
+
+
+def action_tables(value: Any) -> tuple[NativeAction, ...]:
+    """A reader for `keys`: a list of tables. Raises ValueError, TypeError."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise TypeError
+    actions: list[NativeAction] = []
+    for number, table in enumerate(value, 1):
+        place = f"[{number}]" if len(value) > 1 else ""
+        action = _action(table, place)
+        if any(other.name == action.name for other in actions):
+            raise BadDetailError(f"{place}: a second action is named {printable(action.name)}; give it another name")
+        actions.append(action)
+    return tuple(actions)
+
+
+def _action(table: Mapping[str, Any], place: str) -> NativeAction:
+    common = {option.name: _read(option, table, place) for option in COMMON}
+    rows = TYPES[common["type"]]
+    known = [option.name for option in (*COMMON, *rows)]
+    for name in table:
+        if name not in known:
+            hint = did_you_mean(name, known, f"; known are {', '.join(known)}")
+            raise BadDetailError(f"{place}.{printable(name)}: unknown key of a {common['type']}{hint}")
+    options = {option.name: _read(option, table, place) for option in rows}
+    given = {name: item for name, item in options.items() if item is not ...}
+    if ("user" in given) != ("password" in given):
+        raise BadDetailError(f"{place}: user and password must be given together")
+    name = common["type"] if common["name"] is ... else common["name"]
+    return NativeAction(name, common["type"], common["on"], given)
+
+
+def _read(option: Option, table: Mapping[str, Any], place: str) -> Any:
+    """One key's parsed value, `...` when it is left out and has no default."""
+    given = table.get(option.name, option.default)
+    if given is ...:
+        return ...
+    if given is None:
+        raise BadDetailError(f"{place}.{option.name}: is missing; {option.allowed}")
+    try:
+        return option.parse(given)
+    except (ValueError, TypeError):
+        what = "" if option.secret else f" = {shown(given)}"
+        raise BadDetailError(f"{place}.{option.name}{what}: not allowed; {option.allowed}") from None

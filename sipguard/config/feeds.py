@@ -1,0 +1,180 @@
+"""`[feeds.NAME]` of sipguard.toml → the model: one row per key, as in `keys`.
+
+`[feeds.apiban]` is APIBAN; every other name is a list by URL or file. A wrong feed does not stop the others, nor the jails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from sipguard.config import readers
+from sipguard.config.keys import Key
+from sipguard.config.messages import did_you_mean, shown
+from sipguard.errors import ConfigError
+from sipguard.model import Feed
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sipguard.config.toml_file import TomlFile
+
+FEEDS = "feeds"
+"""The table of sipguard.toml that holds a table per feed."""
+APIBAN = "apiban"
+"""The feed of this name is APIBAN."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_KEY = re.compile(r"[A-Za-z0-9_-]{8,200}", re.ASCII)
+_SHORTEST = 60.0
+"""Seconds between two fetches at least: others pay for the server."""
+_FORMATS = ("auto", "plain", "cidr", "netset", "ipset", "jsonl")
+
+
+def _no(value: object) -> NoReturn:
+    raise ValueError(shown(value))
+
+
+def _key(value: Any) -> str:
+    word = readers.text(value)
+    return word if _KEY.fullmatch(word) else _no(value)
+
+
+def _url(value: Any) -> str:
+    word = readers.text(value)
+    where = urlsplit(word)
+    port = where.port  # raises ValueError when it is none
+    fits = where.scheme == "https" and where.hostname and where.username is None and port != 0
+    return word if fits and word.isascii() and " " not in word else _no(value)
+
+
+def _interval(value: Any) -> float:
+    seconds = readers.finite_span(value)
+    return seconds if seconds >= _SHORTEST else _no(value)
+
+
+def _priority(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1000 else _no(value)
+
+
+def _growth(value: Any) -> float:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 1000
+    return float(value) if fits else _no(value)
+
+
+def _mebibytes(value: Any) -> int:
+    return readers.count(value) << 20 if readers.count(value) <= 1024 else _no(value)
+
+
+def _start(value: Any) -> str:
+    word = str(value) if isinstance(value, int) and not isinstance(value, bool) else readers.text(value)
+    return word if word.isascii() and word.isdigit() and len(word) <= 30 else _no(value)
+
+
+_TIME = "a time such as 10m or 1d"
+_VERDICT = Key(
+    "verdict", readers.choice("reject", "drop"), None, "reject or drop", "As in `[firewall]`, for this feed."
+)
+
+
+def _common(interval: str, expiry: str) -> tuple[Key, ...]:
+    return (
+        Key("interval", _interval, interval, f"{_TIME}, at least 1m", "How often it is asked for what is new."),
+        Key(
+            "expiry",
+            readers.finite_span,
+            expiry,
+            f"{_TIME}, longer than 0",
+            "How long an entry stays if not listed again.",
+        ),
+        Key("priority", _priority, 100, "a whole number from 0 to 1000", "Feeds of a lower number come first."),
+        Key("max_growth", _growth, 3, "a number above 1", "Growth at once by more than this factor holds the feed."),
+        Key("ca_file", readers.path, "", "an absolute path", "Certificates to trust instead of the system's."),
+        _VERDICT,
+    )
+
+
+APIBAN_KEYS = (
+    Key("key", _key, "", "the key that APIBAN gave you: letters, digits, - and _", "APIBAN's key.", secret=True),
+    Key("key_file", readers.path, "", "an absolute path", "File that holds the key alone; instead of `key`."),
+    Key("url", _url, "https://apiban.org/api", "an address that begins with https://", "Base address of the API."),
+    Key("start", _start, "100", "an ID: digits", "ID to begin with; 100 is the full list."),
+    *_common("5m", "7d"),
+)
+LIST_KEYS = (
+    Key("url", _url, "", "an address that begins with https://", "Where the list is."),
+    Key("file", readers.path, "", "an absolute path", "Where the list is, on this machine; instead of `url`."),
+    Key("format", readers.choice(*_FORMATS), "auto", ", ".join(_FORMATS), "How the list is written; `auto` looks."),
+    Key("max_size", _mebibytes, 32, "a whole number of MiB, up to 1024", "The largest list that is read, in MiB."),
+    *_common("1h", "7d"),
+)
+
+
+def read_feeds(main: TomlFile, errors: list[ConfigError]) -> tuple[Feed, ...]:
+    """The feeds of sipguard.toml; one that is wrong is left out and told in `errors`."""
+    tables = main.data.get(FEEDS, {})
+    if not isinstance(tables, dict):
+        errors.append(ConfigError(f"feeds = {shown(tables)}: not allowed; write [feeds.NAME]", main.where(FEEDS)))
+        return ()
+    feeds = []
+    for name, table in tables.items():
+        try:
+            feeds.append(_feed(main, name, table))
+        except ConfigError as error:
+            errors.append(error)
+    return tuple(feeds)
+
+
+def _feed(main: TomlFile, name: str, table: object) -> Feed:
+    where = main.where(FEEDS, name)
+    if not isinstance(table, dict):
+        raise ConfigError(f"feeds.{printable(name)}: not allowed; a feed is a table, [feeds.NAME]", where)
+    prefix = f"[feeds.{printable(name)}] "
+    if not _NAME.fullmatch(name):
+        what = "the name of a feed has up to 32 small letters, digits, - and _"
+        raise ConfigError(f"{prefix}not a name for a feed; {what}", where)
+    values = _values(main, name, table, prefix)
+    if name == APIBAN:
+        key_file = values.pop("key_file")
+        if bool(values["key"]) is bool(key_file):
+            raise ConfigError(f'{prefix}give the key: key = "…", or key_file = "/a/file", one of them', where)
+        if key_file:
+            values["key"] = _read_key(key_file, main.where(FEEDS, name, "key_file"), prefix)
+    elif bool(values["url"]) is bool(values["file"]):
+        raise ConfigError(f'{prefix}say where the list is: url = "https://…", or file = "/a/file", one of them', where)
+    return Feed(name, **values)
+
+
+def _values(main: TomlFile, name: str, table: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    keys = {key.name: key for key in (APIBAN_KEYS if name == APIBAN else LIST_KEYS)}
+    for word in table:
+        if word not in keys:
+            hint = did_you_mean(word, keys, f"; known are {', '.join(keys)}")
+            raise ConfigError(f"{prefix}{printable(word)}: unknown key{hint}", main.where(FEEDS, name, word))
+    values = {}
+    for key in keys.values():
+        if key.name in table:
+            values[key.name] = key.read(table[key.name], main.where(FEEDS, name, key.name), prefix)
+        elif key.name == "verdict":
+            firewall = main.data.get("firewall", {})
+            values["verdict"] = str(firewall.get("verdict", "reject")).lower()
+        else:
+            values[key.name] = key.parse(key.default) if key.default else ""
+    return values
+
+
+def _read_key(path: str, where: str, prefix: str) -> str:
+    """The key that is all that a file holds. Raises `ConfigError`, without a word of what it holds."""
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for its writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 (a descriptor)
+            text = file.read(4096).decode("utf-8", "replace") if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else ""
+    except OSError as error:
+        raise ConfigError(f"{prefix}key_file {printable(path)}: cannot be read: {error.strerror}", where) from None
+    if not _KEY.fullmatch(text.strip()):
+        raise ConfigError(f"{prefix}key_file {printable(path)}: must hold the key and nothing else", where)
+    return text.strip()

@@ -1,0 +1,48 @@
+"""What a detector tells beside the failures: its counters, and all about one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipguard.model import Failure
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a detector has seen so far."""
+
+    lines: int = 0
+    read: int = 0
+    """Lines that were looked at one by one; of the others a search over the bytes has said that they cannot match."""
+    candidates: int = 0
+    """Lines that `prefregex`, if there is one, let through to the failregexes."""
+    searches: int = 0
+    """Searches by a failregex, prefregex or ignoreregex."""
+    failures: int = 0
+    ignored: int = 0
+    """Lines that an ignoreregex took."""
+    undated: int = 0
+    """Lines that were read and in which no date was found."""
+    timed_out: int = 0
+    """Lines skipped since a regex took longer than the time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """All about one line, for `test-filter`."""
+
+    matched: bool
+    """It is a failure with an id."""
+    ignored: bool
+    """An ignoreregex took it."""
+    failure: Failure | None
+    time: float | None
+    """When it was logged, POSIX seconds, whether it matched or not."""
+    date_format: str | None
+    """The date pattern that found the date."""
+    regex: int | None
+    """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
+    nofail: bool = False
+    """The regex that matched says that its line is no failure."""
+    consumed: int = 0
+    """Lines before this one that the match has used up, in a filter with `maxlines`."""

@@ -1,0 +1,1 @@
+"""fail2ban-client: the same commands, output and exit status."""

@@ -1,0 +1,102 @@
+"""The server as its client sees it: whether it answers, how it is started, and what is wrong when it does not answer."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sipguard.fail2ban.client.connection import Connection
+from sipguard.fail2ban.client.options import DEFAULT_DIRECTORY, Options
+from sipguard.fail2ban.unpickle import UnpickleError
+
+
+def answers(options: Options, timeout: float | None = 0.1) -> bool:
+    """Whether a server says pong within `timeout` seconds."""
+    try:
+        with Connection(str(options.given["socket"]), timeout) as connection:
+            return bool(connection.ask(["ping"])[0] == 0)
+    except (OSError, UnpickleError, TypeError, IndexError):
+        return False
+
+
+def is_sipguard(options: Options) -> bool:
+    """Whether the server is sipguard, which knows a command that Fail2ban does not."""
+    return _fine(options, ["sipguard-version"])
+
+
+def has_jail(options: Options, jail: str) -> bool:
+    """Whether the jail runs."""
+    return _fine(options, ["status", jail, "short"])
+
+
+def _fine(options: Options, command: list[str]) -> bool:
+    try:
+        with Connection(str(options.given["socket"]), None) as connection:
+            return bool(connection.ask(command)[0] == 0)
+    except (OSError, UnpickleError, TypeError, IndexError):
+        return False
+
+
+def trouble(path: str, error: OSError, *, only: bool) -> str:
+    """One line about a socket that cannot be talked to; `only` the error itself, where there is one."""
+    if not os.access(path, os.F_OK):
+        return f"Failed to access socket path: {path}. Is fail2ban running?"
+    if not os.access(path, os.W_OK):
+        return f"Permission denied to socket: {path}, (you must be root)"
+    return str(error) if only else f"[{error}] Unable to contact server. Is it running?"
+
+
+def wait(options: Options, *, alive: bool) -> bool:
+    """Wait until the server answers, or does so no more; False, and told of, when it takes too long."""
+    end = time.monotonic() + options.timeout
+    pause = 0.02
+    while answers(options) is not alive:
+        if time.monotonic() > end:
+            options.say("ERROR", "Could not find server, waiting failed" if alive else "Could not stop server")
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.5)
+    return True
+
+
+def start(options: Options) -> bool:
+    """Start sipguard, in the background unless told otherwise, and wait until it answers."""
+    if answers(options):
+        options.say("ERROR", "Server already running")
+        return False
+    path = Path(str(options.given["socket"]))
+    if path.exists() and not options.given.get("force") and not stat.S_ISSOCK(path.stat().st_mode):
+        options.say("ERROR", "Fail2ban seems to be in unexpected state (not running but the socket exists)")
+        return False
+    command = [sys.executable, "-m", "sipguard", "run", "--fail2ban-socket", str(path), *_configuration(options)]
+    if not options.background:
+        sys.stdout.flush()
+        os.execv(command[0], command)  # noqa: S606 - our own interpreter, no shell is meant
+    with tempfile.TemporaryFile() as complaints:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, start_new_session=True
+        )
+        end = time.monotonic() + options.timeout
+        while not answers(options):
+            if child.poll() is not None or time.monotonic() > end:
+                complaints.seek(0)
+                sys.stderr.write(complaints.read().decode(errors="replace"))
+                options.say("ERROR", "Could not find server, waiting failed")
+                return False
+            time.sleep(0.05)
+    print("Server ready")
+    return True
+
+
+def _configuration(options: Options) -> list[str]:
+    """What tells `sipguard run` where its configuration is: its own, or else the Fail2ban tree."""
+    directory = options.directory
+    if (native := directory / "sipguard.toml").exists():
+        return ["-c", str(native)]
+    usual = str(directory) == DEFAULT_DIRECTORY and Path("/etc/sipguard/sipguard.toml").exists()
+    return ["--fail2ban-dir", str(directory)] if (directory / "jail.conf").exists() and not usual else []

@@ -1,0 +1,42 @@
+"""What `fail2ban-client --help` prints here: our own words for the same options and commands."""
+
+from __future__ import annotations
+
+HEAD = "sipguard, answering as Fail2Ban: reads logs, and rejects the addresses that try too often.\n"
+
+_OPTIONS = """
+Options:
+    -c, --conf DIR          directory with the configuration
+    -s, --socket FILE       the server's socket
+    -p, --pidfile FILE      the server's pid file
+    --loglevel LEVEL        --logtarget TARGET   --syslogsocket auto|FILE
+    -d, --dp                print the configuration as commands (--dp: one value a line)
+    -t, --test              check the configuration
+    -i                      ask for commands
+    -v, -q                  say more, say less
+    -x                      start although a socket file is there
+    -b, -f                  start in the background (default), in the foreground
+    --timeout TIME          how long to wait for a server that starts or stops
+    --str2sec TIME          print a time such as "1h 30m" in seconds
+    -h, --help              -V, --version
+
+Commands:
+    start, stop, restart [JAIL], reload [--restart] [--unban] [--if-exists] [JAIL|--all]
+    status [JAIL|--all [basic|short|stats|cymru]], stats, ping, version, flushlogs, echo TEXT, sleep SECONDS
+    banned [IP ...], unban IP ...|--all
+    get|set loglevel|logtarget|syslogsocket|dbfile|dbmaxmatches|dbpurgeage [VALUE]
+    add JAIL [BACKEND], start JAIL, stop JAIL
+    set JAIL banip IP ..., unbanip [--report-absent] IP ..., attempt IP [LINE ...]
+    set JAIL addignoreip|delignoreip IP, addlogpath FILE [tail|head], dellogpath FILE
+    set JAIL addfailregex|addignoreregex|prefregex REGEX, delfailregex|delignoreregex NUMBER
+    set JAIL bantime|findtime TIME, maxretry|maxmatches|maxlines NUMBER, bantime.KEY VALUE
+    set JAIL idle on|off, ignoreself true|false, usedns yes|warn|no|raw, ignorecommand|ignorecache VALUE
+    set JAIL logencoding|logtimezone|datepattern VALUE, addjournalmatch|deljournalmatch MATCH
+    set JAIL addaction|delaction NAME, action NAME KEY VALUE
+    get JAIL banned [IP ...], banip [SEPARATOR|--with-time], logpath, ignoreip, failregex, ignoreregex, actions
+    get JAIL OPTION         any other option that `set` has"""
+
+
+def show(program: str) -> None:
+    """Print the help."""
+    print(f"Usage: {program} [OPTIONS] <COMMAND>\n\n{HEAD}{_OPTIONS}")

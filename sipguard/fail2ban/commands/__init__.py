@@ -1,0 +1,1 @@
+"""The commands of fail2ban-client, as its server answers them."""

@@ -1,0 +1,103 @@
+"""Block lists as they are published: one address or network a line, `ipset save`, JSON lines.
+
+A page that is no list (an error page with status 200, a login form) must not be taken for an empty one: too many lines that
+hold no address refuse the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sipguard.errors import FeedError
+from sipguard.feeds.sieve import RefusedError, admit
+
+MOST = 1_000_000
+"""Networks of one list: five times the largest that is published."""
+
+_ENDS_ADDRESS = re.compile(r"[\s,;|]")
+_JSON_KEYS = ("cidr", "network", "prefix", "subnet", "ip", "address", "ipaddress", "ip_address", "ip_prefix")
+_NONSENSE = 0.1
+"""Share of lines without an address beyond which a text is no list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a list holds: networks in canonical text, and how many were refused, by reason."""
+
+    networks: dict[str, None]
+    refused: Counter[str]
+    nonsense: int
+    """Lines that hold no address."""
+
+
+def parse_list(data: bytes, form: str = "auto") -> Parsed:
+    """Read a list. Raises `FeedError`: it is none, or holds nothing that may be rejected."""
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    networks: dict[str, None] = {}
+    refused: Counter[str] = Counter()
+    nonsense = 0
+    for word in _words(text, form if form != "auto" else _guess(text)):
+        try:
+            networks[admit(word)] = None
+        except RefusedError as why:
+            refused[str(why)] += 1
+        except ValueError:
+            nonsense += 1
+        if len(networks) > MOST:
+            raise FeedError(f"more than {MOST:,} networks: that is no list of attackers")
+    found = len(networks) + refused.total()
+    if nonsense > _NONSENSE * (found + nonsense):
+        raise FeedError(f"{nonsense} of {found + nonsense} lines hold no address: is it a list, and its format right?")
+    if not networks:
+        raise FeedError("there is no address in it that may be rejected")
+    return Parsed(networks, refused, nonsense)
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        bare = line.strip()
+        if bare and bare[0] not in "#;":
+            yield bare
+
+
+def _guess(text: str) -> str:
+    first = next(_lines(text), "")
+    if first[0:1] in ("{", '"'):
+        return "jsonl"
+    return "ipset" if first.split(" ", 1)[0] in ("create", "add", "-N", "-A") else "plain"
+
+
+def _words(text: str, form: str) -> Iterator[str]:
+    """What stands where an address should: one a line; an empty one where nothing does."""
+    for line in _lines(text):
+        if form == "ipset":
+            # ipset(8) save: create NAME TYPE …, add NAME ENTRY [timeout N] …
+            parts = line.split()
+            if parts[0] in ("add", "-A"):
+                yield parts[2].partition(",")[0] if len(parts) > 2 else ""
+        elif form == "jsonl":
+            yield from _json_word(line)
+        else:
+            yield _ENDS_ADDRESS.split(line.partition("#")[0], maxsplit=1)[0]
+
+
+def _json_word(line: str) -> Iterator[str]:
+    """The address of one object, or the text that the line is; an object without one is about the list itself."""
+    try:
+        value = json.loads(line.rstrip(","))
+    except (ValueError, RecursionError):
+        yield ""
+        return
+    if isinstance(value, dict):
+        found = next((value[key] for key in _JSON_KEYS if key in value), None)
+        if found is None:
+            # The last line of Spamhaus's lists tells their size and terms.
+            if "type" not in value:
+                yield ""
+            return
+        value = found
+    yield value if isinstance(value, str) else ""

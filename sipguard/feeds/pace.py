@@ -1,0 +1,81 @@
+"""How fast a feed may be asked: the server's limit, and the pauses after what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from sipguard.model import Clock
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Limits in requests and seconds. The limit is APIBAN's, as its documentation gives it."""
+
+    limit: int = 11
+    window: float = 120.0
+    silence: float = 20.0
+    """Longest wait for the next bytes of an answer."""
+    answer: float = 60.0
+    """Longest time that one whole answer of APIBAN may take: an address list is small."""
+    download: float = 600.0
+    """Longest time that a whole list may take."""
+    first_pause: float = 30.0
+    longest_pause: float = 3600.0
+    """Pauses after errors double from the first to the longest."""
+
+    def faster(self, factor: float) -> Pace:
+        """The same pace in scaled time: for tests."""
+        times = ("window", "silence", "answer", "download", "first_pause", "longest_pause")
+        return replace(self, **{name: getattr(self, name) / factor for name in times})
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        return min(self.longest_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
+
+
+class Limiter:
+    """No more than `pace.limit` requests within `pace.window`, whenever this process began.
+
+    A request counts from when its answer was there: it reached the server no later than that, and the next ones no earlier
+    than they were sent. So the server never sees more within its window, however slow the way is.
+    """
+
+    def __init__(
+        self, pace: Pace, times: list[float], save: Callable[[list[float]], Awaitable[None]], clock: Clock
+    ) -> None:
+        self._pace = pace
+        self._times = times
+        self._save = save
+        self._clock = clock
+
+    def wait(self) -> float:
+        """Seconds until the next request may be sent."""
+        now = self._clock()
+        # A clock that was set back must not keep us waiting for the future: those requests count as made now.
+        self._times = [min(when, now) for when in self._times if when > now - self._window]
+        if len(self._times) < self._pace.limit:
+            return 0.0
+        return max(0.0, sorted(self._times)[-self._pace.limit] + self._window - now)
+
+    async def sending(self) -> None:
+        """A request is about to be sent: that is stored first, so that a crash cannot hide it."""
+        self._times.append(self._clock())
+        await self._save(self._times)
+
+    async def answered(self) -> None:
+        """Its answer is there, or will not come."""
+        self._times[-1] = max(self._times[-1], self._clock())
+        await self._save(self._times)
+
+    @property
+    def _window(self) -> float:
+        return self._pace.window * 1.01
+
+
+async def sleep(seconds: float) -> None:
+    """Wait on the loop's clock."""
+    await asyncio.sleep(seconds)

@@ -1,0 +1,129 @@
+"""One GET over HTTPS: with every limit that a hostile or broken server calls for, and errors that tell no secret.
+
+httpx is imported here alone, at the first request: it costs 15 MB that a daemon without feeds need not have. Its errors hold the
+URL, and with it APIBAN's key, so none of them leaves this file: not even as the cause of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from sipguard.errors import FeedError
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    import httpx
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said. Header names are in small letters."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Web:
+    """Asks servers. Certificates are always checked; proxies come from the environment (HTTPS_PROXY, NO_PROXY).
+
+    `secret` is a part of URLs that appears in no message; with one, no redirect is followed.
+    """
+
+    def __init__(self, *, ca_file: str = "", secret: str = "", silence: float = 20.0) -> None:
+        self._ca_file = ca_file
+        self._secret = secret
+        self._silence = silence
+        self._context: ssl.SSLContext | None = None
+
+    async def get(self, url: str, *, seconds: float, size: int, headers: Mapping[str, str] | None = None) -> Answer:
+        """Fetch `url` within `seconds` and `size` bytes. Raises `FeedError`."""
+        for _ in range(_MOST_REDIRECTS + 1):
+            where = self._split(url)
+            answer = await self._once(url, where.hostname or "", seconds=seconds, size=size, headers=headers or {})
+            if answer.status not in _REDIRECTS:
+                return answer
+            try:
+                target = urlsplit(urljoin(url, answer.headers.get("location", "")))
+                there = target.hostname
+            except ValueError:
+                there = None
+            if self._secret:
+                raise self._error(f"{where.hostname} sends on to {there}: refused, since the address holds the key")
+            if not there or target.scheme != "https":
+                raise self._error(f"{where.hostname} sends on to {there} without TLS: refused")
+            url = target.geturl()
+        raise self._error(f"{where.hostname} sends on and on")
+
+    def _split(self, url: str) -> SplitResult:
+        try:
+            where = urlsplit(url)
+            host = where.hostname
+        except ValueError:
+            host = None
+        if not host or where.scheme != "https":
+            raise FeedError("not an https address")
+        return where
+
+    async def _once(self, url: str, host: str, *, seconds: float, size: int, headers: Mapping[str, str]) -> Answer:
+        import httpx  # noqa: PLC0415 - see above
+
+        for noisy in ("httpx", "httpcore"):  # at INFO they log each URL
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        problem = ""
+        try:
+            async with asyncio.timeout(seconds), self._client() as client:
+                return await self._read(client, url, size, headers)
+        except TimeoutError:
+            problem = f"no whole answer within {seconds:g} s"
+        except httpx.TimeoutException as error:
+            problem = f"no answer in time ({type(error).__name__})"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, FeedError) as error:
+            problem = str(error) or type(error).__name__
+        # Outside of the except clause, so that what httpx raised is not kept as this error's context.
+        raise self._error(f"{host}: {problem}")
+
+    def _client(self) -> httpx.AsyncClient:
+        import httpx  # noqa: PLC0415 - see above
+
+        if self._context is None:
+            try:
+                self._context = ssl.create_default_context(cafile=self._ca_file or None)
+            except OSError as error:
+                raise FeedError(f"ca_file {self._ca_file}: {error.strerror or error}") from None
+        return httpx.AsyncClient(verify=self._context, timeout=self._silence, follow_redirects=False)
+
+    async def _read(self, client: httpx.AsyncClient, url: str, size: int, headers: Mapping[str, str]) -> Answer:
+        # No compression: a few bytes of it may stand for gigabytes.
+        sent = {"user-agent": "sipguard", "accept-encoding": "identity", **headers}
+        async with client.stream("GET", url, headers=sent) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise FeedError("the answer is compressed, though that was not asked for")
+            length = response.headers.get("content-length", "0")
+            if length.isdigit() and int(length[:20]) > size:
+                raise FeedError(f"the answer has {length[:20]} bytes, more than {size}")
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > size:
+                    raise FeedError(f"the answer has more than {size} bytes")
+            return Answer(response.status_code, dict(response.headers), bytes(body))
+
+    def _error(self, text: str) -> FeedError:
+        return FeedError(redact(text, self._secret))
+
+
+def redact(text: str, secret: str) -> str:
+    """Text of others made fit to be shown, without the secret."""
+    # In any case: a host name is told in small letters.
+    return printable(re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE) if secret else text, 300)

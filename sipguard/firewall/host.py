@@ -1,0 +1,87 @@
+"""What this host's own firewall is made of, found out by looking: iptables of which kind, nf_tables, ipset."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Literal
+
+from sipguard.errors import FirewallError
+from sipguard.firewall import programs
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["nf_tables", "legacy", "none"]
+
+_LEGACY_TABLES = Path("/proc/net/ip_tables_names")
+"""The legacy tables that are in use here; root alone may read it."""
+
+
+def iptables_kind(program: str = "iptables") -> Kind:
+    """Tell which tables the host's iptables works on; before 1.8 there was only the legacy kind, and -V does not say so."""
+    if not programs.installed(program):
+        return "none"
+    try:
+        version = programs.run([program, "-V"], package="iptables")
+    except FirewallError:
+        return "none"
+    return "nf_tables" if "nf_tables" in version else "legacy"
+
+
+def legacy_tables() -> list[str]:
+    """Name the legacy tables in use."""
+    try:
+        return _LEGACY_TABLES.read_text().split()
+    except OSError:
+        return []
+
+
+def legacy_refusal(program: str = "iptables") -> str:
+    """Say why rules in legacy tables would be out of place here, and what to choose; empty when they are in place."""
+    kind = iptables_kind(program)
+    if kind == "nf_tables":
+        return (
+            "backend iptables is for legacy tables, but this host's iptables works on nf_tables: "
+            "choose the firewall nftables, or ipset"
+        )
+    if kind == "none":
+        return "backend iptables: this host has no iptables: choose the firewall nftables"
+    if importlib.util.find_spec("iptc") is None:
+        return "backend iptables needs python-iptables (pip install 'sipguard[iptables]'): or choose the firewall ipset"
+    return ""
+
+
+def nft_refusal() -> str:
+    """Say why the nftables backend cannot work here; empty when it can."""
+    if not programs.installed("nft"):
+        return "there is no program nft"
+    try:
+        programs.run(["nft", "list", "tables"], package="nftables")
+    except FirewallError as error:
+        return str(error)
+    return ""
+
+
+def choose() -> tuple[str, str]:
+    """Give the backend that fits what the host uses, and why. Raises `FirewallError` when there is none."""
+    kind = iptables_kind()
+    tables = legacy_tables()
+    ipset = all(programs.installed(name) for name in ("ipset", "iptables"))
+    no_nft = nft_refusal()
+    if kind == "legacy" and tables:
+        used = f"this host's firewall is iptables-legacy (tables {', '.join(sorted(tables))})"
+        if ipset:
+            return "ipset", f"{used} and ipset is there"
+        if not legacy_refusal():
+            return "iptables", f"{used} and there is no ipset"
+        if not no_nft:
+            return "nftables", f"{used}, but neither ipset nor python-iptables is there; nf_tables works beside it"
+    if not no_nft:
+        with_iptables = {"nf_tables": ", as for its iptables", "legacy": "; legacy tables are not used"}.get(kind, "")
+        return "nftables", f"this host has nf_tables{with_iptables}"
+    if ipset:
+        return "ipset", f"{no_nft}; ipset and iptables are there"
+    if not (refusal := legacy_refusal()):
+        return "iptables", f"{no_nft}, and there is no ipset"
+    raise FirewallError(f"no firewall can be used: {no_nft}; {refusal}: install the package nftables")

@@ -1,0 +1,190 @@
+"""The ipset backend: own sets with timeouts, and an own chain that rejects what is in them.
+
+For hosts whose firewall is iptables, of either kind. The kernel ends the bans. ipset has no transactions: when the kernel
+refuses one element of many (a full set), those before it are in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sipguard.errors import FirewallError
+from sipguard.firewall import ipset_text, programs
+from sipguard.firewall.feed_networks import in_time
+from sipguard.firewall.ipset_feeds import IpsetFeeds
+from sipguard.firewall.ipset_run import Ipset
+from sipguard.firewall.options import Options
+from sipguard.firewall.targets import Network, latest, parse_target
+from sipguard.firewall.xt_chain import XtChain, families
+from sipguard.firewall.xt_names import XtSet, readable, set_owner
+from sipguard.model import FOREVER, Ban, Clock, Entry, Rule, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipguard.firewall.targets import Target
+
+_RENEWAL = 86_400.0
+"""Seconds after which a ban that is longer than ipset can count is shown with the end that the kernel has."""
+_ROUNDING = 2.0
+"""Seconds by which ipset's whole seconds may differ from the time that was asked for."""
+
+
+class IpsetFirewall:
+    """Bans in ipset sets, through the programs `ipset` and `iptables`."""
+
+    name = "ipset"
+    ends_bans = True
+
+    def __init__(self, *, clock: Clock, options: Options | None = None) -> None:
+        self._clock = clock
+        self._options = options or Options()
+        self._ipset = Ipset()
+        self._pids: deque[int] = deque(maxlen=programs.REMEMBERED)
+        self._chains = [XtChain(self._options.chain, family, pids=self._pids) for family in families()]
+        self._feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
+        self._jails: dict[str, str] = {}
+        self._made: list[XtSet] = []
+        self._latest: dict[XtSet, float] = {}
+        self._long: dict[tuple[XtSet, str], float] = {}
+
+    def open(self, rules: Sequence[Rule]) -> None:
+        """Make sets and chain; live bans stay, sets of jails that are not in `rules` go. Raises `FirewallError`."""
+        rules = self._options.adapt(rules)
+        wanted = [name for rule in rules for name in ipset_text.set_names(rule.jail)]
+        there = [header for header in self._ipset.headers() if header.name.kind in ("a", "n")]
+        for header in there:
+            if header.name in wanted and header.size != self._options.size:
+                self._ipset.resize(header.name, self._options.size)
+        self._ipset.do("".join(self._ipset.create(name, self._options.size) for name in dict.fromkeys(wanted)))
+        for chain in self._chains:
+            chain.make(ipset_text.jail_rules(rules, chain.family, self._options.reject_with))
+        stale = [header.name for header in there if header.name not in wanted]
+        self._ipset.do("".join(f"destroy {name}\n" for name in stale))
+        self._jails = {set_owner(rule.jail): rule.jail for rule in rules}
+        self._made = wanted
+        self._latest = {name: end for name, end in self._latest.items() if name in wanted}
+
+    def ban(self, bans: Sequence[Ban]) -> None:
+        """Put these addresses into their sets, with one process. Raises `FirewallError`."""
+        now = self._clock()
+        lines, ends, long = [], dict[XtSet, float](), dict[tuple[XtSet, str], float]()
+        for jail, targets in latest(bans, self._jails.values(), now).items():
+            for target, until in targets.items():
+                name = _set_for(jail, target)
+                span = ipset_text.timeout(until, now)
+                lines += [f"add {name} {item} timeout {span} -exist\n" for item in ipset_text.element(target)]
+                ends[name] = max(until, ends.get(name, 0.0))
+                if span == ipset_text.LONGEST:
+                    long[name, str(target)] = until
+                else:
+                    self._long.pop((name, str(target)), None)
+        self._ipset.do("".join(lines))
+        self._long |= long
+        for name, until in ends.items():
+            self._latest[name] = max(until, self._latest.get(name, 0.0))
+
+    def unban(self, bans: Sequence[Ban]) -> None:
+        """Take these addresses out of their sets. Raises `FirewallError` when the kernel refuses."""
+        lines = []
+        for jail, target in [(ban.jail, parse_target(ban.address)) for ban in bans if ban.jail in self._jails.values()]:
+            name = _set_for(jail, target)
+            lines += [f"del {name} {item} -exist\n" for item in ipset_text.element(target)]
+            self._long.pop((name, str(target)), None)
+            # Which of the others ends last is not known without a listing: `verify` cannot tell an emptied set then.
+            self._latest.pop(name, None)
+        there = {header.name for header in self._ipset.headers()} if lines else set()
+        self._ipset.do("".join(line for line in lines if any(f" {name} " in line for name in there)))
+
+    def entries(self) -> list[Entry]:
+        """Every address in the kernel's sets. `until` may be up to one second early: ipset tells whole seconds."""
+        now = self._clock()
+        found = []
+        for header in self._ipset.headers():
+            if header.name.kind not in ("a", "n") or not header.elements:
+                continue
+            name, jail = header.name, self._jail_of(header.name)
+            items = self._ipset.elements(name)
+            found += [Entry(target, jail, self._until(name, target, now + left)) for target, left in items]
+            self._latest[name] = max((now + left for _, left in items), default=0.0)
+        return found
+
+    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
+        """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then it has what it had."""
+        self._feeds.set(name, list(in_time(networks, self._clock())), verdict)
+
+    def drop_feed(self, name: str) -> None:
+        """Remove a feed's sets. Raises `FirewallError` when the kernel refuses."""
+        self._feeds.drop(name)
+
+    def feeds(self) -> list[str]:
+        """The feeds whose sets and rules are in the kernel."""
+        return self._feeds.names()
+
+    def feed_entries(self, name: str) -> list[Entry]:
+        """What the kernel rejects for one feed."""
+        return self._feeds.entries(name)
+
+    def verify(self) -> list[str]:
+        """Compare with what `open` and `set_feed` made. Two or three processes, whatever the number of bans."""
+        if not self._made:
+            return self._feeds.verify()
+        there = {header.name: header.elements for header in self._ipset.headers()}
+        now = self._clock()
+        problems = [f"ipset: set {name} is gone" for name in self._made if name not in there]
+        problems += [
+            f"ipset: set {name} was emptied"
+            for name, until in self._latest.items()
+            if until > now + _ROUNDING and there.get(name) == 0
+        ]
+        for chain in self._chains:
+            problems += chain.verify()
+        return problems + self._feeds.verify()
+
+    def show(self) -> str:
+        """The rules as iptables(8) and the sets as ipset(8) take them; of a feed's sets the definition alone."""
+        text = "".join(chain.show() for chain in self._chains) + self._feeds.show()
+        return text + "".join(
+            self._ipset.save(header.name) for header in self._ipset.headers() if header.name.kind in ("a", "n")
+        )
+
+    def flush(self) -> None:
+        """Remove the chain, the jumps to it and the sets, bans and feeds included."""
+        self._jails, self._made, self._latest, self._long = {}, [], {}, {}
+        self._feeds.flush()
+        for chain in self._chains:
+            chain.remove()
+        self._ipset.do("".join(f"destroy {header.name}\n" for header in self._ipset.headers()))
+
+    def made_by_us(self, pid: int) -> bool:
+        """Whether a program that this backend started has this number."""
+        return pid in tuple(self._pids)
+
+    def close(self) -> None:
+        """Nothing to let go of: each call is a process of its own."""
+
+    def _jail_of(self, name: XtSet) -> str:
+        return self._jails.get(name.owner) or readable(name.owner) or name.owner
+
+    def _until(self, name: XtSet, target: str, listed: float) -> float:
+        """The time that was asked for, where ipset cannot count so long; after a day the true one: the daemon renews it."""
+        exact = self._long.get((name, target))
+        fresh = listed - self._clock() > ipset_text.LONGEST - _RENEWAL
+        return exact if exact is not None and fresh and listed != FOREVER else listed
+
+
+def missing() -> str:
+    """Say why this backend cannot be used here; empty when it can."""
+    absent = [name for name in ("ipset", "iptables") if not programs.installed(name)]
+    if absent:
+        return f"no program {' and '.join(absent)}"
+    try:
+        Ipset().headers()
+    except FirewallError as error:
+        return str(error)
+    return ""
+
+
+def _set_for(jail: str, target: Target) -> XtSet:
+    return XtSet("n" if isinstance(target, Network) else "a", "4" if target.version == 4 else "6", set_owner(jail))

@@ -1,0 +1,166 @@
+"""What sipguard says to ipset and iptables, and what ipset's answers mean: ipset(8), iptables-extensions(8)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from sipguard.firewall.xt_names import XtSet, parse_set, set_owner
+from sipguard.model import FOREVER, PortRange, RejectWith, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sipguard.firewall.nft_names import Family
+    from sipguard.firewall.targets import Network, Target
+
+LONGEST = 2_147_483
+"""Seconds: the longest timeout of an element. ipset refuses a longer one."""
+_MULTIPORT = 15
+"""Ports that one rule can name; a range counts twice (iptables-extensions(8), multiport)."""
+_WITH: dict[str, dict[str, str]] = {
+    "4": {
+        "port-unreachable": "icmp-port-unreachable",
+        "host-unreachable": "icmp-host-unreachable",
+        "admin-prohibited": "icmp-admin-prohibited",
+    },
+    "6": {
+        "port-unreachable": "icmp6-port-unreachable",
+        "host-unreachable": "icmp6-addr-unreachable",
+        "admin-prohibited": "icmp6-adm-prohibited",
+    },
+}
+
+
+def set_names(jail: str) -> list[XtSet]:
+    """Give the four sets of a jail."""
+    owner = set_owner(jail)
+    return [XtSet(kind, family, owner) for kind in ("a", "n") for family in _families()]
+
+
+def _families() -> tuple[Family, Family]:
+    return ("4", "6")
+
+
+def create(name: XtSet | str, *, family: Family, networks: bool, size: int) -> str:
+    """Give the command that makes a set; it is no error that the set is there already, if it has the same size."""
+    kind = "hash:net" if networks else "hash:ip"
+    inet = "inet" if family == "4" else "inet6"
+    return f"create {name} {kind} family {inet} timeout 0 maxelem {size} -exist\n"
+
+
+def timeout(until: float, now: float) -> int:
+    """Give an element's timeout in whole seconds, rounded up; 0 is for ever, and anything too long is cut."""
+    return 0 if until == FOREVER else int(min(max(1, math.ceil(until - now)), LONGEST))
+
+
+def element(target: Target | Network) -> list[str]:
+    """Give the elements that stand for an address or network: hash:net cannot hold a /0, but both its halves."""
+    if str(target).endswith("/0") and not isinstance(target, int):
+        return ["0.0.0.0/1", "128.0.0.0/1"] if target.version == 4 else ["::/1", "8000::/1"]
+    return [str(target)]
+
+
+class Header(NamedTuple):
+    """A set as `ipset list -terse` tells of it. `elements` counts those too that ended a moment ago."""
+
+    name: XtSet
+    size: int
+    elements: int
+
+
+def parse_headers(text: str) -> Iterator[Header]:
+    """Read our sets from `ipset list -terse`."""
+    name, size = None, 0
+    for line in text.splitlines():
+        key, _, value = line.partition(": ")
+        if key == "Name":
+            name = parse_set(value)
+        elif key == "Header" and name:
+            words = value.split()
+            size = int(words[words.index("maxelem") + 1]) if "maxelem" in words else 0
+        elif key == "Number of entries" and name:
+            yield Header(name, size, int(value))
+
+
+class Element(NamedTuple):
+    """One element as `ipset save` writes it. `remaining` is in whole seconds, infinite for ever."""
+
+    target: str
+    remaining: float
+
+
+def parse_elements(text: str) -> Iterator[Element]:
+    """Read `add NAME ADDRESS timeout N`; the halves of everything come as one."""
+    halves: dict[str, float] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 5 and words[0] == "add" and words[3] == "timeout":
+            remaining = float(words[4]) or FOREVER
+            if words[2] in ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"):
+                halves[words[2]] = remaining
+            else:
+                yield Element(words[2], remaining)
+    for one, other, whole in (("0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/0"), ("::/1", "8000::/1", "::/0")):
+        if one in halves and other in halves:
+            yield Element(whole, min(halves.pop(one), halves.pop(other)))
+    yield from (Element(*half) for half in halves.items())
+
+
+def jail_rules(rules: Sequence[Rule], family: Family, reject_with: RejectWith) -> list[str]:
+    """Give the rules of our chain: the jail's ports first, so that media pass cheapest, then the look into its sets."""
+    lines = []
+    for rule in rules:
+        names = [name for name in set_names(rule.jail) if name.family == family]
+        for protocol, match in _matches(rule):
+            lines += [
+                line
+                for name in names
+                for line in set_rules(name, rule.verdict, reject_with, protocol=protocol, match=match)
+            ]
+    return lines
+
+
+def set_rules(
+    name: XtSet, verdict: str, reject_with: RejectWith, *, protocol: str = "", match: str = ""
+) -> Iterator[str]:
+    """Give the rules that reject what is in one set; TCP is told by a reset, the others by ICMP."""
+    looked_up = f"-m set --match-set {name} src"
+    if verdict == "drop":
+        yield f"{match}{looked_up} -j DROP"
+        return
+    if protocol in ("", "tcp"):
+        tcp = match or "-p tcp "
+        yield f"{tcp}{looked_up} -j REJECT --reject-with tcp-reset"
+    if protocol != "tcp":
+        yield f"{match}{looked_up} -j REJECT --reject-with {_WITH[name.family][reject_with]}"
+
+
+def icmp_name(family: Family, reject_with: RejectWith) -> str:
+    """Give the REJECT target's word for a kind of answer."""
+    return _WITH[family][reject_with]
+
+
+def _matches(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Give (protocol, match) for each rule that a jail needs: both empty when it rejects everything."""
+    for protocol in rule.protocols or (("tcp", "udp", "sctp", "dccp") if rule.ports else ("",)):
+        match = f"-p {protocol} " if protocol else ""
+        if not rule.ports:
+            yield protocol, match
+        for ports in port_lists(rule.ports):
+            yield protocol, f"{match}-m multiport --dports {ports} "
+
+
+def port_lists(ports: Iterable[PortRange]) -> Iterator[str]:
+    """Give ports as multiport takes them, in lists that are not too long for it."""
+    words: list[str] = []
+    room = _MULTIPORT
+    for port in ports:
+        cost = 1 if port.first == port.last else 2
+        if cost > room:
+            yield ",".join(words)
+            words, room = [], _MULTIPORT
+        words.append(str(port.first) if cost == 1 else f"{port.first}:{port.last}")
+        room -= cost
+    if words:
+        yield ",".join(words)

@@ -1,0 +1,343 @@
+"""The iptables backend: one REJECT rule per ban in legacy tables, through python-iptables.
+
+For hosts whose firewall is iptables-legacy and that have no ipset. The kernel ends no ban: each rule names its end in its
+comment, the daemon unbans, and a start removes what has ended meanwhile. The cost per packet grows with the number of bans.
+
+The chain `sipguard` sends each jail's ports to a chain of the jail, so that other packets do not pay. IPv4 and IPv6 are two
+tables: a batch of both is two commits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from sipguard.errors import FirewallError
+from sipguard.firewall import ipset_text, programs
+from sipguard.firewall.host import legacy_refusal
+from sipguard.firewall.legacy_table import Entry as LegacyEntry
+from sipguard.firewall.legacy_table import LegacyTable, Pattern
+from sipguard.firewall.nft_names import escape_jail, unescape_jail
+from sipguard.firewall.options import Options
+from sipguard.firewall.targets import Target, latest, parse_target
+from sipguard.firewall.xt_chain import HOOKS, families
+from sipguard.firewall.xt_names import CHAIN_LENGTH, shorten
+from sipguard.model import FOREVER, Ban, Clock, Entry, Rule, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sipguard.firewall.nft_names import Family
+
+log = logging.getLogger(__name__)
+
+MANY = 1000
+"""Rules above which packets become slow (4 µs each here; 30 µs at 10,000)."""
+_FEW = 20
+"""Rules that are removed one by one; more are removed by writing the chain anew."""
+_JAIL_TEXT = 200
+_NO_FEEDS = "backend iptables has one rule per address, too slow for lists: choose the firewall ipset or nftables"
+
+Content = dict["Target", float]
+
+
+class IptablesFirewall:
+    """Bans as rules. `program` tells which iptables the host uses. Raises `FirewallError` where that is not the legacy one."""
+
+    name = "iptables"
+    ends_bans = False
+
+    def __init__(self, *, clock: Clock, options: Options | None = None, program: str = "iptables") -> None:
+        if reason := legacy_refusal(program):
+            raise FirewallError(reason)
+        self._clock = clock
+        self._options = options or Options()
+        self._program = program
+        self._tables: dict[Family, LegacyTable] = {family: LegacyTable(family) for family in families()}
+        self._rules: list[Rule] = []
+        self._made: dict[str, dict[Family, Content]] = {}
+        self._patterns: dict[tuple[Family, str], Pattern] = {}
+        self._dispatch: dict[Family, list[tuple[bytes, ...]]] = {}
+        self._told = False
+
+    def open(self, rules: Sequence[Rule]) -> None:
+        """Make the chains; live bans stay, those that have ended and those of other jails go. Raises `FirewallError`."""
+        self._rules = self._options.adapt(rules)
+        self._made = {rule.jail: {} for rule in self._rules}
+        for family, table in self._tables.items():
+            table.change(partial(self._lay, family, table, self._dispatch_rules(family)))
+            self._dispatch[family] = [entry.match for entry in table.entries(self._options.chain)]
+            for rule in self._rules:
+                self._made[rule.jail][family] = self._content(table, self._chain(rule.jail))
+
+    def ban(self, bans: Sequence[Ban]) -> None:
+        """Add a rule for each address and make sure that the kernel has it. Raises `FirewallError`."""
+        wanted = latest(bans, self._made, self._clock())
+        for family, table in self._tables.items():
+            additions = {
+                jail: {target: until for target, until in targets.items() if str(target.version) == family}
+                for jail, targets in wanted.items()
+            }
+            self._edit(family, table, additions, {})
+        count = sum(len(content) for by_family in self._made.values() for content in by_family.values())
+        if count > MANY and not self._told:
+            self._told = True
+            log.warning(
+                "Firewall: %d bans are as many rules, every packet meets them all: ipset or nftables is faster", count
+            )
+
+    def unban(self, bans: Sequence[Ban]) -> None:
+        """Remove these addresses' rules. Raises `FirewallError`."""
+        gone: dict[str, set[Target]] = {}
+        for ban in bans:
+            if ban.jail in self._made:
+                gone.setdefault(ban.jail, set()).add(parse_target(ban.address))
+        for family, table in self._tables.items():
+            self._edit(family, table, {}, gone)
+
+    def entries(self) -> list[Entry]:
+        """Every address that has a rule, ended or not."""
+        found = []
+        for family, table in self._tables.items():
+            table.read()
+            pattern = self._pattern(family, "reject")
+            for chain in self._own_chains(table):
+                for entry in table.entries(chain):
+                    if (read := _read(pattern, entry)) is not None:
+                        target, until, escaped = read
+                        known = {escape_jail(jail)[:_JAIL_TEXT]: jail for jail in self._made}
+                        found.append(Entry(str(target), known.get(escaped) or unescape_jail(escaped) or escaped, until))
+        return found
+
+    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:  # noqa: ARG002
+        """Lists are not for rules. Raises `FirewallError`."""
+        raise FirewallError(f"feed {name}: {_NO_FEEDS}")
+
+    def drop_feed(self, name: str) -> None:
+        """There is none."""
+
+    def feeds(self) -> list[str]:
+        """There are none."""
+        return []
+
+    def feed_entries(self, name: str) -> list[Entry]:  # noqa: ARG002
+        """There are none."""
+        return []
+
+    def verify(self) -> list[str]:
+        """Compare the tables with what was made."""
+        problems: list[str] = []
+        for family, table in self._tables.items():
+            if not self._rules:
+                continue
+            name = "iptables" if family == "4" else "ip6tables"
+            table.read()
+            chains = table.chains()
+            if self._options.chain not in chains:
+                problems.append(f"{name}: chain {self._options.chain} is gone")
+                continue
+            if [entry.match for entry in table.entries(self._options.chain)] != self._dispatch[family]:
+                problems.append(f"{name}: rules of chain {self._options.chain} are missing or changed")
+            problems += [
+                f"{name}: chain {self._options.chain} is no longer the first in {hook}"
+                for hook in HOOKS
+                if hook in chains and not self._is_first(table, hook)
+            ]
+            for rule in self._rules:
+                chain = self._chain(rule.jail)
+                there = self._content(table, chain) if chain in chains else {}
+                if missing := self._made[rule.jail][family].keys() - there.keys():
+                    problems.append(f"{name}: {len(missing)} rules of chain {chain} are gone")
+                elif chain not in chains:
+                    problems.append(f"{name}: chain {chain} is gone")
+        return problems
+
+    def show(self) -> str:
+        """The chains and the jumps to them, in iptables' own syntax."""
+        text = ""
+        for family in self._tables:
+            program = self._program if family == "4" else self._program.replace("iptables", "ip6tables", 1)
+            listing = programs.run([program, "-w", "-S"], package="iptables")
+            chain = self._options.chain
+            ours = (f"-N {chain}", f"-A {chain} ", f"-A {chain}-")
+            text += "".join(
+                f"{program} {line}\n"
+                for line in listing.splitlines()
+                if line.startswith(ours) or line.endswith(f" -j {chain}")
+            )
+        return text
+
+    def flush(self) -> None:
+        """Remove the chains and the jumps to them, bans included."""
+        self._rules, self._made = [], {}
+        for table in self._tables.values():
+            table.change(partial(self._clear, table))
+
+    def made_by_us(self, pid: int) -> bool:
+        """Legacy tables are changed by this very process."""
+        return pid == os.getpid()
+
+    def close(self) -> None:
+        """Nothing to let go of; rules stay, and the next start removes those that have ended."""
+
+    def _lay(self, family: Family, table: LegacyTable, jumps: Sequence[bytes]) -> None:
+        """Within a change: make chains and jumps, remove what is stale."""
+        chains = table.chains()
+        main = self._options.chain
+        if main not in chains:
+            table.create(main)
+        elif self._is_foreign(table):
+            raise FirewallError(
+                f"iptables: a chain {main} with rules of others is there: choose another name with `chain` in [firewall]"
+            )
+        table.clear(main)
+        wanted = {self._chain(rule.jail): rule for rule in self._rules}
+        for chain in self._own_chains(table):
+            if chain not in wanted:
+                table.clear(chain)
+                table.delete(chain)
+        now = self._clock()
+        for chain, rule in wanted.items():
+            if chain not in chains:
+                table.create(chain)
+            else:
+                live = {target: until for target, until in self._content(table, chain).items() if until > now}
+                self._write(family, table, rule, live)
+        for raw in jumps:
+            table.append(main, raw)
+        for hook in HOOKS:
+            if hook in chains and not self._is_first(table, hook):
+                self._unhook(table, hook)
+                table.insert(hook, table.jump(main)[0])
+
+    def _is_foreign(self, table: LegacyTable) -> bool:
+        """Whether the chain holds anything but jumps to the jails' chains."""
+        main = self._options.chain
+        return any(not entry.target.startswith(f"{main}-") for entry in table.entries(main))
+
+    def _unhook(self, table: LegacyTable, hook: str) -> None:
+        jump, mask = table.jump(self._options.chain)
+        for _ in range(self._count(table, hook)):
+            table.remove(hook, jump, mask)
+
+    def _clear(self, table: LegacyTable) -> None:
+        main, chains = self._options.chain, table.chains()
+        if main not in chains or self._is_foreign(table):
+            return
+        for hook in HOOKS:
+            if hook in chains:
+                self._unhook(table, hook)
+        table.clear(main)
+        for chain in self._own_chains(table):
+            table.clear(chain)
+            table.delete(chain)
+        table.delete(main)
+
+    def _edit(
+        self,
+        family: Family,
+        table: LegacyTable,
+        additions: Mapping[str, Mapping[Target, float]],
+        removals: Mapping[str, set[Target]],
+    ) -> None:
+        """Add and remove bans in one commit, and see that the kernel has it."""
+        jails = [rule for rule in self._rules if additions.get(rule.jail) or removals.get(rule.jail)]
+        if not jails:
+            return
+
+        def edit() -> None:
+            for rule in jails:
+                self._edit_jail(family, table, rule, additions.get(rule.jail, {}), removals.get(rule.jail, set()))
+
+        table.change(edit)
+        for rule in jails:
+            content = self._content(table, self._chain(rule.jail))
+            self._made[rule.jail][family] = content
+            if additions.get(rule.jail, {}).keys() - content.keys():
+                raise FirewallError(
+                    f"iptables: the kernel has lost rules of {self._chain(rule.jail)} that it had taken"
+                )
+
+    def _edit_jail(
+        self, family: Family, table: LegacyTable, rule: Rule, more: Mapping[Target, float], fewer: set[Target]
+    ) -> None:
+        chain = self._chain(rule.jail)
+        if chain not in table.chains():
+            raise FirewallError(f"iptables: chain {chain} is gone: another program removed it")
+        there = self._content(table, chain)
+        stale = {target for target in there if target in fewer or more.get(target, there[target]) != there[target]}
+        if len(stale) > _FEW:
+            self._write(family, table, rule, {t: until for t, until in there.items() if t not in stale} | dict(more))
+            return
+        pattern = self._pattern(family, rule.verdict)
+        for target in stale:
+            table.remove(chain, pattern.rule(target, _comment(rule.jail, there.pop(target))), pattern.mask)
+        for target, until in more.items():
+            if target not in there:
+                table.append(chain, pattern.rule(target, _comment(rule.jail, until)))
+
+    def _write(self, family: Family, table: LegacyTable, rule: Rule, content: Mapping[Target, float]) -> None:
+        chain, pattern = self._chain(rule.jail), self._pattern(family, rule.verdict)
+        table.clear(chain)
+        for target, until in content.items():
+            table.append(chain, pattern.rule(target, _comment(rule.jail, until)))
+
+    def _content(self, table: LegacyTable, chain: str) -> Content:
+        """What a jail's chain holds. The second of two rules for one address counts for nothing."""
+        pattern = self._pattern(table.family, "reject")
+        found: Content = {}
+        for entry in table.entries(chain):
+            if (read := _read(pattern, entry)) is not None:
+                found.setdefault(read[0], read[1])
+        return found
+
+    def _dispatch_rules(self, family: Family) -> list[bytes]:
+        table = self._tables[family]
+        built = []
+        for rule in self._rules:
+            for protocol in rule.protocols or (("tcp", "udp", "sctp", "dccp") if rule.ports else ("",)):
+                for ports in ipset_text.port_lists(rule.ports) if rule.ports else ("",):
+                    built.append(table.jump(self._chain(rule.jail), protocol, ports)[0])
+        return built
+
+    def _pattern(self, family: Family, verdict: Verdict) -> Pattern:
+        reject_with = "DROP" if verdict == "drop" else ipset_text.icmp_name(family, self._options.reject_with)
+        if (family, reject_with) not in self._patterns:
+            self._patterns[family, reject_with] = self._tables[family].pattern(reject_with)
+        return self._patterns[family, reject_with]
+
+    def _chain(self, jail: str) -> str:
+        return f"{self._options.chain}-{shorten(jail, CHAIN_LENGTH - len(self._options.chain) - 1)}"
+
+    def _own_chains(self, table: LegacyTable) -> list[str]:
+        return [chain for chain in table.chains() if chain.startswith(f"{self._options.chain}-")]
+
+    def _is_first(self, table: LegacyTable, hook: str) -> bool:
+        first = next(table.entries(hook), None)
+        ours = first is not None and first.target == self._options.chain and first.matches_all
+        return ours and self._count(table, hook) == 1
+
+    def _count(self, table: LegacyTable, hook: str) -> int:
+        entries = table.entries(hook)
+        return sum(entry.target == self._options.chain and entry.matches_all for entry in entries)
+
+
+def _comment(jail: str, until: float) -> str:
+    return f"sipguard {'forever' if until == FOREVER else f'{until:.3f}'} {escape_jail(jail)[:_JAIL_TEXT]}"
+
+
+def _read(pattern: Pattern, entry: LegacyEntry) -> tuple[Target, float, str] | None:
+    """Read one of our rules: (address, until, jail); None for another."""
+    words = pattern.comment_of(entry).split(" ")
+    if len(words) != 3 or words[0] != "sipguard":
+        return None
+    address, length = pattern.source(entry)
+    whole = length == 8 * len(address)
+    target: Target = ip_address(address) if whole else ip_network((address, length))
+    try:
+        return target, FOREVER if words[1] == "forever" else float(words[1]), words[2]
+    except ValueError:
+        return None

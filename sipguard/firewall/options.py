@@ -1,0 +1,42 @@
+"""What an operator may choose about every backend."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sipguard.errors import FirewallError
+from sipguard.model import RejectWith
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipguard.model import Rule
+
+_CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,15}")
+_BUILT_IN = {"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING", "ACCEPT", "DROP", "QUEUE", "RETURN", "REJECT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Defaults that suit every host. Raises `FirewallError` for a chain's name that iptables would not take."""
+
+    chain: str = "sipguard"
+    """Name of the chain in the backends `ipset` and `iptables`: nobody else's may bear it."""
+    reject_with: RejectWith = "port-unreachable"
+    all_ports: bool = False
+    """Reject banned addresses on every port, whatever their jail says."""
+    size: int = 1_000_000
+    """Addresses that one set holds at most: without a limit the kernel lets a set grow until memory is gone."""
+
+    def __post_init__(self) -> None:
+        """Check the chain's name: it goes into commands."""
+        if not _CHAIN.fullmatch(self.chain) or self.chain.upper() in _BUILT_IN:
+            raise FirewallError(
+                f"chain = {self.chain!r}: not allowed; a name of its own, up to 16 letters, digits, - and _"
+            )
+
+    def adapt(self, rules: Iterable[Rule]) -> list[Rule]:
+        """The jails' rules as they are to be made."""
+        return [replace(rule, ports=(), protocols=()) if self.all_ports else rule for rule in rules]

@@ -1,0 +1,157 @@
+"""A chain of sipguard's own in the filter table, made by the host's own iptables and ip6tables.
+
+The chain is jumped to at the very beginning of INPUT, and of DOCKER-USER where Docker has made that: what others accept
+before would let a banned flow on. Nothing but our chain and the jumps to it is ever named in a change. Each change is one
+`iptables-restore --noflush`, which the kernel does as a whole (legacy: under the xtables lock).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipguard.errors import FirewallError
+from sipguard.firewall import programs
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Mapping, Sequence
+
+    from sipguard.firewall.nft_names import Family
+
+HOOKS = ("INPUT", "DOCKER-USER")
+"""Chains that jump to ours, where they exist."""
+LOCK_WAIT = "10"
+"""Seconds to wait for the xtables lock."""
+_SETS = "sg_"
+"""How the names of our sets begin (see `xt_names`)."""
+_IPV6 = Path("/proc/net/if_inet6")
+
+
+def families() -> tuple[Family, ...]:
+    """The address families that this host speaks: without IPv6 in the kernel there is nothing to reject, and no table."""
+    return ("4", "6") if _IPV6.exists() else ("4",)
+
+
+class XtChain:
+    """One chain in one family's filter table. `before` names chains of ours whose jumps come before its own.
+
+    `pids` is given the numbers of the processes that are started.
+    """
+
+    def __init__(self, name: str, family: Family, *, before: Sequence[str] = (), pids: deque[int]) -> None:
+        self.name = name
+        self.family = family
+        self._before = set(before)
+        self._program = "iptables" if family == "4" else "ip6tables"
+        self._pids = pids
+        self._made: list[str] | None = None
+
+    def make(self, rules: Sequence[str]) -> None:
+        """Give the chain exactly these rules (`-p udp … -j REJECT`), and jump to it first. Raises `FirewallError`.
+
+        A chain of that name which holds anything that is not ours is left alone, with an error.
+        """
+        found = self._read()
+        if self._made is None and self._is_foreign(found):
+            raise FirewallError(
+                f"{self._program}: a chain {self.name} with rules of others is there: choose another name with "
+                f"`chain` in [firewall]"
+            )
+        lines = ["*filter", f":{self.name} - [0:0]", *(f"-A {self.name} {rule}" for rule in rules)]
+        for hook in self._hooks(found):
+            if not self._is_first(found, hook):
+                lines += [f"-D {hook} -j {self.name}"] * self._jumps(found, hook).count(self._jump(hook))
+                lines.append(f"-I {hook} {self._place(found, hook)} -j {self.name}")
+        self._restore([*lines, "COMMIT", ""])
+        self._made = self._own(self._read())
+
+    def remove(self) -> None:
+        """Remove the chain and the jumps to it, unless it is none of ours or not there. Raises `FirewallError`."""
+        found = self._read()
+        mine, self._made = self._made is not None, None
+        if f"-N {self.name}" not in found or (self._is_foreign(found) and not mine):
+            return
+        jumps = [line for line in found if line.endswith(f" -j {self.name}") and line.startswith("-A ")]
+        lines = [f"-D {line.removeprefix('-A ')}" for line in jumps]
+        self._restore(["*filter", *lines, f"-F {self.name}", f"-X {self.name}", "COMMIT", ""])
+
+    def verify(self) -> list[str]:
+        """What others have changed since `make`, for people; empty when it was not called."""
+        if self._made is None:
+            return []
+        found = self._read()
+        if f"-N {self.name}" not in found:
+            return [f"{self._program}: chain {self.name} is gone"]
+        problems = []
+        if self._own(found) != self._made:
+            problems.append(f"{self._program}: rules of chain {self.name} are missing or changed")
+        for hook in self._hooks(found):
+            if not self._is_first(found, hook):
+                there = self._jump(hook) in found
+                what = f"comes after a rule of others in {hook}" if there else f"is no longer jumped to from {hook}"
+                problems.append(f"{self._program}: chain {self.name} {what}")
+        return problems
+
+    def show(self) -> str:
+        """The chain and the jumps to it, in iptables' own syntax."""
+        found = self._read()
+        jumps = [line for line in found if line.endswith(f" -j {self.name}")]
+        lines = [line for line in found if line == f"-N {self.name}"] + jumps + self._own(found)
+        return "".join(f"{self._program} {line}\n" for line in lines)
+
+    def _read(self) -> list[str]:
+        return programs.run([self._program, "-w", LOCK_WAIT, "-S"], package="iptables", pids=self._pids).splitlines()
+
+    def _restore(self, lines: Sequence[str]) -> None:
+        command = [f"{self._program}-restore", "--noflush", "-w", LOCK_WAIT]
+        try:
+            programs.run(command, "\n".join(lines), package="iptables", pids=self._pids)
+        except programs.ProgramError as error:
+            raise _explained(error, self._program) from None
+
+    def _own(self, found: Sequence[str]) -> list[str]:
+        return [line for line in found if line.startswith(f"-A {self.name} ")]
+
+    def _is_foreign(self, found: Sequence[str]) -> bool:
+        """Whether the chain holds anything but looks into our sets."""
+        return any(f"--match-set {_SETS}" not in line for line in self._own(found))
+
+    def _jump(self, hook: str) -> str:
+        return f"-A {hook} -j {self.name}"
+
+    def _hooks(self, found: Sequence[str]) -> list[str]:
+        return [hook for hook in HOOKS if hook == "INPUT" or f"-N {hook}" in found]
+
+    def _jumps(self, found: Sequence[str], hook: str) -> list[str]:
+        return [line for line in found if line.startswith(f"-A {hook} ")]
+
+    def _place(self, found: Sequence[str], hook: str) -> int:
+        """Where our jump belongs: first, but for those of ours that go before."""
+        place = 1
+        for line in self._jumps(found, hook):
+            if line.removeprefix(f"-A {hook} -j ") not in self._before:
+                break
+            place += 1
+        return place
+
+    def _is_first(self, found: Sequence[str], hook: str) -> bool:
+        jumps = self._jumps(found, hook)
+        place = self._place(found, hook)
+        return jumps[place - 1 : place] == [self._jump(hook)] and jumps.count(self._jump(hook)) == 1
+
+
+_SIGNS: Mapping[str, str] = {
+    "open socket to ipset": "the match `set` of iptables needs a raw socket: give CAP_NET_RAW as well as CAP_NET_ADMIN",
+    "Permission denied": "run as root or with CAP_NET_ADMIN",
+    "Operation not permitted": "run as root or with CAP_NET_ADMIN",
+    "Another app is currently holding the xtables lock": f"another program held the xtables lock for {LOCK_WAIT} s",
+    "can't initialize": "the kernel has no such tables: choose the firewall nftables",
+}
+
+
+def _explained(error: programs.ProgramError, program: str) -> FirewallError:
+    for sign, text in _SIGNS.items():
+        if sign in error.stderr:
+            return FirewallError(f"{program}: {text}")
+    return error

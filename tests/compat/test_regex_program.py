@@ -1,0 +1,156 @@
+"""sipguard as `fail2ban-regex`: the same command line gives the same counts and the same lines as Fail2ban's program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from annotations import FILTERS, LOGS
+from click.testing import CliRunner
+
+from sipguard.cli.fail2ban_regex import command
+from sipguard.text import printable
+
+ROOT = Path(__file__).parents[2]
+FAIL2BAN = shutil.which("fail2ban-regex")
+STOCK = Path("/etc/fail2ban/filter.d")
+need_fail2ban = pytest.mark.skipif(
+    FAIL2BAN is None or not STOCK.is_dir(), reason="fail2ban-regex is not installed (Debian package fail2ban)"
+)
+
+LINES = re.compile(r"^Lines: (\d+) lines, (\d+) ignored, (\d+) matched, (\d+) missed$", re.MULTILINE)
+EVERYTHING = ["--print-all-matched", "--print-all-missed", "--print-all-ignored"]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """sipguard under the name fail2ban-regex."""
+    file = tmp_path_factory.mktemp("bin") / "fail2ban-regex"
+    file.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom sipguard.cli.main import main\nmain()\n"
+    )
+    file.chmod(0o755)
+    return file
+
+
+def run(program, *arguments):
+    """Exit status and output."""
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, check=False, timeout=60)
+    assert b"Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+def within(*arguments):
+    """The output of the same program, without starting a process each time."""
+    done = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    return done.stdout
+
+
+def counts(output):
+    """The numbers of the line that scripts look for."""
+    match = LINES.search(output)
+    assert match, output[-2000:]
+    return tuple(map(int, match.groups()))
+
+
+def lines_of(output, kind):
+    """The lines of a kind that the report lists."""
+    _, found, rest = output.partition(f"|- {kind} line(s):\n")
+    return Counter(printable(line[3:].rstrip()) for line in rest.split("\n`-")[0].split("\n")) if found else Counter()
+
+
+LOG_FILES = sorted(LOGS.glob("*.log"))
+REFERENCES = [
+    f"{STOCK}/asterisk.conf",
+    f"{STOCK}/freeswitch.conf",
+    f"{STOCK}/freeswitch.conf[mode=ddos]",
+    f"{STOCK}/sshd.conf[mode=aggressive]",
+    f"{FILTERS}/asterisk.conf[mode=aggressive]",
+    f"{FILTERS}/asterisk.conf[mode=scan, log=notice]",
+    f"{FILTERS}/freeswitch.conf",
+    f"{FILTERS}/freeswitch.conf[mode=aggressive]",
+]
+
+
+@need_fail2ban
+@pytest.mark.parametrize(
+    "reference",
+    REFERENCES,
+    ids=lambda reference: ("ours-" if str(FILTERS) in reference else "stock-") + Path(reference).name,
+)
+def test_same_lines(reference):
+    """Matched, missed and ignored lines of every fixture are those of Fail2ban's own program."""
+    compared = 0
+    for log in LOG_FILES:
+        arguments = ["--encoding", "utf-8", *EVERYTHING, log, reference]
+        theirs, ours = run(FAIL2BAN, *arguments)[1], within(*arguments)
+        assert counts(ours) == counts(theirs), log
+        for kind in ("Matched", "Missed", "Ignored"):
+            assert lines_of(ours, kind) == lines_of(theirs, kind), (log, kind)
+        compared += counts(ours)[0]
+    print(f"{reference}: {len(LOG_FILES)} logs, {compared} lines compared")
+
+
+LINE = "2026-11-21 10:00:00 host demo[1]: bad 192.0.2.7 user=o'brien"
+CALLS = [
+    pytest.param([LINE, r"bad <HOST>"], id="a line and a regex"),
+    pytest.param([LINE, r"bad <HOST>", "o'brien"], id="ignored"),
+    pytest.param([LINE, r"bad <HOST>x"], id="missed"),
+    pytest.param(["-d", "%Y-%m-%d %H:%M:%S", LINE, r"^ host demo\[\d+\]: bad <ADDR>"], id="datepattern"),
+    pytest.param(["-L", "2", f"one\n{LINE}", r"^one<SKIPLINES>.*bad <HOST>"], id="maxlines"),
+    pytest.param(["--usedns", "no", LINE.replace("192.0.2.7", "a.example.com"), r"bad <HOST>\s"], id="no names"),
+    pytest.param(["-o", "ip", LINE, r"bad <HOST>"], id="out ip"),
+    pytest.param(["-o", "msg", LINE, r"bad <HOST>"], id="out msg"),
+    pytest.param(["-o", "<ip> <F-USER>!", LINE, r"bad <HOST> user=<F-USER>\S+</F-USER>"], id="out tags"),
+    pytest.param(["-o", "user", LINE, r"bad <HOST> user=<F-USER>\S+</F-USER>"], id="out a group"),
+    pytest.param(["-o", "id", LINE, r"bad <HOST>x"], id="out of nothing"),
+    pytest.param(["--print-no-missed", "-v", LINE, r"bad <HOST>x"], id="no missed"),
+]
+
+
+@need_fail2ban
+@pytest.mark.parametrize("arguments", CALLS)
+def test_same_answers(program, arguments):
+    """One call after another: exit status, counts, and with `--out` the whole output."""
+    their_status, theirs = run(FAIL2BAN, *arguments)
+    status, ours = run(program, *arguments)
+    assert status == their_status
+    if "-o" in arguments:
+        assert ours == theirs
+        return
+    assert counts(ours) == counts(theirs)
+    for kind in ("Matched", "Missed", "Ignored"):
+        assert lines_of(ours, kind) == lines_of(theirs, kind)
+
+
+WRONG = [
+    pytest.param([LINE, "bad <HOST"], id="no id"),
+    pytest.param([LINE, "bad (<HOST>"], id="bad regex"),
+    pytest.param([LINE, "./nonesuch.conf"], id="no such file"),
+    pytest.param([LINE], id="no regex"),
+]
+
+
+@need_fail2ban
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_calls(program, arguments):
+    """Both refuse with the same exit status; ours in one line, without a traceback."""
+    assert run(program, *arguments)[0] == run(FAIL2BAN, *arguments)[0] == 255
+
+
+def test_version(program):
+    """Short, and in a sentence."""
+    assert re.fullmatch(r"\d+\.\S+\n", run(program, "-V")[1])
+    assert run(program, "--version")[1].startswith("fail2ban-regex (sipguard)")
+
+
+def test_hostile_line_is_escaped(program, tmp_path):
+    """What a log holds cannot drive a terminal."""
+    (tmp_path / "log").write_text("\x1b[2J bad 192.0.2.7\n")
+    assert "\x1b" not in run(program, *EVERYTHING, tmp_path / "log", "bad <HOST>")[1]
+    assert "\x1b" not in run(program, "-o", "msg", tmp_path / "log", "bad <HOST>")[1]

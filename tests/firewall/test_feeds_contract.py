@@ -1,0 +1,172 @@
+"""What firewall/base.py promises of feeds, kept by every backend alike; real ones in a network namespace of their own."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import time
+
+import pytest
+
+from sipguard.errors import FirewallError
+from sipguard.model import Ban, Rule
+from tests.backends import backend_of
+from tests.firewall import test_contract
+from tests.foreign import dump
+from tests.netns import namespace
+
+
+@pytest.fixture(params=["memory", "nftables", "ipset"])
+def firewall(request):
+    """Each backend that takes feeds, in turn."""
+    yield from test_contract.unopened(request.param)
+
+
+SIP = Rule("asterisk")
+MIXED = ["198.51.100.0/24", "2001:db8:1::5", "2001:db8::/64", "203.0.113.5", "203.0.113.64/26"]
+
+
+def until(networks, seconds=600.0):
+    return [(network, time.time() + seconds) for network in networks]
+
+
+def listed(firewall, name="apiban"):
+    return sorted(entry.address for entry in firewall.feed_entries(name))
+
+
+def test_feed_is_set_replaced_and_dropped(firewall):
+    """Addresses and networks of both families are rejected, then others instead of them, then none."""
+    firewall.open([SIP])
+    firewall.set_feed("apiban", until(MIXED))
+    assert listed(firewall) == MIXED
+    assert firewall.feeds() == ["apiban"]
+    assert all(590 < entry.until - time.time() < 601 for entry in firewall.feed_entries("apiban"))
+    firewall.set_feed("apiban", until(["203.0.113.5", "203.0.113.7"], 60), "drop")
+    assert listed(firewall) == ["203.0.113.5", "203.0.113.7"]
+    assert all(50 < entry.until - time.time() < 61 for entry in firewall.feed_entries("apiban"))
+    assert firewall.verify() == []
+    firewall.drop_feed("apiban")
+    firewall.drop_feed("apiban")
+    assert (firewall.feeds(), listed(firewall)) == ([], [])
+
+
+def test_feeds_apart(firewall):
+    """Two feeds with one address: the end of one leaves the other; an empty one is there all the same."""
+    for name in ("apiban", "drop-list", "drop"):
+        firewall.set_feed(name, until(["203.0.113.5"]))
+    firewall.set_feed("empty", [])
+    firewall.drop_feed("drop")
+    assert firewall.feeds() == ["apiban", "drop-list", "empty"]
+    assert listed(firewall, "drop-list") == ["203.0.113.5"]
+    assert listed(firewall, "empty") == []
+
+
+def test_feeds_and_bans_apart(firewall):
+    """Bans neither list nor lose feeds, opening again touches none, and a flush takes both."""
+    firewall.set_feed("apiban", until(MIXED))
+    firewall.open([SIP])
+    firewall.ban([Ban("203.0.113.9", "asterisk", 0.0, time.time() + 60)])
+    firewall.open([])
+    assert firewall.entries() == []
+    assert listed(firewall) == MIXED
+    firewall.open([SIP])
+    firewall.flush()
+    assert (firewall.feeds(), firewall.entries(), firewall.verify()) == ([], [], [])
+
+
+def test_feed_entries_end(firewall):
+    """An entry ends at its own time, and one whose time has passed never begins."""
+    firewall.set_feed("apiban", [*until(["203.0.113.5"], 0.4), *until(["203.0.113.6"]), *until(["203.0.113.7"], -1)])
+    assert listed(firewall) == ["203.0.113.5", "203.0.113.6"]
+    test_contract.pass_time(firewall, 0.6)
+    assert listed(firewall) == ["203.0.113.6"]
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "localhost", "203.0.113.5 }", "203.0.113.5/24", "203.0.113.5/33", "fe80::1%x", "1/x"]
+)
+def test_feed_of_nonsense(firewall, bad):
+    """What is no network, or has host bits, refuses the whole list: the feed has what it had."""
+    firewall.set_feed("apiban", until(["203.0.113.5"]))
+    with pytest.raises(FirewallError, match="cannot reject"):
+        firewall.set_feed("apiban", until(["203.0.113.6", bad]))
+    assert listed(firewall) == ["203.0.113.5"]
+
+
+def test_feed_after_a_foreign_flush(firewall):
+    """Another program flushes the ruleset: the feed is told missing, and to set it again is enough."""
+    firewall.open([SIP])
+    firewall.set_feed("apiban", until(MIXED))
+    if firewall.name != "memory":
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        assert firewall.feeds() == []
+        assert any("apiban" in line for line in firewall.verify())
+    firewall.set_feed("apiban", until(MIXED))
+    assert firewall.feeds() == ["apiban"]
+    assert listed(firewall) == MIXED
+
+
+def test_feed_of_an_earlier_run(firewall):
+    """A backend that has just started names what an earlier one left, and drops it."""
+    firewall.set_feed("drop-list_1", until(MIXED))
+    again = firewall if firewall.name == "memory" else type(firewall)(clock=time.time)
+    assert again.feeds() == ["drop-list_1"]
+    again.drop_feed("drop-list_1")
+    assert again.feeds() == []
+
+
+def test_feeds_leave_others_alone(firewall):
+    """The chain of APIBAN's own client, and every other rule, stay as they are."""
+    if firewall.name == "memory":
+        firewall.set_feed("apiban", until(MIXED))
+        assert "APIBAN" not in firewall.show()
+        return
+    for command in (
+        "-N APIBAN",
+        "-I INPUT 1 -j APIBAN",
+        "-I FORWARD 1 -j APIBAN",
+        "-A APIBAN -s 203.0.113.5 -j REJECT",
+    ):
+        subprocess.run(["iptables", *command.split()], check=True)
+    before = dump()
+    firewall.set_feed("apiban", until(MIXED))
+    assert dump() == before
+    firewall.drop_feed("apiban")
+    assert dump() == before
+
+
+def many(count):
+    """Networks that do not touch: half of 198.18.0.0/15 and every second /64 of a part of 2001:db8::/32."""
+    four = [f"198.{18 + (i >> 15)}.{(i >> 7) & 255}.{(i << 1) & 255}" for i in range(65_536)]
+    six = [f"2001:db8:{i >> 12:x}:{(i & 4095) << 1:x}::/64" for i in range(count - len(four))]
+    return four + [text.replace(":0::/", "::/") for text in six]
+
+
+def test_two_hundred_thousand_networks(firewall, capsys):
+    """200,000 networks go in within 5 s, and are replaced within 5 s; how long and how much memory is printed."""
+    networks = until(many(200_000))
+    taken = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        firewall.set_feed("big", networks)
+        taken.append(time.perf_counter() - begin)
+    begin = time.perf_counter()
+    assert firewall.feeds() == ["big"]
+    asked = time.perf_counter() - begin
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    with capsys.disabled():
+        print(f"\n{firewall.name}: 200,000 networks in {taken[0]:.2f} s, again in {taken[1]:.2f} s,", end=" ")
+        print(f"asked in {asked:.3f} s; largest child process {child} MiB")
+    assert max(taken) < 5
+    assert asked < 0.5
+    assert len(firewall.feed_entries("big")) == 200_000
+
+
+def test_feeds_are_not_for_rules():
+    """A rule per address is no place for a list: the error names what is."""
+    with namespace("iptables-legacy") as net, net.inside():
+        firewall = backend_of("iptables")
+        with pytest.raises(FirewallError, match="ipset or nftables"):
+            firewall.set_feed("apiban", until(MIXED))
+        assert (firewall.feeds(), listed(firewall)) == ([], [])
+        firewall.drop_feed("apiban")
