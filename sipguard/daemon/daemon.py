@@ -39,6 +39,8 @@ SLICE = 262_144
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
+RETRY_BROKEN = 20.0
+"""Seconds between two looks whether a jail that could not run can by now."""
 
 
 class Daemon:
@@ -275,6 +277,7 @@ class Daemon:
 
     async def _look_around(self) -> None:
         purged = 0.0
+        retried = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_AROUND)
             self._check_clock()
@@ -289,11 +292,20 @@ class Daemon:
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
             self.store.trim()
+            if self.errors and time.monotonic() > retried + RETRY_BROKEN:
+                retried = time.monotonic()
+                await self._retry_broken()
             await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - self.settings.keep_history)
             self.store.touched()
+
+    async def _retry_broken(self) -> None:
+        """A jail that could not run is looked at again: whoever has mended its files need not remember to reload."""
+        with contextlib.suppress(ConfigError):  # told of when it was new
+            if self._read_settings and _written(self._read_settings()) != _written(self.settings):
+                await self.reload()
 
     async def _tell_systemd(self) -> None:
         systemd.notify("READY=1")
@@ -326,3 +338,8 @@ class Daemon:
         self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()
         log.info("Stopped; %d bans stay until their time", len(self.bans.live))
+
+
+def _written(settings: Settings) -> tuple[object, ...]:
+    """What the files say of jails, for comparison."""
+    return settings.jails, [str(error) for error in settings.errors]
