@@ -85,22 +85,30 @@ class Commands:
         }
 
     async def ban(self, request: Request) -> Any:
-        """Ban an address by hand, for the jail's time or a given one."""
-        address = _address(request["address"])
+        """Ban addresses by hand, for the jail's time or a given one: all that may be, in one go; the others are told of."""
         guard = self._guard(request.get("jail") or self._only_jail())
-        if why := guard.judge.ignore.reason(address):
-            raise SipguardError(f"{address} is not banned: {why}")
         try:
             length = duration(request["time"]) if request.get("time") is not None else guard.jail.bantime
         except ValueError as error:
             raise SipguardError(f"--time: {error}") from error
         now = self._daemon.clock()
         reason = str(request.get("reason") or "by hand")
-        guard.banned[address] = now
-        ban = Ban(address, guard.jail.name, now, now + length, reason=reason)
-        self._daemon.bans.decide(ban)
+        bans, refused = [], []
+        for text in request["addresses"]:
+            try:
+                address = _address(text)
+            except SipguardError as error:
+                refused.append(str(error))
+                continue
+            if why := guard.judge.ignore.reason(address):
+                refused.append(f"{address} is not banned: {why}")
+            else:
+                bans.append(Ban(address, guard.jail.name, now, now + length, reason=reason))
+        for ban in bans:
+            guard.banned[ban.address] = now
+            self._daemon.bans.decide(ban)
         await self._settle()
-        return _ban_as_json(ban)
+        return {"made": [_ban_as_json(ban) for ban in bans], "refused": refused}
 
     async def unban(self, request: Request) -> Any:
         """Let an address through, in every jail or one; or all of them."""

@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 
 import pytest
 from running import append, failure, running
@@ -69,6 +71,39 @@ def test_ban_and_unban_by_hand(daemon):
     assert (again.returncode, again.stderr) == (1, "sipguard: 2001:db8::5 is not banned\n")
     assert daemon.sipguard("flush").stdout == "1 bans ended\n"
     assert daemon.banned("freeswitch") == set()
+
+
+def test_ban_a_list(daemon):
+    """From standard input, thousands at once, with time and reason; what cannot be banned is told of, the others are."""
+    addresses = [f"2001:db8::{n:x}" for n in range(1, 3001)]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sipguard",
+            "ban",
+            "-",
+            "--time",
+            "1h",
+            "--reason",
+            "by list",
+            "--socket",
+            daemon.socket,
+        ],
+        input="\n".join([*addresses, "nonsense", "127.0.0.1"]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stdout.count(" banned by freeswitch until ") == 3000
+    assert done.stderr.splitlines() == [
+        "sipguard: 'nonsense' is not an address; write e.g. 203.0.113.5 or 2001:db8::/64",
+        "sipguard: 127.0.0.1 is not banned: loopback",
+    ]
+    assert daemon.banned("freeswitch") == set(addresses)
+    assert "by list" in daemon.sipguard("explain", "2001:db8::1").stdout
 
 
 @pytest.mark.parametrize(
