@@ -165,3 +165,23 @@ def test_number_of_rows_is_bounded(tmp_path, monkeypatch):
 
 def _pages(database):
     return database._db.execute("PRAGMA page_count").fetchone()[0]
+
+
+def test_a_file_of_version_1(tmp_path):
+    """It gets the new column; nothing in it is lost."""
+    path = tmp_path / "sipguard.db"
+    old = sqlite3.connect(path)
+    old.execute(
+        "CREATE TABLE attempts (jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL)"
+    )
+    old.execute("INSERT INTO attempts VALUES ('sip', '203.0.113.5', 1.0, 1, NULL, 'a line', NULL)")
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+    database = Database(tmp_path)
+    try:
+        assert database.attempts() == [Attempt("sip", "203.0.113.5", 1.0, line="a line")]
+        database.save(Changes(attempts=[Attempt("sip", "203.0.113.6", 2.0, regex=3)]))
+        assert [attempt.regex for attempt in database.attempts()] == [None, 3]
+    finally:
+        database.close()
