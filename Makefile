@@ -35,7 +35,7 @@ deb: ## the Debian packages, into dist/
 	packaging/build-deb dist
 
 soak: $(TESTED) ## the daemon under load, kill -9, rotation and flushes for SOAK seconds (300)
-	$(BIN)/python tests/soak.py $(SOAK)
+	PYTHONPATH=.:tests $(BIN)/python -m soak $(SOAK)
 
 clean: ## remove what these targets have made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

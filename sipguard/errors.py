@@ -27,6 +27,10 @@ class StateError(SipguardError):
     """The state directory or its database cannot be used."""
 
 
+class StateLostError(StateError):
+    """What the database held cannot be read any more, or is gone: it has to be begun anew."""
+
+
 class StateBusyError(StateError):
     """Another daemon runs on the same state directory."""
 

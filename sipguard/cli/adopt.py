@@ -65,7 +65,7 @@ def command(
     from sipguard.config.fail2ban.settings import read_settings  # noqa: PLC0415 - the help needs none of it
     from sipguard.config.fail2ban.settings_of import load_tree  # noqa: PLC0415
     from sipguard.daemon.adoption.takeover import Adoption  # noqa: PLC0415
-    from sipguard.firewall.choose import open_firewall  # noqa: PLC0415
+    from sipguard.daemon.backend import firewall_of  # noqa: PLC0415
 
     loaded = load_tree(fail2ban_dir, config)
     settings = replace(
@@ -79,7 +79,7 @@ def command(
         settings,
         _database(read_settings(fail2ban_dir).dbfile),
         _services(settings, fail2ban_dir, given, commands),
-        open_firewall(settings.firewall, clock=time.time),
+        firewall_of(settings, clock=time.time),
         time.time,
         lambda line: click.echo(printable(line)),
     )

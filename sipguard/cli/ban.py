@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
+
+AT_ONCE = 1000
+"""Addresses in one question: the daemon reads logs between two of them."""
 
 
 @click.command("ban")
@@ -21,17 +25,33 @@ from sipguard.cli.client import ask, json_option, socket_option
 def command(
     addresses: tuple[str, ...], jail: str | None, length: str | None, reason: str | None, as_json: bool, path: Path
 ) -> None:
-    """Reject addresses for a while. ADDRESS is an address, a network, or `-` for a list on standard input."""
-    made = []
-    for address in _expand(addresses):
-        ban = ask(path, "ban", address=address, jail=jail, time=length, reason=reason)
-        made.append(ban)
+    """Reject addresses for a while. ADDRESS is an address, a network, or `-` for a list on standard input.
+
+    Exit status 2 when one of them is no address or never banned; the others are.
+    """
+    made: list[dict[str, Any]] = []
+    refused: list[str] = []
+    expanded = _expand(addresses)
+    for start in range(0, len(expanded), AT_ONCE):
+        chunk = expanded[start : start + AT_ONCE]
+        answer = ask(path, "ban", addresses=chunk, jail=jail, time=length, reason=reason)
+        made += answer["made"]
+        refused += answer["refused"]
         if not as_json:
-            until = ban["until"]
-            end = "for good" if until is None else f"until {output.moment(until)}"
-            click.echo(f"{ban['address']} banned by {ban['jail']} {end}")
+            _tell(answer["made"])
     if as_json:
         output.as_json(made)
+    for line in refused:
+        output.complain(f"sipguard: {line}")
+    if refused:
+        raise click.exceptions.Exit(2)
+
+
+def _tell(made: list[dict[str, Any]]) -> None:
+    for ban in made:
+        until = ban["until"]
+        end = "for good" if until is None else f"until {output.moment(until)}"
+        click.echo(f"{ban['address']} banned by {ban['jail']} {end}")
 
 
 def _expand(addresses: tuple[str, ...]) -> list[str]:

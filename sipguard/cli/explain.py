@@ -9,6 +9,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.text import printable
 
 
 @click.command("explain")
@@ -31,7 +32,10 @@ def _tell(story: dict[str, Any]) -> None:
     for ban in story["bans"]:
         end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"
         click.echo(f"{address} is banned by {ban['jail']} since {output.moment(ban['since'])} {end}: {ban['reason']}")
-        click.echo(f"to let it through: sipguard unban {address}")
+        times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
+        click.echo(f"banned {times}; to let it through: sipguard unban {address}")
+    if story["rejected"] is not None:
+        click.echo(f"{story['rejected']} packets rejected since")
     if not story["bans"]:
         click.echo(f"{address} is not banned")
     for feed in story["feeds"]:
@@ -45,6 +49,17 @@ def _tell(story: dict[str, Any]) -> None:
     for ban in story["earlier"]:
         click.echo(f"was banned by {ban['jail']} from {output.moment(ban['since'])} to {output.moment(ban['until'])}")
     output.table(
-        ("when", "jail", "user", "line"),
-        ([output.moment(a["time"]), a["jail"], a["user"] or "", a["line"]] for a in story["attempts"]),
+        ("when", "jail", "user", "regex", "line"),
+        (
+            [output.moment(a["time"]), a["jail"], a["user"] or "", _number(a["regex"]), a["line"]]
+            for a in story["attempts"]
+        ),
     )
+    used = {(a["jail"], a["regex"]): a["failregex"] for a in story["attempts"] if a["failregex"]}
+    for (jail, regex), text in sorted(used.items()):
+        click.echo(f"{jail} regex {_number(regex)}: {printable(text, 300)}")
+
+
+def _number(regex: int | None) -> str:
+    """Counted from 1, as people do."""
+    return "" if regex is None else str(regex + 1)

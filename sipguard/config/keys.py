@@ -87,6 +87,13 @@ GLOBAL = (
         "CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG",
         "The least severe message that is logged.",
     ),
+    Key(
+        "logformat",
+        readers.choice("fail2ban", "json"),
+        "fail2ban",
+        "fail2ban or json",
+        "Fail2ban's lines, or a JSON object a line.",
+    ),
 )
 
 FIREWALL = (
@@ -122,6 +129,17 @@ FIREWALL = (
         "Addresses of each family that a jail may ban at once; from 90 % on the log warns.",
     ),
     Key("flush_on_stop", readers.flag, False, "true or false", "Whether a stop removes all bans from the firewall."),
+)
+
+METRICS = (
+    Key(
+        "listen",
+        readers.listen,
+        "",
+        "a local address with a port, such as 127.0.0.1:9191 or [::1]:9191, or the absolute path of a socket",
+        "Where Prometheus finds numbers; none: nowhere.",
+        field="metrics",
+    ),
 )
 
 GROWTH = (
@@ -320,5 +338,11 @@ FAIL2BAN = (
     ),
 )
 
-SECTIONS: Mapping[str, tuple[Key, ...]] = {"": GLOBAL, "firewall": FIREWALL, "fail2ban": FAIL2BAN, "defaults": JAIL}
+SECTIONS: Mapping[str, tuple[Key, ...]] = {
+    "": GLOBAL,
+    "firewall": FIREWALL,
+    "fail2ban": FAIL2BAN,
+    "metrics": METRICS,
+    "defaults": JAIL,
+}
 """Table of sipguard.toml → its keys; `""` is what stands above all tables."""

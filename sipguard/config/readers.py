@@ -6,6 +6,7 @@ A reader takes what TOML may hold, so anything, and raises `ValueError` when it 
 from __future__ import annotations
 
 import codecs
+import ipaddress
 import locale
 import math
 import re
@@ -40,6 +41,17 @@ def _no(value: object) -> NoReturn:
 
 def flag(value: Any) -> bool:
     return value if isinstance(value, bool) else _no(value)
+
+
+def listen(value: Any) -> str:
+    """`address:port`, `[address]:port`, an absolute path, or nothing; the address is one of the machine's own loopback."""
+    if value == "" or (isinstance(value, str) and value.startswith("/")):
+        return value if value == "" else path(value)
+    given = text(value)
+    host, _, port = given.rpartition(":")
+    if not ipaddress.ip_address(host.strip("[]")).is_loopback or not 0 < int(port) < 65536:
+        _no(value)
+    return given
 
 
 def text(value: Any) -> str:

@@ -61,6 +61,9 @@ class Settings:
     errors: tuple[ConfigError, ...] = ()
     """Of jails; each names its file, line and jail."""
     warnings: tuple[str, ...] = ()
+    logformat: Literal["fail2ban", "json"] = "fail2ban"
+    metrics: str = ""
+    """Where Prometheus asks: `address:port` or a path; none: nowhere."""
     feeds: tuple[Feed, ...] = ()
     ignoreip: tuple[str, ...] = ()
     """Of `[defaults]`: what no feed may reject even if there is no jail."""

@@ -34,6 +34,8 @@ class Bans:
         self.enforcer = Enforcer(firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)])
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
+        self.took: Callable[[float], None] = lambda _seconds: None
+        """Called with the seconds from a decision to the kernel's having the ban."""
         self._store = store
         self._guards = guards
         self._clock = clock
@@ -60,8 +62,7 @@ class Bans:
 
     def earlier(self, jail: str, address: str, *, overall: bool = False) -> int:
         """How often this address has been banned before: in this jail, or in any."""
-        database = self._store.database
-        return 0 if database is None else database.ban_count(None if overall else jail, address)
+        return self._store.ban_count(None if overall else jail, address)
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
@@ -77,13 +78,30 @@ class Bans:
 
     def restore(self, stored: Iterable[Ban]) -> None:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
-        bans = [ban for ban in stored if ban.jail in self._guards]
+        bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._guards]
         for ban in bans:
             self._guards[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self._guards[ban.jail].banned[ban.address] = ban.since
             self.acting.banned(ban, restored=True)
         self._order("ban", bans)
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: every ban has as much time left as before, as the kernel counts it."""
+        for ban in list(self.live):
+            moved = replace(ban, since=ban.since + seconds, until=ban.until + seconds)
+            self.live.add(moved)
+            self._store.changes.bans[moved.jail, moved.address] = moved
+        self._decided = {
+            key: replace(ban, since=ban.since + seconds, until=ban.until + seconds)
+            for key, ban in self._decided.items()
+        }
+        self.enforcer.shift(seconds)
+
+    def _not_from_the_future(self, ban: Ban) -> Ban:
+        """Stored before the clock was set back: it begins now, and lasts no longer than it was meant to."""
+        ahead = max(0.0, ban.since - self._clock())
+        return replace(ban, since=ban.since - ahead, until=ban.until - ahead)
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
@@ -138,6 +156,8 @@ class Bans:
         if verb == "unban":
             return
         made = [ban for ban in bans if self._made(ban)]
+        for ban in made:
+            self.took(max(0.0, self._clock() - ban.since))
         self.changed()
         # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
         if made and not self._store.save():

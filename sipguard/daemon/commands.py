@@ -14,8 +14,9 @@ from sipguard.config.values import duration
 from sipguard.daemon.control import Command
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.guard import Guard
-from sipguard.errors import SipguardError
+from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import Ban
+from sipguard.state.changes import Attempt
 
 Request = Mapping[str, Any]
 
@@ -84,22 +85,30 @@ class Commands:
         }
 
     async def ban(self, request: Request) -> Any:
-        """Ban an address by hand, for the jail's time or a given one."""
-        address = _address(request["address"])
+        """Ban addresses by hand, for the jail's time or a given one: all that may be, in one go; the others are told of."""
         guard = self._guard(request.get("jail") or self._only_jail())
-        if why := guard.judge.ignore.reason(address):
-            raise SipguardError(f"{address} is not banned: {why}")
         try:
             length = duration(request["time"]) if request.get("time") is not None else guard.jail.bantime
         except ValueError as error:
             raise SipguardError(f"--time: {error}") from error
         now = self._daemon.clock()
         reason = str(request.get("reason") or "by hand")
-        guard.banned[address] = now
-        ban = Ban(address, guard.jail.name, now, now + length, reason=reason)
-        self._daemon.bans.decide(ban)
+        bans, refused = [], []
+        for text in request["addresses"]:
+            try:
+                address = _address(text)
+            except SipguardError as error:
+                refused.append(str(error))
+                continue
+            if why := guard.judge.ignore.reason(address):
+                refused.append(f"{address} is not banned: {why}")
+            else:
+                bans.append(Ban(address, guard.jail.name, now, now + length, reason=reason))
+        for ban in bans:
+            guard.banned[ban.address] = now
+            self._daemon.bans.decide(ban)
         await self._settle()
-        return _ban_as_json(ban)
+        return {"made": [_ban_as_json(ban) for ban in bans], "refused": refused}
 
     async def unban(self, request: Request) -> Any:
         """Let an address through, in every jail or one; or all of them."""
@@ -131,14 +140,15 @@ class Commands:
         guards = daemon.guards.values()
         # A jail may count the address by its network (`ipv6prefix`).
         names = dict.fromkeys([address, *(guard.judge.subject(address) for guard in guards)])
-        stories = [daemon.store.database.story(name) for name in names] if daemon.store.database else []
+        stories = [daemon.store.story(name) for name in names]
         attempts = [attempt for told, _ in stories for attempt in told]
         earlier = [ban for _, bans in stories for ban in bans]
         return {
             "address": address,
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
             "earlier": [_ban_as_json(ban) for ban in earlier],
-            "attempts": [asdict(attempt) for attempt in attempts],
+            "attempts": [{**asdict(attempt), "failregex": self._failregex(attempt)} for attempt in attempts],
+            "rejected": await self._rejected(address),
             "feeds": await daemon.feeding.holding(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},
             "counts": {
@@ -147,6 +157,21 @@ class Commands:
                 if (count := guard.judge.window.count(guard.judge.subject(address), daemon.clock()))
             },
         }
+
+    def _failregex(self, attempt: Attempt) -> str | None:
+        """The regex that matched, as its filter has it now."""
+        guard = self._daemon.guards.get(attempt.jail)
+        regexes = guard.jail.filter.failregex if guard else ()
+        return regexes[attempt.regex] if attempt.regex is not None and attempt.regex < len(regexes) else None
+
+    async def _rejected(self, address: str) -> int | None:
+        """Packets that the kernel has rejected; None where the firewall does not count them."""
+        enforcer = self._daemon.bans.enforcer
+        count = getattr(enforcer.firewall, "rejected", None)
+        try:
+            return int(await enforcer.call(count, address)) if count else None
+        except FirewallError:
+            return None
 
     async def feeds(self, _request: Request) -> Any:
         """Every feed: entries, last good fetch, what is wrong."""

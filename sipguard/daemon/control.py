@@ -27,7 +27,7 @@ LONGEST_REQUEST = 1 << 20
 IDLE = 60.0
 """Seconds after which a client that says nothing, or reads nothing, is let go."""
 MOST_CLIENTS = 200
-"""Connections at once; more are closed at once, so that a flood of them takes nothing from the protection."""
+"""Connections at once; for one more the oldest is closed, so that a flood of them keeps nobody from asking for long."""
 
 
 class Control:
@@ -37,7 +37,8 @@ class Control:
         self.path = path
         self._commands = commands
         self._group = group
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], None] = {}
+        """Those that are connected, the oldest first."""
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -74,21 +75,27 @@ class Control:
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._clients) >= MOST_CLIENTS:
-            writer.close()
+        if task is None:
             return
-        self._clients.add(task)
+        if len(self._clients) >= MOST_CLIENTS:
+            oldest = next(iter(self._clients))
+            del self._clients[oldest]  # now: it ends at the loop's next turn, and others may come before
+            oldest.cancel()
+        self._clients[task] = None
         try:
             async with asyncio.timeout(IDLE):
                 while line := await reader.readline():
                     answer = await self._answer(line)
                     writer.write(json.dumps(answer).encode() + b"\n")
                     await writer.drain()
+                writer.close()
+                await writer.wait_closed()
         except (TimeoutError, ConnectionError, ValueError, asyncio.CancelledError):
             pass  # a client that goes, sleeps, or writes a line without end: its own affair
         finally:
-            self._clients.discard(task)
-            writer.close()
+            self._clients.pop(task, None)
+            # What was not read by now never will be: the buffers go with it.
+            writer.transport.abort()
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:

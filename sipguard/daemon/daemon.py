@@ -24,12 +24,14 @@ from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
+from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.sources.journal_query import query_of
+from sipguard.state.changes import Attempt, Changes
 
 log = logging.getLogger("fail2ban.server")
 
@@ -37,6 +39,8 @@ SLICE = 262_144
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
+RETRY_BROKEN = 20.0
+"""Seconds between two looks whether a jail that could not run can by now."""
 
 
 class Daemon:
@@ -53,6 +57,7 @@ class Daemon:
         self.settings = settings
         self.clock = clock
         self.started = clock()
+        self._steps = Steps(clock)
         self.guards: dict[str, Guard] = {}
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
@@ -72,6 +77,7 @@ class Daemon:
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
+        self.store.everything = self._everything
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
         """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""
@@ -133,7 +139,7 @@ class Daemon:
         self._restore()
         self._follow()
         await self.feeding.start(settings)
-        start_log(settings.logtarget, settings.loglevel)
+        start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
         return settings
 
@@ -180,13 +186,35 @@ class Daemon:
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
-        if self.store.database is None:
-            return
-        self.bans.restore(self.store.database.bans(self.clock()))
-        for attempt in self.store.database.attempts():
+        live = {(ban.jail, ban.address): ban for ban in self.store.bans(self.clock())}
+        # Those of this run, at a reload: the disk may have refused to take them.
+        live |= {(ban.jail, ban.address): ban for ban in self.bans.live}
+        self.bans.restore(live.values())
+        for attempt in self.store.attempts():
             if guard := self.guards.get(attempt.jail):
                 guard.recall(attempt)
         self._ends_moved.set()
+
+    def _everything(self) -> Changes:
+        """All that a new database has to know, when the old one is lost."""
+        attempts = [
+            Attempt(name, address, when)
+            for name, guard in self.guards.items()
+            for address, times in guard.judge.window.times().items()
+            for when in times
+        ]
+        return Changes(attempts=attempts, bans={(ban.jail, ban.address): ban for ban in self.bans.live})
+
+    def _check_clock(self) -> None:
+        """All times move with a clock that was set: as much time is left, and as much has passed, as before."""
+        if step := self._steps.taken():
+            log.warning("The clock was set by %+.0f s: the times of bans and counts move with it", step)
+            self.store.save()
+            self.bans.shift(step)
+            for guard in self.guards.values():
+                guard.shift(step)
+            self.store.shift(step)
+            self._ends_moved.set()
 
     def follow_again(self) -> None:
         """The jails' logs are others than before: read on where reading stopped."""
@@ -195,10 +223,9 @@ class Daemon:
 
     def _follow(self) -> None:
         self.logs.stop()
-        positions = self.store.database.positions() if self.store.database else {}
         self.logs = Logs(
             [guard.jail for guard in self.guards.values()],
-            positions,
+            self.store.positions(),
             notify=self._wake_up,
         )
         for path, problem in self.logs.problems().items():
@@ -225,6 +252,7 @@ class Daemon:
 
     def _take(self, chunk: Chunk) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
+        self._check_clock()
         for name in self.logs.readers(chunk.path):
             guard = self.guards[name]
             guard.totals.oversize += chunk.oversize
@@ -244,12 +272,15 @@ class Daemon:
                 async with asyncio.timeout(None if end is None else max(0.0, end - self.clock())):
                     await self._ends_moved.wait()
             self._ends_moved.clear()
+            self._check_clock()
             self.bans.end_due()
 
     async def _look_around(self) -> None:
         purged = 0.0
+        retried = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_AROUND)
+            self._check_clock()
             self.logs.rescan()
             self._changed.set()
             own = own_addresses()
@@ -260,11 +291,21 @@ class Daemon:
             await self._learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()
+            self.store.trim()
+            if self.errors and time.monotonic() > retried + RETRY_BROKEN:
+                retried = time.monotonic()
+                await self._retry_broken()
             await self.feeding.check()
             if self.clock() > purged + 3600:
                 purged = self.clock()
                 self.store.purge(purged - self.settings.keep_history)
             self.store.touched()
+
+    async def _retry_broken(self) -> None:
+        """A jail that could not run is looked at again: whoever has mended its files need not remember to reload."""
+        with contextlib.suppress(ConfigError):  # told of when it was new
+            if self._read_settings and _written(self._read_settings()) != _written(self.settings):
+                await self.reload()
 
     async def _tell_systemd(self) -> None:
         systemd.notify("READY=1")
@@ -297,3 +338,8 @@ class Daemon:
         self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
         self.store.close()
         log.info("Stopped; %d bans stay until their time", len(self.bans.live))
+
+
+def _written(settings: Settings) -> tuple[object, ...]:
+    """What the files say of jails, for comparison."""
+    return settings.jails, [str(error) for error in settings.errors]

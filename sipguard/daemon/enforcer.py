@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Literal, ParamSpec, TypeVar
 
 from sipguard.errors import FirewallError
@@ -63,6 +64,12 @@ class Enforcer:
         self._orders += [(verb, ban) for ban in bans]
         self._idle.clear()
         self._wake.set()
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: what waits ends as much later or earlier by the clock."""
+        self._orders = [
+            (verb, replace(ban, since=ban.since + seconds, until=ban.until + seconds)) for verb, ban in self._orders
+        ]
 
     async def settled(self) -> None:
         """Wait until nothing is queued."""

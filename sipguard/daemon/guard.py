@@ -151,8 +151,16 @@ class Guard:
 
     def recall(self, attempt: Attempt) -> None:
         """Count an attempt that an earlier run has stored."""
-        if ban := self.judge.recall(attempt.address, attempt.time, attempt.attempts):
+        # A time that is still to come was written before the clock was set back.
+        if ban := self.judge.recall(attempt.address, min(attempt.time, self._clock()), attempt.attempts):
             self._ban(ban)
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set by so much."""
+        self.judge.window.shift(seconds)
+        for address in self.banned:
+            self.banned[address] += seconds
+        self._slow_next += seconds
 
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
@@ -212,7 +220,9 @@ class Guard:
         self._observe(self.jail.name, judgement.address, failure)
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(
-            Attempt(self.jail.name, judgement.address, judgement.time, judgement.attempts, failure.user, line)
+            Attempt(
+                self.jail.name, judgement.address, judgement.time, judgement.attempts, failure.user, line, failure.regex
+            )
         )
 
     def _seen_again(self, judgement: Judgement) -> None:

@@ -111,7 +111,9 @@ class Guardian:
         told = self._events is not None and self._enforcer.firewall.name == "nftables"
         due = self._compared + self._next_gap - time.monotonic()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._disturbed.wait(), max(0.0, due) if told else min(max(0.0, due), LOOK))
+            # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
+            async with asyncio.timeout(max(0.0, due) if told else min(max(0.0, due), LOOK)):
+                await self._disturbed.wait()
         self._disturbed.clear()
 
     async def _put_back(self, heard: Sequence[Change]) -> None:

@@ -1,17 +1,30 @@
 """sipguard's own log, in Fail2ban's format and with its verbs: recidive jails, dashboards and panels read it.
 
 2026-11-21 21:09:24,878 fail2ban.actions        [25622]: NOTICE  [asterisk] Ban 203.0.113.5
+
+Or, for programs that would rather not take lines apart (`logformat = "json"`):
+
+{"time": "2026-11-21T21:09:24.878+00:00", "level": "NOTICE", "logger": "fail2ban.actions", "pid": 25622,
+ "jail": "asterisk", "message": "Ban 203.0.113.5"}                                               (all of it on one line)
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
+import os
+import re
+import stat
 import sys
 import time
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from sipguard.errors import ConfigError
 from sipguard.text import printable
+
+LogFormat = Literal["fail2ban", "json"]
 
 NOTICE = 25
 """Fail2ban's level between INFO and WARNING: bans and unbans."""
@@ -26,8 +39,20 @@ LEVELS = {
     "HEAVYDEBUG": 5,
 }
 FORMAT = "%(asctime)s %(name)-24s[%(process)d]: %(levelname)-7s %(message)s"
+JOURNAL_FORMAT = "%(name)s: %(levelname)s %(message)s"
 SYSLOG_FORMAT = "%(name)s[%(process)d]: %(levelname)s %(message)s"
 
+
+SYSLOG_SOCKET = "/dev/log"
+_JAIL = re.compile(r"\[([^\]]+)\] (.*)", re.DOTALL)
+_SYSLOG_LEVELS = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (NOTICE, 5),
+    (logging.INFO, 6),
+)
+"""Python's level → syslog(3)'s; whatever is less is 7, debug."""
 
 REOPEN = 1.0
 """Seconds between two looks whether somebody has moved the log file away: what comes in between goes where it went."""
@@ -51,6 +76,40 @@ class _Formatter(logging.Formatter):
         return printable(super().format(record))
 
 
+class _JournalFormatter(_Formatter):
+    """Lines for a standard output that is the journal: the level stands in front, as sd-daemon(3) has it.
+
+    The time, the process and the unit are the journal's to know.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{syslog_level(record.levelno)}>{super().format(record)}"
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line (RFC 8259), ASCII: nothing of an attacker's can end the line or reach a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "pid": record.process,
+        }
+        if match := _JAIL.fullmatch(message):
+            told["jail"], message = match.groups()
+        told["message"] = message
+        if record.exc_info:
+            told["trace"] = self.formatException(record.exc_info)
+        return json.dumps(told)
+
+
+def syslog_level(level: int) -> int:
+    """The number by which syslog(3) knows a level of Python's."""
+    return next((number for least, number in _SYSLOG_LEVELS if level >= least), 7)
+
+
 class _File(logging.handlers.WatchedFileHandler):
     """Reopens the file when somebody has moved it away, so that log rotation needs no signal."""
 
@@ -63,14 +122,14 @@ class _File(logging.handlers.WatchedFileHandler):
             super().reopenIfNeeded()
 
 
-def start(target: str, level: str) -> None:
+def start(target: str, level: str, style: LogFormat = "fail2ban") -> None:
     """Send the log to `target`: a file, STDOUT, STDERR or SYSLOG. Raises `ConfigError`."""
     logging.addLevelName(NOTICE, "NOTICE")
     # What no format of ours shows need not be found out for each line (logging HOWTO, section Optimization).
     logging._srcfile = None
     logging.logThreads = logging.logMultiprocessing = False
     handler = _handler(target)
-    handler.setFormatter(_Formatter(SYSLOG_FORMAT if target.upper() == "SYSLOG" else FORMAT))
+    handler.setFormatter(_formatter(target, style, handler))
     for name in ("fail2ban", "sipguard"):  # the names that readers of Fail2ban's log know, and our own modules
         root = logging.getLogger(name)
         for old in root.handlers[:]:
@@ -81,6 +140,35 @@ def start(target: str, level: str) -> None:
         root.propagate = False
 
 
+def _formatter(target: str, style: LogFormat, handler: logging.Handler) -> logging.Formatter:
+    if style == "json":
+        return _JsonFormatter()
+    if target.upper() == "SYSLOG":
+        return _Formatter(SYSLOG_FORMAT)
+    if isinstance(handler, logging.StreamHandler) and _is_journal(handler):
+        return _JournalFormatter(JOURNAL_FORMAT)
+    return _Formatter(FORMAT)
+
+
+def _is_journal(handler: logging.StreamHandler[Any]) -> bool:
+    """Whether this stream goes to the journal: $JOURNAL_STREAM names its device and inode (systemd.exec(5))."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(handler.stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return stat.S_ISSOCK(status.st_mode) and (str(status.st_dev), str(status.st_ino)) == (device, inode)
+
+
+class _SysLog(logging.handlers.SysLogHandler):
+    """Knows NOTICE, which Python would send as a warning. Where no syslog runs, lines are lost until one does."""
+
+    priority_map = {**logging.handlers.SysLogHandler.priority_map, "NOTICE": "notice"}  # noqa: RUF012 - as its base has it
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Nothing: the protection goes on, and there is nowhere to say it."""
+
+
 def _handler(target: str) -> logging.Handler:
     match target.upper():
         case "STDOUT":
@@ -88,7 +176,7 @@ def _handler(target: str) -> logging.Handler:
         case "STDERR":
             return logging.StreamHandler(sys.stderr)
         case "SYSLOG":
-            return logging.handlers.SysLogHandler("/dev/log", facility=logging.handlers.SysLogHandler.LOG_DAEMON)
+            return _SysLog(SYSLOG_SOCKET, facility=logging.handlers.SysLogHandler.LOG_DAEMON)
     try:
         return _File(target, encoding="utf-8")
     except OSError as error:

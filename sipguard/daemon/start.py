@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sipguard.config.settings import Settings
+from sipguard.daemon.backend import firewall_of
 from sipguard.daemon.commands import Commands
 from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
-from sipguard.firewall.choose import open_firewall
-from sipguard.firewall.options import Options
+from sipguard.daemon.metrics import measured
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
@@ -22,9 +22,7 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     # A ban goes through three threads (watcher, loop, firewall). Python lets a busy one run for 5 ms before another may; a
     # guessing tool makes three guesses in that time.
     sys.setswitchinterval(0.0005)
-    start_log(settings.logtarget, settings.loglevel)
-    options = Options(settings.chain, settings.reject_with, settings.all_ports, settings.set_size)
-    firewall = open_firewall(settings.firewall, clock=time.time, options=options)
-    daemon = Daemon(settings, firewall, reload=read)
+    start_log(settings.logtarget, settings.loglevel, settings.logformat)
+    daemon = Daemon(settings, firewall_of(settings, clock=time.time), reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
-    await daemon.run(serving(daemon, control.serving))
+    await daemon.run(measured(daemon, serving(daemon, control.serving)))

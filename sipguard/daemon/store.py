@@ -9,12 +9,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from sipguard.errors import StateBusyError, StateError
-from sipguard.state.changes import Changes
+from sipguard.errors import StateBusyError, StateError, StateLostError
+from sipguard.model import Ban, Position
+from sipguard.state.changes import Attempt, Changes
 from sipguard.state.database import Database
 
 log = logging.getLogger("fail2ban.database")
+
+T = TypeVar("T")
 
 DELAY = 0.05
 """Seconds between a change and its writing: a crash loses none of it, since the log is read again from the stored position."""
@@ -30,6 +34,10 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.changes = Changes()
+        self.everything: Callable[[], Changes] = Changes
+        """Gives the live state as a whole, for a database that has to be begun anew."""
+        self._positions: dict[str, Position] = {}
+        """Those that were written in this run."""
         self.problem: str | None = None
         self.database: Database | None = None
         self.saved: Callable[[Changes], None] = lambda _changes: None
@@ -68,17 +76,80 @@ class Store:
         if not self.changes:
             return True
         try:
-            self.database.save(self.changes)
+            try:
+                self.database.save(self.changes)
+            except StateLostError as error:
+                self._begin_anew(self.database, error)
         except StateError as error:
             self._failed(error)
             del self.changes.attempts[:-MOST_ATTEMPTS]
             return False
         written, self.changes = self.changes, Changes()
+        self._positions |= written.positions
         self.saved(written)
         if self.problem:
             log.info("State: written again")
             self.problem = None
         return True
+
+    def _begin_anew(self, database: Database, error: StateLostError) -> None:
+        """Put what is left of the database aside, and write into a new one all that this run knows."""
+        live, mine = self.everything(), self.changes
+        live.positions = {**self._positions, **mine.positions}
+        live.bans |= mine.bans
+        for key in mine.ended:
+            live.bans.pop(key, None)
+        database.begin_anew(str(error))
+        database.save(live)
+
+    def positions(self) -> dict[str, Position]:
+        """How far each log has been read, whether that is on disk or not."""
+        stored = self._read(lambda database: database.positions())
+        return {**(stored or {}), **self._positions, **self.changes.positions}
+
+    def bans(self, now: float) -> list[Ban]:
+        """The stored bans that have not ended at `now`, except those that ended and that could not be written."""
+        stored = self._read(lambda database: database.bans(now))
+        return [ban for ban in stored or () if (ban.jail, ban.address) not in self.changes.ended]
+
+    def attempts(self) -> list[Attempt]:
+        """The attempts that no ban has answered, whether they are on disk or not."""
+        stored = self._read(lambda database: database.attempts())
+        return [*(stored or ()), *self.changes.attempts]
+
+    def ban_count(self, jail: str | None, address: str) -> int:
+        """How many bans came before, as far as that can be read."""
+        return self._read(lambda database: database.ban_count(jail, address)) or 0
+
+    def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
+        """The attempts and the ended bans of an address, as far as they can be read."""
+        return self._read(lambda database: database.story(address)) or ([], [])
+
+    def _read(self, question: Callable[[Database], T]) -> T | None:
+        if self.database is None:
+            return None
+        try:
+            return question(self.database)
+        except StateError as error:
+            self._failed(error)
+            return None
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: attempts that are stored move with it; the bans are changes like any other."""
+        if self.database is not None:
+            try:
+                self.database.shift(seconds)
+            except StateError as error:
+                self._failed(error)
+        self.touched()
+
+    def trim(self) -> None:
+        """Keep the number of rows within its limits: some thousand at a time, so that nobody waits for it."""
+        if self.database is not None:
+            try:
+                self.database.trim()
+            except StateError as error:
+                self._failed(error)
 
     def purge(self, before: float) -> None:
         """Forget what is older than `before`; when that fails now it will be done another time."""

@@ -60,6 +60,15 @@ class Window:
             del self._attempts[address]
         return stale
 
+    def shift(self, seconds: float) -> None:
+        """The clock was set: what is behind lies as far behind as before."""
+        for times in self._times.values():
+            times[:] = [time + seconds for time in times]
+
+    def times(self) -> dict[str, tuple[float, ...]]:
+        """Address → the times that are kept, oldest first."""
+        return {address: tuple(times) for address, times in self._times.items()}
+
     def counts(self, now: float) -> dict[str, int]:
         """Address → attempts that still count, for `status`."""
         return {address: n for address in self._attempts if (n := self.count(address, now))}

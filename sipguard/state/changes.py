@@ -24,6 +24,8 @@ class Attempt:
     attempts: int = 1
     user: str | None = None
     line: str = ""
+    regex: int | None = None
+    """Index of the failregex that matched; None when that is not known."""
 
 
 @dataclass(slots=True)

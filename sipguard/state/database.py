@@ -12,20 +12,22 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from sipguard.errors import StateBusyError, StateError
+from sipguard.errors import StateBusyError, StateError, StateLostError
 from sipguard.model import Ban, Position
 from sipguard.state.changes import MAX_LINE, Attempt, Changes
 
 log = logging.getLogger("fail2ban.database")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (
     path TEXT PRIMARY KEY, device INTEGER, inode INTEGER, head TEXT, head_size INTEGER, offset INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts (
-    jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL);
+    jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL, regex INTEGER);
 CREATE INDEX IF NOT EXISTS attempts_by_address ON attempts (address, jail);
 CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (time);
 CREATE TABLE IF NOT EXISTS live_bans (
@@ -35,6 +37,12 @@ CREATE TABLE IF NOT EXISTS history (
     jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT);
 CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
 """
+MOST_ROWS = {"attempts": 500_000, "history": 200_000}
+"""Rows of a table: an attack from many addresses fills it faster than age empties it."""
+TRIM = 20_000
+"""Rows forgotten at a time: the loop waits for it."""
+_WAL_LIMIT = 16 << 20
+"""Bytes that the write-ahead log keeps on disk after a checkpoint (`journal_size_limit`)."""
 _BUSY_MS = 200
 """How long a write waits for another program's lock: it is made in the event loop, so not long. It is tried again later."""
 
@@ -50,6 +58,7 @@ class Database:
         except BaseException:
             os.close(self._lock)
             raise
+        self._inode = self.path.stat().st_ino
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -57,12 +66,31 @@ class Database:
         except sqlite3.OperationalError as error:
             raise StateError(f"{self.path}: {error}; is the disk full, or the file not ours to write?") from error
         except (sqlite3.DatabaseError, _NewerVersionError) as error:
-            aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
-            log.error("%s: %s; moved aside to %s, starting with an empty state", self.path, error, aside)
-            for suffix in ("", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+            self._move_aside(f"{error}; starting with an empty state")
             return _connect(self.path)
+
+    def _move_aside(self, why: str) -> None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        aside = next(
+            path
+            for n in range(1000)
+            if not (path := self.path.with_name(f"{self.path.name}.aside-{stamp}{f'-{n}' if n else ''}")).exists()
+        )
+        log.error("%s: %s (moved aside to %s)", self.path, why, aside)
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+
+    def begin_anew(self, why: str) -> None:
+        """Move aside what cannot be used any more, and be an empty database. Raises `StateError`."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+        try:
+            self._move_aside(f"{why}; the live state is written anew")
+            self._db = _connect(self.path)
+        except (sqlite3.Error, OSError) as error:
+            raise StateError(f"{self.path}: {error}") from error
+        self._inode = self.path.stat().st_ino
 
     def close(self) -> None:
         """Let go of the file and of the directory."""
@@ -71,56 +99,87 @@ class Database:
 
     def positions(self) -> dict[str, Position]:
         """How far each log has been read, by path."""
-        rows = self._db.execute("SELECT path, device, inode, head, head_size, offset FROM positions")
+        rows = self._rows("SELECT path, device, inode, head, head_size, offset FROM positions")
         return {row[0]: Position(*row) for row in rows}
 
     def attempts(self) -> list[Attempt]:
         """The attempts that no ban has answered yet, oldest first."""
-        rows = self._db.execute(
-            "SELECT jail, address, time, attempts, user, line FROM attempts WHERE ban IS NULL ORDER BY time"
+        rows = self._rows(
+            "SELECT jail, address, time, attempts, user, line, regex FROM attempts WHERE ban IS NULL ORDER BY time"
         )
         return [Attempt(*row) for row in rows]
 
     def bans(self, now: float) -> list[Ban]:
         """The bans that have not ended at `now`."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT address, jail, since, until, attempts, count, reason FROM live_bans WHERE until > ?", (now,)
         )
         return [Ban(*row) for row in rows]
 
     def ban_count(self, jail: str | None, address: str) -> int:
         """How many bans of this address in this jail came before; in any, when that is None."""
-        row = self._db.execute(
+        row = self._rows(
             "SELECT count(*) FROM history WHERE address = ?1 AND (?2 IS NULL OR jail = ?2)", (address, jail)
-        ).fetchone()
+        )[0]
         return int(row[0])
 
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
-        attempts = self._db.execute(
-            "SELECT jail, address, time, attempts, user, line FROM attempts WHERE address = ? ORDER BY time", (address,)
+        attempts = self._rows(
+            "SELECT jail, address, time, attempts, user, line, regex FROM attempts WHERE address = ? ORDER BY time",
+            (address,),
         )
-        bans = self._db.execute(
+        bans = self._rows(
             "SELECT address, jail, since, ended, attempts, 0, reason FROM history WHERE address = ? ORDER BY since",
             (address,),
         )
         return [Attempt(*row) for row in attempts], [Ban(*row) for row in bans]
 
+    def _rows(self, question: str, values: Sequence[object] = ()) -> list[Any]:
+        with _told(self.path):
+            return self._db.execute(question, values).fetchall()
+
     def save(self, changes: Changes) -> None:
         """Write one moment, all of it or nothing. Raises `StateError`; then the same changes can be written again."""
+        self._check_there()
+        with _told(self.path), self._db:
+            self._write(changes)
+
+    def _check_there(self) -> None:
+        """SQLite would go on writing into a file that somebody has removed or replaced."""
         try:
-            with self._db:
-                self._write(changes)
-        except sqlite3.Error as error:
-            raise StateError(f"{self.path}: {error}") from error
+            there = self.path.stat().st_ino
+        except FileNotFoundError:
+            raise StateLostError(f"{self.path}: is gone") from None
+        except OSError as error:
+            raise StateError(f"{self.path}: {error.strerror}") from error
+        if there != self._inode:
+            raise StateLostError(f"{self.path}: is another file than before")
+
+    def shift(self, seconds: float) -> None:
+        """Move the attempts that still count. Raises `StateError`."""
+        with _told(self.path), self._db:
+            self._db.execute("UPDATE attempts SET time = time + ? WHERE ban IS NULL", (seconds,))
+
+    def trim(self) -> None:
+        """Forget the oldest rows of tables that have grown too long, up to `TRIM` at a time. Raises `StateError`."""
+        with _told(self.path):
+            for table, most in MOST_ROWS.items():
+                first, last = self._db.execute(f"SELECT min(rowid), max(rowid) FROM {table}").fetchone()  # noqa: S608
+                if first is not None and last - first >= most:
+                    end = min(first + TRIM, last - most + 1)
+                    with self._db:
+                        self._db.execute(f"DELETE FROM {table} WHERE rowid < ?", (end,))  # noqa: S608
+            # As a script: `execute` makes one step, which gives back one page.
+            self._db.executescript("PRAGMA incremental_vacuum(1000)")
 
     def _write(self, changes: Changes) -> None:
         run = self._db.executemany
         self._db.execute("BEGIN IMMEDIATE")
         run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
         run(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, NULL)",
-            ((a.jail, a.address, a.time, a.attempts, a.user, a.line[:MAX_LINE]) for a in changes.attempts),
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
+            ((a.jail, a.address, a.time, a.attempts, a.user, a.line[:MAX_LINE], a.regex) for a in changes.attempts),
         )
         run(
             "UPDATE attempts SET ban = ?1 WHERE address = ?3 AND jail = ?2 AND ban IS NULL",
@@ -146,13 +205,22 @@ class Database:
 
     def purge(self, before: float) -> None:
         """Forget answered attempts and ended bans older than `before`. Raises `StateError`."""
-        try:
+        with _told(self.path):
             with self._db:
                 self._db.execute("DELETE FROM attempts WHERE time < ?", (before,))
                 self._db.execute("DELETE FROM history WHERE ended < ?", (before,))
-            self._db.execute("PRAGMA incremental_vacuum(1000)")
-        except sqlite3.Error as error:
-            raise StateError(f"{self.path}: {error}") from error
+            self._db.executescript("PRAGMA incremental_vacuum(10000)")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours: a damaged file, or one that is none, cannot be mended by trying again."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
+        raise StateError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StateLostError(f"{path}: {error}") from error
 
 
 class _NewerVersionError(Exception):
@@ -169,7 +237,10 @@ def _connect(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         db.executescript(_SCHEMA)
+        if version == 1:
+            db.execute("ALTER TABLE attempts ADD COLUMN regex INTEGER")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         db.close()

@@ -91,6 +91,32 @@ def test_broken_regex_and_no_filter(tmp_path, log):
         assert "Traceback" not in checked.stderr
 
 
+def test_a_mended_jail_runs(tmp_path, log):
+    """A broken filter stops its jail alone; once it is mended, the jail runs without anybody's asking."""
+    (tmp_path / "filters.d").mkdir()
+    broken = tmp_path / "filters.d" / "broken.conf"
+    broken.write_text("[Definition]\nfailregex = ^from (<HOST>$\n")
+    jails = {"freeswitch": {"logpath": str(log)}, "one": {"filter": "broken", "logpath": str(tmp_path / "one.log")}}
+    daemon = RunningDaemon(tmp_path, jails)
+    daemon._prefix = [sys.executable, "-c", _IMPATIENT]
+    with _ended(daemon):
+        daemon.start()
+        assert "not running: " in daemon.sipguard("status").stdout
+        broken.write_text("[Definition]\nfailregex = ^from <HOST>$\n")
+        daemon.wait_logged("Reloaded: freeswitch, one")
+        assert "not running: " not in daemon.sipguard("status").stdout
+
+
+_IMPATIENT = """
+import runpy, sys
+import sipguard.daemon.daemon as daemon
+daemon.LOOK_AROUND = daemon.RETRY_BROKEN = 0.3
+sys.argv = sys.argv[3:]
+runpy.run_module("sipguard", run_name="__main__", alter_sys=True)
+"""
+"""Starts the program that follows with shorter pauses."""
+
+
 @pytest.mark.root
 def test_full_disk(tmp_path, log):
     """Bans are made without a disk to write to, and written when there is room again."""

@@ -6,6 +6,7 @@ import pytest
 
 from sipguard.errors import StateBusyError, StateError
 from sipguard.model import FOREVER, Ban, Position
+from sipguard.state import database as database_module
 from sipguard.state.changes import MAX_LINE, Attempt, Changes
 from sipguard.state.database import Database
 
@@ -142,3 +143,45 @@ def test_folder_cannot_be_made(tmp_path):
     (tmp_path / "state").write_text("")
     with pytest.raises(StateError, match="--state-dir"):
         Database(tmp_path / "state")
+
+
+def test_number_of_rows_is_bounded(tmp_path, monkeypatch):
+    """A table that an attack has filled loses its oldest rows, and the file becomes smaller."""
+    monkeypatch.setitem(database_module.MOST_ROWS, "attempts", 1000)
+    database = Database(tmp_path)
+    try:
+        for start in range(0, 30_000, 5000):
+            attempts = [Attempt("sip", "203.0.113.5", float(n), line="x" * 500) for n in range(start, start + 5000)]
+            database.save(Changes(attempts=attempts))
+        before = _pages(database)
+        for _ in range(20):
+            database.trim()
+        times = [attempt.time for attempt in database.attempts()]
+        assert times == [float(n) for n in range(29_000, 30_000)]
+        assert _pages(database) < before / 5
+    finally:
+        database.close()
+
+
+def _pages(database):
+    return database._db.execute("PRAGMA page_count").fetchone()[0]
+
+
+def test_a_file_of_version_1(tmp_path):
+    """It gets the new column; nothing in it is lost."""
+    path = tmp_path / "sipguard.db"
+    old = sqlite3.connect(path)
+    old.execute(
+        "CREATE TABLE attempts (jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL)"
+    )
+    old.execute("INSERT INTO attempts VALUES ('sip', '203.0.113.5', 1.0, 1, NULL, 'a line', NULL)")
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+    database = Database(tmp_path)
+    try:
+        assert database.attempts() == [Attempt("sip", "203.0.113.5", 1.0, line="a line")]
+        database.save(Changes(attempts=[Attempt("sip", "203.0.113.6", 2.0, regex=3)]))
+        assert [attempt.regex for attempt in database.attempts()] == [None, 3]
+    finally:
+        database.close()

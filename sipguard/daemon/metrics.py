@@ -1,0 +1,156 @@
+"""Numbers for Prometheus, on a local port or a socket, for those who ask for them: `[metrics] listen`.
+
+Nothing is counted for it on the way of a line: what the jails count anyway is read when somebody asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipguard.daemon.daemon import Daemon
+from sipguard.errors import ConfigError, FirewallError
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+Serve = Callable[[], contextlib.AbstractAsyncContextManager[None]]
+
+LONGEST_REQUEST = 8192
+"""Bytes of a request's head; what it says is of no interest."""
+PATIENCE = 5.0
+"""Seconds that a client may take to ask, and to read."""
+COMPARE_EVERY = 60.0
+"""Seconds between two comparisons of our list with the kernel's: with 100,000 bans that takes a while."""
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+"""Seconds."""
+_OF_JAILS = (
+    ("lines", "detection", "lines", "Lines read."),
+    ("candidates", "detection", "candidates", "Lines that the regexes were tried on."),
+    ("timed_out_lines", "detection", "timed_out", "Lines skipped since a regex took too long."),
+    ("oversize_lines", "totals", "oversize", "Lines skipped since they were too long."),
+    ("failures", "totals", "failures", "Failed authentications found."),
+    ("bans", "totals", "bans", "Bans decided on."),
+)
+
+
+def measured(daemon: Daemon, serve: Serve) -> Serve:
+    """`serve`, and beside it the numbers where the configuration names a place for them. Raises `ConfigError`."""
+    where = daemon.settings.metrics
+    if not where:
+        return serve
+    metrics = Metrics(daemon)
+
+    @contextlib.asynccontextmanager
+    async def both() -> AsyncIterator[None]:
+        async with serve(), metrics.serving(where):
+            yield
+
+    return both
+
+
+class Metrics:
+    """The numbers of one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        try:
+            import prometheus_client  # noqa: PLC0415 - five megabytes that most runs do not need
+        except ImportError:
+            what = "[metrics] needs the library prometheus_client: pip install sipguard[metrics]"
+            raise ConfigError(what, str(daemon.settings.config_file)) from None
+        self._daemon = daemon
+        self._drift = 0
+        self._compared = -COMPARE_EVERY
+        self._registry = prometheus_client.CollectorRegistry()
+        self._generate = prometheus_client.generate_latest
+        self._content_type = prometheus_client.CONTENT_TYPE_LATEST
+        delay = prometheus_client.Histogram(
+            "sipguard_line_to_kernel_seconds",
+            "From reading the line that led to a ban to the kernel's having it.",
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        daemon.bans.took = delay.observe
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus asks for."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+        guards = self._daemon.guards
+        for name, part, field, told in _OF_JAILS:
+            counter = CounterMetricFamily(f"sipguard_{name}", told, labels=["jail"])
+            for jail, guard in guards.items():
+                counts: Any = guard.detector.counts if part == "detection" else guard.totals
+                counter.add_metric([jail], getattr(counts, field))
+            yield counter
+        live = GaugeMetricFamily("sipguard_live_bans", "Addresses banned now.", labels=["jail"])
+        for jail in guards:
+            live.add_metric([jail], len(self._daemon.bans.live.of_jail(jail)))
+        yield live
+        enforcer = self._daemon.bans.enforcer
+        for name, told, value in (
+            ("drift_bans", "Bans that the kernel lacks or has too many.", self._drift),
+            ("queued_orders", "Bans and unbans that wait for the kernel.", enforcer.queued),
+            ("firewall_ok", "Whether the kernel takes what it is told.", enforcer.problem is None),
+            ("state_ok", "Whether the state can be written.", self._daemon.store.problem is None),
+            ("jails_not_running", "Jails with an error in their configuration.", len(self._daemon.errors)),
+        ):
+            yield GaugeMetricFamily(f"sipguard_{name}", told, value=float(value))
+
+    @contextlib.asynccontextmanager
+    async def serving(self, where: str) -> AsyncIterator[None]:
+        """Answer for as long as this context lasts. Raises `ConfigError`."""
+        try:
+            server = await self._listen(where)
+        except OSError as error:
+            what = f'[metrics] listen = "{where}": {error.strerror or error}; name another place'
+            raise ConfigError(what, str(self._daemon.settings.config_file)) from error
+        try:
+            yield
+        finally:
+            server.close()
+            if where.startswith("/"):
+                Path(where).unlink(missing_ok=True)
+
+    async def _listen(self, where: str) -> asyncio.Server:
+        if not where.startswith("/"):
+            host, _, port = where.rpartition(":")
+            return await asyncio.start_server(self._client, host.strip("[]"), int(port), limit=LONGEST_REQUEST)
+        Path(where).unlink(missing_ok=True)
+        old_mask = os.umask(0o117)
+        try:
+            return await asyncio.start_unix_server(self._client, where, limit=LONGEST_REQUEST)
+        finally:
+            os.umask(old_mask)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await reader.readuntil(b"\r\n\r\n")
+                await self._compare()
+                body = self._generate(self._registry)
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._content_type}\r\nContent-Length: {len(body)}\r\n"
+                writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # a client that goes, sleeps, or asks without end: its own affair
+        finally:
+            writer.transport.abort()
+
+    async def _compare(self) -> None:
+        """How far our list and the kernel's are apart."""
+        if time.monotonic() < self._compared + COMPARE_EVERY:
+            return
+        self._compared = time.monotonic()
+        bans = self._daemon.bans
+        with contextlib.suppress(FirewallError):
+            kernel = {(entry.jail, entry.address) for entry in await bans.enforcer.call(bans.enforcer.firewall.entries)}
+            self._drift = len(kernel ^ {(ban.jail, ban.address) for ban in bans.live})

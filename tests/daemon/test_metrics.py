@@ -1,0 +1,83 @@
+"""Numbers for Prometheus, over a port and over a socket."""
+
+import http.client
+import socket
+
+import pytest
+import toml
+from prometheus_client.parser import text_string_to_metric_families
+from running import RunningDaemon, append, failure
+
+ATTACKER = "203.0.113.66"
+
+
+class _Local(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _ask(connection):
+    connection.request("GET", "/metrics")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    text = answer.read().decode()
+    connection.close()
+    families = text_string_to_metric_families(text)
+    return {
+        (s.name, s.labels.get("jail", "")): s.value
+        for family in families
+        for s in family.samples
+        if "le" not in s.labels
+    }
+
+
+@pytest.mark.parametrize("kind", ["port", "socket"])
+def test_what_prometheus_reads(tmp_path, kind):
+    """Lines, failures, bans, live bans and how long a ban took, per jail; the kernel has what we think it has."""
+    log = tmp_path / "freeswitch.log"
+    log.touch()
+    where = f"127.0.0.1:{_free_port()}" if kind == "port" else str(tmp_path / "metrics.sock")
+    daemon = RunningDaemon(tmp_path, {"freeswitch": {"logpath": str(log)}})
+    daemon.config.write_text(daemon.config.read_text() + "\n" + toml.dumps({"metrics": {"listen": where}}))
+    daemon.start()
+    try:
+        append(log, failure(ATTACKER) * 5 + "something else\n")
+        daemon.wait_logged(f"Ban {ATTACKER}")
+        found = _ask(http.client.HTTPConnection(where, timeout=10) if kind == "port" else _Local(where))
+    finally:
+        daemon.stop()
+    jail = "freeswitch"
+    assert found["sipguard_lines_total", jail] == 6
+    assert found["sipguard_failures_total", jail] == 5
+    assert found["sipguard_bans_total", jail] == 1
+    assert found["sipguard_live_bans", jail] == 1
+    assert found["sipguard_line_to_kernel_seconds_count", ""] == 1
+    assert found["sipguard_line_to_kernel_seconds_sum", ""] < 5
+    assert found["sipguard_drift_bans", ""] == 0
+    assert found["sipguard_oversize_lines_total", jail] == found["sipguard_timed_out_lines_total", jail] == 0
+    assert found["sipguard_firewall_ok", ""] == found["sipguard_state_ok", ""] == 1
+
+
+@pytest.mark.parametrize("where", ["0.0.0.0:9191", "example.com:80", "9191", "127.0.0.1:0", "relative/path"])
+def test_only_local_places(tmp_path, where):
+    """Numbers about a firewall are not for the network: one line says what is allowed."""
+    daemon = RunningDaemon(tmp_path, {})
+    daemon.config.write_text(daemon.config.read_text() + "\n" + toml.dumps({"metrics": {"listen": where}}))
+    daemon.spawn()
+    said = daemon.process.communicate(timeout=20)[0]
+    assert daemon.process.returncode == 2
+    assert "not allowed; a local address with a port" in said
+    assert said.count("\n") == 1
