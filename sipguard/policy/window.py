@@ -62,12 +62,12 @@ class Window:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: what is behind lies as far behind as before."""
-        for times in self._times.values():
-            times[:] = [time + seconds for time in times]
+        for told in self._attempts.values():
+            told[:] = [(time + seconds, user) for time, user in told]
 
     def times(self) -> dict[str, tuple[float, ...]]:
         """Address → the times that are kept, oldest first."""
-        return {address: tuple(times) for address, times in self._times.items()}
+        return {address: tuple(time for time, _ in told) for address, told in self._attempts.items()}
 
     def counts(self, now: float) -> dict[str, int]:
         """Address → attempts that still count, for `status`."""
