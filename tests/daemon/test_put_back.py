@@ -142,7 +142,7 @@ def test_alarm_before_a_set_is_full(tmp_path):
         daemon.start()
         try:
             for number in range(18):
-                ask(daemon.socket, "ban", address=f"203.0.113.{number}")
+                ask(daemon.socket, "ban", addresses=[f"203.0.113.{number}"])
             for number in (3, 4):
                 host_run(net, "nftables", f"nft 'delete element inet sipguard a4_asterisk {{ 203.0.113.{number} }}'")
                 daemon.wait_logged("1 bans were missing", times=number - 2)
