@@ -1,1 +1,1 @@
-"""Side by side with Fail2ban."""
+"""sipguard and Debian's Fail2ban side by side, on the same files, in the same run: `python -m benchmarks [ROW…]`."""

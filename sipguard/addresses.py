@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 
+@lru_cache(maxsize=4096)  # an attacker's lines come by the thousand
 def canonical(text: str) -> str:
     """`text` as `ipaddress` prints it; a network with host bits loses them, one of a single address loses its prefix.
 

@@ -11,14 +11,12 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from sipguard.text import printable
 
 GRACE = 0.5
 """Seconds between asking a process group to end and killing it."""
-DRAIN = 0.2
-"""Seconds for what is left in the pipe after the command has ended: a child in the background may hold it open."""
 MAX_OUTPUT = 8_192
 """Bytes of output kept."""
 AT_ONCE = 8
@@ -70,19 +68,60 @@ class Runner:
     ) -> Result:
         """Run a program. Never raises but for cancellation, and then nothing of the command is left."""
         async with self._slots:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.STDOUT,
-                    env=environment(variables or {}),
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as error:  # ValueError: a NUL in the text
-                reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-                return Result(127, f"cannot be started: {reason}")
-            return await _watch(process, limit, stdin)
+            with _Streams(stdin) as streams:
+                try:
+                    process = await asyncio.create_subprocess_exec(
+                        *command,
+                        stdin=streams.stdin,
+                        stdout=streams.write_end,
+                        stderr=streams.write_end,
+                        env=environment(variables or {}),
+                        start_new_session=True,
+                    )
+                except (OSError, ValueError) as error:  # ValueError: a NUL in the text
+                    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                    return Result(127, f"cannot be started: {reason}")
+                return await _watch(process, limit, streams)
+
+
+class _Streams:
+    """What a command reads, and where it prints.
+
+    Not asyncio's own pipes: those count a process as ended only when all that it has started have closed them as well.
+    """
+
+    def __init__(self, stdin: bytes) -> None:
+        self.stdin: int = asyncio.subprocess.DEVNULL
+        if stdin:
+            # A file in memory: nobody has to stay and write, however slowly it reads, or if it does not.
+            self.stdin = os.memfd_create("ban")
+            os.write(self.stdin, stdin)
+            os.lseek(self.stdin, 0, os.SEEK_SET)
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._output = bytearray()
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        self._loop.add_reader(self._read_end, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._read_end)
+        for descriptor in (self._read_end, self.write_end, self.stdin):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _read(self) -> None:
+        """Keep the end of what is printed, and read on, so that nobody waits for a reader."""
+        with contextlib.suppress(BlockingIOError):
+            self._output += os.read(self._read_end, 65_536)
+            del self._output[:-MAX_OUTPUT]
+
+    def lines(self) -> list[str]:
+        """The end of what was printed, fit to be shown."""
+        self._read()
+        return [printable(line) for line in bytes(self._output).decode("utf-8", "replace").strip().splitlines()]
 
 
 def environment(variables: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -91,59 +130,23 @@ def environment(variables: Mapping[str, str]) -> dict[bytes, bytes]:
     return own | {name.encode(): value.encode("utf-8", "surrogateescape") for name, value in variables.items()}
 
 
-async def _watch(process: asyncio.subprocess.Process, limit: float, stdin: bytes) -> Result:
-    output = bytearray()
-    jobs = [asyncio.create_task(_read(process, output))]
-    if stdin:
-        jobs.append(asyncio.create_task(_write(process, stdin)))
-    timed_out = False
+async def _watch(process: asyncio.subprocess.Process, limit: float, streams: _Streams) -> Result:
     try:
         async with asyncio.timeout(limit):
-            await process.wait()
+            status = await process.wait()
     except TimeoutError:
-        timed_out = True
+        status = None
     finally:
         if process.returncode is None:
             await asyncio.shield(end_group(process))
-        await _drain(jobs)
-        _close(process)
-    lines = [printable(line) for line in bytes(output).decode("utf-8", "replace").strip().splitlines()]
+    lines = streams.lines()
     text = "\n".join(lines)
-    if timed_out:
+    if status is None:
         return Result(None, f"cut after its time limit of {limit:g} s", text)
-    status = process.returncode
     if status == 0:
         return Result(0, output=text)
-    how = f"ended by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-    return Result(status if status is not None else 1, f"{how}: {' '.join(lines)[-300:]}" if text else how, text)
-
-
-async def _read(process: asyncio.subprocess.Process, output: bytearray) -> None:
-    """Keep the end of what it prints, and read on, so that it never waits for a reader."""
-    while process.stdout and (part := await process.stdout.read(4096)):
-        output += part
-        del output[:-MAX_OUTPUT]
-
-
-async def _write(process: asyncio.subprocess.Process, data: bytes) -> None:
-    if process.stdin is None:
-        return
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read what it is given
-        process.stdin.write(data)
-        await process.stdin.drain()
-    process.stdin.close()
-
-
-async def _drain(jobs: Sequence[asyncio.Task[None]]) -> None:
-    _, pending = await asyncio.wait(jobs, timeout=DRAIN)
-    for job in pending:
-        job.cancel()
-    await asyncio.gather(*jobs, return_exceptions=True)
-
-
-def _close(process: asyncio.subprocess.Process) -> None:
-    """Close our ends of its pipes: what still runs in the background writes to nobody."""
-    process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way to it
+    how = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+    return Result(status, f"{how}: {' '.join(lines)[-300:]}" if text else how, text)
 
 
 async def end_group(process: asyncio.subprocess.Process) -> None:

@@ -41,7 +41,8 @@ class Bans:
 
     def decide(self, ban: Ban) -> None:
         """A jail has decided on a ban: to the kernel with it."""
-        earlier = self.earlier(ban.jail, ban.address)
+        guard = self._guards.get(ban.jail)
+        earlier = self.earlier(ban.jail, ban.address, overall=bool(guard and guard.jail.growth.overalljails))
         ban = self._grown(replace(ban, count=earlier + 1), earlier)
         self._decided[ban.jail, ban.address] = ban
         self._order("ban", [ban])
@@ -57,13 +58,10 @@ class Bans:
         if others := [ban for ban in bans if not self._enforced(ban)]:
             asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
 
-    def earlier(self, jail: str, address: str) -> int:
-        """How often this address has been banned before: in this jail, or in any where the jail says `overalljails`."""
+    def earlier(self, jail: str, address: str, *, overall: bool = False) -> int:
+        """How often this address has been banned before: in this jail, or in any."""
         database = self._store.database
-        if database is None:
-            return 0
-        guard = self._guards.get(jail)
-        return database.ban_count(None if guard and guard.jail.growth.overalljails else jail, address)
+        return 0 if database is None else database.ban_count(None if overall else jail, address)
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
@@ -103,6 +101,7 @@ class Bans:
             self._store.changes.bans[jail, address] = ban
             self._store.touched()
             self._order("ban", [ban])
+            self.acting.banned(ban)
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""

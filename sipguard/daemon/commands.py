@@ -71,7 +71,13 @@ class Commands:
         return {
             "version": __version__,
             "since": daemon.started,
-            "firewall": {"backend": enforcer.firewall.name, "problem": enforcer.problem, "queued": enforcer.queued},
+            "firewall": {
+                "backend": enforcer.firewall.name,
+                "problem": enforcer.problem,
+                "queued": enforcer.queued,
+                "lost": daemon.guardian.lost,
+                "drift": daemon.guardian.drift,
+            },
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "jails": [self._jail(guard) for guard in guards],
             "errors": [str(error) for error in daemon.errors],

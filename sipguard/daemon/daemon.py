@@ -240,7 +240,9 @@ class Daemon:
         while True:
             end = self.bans.live.next_end()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ends_moved.wait(), None if end is None else max(0.0, end - self.clock()))
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
+                async with asyncio.timeout(None if end is None else max(0.0, end - self.clock())):
+                    await self._ends_moved.wait()
             self._ends_moved.clear()
             self.bans.end_due()
 

@@ -54,13 +54,15 @@ def options_of(jail: Jail) -> Options:
         maxmatches=_BLANK.maxmatches if jail.maxmatches is None else jail.maxmatches,
         bantime=-1 if math.isinf(jail.bantime) else int(jail.bantime),
         bantime_extra=_extra(jail.growth),
-        actions={one.name: _commands(one) for one in jail.actions},
+        actions={one.name: _properties(one) for one in jail.actions},
     )
 
 
-def _commands(action: Action | NativeAction) -> dict[str, Any]:
-    """What a client may ask of an action; sipguard's own kinds have no shell commands."""
-    return {**NEW, **action.properties, **action.flags, **action.commands} if isinstance(action, Action) else {**NEW}
+def _properties(action: Action | NativeAction) -> dict[str, Any]:
+    """Of an action of Fail2ban's kind; one of sipguard's own has a name alone, since its settings may be secrets."""
+    if isinstance(action, NativeAction):
+        return dict(NEW)
+    return {**NEW, **action.properties, **action.flags, **action.commands}
 
 
 def _matches(lines: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -1,11 +1,12 @@
-"""Joins the daemon to Fail2ban's world: its socket, its database file. Each only where it is configured."""
+"""Joins the daemon to Fail2ban's world: its socket, its pid file, its database file. Each only where it is configured."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -29,7 +30,7 @@ Serve = Callable[[], AbstractAsyncContextManager[None]]
 def serving(daemon: Daemon, control: Serve) -> Serve:
     """What `Daemon.run` wants: `control` as before, and Fail2ban's ways beside it where the settings name them."""
     settings = daemon.settings
-    if not (settings.fail2ban_socket or settings.fail2ban_dbfile):
+    if not (settings.fail2ban_socket or settings.pidfile or settings.fail2ban_dbfile):
         return control
 
     @contextlib.asynccontextmanager
@@ -43,6 +44,8 @@ def serving(daemon: Daemon, control: Serve) -> Serve:
                     await stack.enter_async_context(server.serving())
                 except StateError as error:
                     log.error("%s; going on without", error)
+            if settings.pidfile:
+                stack.enter_context(_pid_file(Path(settings.pidfile)))
             await stack.enter_async_context(control())
             yield
 
@@ -101,3 +104,18 @@ class _Feed:
         database = self._daemon.store.database
         attempts = database.story(ban.address)[0] if database else []
         return [attempt.line for attempt in attempts if attempt.jail == ban.jail and attempt.line]
+
+
+@contextlib.contextmanager
+def _pid_file(path: Path) -> Iterator[None]:
+    """Our process id, for as long as we run. A file that cannot be written is told of, and nothing more."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        log.error("Unable to create PID file: %s", error)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.tags import without_names
@@ -22,6 +23,11 @@ RECENT = 10
 
 SLOW_TOLD_EVERY = 60.0
 """Seconds between two words about a regex that takes too long."""
+
+
+@lru_cache(maxsize=16)
+def _shown(time: int) -> str:
+    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
 
 
 @dataclass(slots=True)
@@ -199,9 +205,10 @@ class Guard:
         log.info("[%s] Ignore %s by %s", self.jail.name, address, why)
 
     def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
-        when = datetime.fromtimestamp(judgement.time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
-        known = f", bad - counts as {judgement.attempts}" if judgement.attempts > 1 else ""
-        log.info("[%s] Found %s - %s%s", self.jail.name, judgement.address, when, known)
+        if log.isEnabledFor(logging.INFO):
+            known = f", bad - counts as {judgement.attempts}" if judgement.attempts > 1 else ""
+            when = _shown(int(judgement.time))
+            log.info("[%s] Found %s - %s%s", self.jail.name, judgement.address, when, known)
         self._observe(self.jail.name, judgement.address, failure)
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(

@@ -10,13 +10,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from ipaddress import ip_network
 
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer
 from sipguard.errors import FirewallError
 from sipguard.firewall.nft_events import Change, NftEvents
-from sipguard.model import Ban, Clock, Entry
+from sipguard.model import Ban, Clock
 
 log = logging.getLogger("fail2ban.firewall")
 
@@ -28,6 +27,8 @@ SOON = 1.0
 """Seconds between two comparisons when others have taken elements out."""
 LAZY = 20.0
 """A comparison that takes long is made so many times its own length apart, so that it never takes more than a twentieth."""
+WINDOW, TOLD = 60.0, 10
+"""Seconds within which so many repairs are logged one by one; more are summed up."""
 PAUSE = 0.5
 """Seconds until the next try when to put back was refused."""
 DRIFT = 5.0
@@ -58,6 +59,8 @@ class Guardian:
         self._disturbed = asyncio.Event()
         self._compared = time.monotonic()
         self._next_gap = COMPARE
+        self._repairs: list[float] = []
+        self._summed = -WINDOW
         self._full: set[tuple[str, int]] = set()
 
     async def run(self) -> None:
@@ -122,9 +125,20 @@ class Guardian:
             await self._feeds()  # what `open` does not make
         took = (time.monotonic() - begin) * 1000
         result = f"put back with {len(self._live)} bans in {took:.0f} ms" if done else "trying to put it back"
-        log.warning("Firewall: %s%s; %s", _shortened(problems), _culprits(heard), result)
+        self._tell(f"{_shortened(problems)}{_culprits(heard)}; {result}")
         if not done:
             asyncio.get_running_loop().call_later(PAUSE, self._disturbed.set)
+
+    def _tell(self, text: str) -> None:
+        """Log it, but not every time when another program does it again and again."""
+        now = time.monotonic()
+        self._repairs = [moment for moment in self._repairs if moment > now - WINDOW]
+        self._repairs.append(now)
+        if len(self._repairs) <= TOLD:
+            log.warning("Firewall: %s", text)
+        elif now - self._summed > WINDOW:
+            self._summed = now
+            log.warning("Firewall: %d times in the last minute; now: %s", len(self._repairs), text)
 
     async def _compare(self) -> None:
         """One listing against the live bans. What is on its way to the kernel is neither missing nor left over."""
@@ -156,7 +170,7 @@ class Guardian:
                 "Firewall: %d bans were missing in the kernel, %d had another end, %d were left over: mended",
                 len(missing), len(moved), len(leftover),
             )  # fmt: skip
-        self._alarm(entries)
+        self._alarm(self._live)
 
     def _busy(self) -> bool:
         return bool(self._enforcer.queued) or not self._enforcer.is_open
@@ -172,11 +186,11 @@ class Guardian:
                 moved.append(ban)
         return missing, moved
 
-    def _alarm(self, entries: Iterable[Entry]) -> None:
+    def _alarm(self, bans: Iterable[Ban]) -> None:
         counts: dict[tuple[str, int], int] = {}
-        for entry in entries:
-            if "/" not in entry.address:
-                key = (entry.jail, ip_network(entry.address).version)
+        for ban in bans:
+            if "/" not in ban.address:
+                key = (ban.jail, 6 if ":" in ban.address else 4)
                 counts[key] = counts.get(key, 0) + 1
         self._full = {key for key in self._full if counts.get(key, 0) >= CALM * self._size}
         for (jail, version), count in counts.items():

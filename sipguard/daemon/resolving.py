@@ -80,8 +80,9 @@ class Names:
         """Tell an ignore list what its names and files stand for now; a name that cannot be resolved keeps what it had."""
         for entry in ignore.files:
             self._read_list(entry, ignore)
-        for name in ignore.names:
-            if addresses := await self.addresses(name):
+        found = await asyncio.gather(*(self.addresses(name) for name in ignore.names))
+        for name, addresses in zip(ignore.names, found, strict=True):
+            if addresses:
                 ignore.learn(name, addresses)
 
     def _read_list(self, entry: str, ignore: IgnoreList) -> None:

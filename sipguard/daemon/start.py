@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from sipguard.config.settings import Settings
@@ -15,7 +13,6 @@ from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
-from sipguard.errors import ConfigError
 from sipguard.firewall.choose import open_firewall
 from sipguard.firewall.options import Options
 
@@ -30,23 +27,4 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     firewall = open_firewall(settings.firewall, clock=time.time, options=options)
     daemon = Daemon(settings, firewall, reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
-    with _pidfile(settings.pidfile):
-        await daemon.run(serving(daemon, control.serving))
-
-
-@contextmanager
-def _pidfile(path: str) -> Iterator[None]:
-    """Our process id in this file while we run; no path, no file. Raises `ConfigError`."""
-    if not path:
-        yield
-        return
-    file = Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{os.getpid()}\n", encoding="ascii")
-    except OSError as error:
-        raise ConfigError(f"pidfile {path}: {error.strerror}; name another place in fail2ban.conf, or None") from error
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
+    await daemon.run(serving(daemon, control.serving))

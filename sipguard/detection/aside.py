@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipguard.detection.expressions import compile_all
+from sipguard.detection.expressions import Expression, compile_all
 from sipguard.detection.tags import accused
 from sipguard.model import Challenge, Success
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     import regex
 
     from sipguard.model import Filter
 
-    Search = Callable[[Callable[..., regex.Match[str] | None], str], regex.Match[str] | None]
+    Search = Callable[[Expression, str], re.Match[str] | regex.Match[str] | None]
 
 
 class Aside:
@@ -44,7 +45,7 @@ class Aside:
         """What a line without its date tells of; of successes only in a line that is `trusted`."""
         for key, expressions in self._events.items():
             for expression in expressions if trusted or key != "successregex" else ():
-                match = search(expression.search, text)
+                match = search(expression, text)
                 if match is None:
                     continue
                 groups = expression.groups_of(match)
@@ -58,4 +59,4 @@ class Aside:
 
     def is_tampered(self, text: str, search: Search) -> bool:
         """Whether the line is one that its server does not write by itself."""
-        return any(search(expression.search, text) is not None for expression in self._tampered)
+        return any(search(expression, text) is not None for expression in self._tampered)

@@ -90,6 +90,7 @@ _PLAIN_GROUP = re.compile(r"(?<!\(\?)(?<!\\)\((?!\?)")
 _BODY = re.compile(r"((?:\(\?\w+\))?\^?(?:\(\?\w+\))?)(.*?)(\$?)", re.DOTALL)
 _STARS_BEGIN = re.compile(r"^\(*(?:\(\?\w+\))?\(*\*\*")
 _STARS_END = re.compile(r"(?<!\\)\*\*\)*$")
+_BEGINS_WORD = re.compile(r"%(?:Ex[YymdHMS]|[YymHMSIaAbBj])[^(]*$")
 _EPOCH_TAG = re.compile(r"(?<!\\)\{(L?)EPOCH\}", re.IGNORECASE)
 
 _EPOCH = r"\d{10,11}\b(?:\.\d{3,6})?"
@@ -110,6 +111,8 @@ class DateFormat:
     at_begin: bool
     """Bound to the beginning of the line."""
     weight: float = 1.0
+    is_word: bool = False
+    """Begins or ends with a character of a word, and stands where one begins or ends: it is never found within a word."""
     absolute: Read | None = field(default=None, compare=False)
     """Reads a date that is POSIX seconds already; None for one made of fields."""
 
@@ -186,7 +189,8 @@ def _bounded(
     at_end = bool(_LINE_END.search(body))
     for stars in (_STARS_BEGIN, _STARS_END):
         body = stars.sub(lambda match: match[0].replace("**", ""), body)
-    return DateFormat(name, _compile(flags + body), at_begin or at_end, at_begin, weight, absolute)
+    is_word = bound_begin and begin == "word" and bound_end and bool(_BEGINS_WORD.match(name.strip()))
+    return DateFormat(name, _compile(flags + body), at_begin or at_end, at_begin, weight, is_word, absolute)
 
 
 def _compile(source: str) -> regex.Pattern[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sipguard.detection.datefields import Resolver
@@ -88,7 +89,7 @@ class DateFinder:
     ) -> None:
         """Raises ValueError: a line of `datepattern` is not a date pattern."""
         self._clock = clock
-        self._resolver = Resolver(clock, zone)
+        self.resolver = Resolver(clock, zone)
         self._candidates = list(_candidates(datepattern, time_limit))
         self._last: int | None = None
         self._line = ""
@@ -100,6 +101,11 @@ class DateFinder:
         self._cached: tuple[DateFormat, str, float] | None = None
         self._cached_from = 0.0
         self._cached_until = 0.0
+
+    @property
+    def formats(self) -> list[tuple[DateFormat, float | None]]:
+        """The patterns in the order in which they are tried now, each with the seconds that a search may take."""
+        return [(candidate.format, candidate.limit) for candidate in self._candidates]
 
     def find(self, line: str) -> regex.Match[str] | None:
         """The date in `line`; its group 1 is what to cut out. Raises TimeoutError."""
@@ -133,10 +139,11 @@ class DateFinder:
         if cached is not None and cached[0] is form and self._still_holds():
             # Lines of one minute share all but the seconds; those whose year is a guess must be of the same second.
             seconds = match["S"] if self._cached_until == math.inf and "S" in groups else None
-            if cached[1] == _without(match, ("f", "S") if seconds else ("f",)):
+            leap = seconds is not None and seconds > "59"  # POSIX clocks have no such second
+            if not leap and cached[1] == _without(match, ("f", "S") if seconds else ("f",)):
                 return cached[2] + int(seconds) if seconds else cached[2]
         fields = match.groupdict()
-        resolved = self._resolver.resolve(fields)
+        resolved = self.resolver.resolve(fields)
         if resolved is None:
             return None
         when, self._cached_until = resolved
@@ -266,7 +273,7 @@ def _defaults(*, begin_only: bool) -> Iterator[DateFormat]:
         if not written.startswith(("^", _BEGIN)):
             yield date_format(_BEGIN + written, _AT_BEGIN_WEIGHT)
     for written in _DEFAULTS:
-        form = date_format(written)
+        form = replace(date_format(written), is_word=True)
         if form.at_begin or not begin_only:
             yield form
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import codecs
 import time as _time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sipguard.detection.aside import Aside
+from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.detection.prefilter import Prefilter, prefilter
 from sipguard.detection.results import Counts, Examined
 from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.detection.tags import accused
@@ -23,7 +26,8 @@ from sipguard.errors import ConfigError
 from sipguard.model import Challenge, Clock, Failure, Filter, LogEvent, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import re
+    from collections.abc import Iterable
 
     import regex
 
@@ -50,8 +54,11 @@ class Detector:
         timezone: str | None = None,
         encoding: str = "utf-8",
         time_limit: float = 0.2,
+        skim: bool = True,
     ) -> None:
         """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds of processor time.
+
+        Without `skim`, `feed` reads every line, also those that cannot match: the same failures, slowly.
 
         Raises ConfigError naming file, line, key and regex when one does not compile, or names nobody to accuse; or
         when the date pattern, time zone or encoding is wrong.
@@ -63,13 +70,19 @@ class Detector:
         self._maxlines = max(1, filter.maxlines)
         self._compile(filter)
         try:
-            self._dates = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
+            finder = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
         except ValueError as error:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", _where(filter, "datepattern")) from None
         self._screen = Screen(filter, where=_where(filter, "recordstart")) if declares(filter) else None
         self._aside = Aside(filter, where=_where)
         self._other: Success | Challenge | None = None
         self._tampered = 0
+        self._finder = finder
+        self._dates: DateFinder | CertainDates = finder
+        self._prefilter = self._make_prefilter() if skim and self._screen is None and not self._aside else None
+        if self._prefilter is not None:
+            self._dates = CertainDates(finder, clock)
+        self._unread = (b"", 0, 0)
         self._sessions = Sessions(clock)
         self._lines: list[Line] = []
         self._last_time: float | None = None
@@ -77,7 +90,7 @@ class Detector:
         # About the last line, for `examine`:
         self._line_time: float | None = None
         self._date_format: str | None = None
-        self._was_ignored = self._was_nofail = False
+        self._was_ignored = self._was_nofail = self._is_dated = False
         self._consumed = 0
         self._regex: int | None = None
 
@@ -94,9 +107,17 @@ class Detector:
             needs_id=self._prefregex is None or not has_id(self._prefregex),
         )
         self._ignoreregex = compile_all(filter.ignoreregex, key="ignoreregex", where=_where(filter, "ignoreregex"))
-        self._any_failregex = union(self._failregex, multiline=multiline)
+        every_holds = all(expression.holds for expression in self._failregex)
+        self._any_failregex = None if every_holds else union(self._failregex, multiline=multiline)
         # Fail2ban's rule: few ignoreregexes are searched in the whole line, before anything else.
         self._ignore_first = bool(self._ignoreregex) and len(self._ignoreregex) < len(self._failregex) - 2
+
+    def _make_prefilter(self) -> Prefilter | None:
+        if self._maxlines > 1:
+            return None  # a match may begin in any line
+        gate = self._prefregex.needs if self._prefregex is not None else ()
+        formats = [form for form, _ in self._finder.formats]
+        return prefilter([each.needs for each in self._failregex], gate, formats, self._encoding)
 
     def feed(self, data: bytes) -> list[Failure]:
         """The failures in `data`, which is whole lines ended by LF, following those fed before."""
@@ -104,29 +125,75 @@ class Detector:
 
     def events(self, data: bytes) -> list[LogEvent]:
         """The failures, successes and challenges in `data`, as `feed`."""
-        events: list[LogEvent] = []
-        text = data.decode(self._encoding, "replace")
-        for line in text.removesuffix("\n").split("\n") if text else ():
-            if self._screen is None:
-                events += self._event(line.rstrip("\r"), None, trusted=False)
-            else:
-                for ready in self._screened(line.rstrip("\r")):
-                    events += self._event(ready.text, None, trusted=ready.trusted)
-        return events
+        if not data:
+            return []
+        self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+        if self._prefilter is None:
+            return self._read(data)
+        return self._skim(data, self._prefilter)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
-        ready = self._screened(text) if self._screen is not None else [Ready(text, 1, trusted=False)]
-        return [event for one in ready for event in self._event(one.text, time, trusted=one.trusted)]
+        self._stop_skimming()
+        self.counts.lines += 1
+        return [event for one in self._screened(text) for event in self._event(one.text, time, trusted=one.trusted)]
 
     def flush(self) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for seconds, or the log ends."""
         if self._screen is None:
             return []
         ready = self._screen.flush()
-        self.counts.lines -= len(ready)
         self.counts.tampered = self._screen.tampered + self._tampered
         return [event for one in ready for event in self._event(one.text, None, trusted=one.trusted)]
+
+    def _read(self, data: bytes) -> list[LogEvent]:
+        """Line by line."""
+        ready = (one for line in self._split(data) for one in self._screened(line))
+        return [event for one in ready for event in self._event(one.text, None, trusted=one.trusted)]
+
+    def _split(self, data: bytes) -> Iterable[str]:
+        text = data.decode(self._encoding, "replace")
+        return (line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
+
+    def _skim(self, data: bytes, prefilter: Prefilter) -> list[LogEvent]:
+        """The lines that can match, and of the others what those need."""
+        failures: list[LogEvent] = []
+        done = begin = 0
+        try:
+            for begin, end in prefilter.lines(data):
+                self._unread = data, done, begin
+                failure = self._process(data[begin:end].decode(self._encoding, "replace").rstrip("\r"), None)
+                if failure is not None:
+                    failures.append(failure)
+                if self._is_dated:
+                    done = end + 1
+            begin = len(data)
+            self._unread = data, done, begin
+            self._catch_up()
+        except AmbiguousDateError:
+            return failures + self._give_up_skimming(data, begin)
+        return failures
+
+    def _catch_up(self) -> None:
+        """Find the last date in the lines that were left out: it counts for a line that has none."""
+        data, floor, end = self._unread
+        self._unread = b"", 0, 0
+        while end > floor:
+            begin = max(data.rfind(b"\n", floor, end - 1) + 1, floor)
+            self._is_dated = False
+            with suppress(TimeoutError):
+                self._cut_date(data[begin:end].decode(self._encoding, "replace").rstrip("\r\n"))
+            if self._is_dated:
+                return
+            end = begin
+
+    def _give_up_skimming(self, data: bytes, end: int) -> list[LogEvent]:
+        """Which of two dates a line means is told by the lines before it: read all, beginning with those at hand."""
+        self._prefilter, self._dates, self._unread = None, self._finder, (b"", 0, 0)
+        for line in self._split(data[:end]) if end else ():
+            with suppress(TimeoutError):
+                self._cut_date(line)
+        return self._read(data[end:]) if data[end:] else []
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
         """Process one line like `feed`, and tell all about it; of what was held back before it, see `examine_record`.
@@ -138,27 +205,27 @@ class Detector:
 
     def examine_record(self, line: str, *, time: float | None = None) -> list[tuple[int, Examined]]:
         """Process one line, and tell all about those that it completes: (number of the line given, counted from 1, all)."""
-        line = line.rstrip("\r\n")
-        if self._screen is None:
-            failure = self._process(line, time)
-            return [(self.counts.lines, self._examined(failure))]
+        self._stop_skimming()
+        self.counts.lines += 1
         return [
             (ready.number, self._examined(self._process(ready.text, time, trusted=ready.trusted)))
-            for ready in self._screened(line)
+            for ready in self._screened(line.rstrip("\r\n"))
         ]
 
     def examine_rest(self) -> list[tuple[int, Examined]]:
         """As `examine_record`, when no more lines come."""
-        if self._screen is None:
-            return []
-        rest = self._screen.flush()
-        self.counts.lines -= len(rest)
+        rest = self._screen.flush() if self._screen is not None else []
         return [(one.number, self._examined(self._process(one.text, None, trusted=one.trusted))) for one in rest]
 
     @property
     def settled(self) -> int:
         """Up to which line, counted from 1, `examine_record` has told all."""
         return self.counts.lines if self._screen is None else self._screen.settled
+
+    def _stop_skimming(self) -> None:
+        """All is asked about every line: nothing is left to skim."""
+        if self._prefilter is not None:
+            self._prefilter, self._dates = None, self._finder
 
     def _examined(self, failure: Failure | None) -> Examined:
         return Examined(
@@ -173,14 +240,13 @@ class Detector:
         )
 
     def _screened(self, line: str) -> list[Ready]:
-        assert self._screen is not None  # noqa: S101 - told apart by the callers
-        self.counts.lines += 1
+        if self._screen is None:
+            return [Ready(line, self.counts.lines, trusted=False)]
         try:
             ready = self._screen.push(line)
         except TimeoutError:
             self.counts.timed_out += 1
             return []
-        self.counts.lines -= len(ready)
         self.counts.tampered = self._screen.tampered + self._tampered
         return ready
 
@@ -191,8 +257,8 @@ class Detector:
 
     def _process(self, line: str, time: float | None, *, trusted: bool = False) -> Failure | None:
         counts = self.counts
-        counts.lines += 1
-        self._was_ignored = self._was_nofail = False
+        counts.read += 1
+        self._was_ignored = self._was_nofail = self._is_dated = False
         self._consumed = 0
         self._regex = self._line_time = self._date_format = None
         self._account = None
@@ -236,14 +302,17 @@ class Detector:
                 text = line[:begin] + line[end:]
                 when = dates.time_of(match)
                 if when is not None:
+                    self._is_dated = True
                     self._last_time = self._line_time = when
                     self._date_format = dates.format.name if dates.format else None
                     return text
             else:
                 # The pattern says that a date may be missing.
+                self._catch_up()
                 self._line_time = self._recent_time(self._clock())
                 return line
         self.counts.undated += 1
+        self._catch_up()
         self._line_time = self._recent_time(None)
         return text if self._line_time is None else line
 
@@ -251,19 +320,22 @@ class Detector:
         last = self._last_time
         return last if last is not None and last > self._clock() - _RECENT else otherwise
 
-    def _search(self, search: Callable[..., regex.Match[str] | None], text: str) -> regex.Match[str] | None:
+    def _search(self, expression: Expression, text: str) -> re.Match[str] | regex.Match[str] | None:
         """Raises TimeoutError when the time for this line is used up.
 
         That is processor time: a machine that stands still for a moment costs no line. Asking for it takes as long
         as a search, so the line's account is opened by the first search that seems slow; each has the limit anyway.
         """
+        self.counts.searches += 1
+        if len(text) <= expression.safe_length:
+            return expression.plain(text)
         limit = self._limit
         if self._account is not None:
             limit -= _time.thread_time() - self._account
             if limit <= 0:
                 raise TimeoutError
         begun = _time.monotonic()
-        match = search(text, timeout=limit)
+        match: regex.Match[str] | None = expression.search(text, timeout=limit)
         if self._account is None and _time.monotonic() - begun > self._limit * _SLOW:
             self._account = _time.thread_time()
         return match
@@ -280,7 +352,7 @@ class Detector:
         lines = self._lines
         groups: Groups = {}
         if self._prefregex is not None:
-            match = self._search(self._prefregex.search, subject)
+            match = self._search(self._prefregex, subject)
             if match is None:
                 return None
             groups = self._prefregex.groups_of(match)
@@ -290,68 +362,77 @@ class Detector:
                 if self._maxlines > 1:
                     self._lines = [Line(content, whole)]
         self.counts.candidates += 1
-        if self._any_failregex is not None and self._search(self._any_failregex.search, subject) is None:
+        if self._any_failregex is not None and self._any_failregex.search(subject, timeout=self._limit) is None:
             return None
         return self._match_failregex(subject, lines if self._maxlines > 1 else [Line(text, whole)], groups)
 
     def _match_failregex(self, subject: str, lines: list[Line], common: Groups) -> Failure | None:
         """The first failregex that matches decides. `common` are the groups of prefregex."""
         for index, expression in enumerate(self._failregex):
-            match = self._search(expression.search, subject)
+            if expression.holds not in subject:
+                continue
+            match = self._search(expression, subject)
             if match is None:
                 continue
-            used, left = split_match(match, lines)
             self._regex = index
+            used = lines
             if self._maxlines > 1:
                 # What has matched is used up, also when it is ignored.
-                self._lines = left
+                used, self._lines = split_match(match, lines)
                 self._consumed = sum(line is not lines[-1] for line in used)
-            if self._is_ignored(joined(used) if self._maxlines > 1 else subject):
+            if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
-            groups = {**common, **expression.groups_of(match)}
-            if groups.get("mlfid") is None and not accused(groups)[0]:
-                continue
-            return self._judge(index, groups, used)
+            groups = expression.groups_of(match)
+            if common:
+                groups = {**common, **groups}
+            if groups.get("mlfid") is not None:
+                return self._judge_session(index, groups, used)
+            host, address = accused(groups)
+            if host:
+                self._was_nofail = bool(groups.get("nofail"))
+                return None if self._was_nofail else self._failure(index, groups, used, host, address)
         return None
 
     def _is_ignored(self, subject: str) -> bool:
         for expression in self._ignoreregex:
-            if self._search(expression.search, subject) is not None:
+            if expression.holds in subject and self._search(expression, subject) is not None:
                 self._was_ignored = True
                 return True
         return False
 
-    def _judge(self, index: int, groups: Groups, used: list[Line]) -> Failure | None:
-        """Whether a match is a failure by what is known of its session, and if so, whose."""
-        key = groups.get("mlfid")
-        session: Session | None = None
-        if key is not None:
-            session = self._sessions.merge(key, groups, used)
-            groups = session.groups
-        if groups.get("nofail"):
+    def _judge_session(self, index: int, groups: Groups, used: list[Line]) -> Failure | None:
+        """Whether a match is a failure by what is known of its session."""
+        session = self._sessions.merge(groups["mlfid"] or "", groups, used)
+        if session.groups.get("nofail"):
             self._was_nofail = True
             return None
-        host, address = accused(groups)
+        host, address = accused(session.groups)
         if not host:
-            if session is not None:
-                session.pending = True
+            session.pending = True
             return None
+        return self._failure(index, session.groups, used, host, address, session)
+
+    def _failure(
+        self,
+        index: int,
+        groups: Groups,
+        used: list[Line],
+        host: str,
+        address: str | None,
+        session: Session | None = None,
+    ) -> Failure:
         tags = {name: value for name, value in groups.items() if value is not None and name not in _INTERNAL}
         if address and address != host:
             tags["ip"] = address
         user = groups.get("user")
-        users = session.users if session is not None else ({user} if user else ())
-        return Failure(
-            host=host,
-            time=self._line_time,
-            user=user,
-            users=tuple(sorted(users)),
-            attempts=session.count if session is not None else len(used),
-            regex=index,
-            session=key,
-            lines=tuple(line.whole for line in (session.lines if session is not None else used)),
-            tags=tags,
-        )
+        if session is None:
+            users: tuple[str, ...] = (user,) if user else ()
+            attempts, told = len(used), used
+        else:
+            users, attempts, told = tuple(sorted(session.users)), session.count, session.lines
+        lines = tuple([line.whole for line in told])
+        # By position: this is the most frequent call of an attack.
+        return Failure(host, self._line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
 
 
 def _codec(encoding: str) -> str:

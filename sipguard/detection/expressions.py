@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import regex
 
+from sipguard.detection.literals import Need, needs, single
+from sipguard.detection.steps import safe_length
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
 from sipguard.errors import ConfigError
 
@@ -36,7 +38,7 @@ _SPACES = r"\s\x1c-\x1f"
 class Expression:
     """One compiled regex of a filter, and how its groups become the groups of a failure."""
 
-    __slots__ = ("_alternatives", "_tuples", "pattern", "search", "source")
+    __slots__ = ("_alternatives", "_tuples", "holds", "needs", "pattern", "plain", "safe_length", "search", "source")
 
     def __init__(self, pattern: str, *, multiline: bool = False) -> None:
         """Compile `pattern`. Raises ValueError with what is wrong with it."""
@@ -50,6 +52,13 @@ class Expression:
         except regex.error as error:
             raise ValueError(str(error)) from None
         self.search = self.pattern.search
+        self.needs: list[Need] = needs(self.source)
+        self.holds = single(self.needs)
+        """A text that every match holds; empty if none is known."""
+        self.safe_length = safe_length(self.source, multiline=multiline)
+        """Characters up to which `plain` searches a text quickly, whatever it is."""
+        self.plain = re.compile(self.source, re.MULTILINE if multiline else 0).search
+        """`re`'s own search, without a time limit."""
         merged = [(m[1], name, group_name(m[2])) for name in self.groups if (m := _MERGED.fullmatch(name))]
         self._alternatives = sorted((name, to) for kind, name, to in merged if kind == "alt_")
         self._tuples = sorted((name, to) for kind, name, to in merged if kind == "tuple_")
@@ -60,7 +69,7 @@ class Expression:
         groups: Mapping[str, int] = self.pattern.groupindex
         return groups
 
-    def groups_of(self, match: regex.Match[str]) -> dict[str, str | None]:
+    def groups_of(self, match: re.Match[str] | regex.Match[str]) -> dict[str, str | None]:
         """The named groups of `match`; `alt_user…` stand in for an empty `user`, `tuple_id…` are appended to `id`."""
         groups: dict[str, str | None] = match.groupdict()
         for name, to in self._alternatives:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     import regex
@@ -38,7 +39,7 @@ def joined(lines: list[Line]) -> str:
     return "\n".join([line.text for line in lines]) + "\n"
 
 
-def split_match(match: regex.Match[str], lines: list[Line]) -> tuple[list[Line], list[Line]]:
+def split_match(match: re.Match[str] | regex.Match[str], lines: list[Line]) -> tuple[list[Line], list[Line]]:
     """Which of the buffered `lines` a match has used up, and which stay for later.
 
     A line that `<SKIPLINES>` passed over stays.
@@ -60,7 +61,7 @@ def split_match(match: regex.Match[str], lines: list[Line]) -> tuple[list[Line],
     return used, left + lines[last:]
 
 
-def _skipped(match: regex.Match[str]) -> list[str]:
+def _skipped(match: re.Match[str] | regex.Match[str]) -> list[str]:
     names = [name for name in match.re.groupindex if name.startswith("skiplines")]
     text = "".join(match[name] or "" for name in sorted(names, key=lambda name: match.re.groupindex[name]))
     return text.split("\n")[:-1]

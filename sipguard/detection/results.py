@@ -16,13 +16,17 @@ class Counts:
     """What a detector has seen so far."""
 
     lines: int = 0
+    read: int = 0
+    """Lines that were looked at one by one; of the others a search over the bytes has said that they cannot match."""
     candidates: int = 0
     """Lines that `prefregex`, if there is one, let through to the failregexes."""
+    searches: int = 0
+    """Searches by a failregex, prefregex or ignoreregex."""
     failures: int = 0
     ignored: int = 0
     """Lines that an ignoreregex took."""
     undated: int = 0
-    """Lines in which no date was found."""
+    """Lines that were read and in which no date was found."""
     timed_out: int = 0
     """Lines skipped since a regex took longer than the time limit."""
     tampered: int = 0
@@ -36,7 +40,17 @@ class Counts:
         """The sum over several logs."""
         total = cls()
         for part in parts:
-            for name in ("lines", "candidates", "failures", "ignored", "undated", "timed_out", "tampered"):
+            for name in (
+                "lines",
+                "read",
+                "candidates",
+                "searches",
+                "failures",
+                "ignored",
+                "undated",
+                "timed_out",
+                "tampered",
+            ):
                 setattr(total, name, getattr(total, name) + getattr(part, name))
             total.first = min((one for one in (total.first, part.first) if one is not None), default=None)
             total.last = max((one for one in (total.last, part.last) if one is not None), default=None)

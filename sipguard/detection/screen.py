@@ -231,7 +231,7 @@ def _written(value: Any, how: str | None) -> str | None:
         number = float(value)
         if how == "severity":
             return _SEVERITIES[int(number)]
-        return datetime.fromtimestamp(number / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f%z")
+        return datetime.fromtimestamp(number / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f%z")
     except (ValueError, IndexError, OverflowError, OSError):
         return None
 

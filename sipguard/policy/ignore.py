@@ -10,6 +10,9 @@ FILE = "file:"
 """Begins an entry of `ignoreip` that names a list."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_MOST_KNOWN = 4096
+"""Answers remembered: an attacker's lines come by the thousand, and each asks."""
+
 _LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
@@ -28,6 +31,7 @@ class IgnoreList:
         self._configured: list[tuple[Network, str]] = []
         self._resolved: dict[str, list[tuple[Network, str]]] = {}
         self._own: list[tuple[Network, str]] = []
+        self._known: dict[str, str | None] = {}
         names = []
         for entry in entries:
             try:
@@ -40,11 +44,13 @@ class IgnoreList:
 
     def set_own(self, addresses: Iterable[str]) -> None:
         """The machine's own addresses as they are now."""
+        self._known.clear()
         self._own = [(network, "loopback") for network in _LOOPBACK]
         self._own += [(ipaddress.ip_network(address), "this machine's own address") for address in addresses]
 
     def learn(self, name: str, addresses: Iterable[str]) -> None:
         """A host name of `names`, or a list of `files`, has these addresses or networks now."""
+        self._known.clear()
         networks = (ipaddress.ip_network(address, strict=False) for address in addresses)
         self._resolved[name] = [(network, f"ignoreip {name}") for network in networks]
 
@@ -58,6 +64,14 @@ class IgnoreList:
 
         A network is refused as soon as it holds one address that must not be banned.
         """
+        if address in self._known:
+            return self._known[address]
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[address] = why = self._find_reason(address)
+        return why
+
+    def _find_reason(self, address: str) -> str | None:
         network = ipaddress.ip_network(address)
         groups = (self._own, self._configured, *self._resolved.values())
         for group in groups:

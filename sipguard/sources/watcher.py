@@ -1,7 +1,7 @@
 """Says when something in a directory changes: through inotify(7) by way of watchdog, or by looking every second.
 
 An event costs watchdog some 0.1 ms of thread switches: nothing for a quiet log, half a core for one with 5,000 lines a
-second. So a directory in which much happens is not watched but looked at every 10 ms, until nothing more is read there.
+second. So a directory in which much happens is not watched but looked at every 15 ms, until nothing more is read there.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PULSE = 0.01
+PULSE = 0.015
 """Seconds between two looks at a busy directory."""
 IDLE = 0.2
 """Seconds without anything read, after which a busy directory is watched again."""

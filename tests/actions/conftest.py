@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import subprocess
 
@@ -20,6 +21,8 @@ def mail_server():
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     """A key and a self-signed certificate for localhost, made by openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl to make a certificate")
     folder = tmp_path_factory.mktemp("certificate")
     key, chain = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(

@@ -109,3 +109,17 @@ def test_manual_lists_every_key():
     manual = (ROOT / "docs" / "actions.md").read_text()
     for option in (*COMMON, *(option for options in TYPES.values() for option in options)):
         assert f"| `{option.name}` | {option.allowed} | {option.help} |" in manual
+
+
+def blocks():
+    """The examples of the manual."""
+    return [block.split("```")[0] for block in (ROOT / "docs" / "actions.md").read_text().split("```toml\n")[1:]]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_manual_example_is_right(tmp_path, number):
+    """The examples in the manual load."""
+    settings = settings_of(tmp_path, blocks()[number].replace("enabled = true\n", ""))
+    assert settings.errors == ()
+    assert settings.jails[0].actions
+    assert len(blocks()) == 3

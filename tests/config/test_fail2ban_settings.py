@@ -37,6 +37,7 @@ def test_own_settings(tree):
     settings = load(tree, said + "loglevel = debug\ndbpurgeage = 2d", banactions="commands")
     assert (settings.fail2ban_socket, settings.pidfile) == ("/run/x/f.sock", "/run/x/f.pid")
     assert (settings.state_dir, settings.keep_history) == ("/var/x", 172_800.0)
+    assert (settings.fail2ban_dbfile, settings.fail2ban_dbpurgeage) == ("/var/x/f.sqlite3", 172_800.0)
     assert (settings.logtarget, settings.loglevel) == ("SYSLOG", "DEBUG")
     assert (settings.socket, settings.banactions) == ("/run/own.sock", "commands")
     assert [jail.name for jail in settings.jails] == ["demo"]
@@ -45,7 +46,8 @@ def test_own_settings(tree):
 @pytest.mark.parametrize("dbfile", ["None", ":memory:"])
 def test_no_database(tree, dbfile):
     """State that shall not last is kept beside the socket."""
-    assert load(tree, f"dbfile = {dbfile}\nsocket = /run/x/f.sock").state_dir == "/run/x"
+    settings = load(tree, f"dbfile = {dbfile}\nsocket = /run/x/f.sock")
+    assert (settings.state_dir, settings.fail2ban_dbfile) == ("/run/x", "")
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,10 @@ def test_enforced(tree, jail, enforced):
     (tree / "f2b" / "action.d" / "block.conf").write_text("[Definition]\nactionban = iptables -A x -s <ip> -p <port>\n")
     assert load(tree, jail=jail).jails[0].enforced is enforced
     assert load(tree, jail=jail, banactions="commands").jails[0].enforced is False
+
+
+@pytest.mark.parametrize(("log", "runs"), [("/nonexistent/log", False), ("/dev/null", True)])
+def test_skip_if_nologs(tree, log, runs):
+    """A jail without logs is left out, if it asks for that, and waits otherwise."""
+    assert bool(load(tree, jail=f"skip_if_nologs = true\nlogpath = {log}\n").jails) is runs
+    assert load(tree, jail=f"logpath = {log}\n").jails

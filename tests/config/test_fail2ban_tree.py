@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from sipguard.config.fail2ban.actions import commands_for
+from sipguard.config.fail2ban.actions import commands_for, read_actions
 from sipguard.config.fail2ban.nouns import LogPath
+from sipguard.config.fail2ban.rules import is_firewall
 from sipguard.config.fail2ban.tree import dump, read_tree
 from sipguard.errors import ConfigError
 from sipguard.model import FOREVER, BanGrowth, IgnoreCache, PortRange
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILES = {
     "jail.conf": """[DEFAULT]
@@ -183,3 +181,23 @@ def test_no_tree(tmp_path):
     """An empty directory is no tree."""
     with pytest.raises(ConfigError, match=r"no jail\.conf"):
         read_tree(tmp_path)
+
+
+FIREWALLS = [
+    "iptables-multiport",
+    "iptables-ipset-proto6",
+    "nftables-allports",
+    "firewallcmd-rich-rules",
+    "ufw",
+    "shorewall",
+    "route",
+]
+OTHERS = ["sendmail-whois-lines", "abuseipdb", "dummy", "cloudflare", "dshield", "mail-whois"]
+
+
+@pytest.mark.skipif(not Path("/etc/fail2ban/action.d").is_dir(), reason="Debian's fail2ban package is not installed")
+@pytest.mark.parametrize("name", FIREWALLS + OTHERS)
+def test_is_firewall(name):
+    """Which of the package's actions sipguard's own firewall stands in for."""
+    (action,) = read_actions(name, "", "demo", {}, Path("/etc/fail2ban/action.d"))
+    assert is_firewall(action) is (name in FIREWALLS)

@@ -6,7 +6,9 @@ The daemon runs on a Fail2ban tree, as `sipguard run --fail2ban-dir` does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import time
 
 import pytest
@@ -48,6 +50,8 @@ def test_growing_ban_survives_a_restart(tmp_path):
         append(log, bad(ATTACKER) * 3)
         daemon.wait_logged(f"Unban {ATTACKER}")
     assert not (tmp_path / "f.pid").exists()
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "f.sqlite3")) as kept:
+        assert kept.execute("SELECT jail, ip, bantime, bancount FROM bans").fetchall() == [("demo", ATTACKER, 1, 1)]
     with running(tmp_path, {}, arguments=arguments) as daemon:
         append(log, bad(ATTACKER) * 2)
         daemon.wait_logged(f"Increase Ban {ATTACKER} (2 # 1m)")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
-from running import running
+from running import RunningDaemon, running
 
+from sipguard.cli.client import ask
 from tests.backends import host_prefix, host_run
 from tests.netns import namespace
 
@@ -80,6 +82,8 @@ def test_put_back(tmp_path, backend, command):
                 ", by nft (process" if "element" not in command and "set" not in command.split()[2:3] else "mended"
             )
         assert daemon.sipguard("firewall", "verify").stdout == "all there\n"
+        counted = json.loads(daemon.sipguard("status", "--json").stdout)["firewall"]
+        assert counted["lost"] + counted["drift"] >= 1
         assert "asterisk" in daemon.sipguard("firewall", "show").stdout
         (until,) = (ban["until"] for ban in daemon.status("asterisk")["banned"] if ban["address"] == "203.0.113.5")
         assert until - time.time() < 599
@@ -121,3 +125,25 @@ def test_left_over(tmp_path):
             daemon.wait_logged("1 bans were missing in the kernel, 0 had another end, 1 were left over: mended")
             daemon.wait_for(lambda: "198.51.100.7" not in host_run(net, "nftables", "nft list ruleset"))
             assert rejected(net, "nftables")
+
+
+def test_alarm_before_a_set_is_full(tmp_path):
+    """From 90 % of the set's size on, the log warns, once, and names the setting."""
+    (tmp_path / "log").touch()
+    with namespace("nft") as net:
+        prefix = host_prefix(net, "nftables")
+        daemon = RunningDaemon(
+            tmp_path, {"asterisk": {"logpath": str(tmp_path / "log")}}, firewall="nftables", prefix=prefix
+        )
+        daemon.config.write_text(daemon.config.read_text() + "\n[firewall]\nset_size = 20\n")
+        daemon.start()
+        try:
+            for number in range(18):
+                ask(daemon.socket, "ban", address=f"203.0.113.{number}")
+            for number in (3, 4):
+                host_run(net, "nftables", f"nft 'delete element inet sipguard a4_asterisk {{ 203.0.113.{number} }}'")
+                daemon.wait_logged("1 bans were missing", times=number - 2)
+            daemon.wait_logged("the set of jail asterisk for IPv4 holds 18 of 20 addresses: raise set_size")
+            assert daemon.logged().count("raise set_size") == 1
+        finally:
+            daemon.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -101,7 +102,8 @@ def test_ignoreregex(failregexes):
     other = detector.examine(line("peter"))
     assert other.ignored == (failregexes == 5)
     first = failregexes == 5
-    assert detector.counts == Counts(lines=3, candidates=1 if first else 3, failures=1, ignored=1 + first)
+    expected = Counts(lines=3, candidates=1 if first else 3, failures=1, ignored=1 + first)
+    assert replace(detector.counts, read=0, searches=0) == expected
 
 
 def test_nofail_without_session():

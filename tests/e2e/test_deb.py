@@ -145,7 +145,9 @@ def test_in_the_place_of_fail2ban(packages, debian, tmp_path):
     there = debian.run("dpkg-query -W -f '${Package}:${db:Status-Status}\\n'").split()
     assert "sipguard-fail2ban:installed" in there
     assert "fail2ban:installed" not in there
-    assert "1 failures of 1 addresses" in debian.run("fail2ban-regex 'from 203.0.113.5 wrong' '^from <HOST> wrong$'")
+    assert "Lines: 1 lines, 0 ignored, 1 matched, 0 missed" in debian.run(
+        "fail2ban-regex 'from 203.0.113.5 wrong' '^from <HOST> wrong$'"
+    )
     assert debian.run("readlink /usr/lib/systemd/system/fail2ban.service") == "sipguard.service\n"
     assert debian.run("systemd-analyze verify sipguard.service") == ""
     debian.run("apt-get purge -y sipguard-fail2ban")

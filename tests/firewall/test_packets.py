@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 
 import pytest
@@ -252,3 +253,41 @@ def test_hole_in_a_network(nft_lab):
         assert [entry.address for entry in firewall.entries()] == ["198.51.100.64/26"]
     with pytest.raises(ConnectionRefusedError):
         arrives(nft_lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060), sip)
+
+
+def test_established_flow_stops_at_once(lab):
+    """A flow that is established, and accepted by an earlier rule of the host's, stops within 20 ms of the ban."""
+    program = "iptables-legacy" if lab.backend == "iptables" else "iptables"
+    lab.server.run(program, "-A", "INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT")
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
+    neighbours = lab.connect(socket.SOCK_DGRAM, NEIGHBOUR, SERVER, 5060)
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
+    assert arrives(flow, sip)
+    sip.sendto(b"SIP/2.0 200 OK\r\n\r\n", flow.getsockname())
+    assert flow.recv(100)
+    arrived, end = [], threading.Event()
+
+    def attack():
+        while not end.wait(0.001):
+            with contextlib.suppress(ConnectionRefusedError):
+                flow.send(b"x")
+
+    def watch():
+        while not end.is_set():
+            with contextlib.suppress(TimeoutError):
+                sip.recv(100)
+                arrived.append(time.monotonic())
+
+    threads = [threading.Thread(target=attack), threading.Thread(target=watch)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    lab.ban(ATTACKER)
+    banned = time.monotonic()
+    time.sleep(0.2)
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert len(arrived) > 10
+    assert arrived[-1] - banned < 0.02
+    assert arrives(neighbours, sip)

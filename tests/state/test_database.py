@@ -55,6 +55,7 @@ def test_an_ended_ban_is_history(database):
     assert database.bans(now=0.0) == []
     assert database.ban_count(*KEY) == 1
     assert database.ban_count("freeswitch", ADDRESS) == 0
+    assert database.ban_count(None, ADDRESS) == 1
 
 
 def test_made_and_ended_in_one_moment(database):

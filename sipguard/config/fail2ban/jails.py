@@ -52,14 +52,15 @@ _KEYS = (
     "logtimezone",
     "logencoding",
     "logpath",
+    "skip_if_nologs",
     "action",
     *FILTER_KEYS,
 )
 _DEFAULTS = {**_FIRST_DEFAULTS, "action": ""}
 _INTEGERS = frozenset({"maxretry", "maxmatches", "maxlines"})
-_BOOLEANS = frozenset({"enabled", "bantime.increment", "bantime.overalljails", "ignoreself"})
+_BOOLEANS = frozenset({"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs"})
 # These have commands of their own in Fail2ban's protocol, or none.
-_NOT_SENT = frozenset({"action", "filter", "enabled", "logpath", "backend", "ignoreip", *FILTER_KEYS})
+_NOT_SENT = frozenset({"action", "filter", "enabled", "logpath", "skip_if_nologs", "backend", "ignoreip", *FILTER_KEYS})
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
 
 
@@ -104,6 +105,7 @@ class _JailReader:
             name=self._name,
             filter=found,
             logpath=() if backend == "systemd" else self._logpath(),
+            skip_if_nologs=self._value("skip_if_nologs", is_true, False),
             backend=backend,
             backend_options=backend_options,
             maxretry=self._value("maxretry", int, 3),

@@ -57,6 +57,8 @@ class Fail2banJail:
     name: str
     filter: Filter
     logpath: tuple[LogPath, ...] = ()
+    skip_if_nologs: bool = False
+    """Do not run where none of its logs exists."""
     backend: str = "auto"
     """Without its options: `auto`, `polling`, `systemd` …"""
     backend_options: Mapping[str, str] = field(default_factory=dict)

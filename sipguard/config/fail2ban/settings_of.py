@@ -40,24 +40,15 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
     """
     own = load(config_file)
     tree = read_tree(directory)
-    errors = [*tree.errors]
-    warnings = [*tree.notes]
-    jails: list[Jail] = []
-    for one in tree.jails:
-        warnings += [f"jail {one.name}: {note}" for note in one.notes]
-        try:
-            jails.append(_jail(one))
-        except ConfigError as error:
-            errors.append(error)
-    warnings += [warning for jail in jails for warning in _missing_logs(jail)]
+    errors, warnings = [*tree.errors], [*tree.notes]
+    jails = _jails(tree.jails, errors, warnings)
     if banactions == "commands":
         jails = [replace(jail, enforced=False) for jail in jails]
     names = {jail.name for jail in jails}
-    warnings += [
-        f"{jail.origin}: jail {jail.name}: the tree's jail runs instead" for jail in own.jails if jail.name in names
-    ]
-    if own.jails:
-        warnings += own.warnings
+    for jail in own.jails:
+        if jail.name in names:
+            warnings.append(f"{jail.origin}: jail {jail.name}: the tree's jail runs instead")
+    warnings += [warning for warning in own.warnings if own.jails or "no jail is enabled" not in warning]
     said = tree.settings
     return replace(
         own,
@@ -75,6 +66,25 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
         pidfile="" if said.pidfile.lower() == "none" else said.pidfile,
         keep_history=said.dbpurgeage,
     )
+
+
+def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warnings: list[str]) -> list[Jail]:
+    """The jails that can run; what is wrong or odd goes into `errors` and `warnings`."""
+    jails: list[Jail] = []
+    for one in given:
+        warnings += [f"jail {one.name}: {note}" for note in one.notes]
+        try:
+            jail = _jail(one)
+        except ConfigError as error:
+            errors.append(error)
+            continue
+        missing = list(_missing_logs(jail))
+        if one.skip_if_nologs and len(missing) == len(jail.logpath) and not jail.journal:
+            warnings.append(f"jail {one.name}: none of its logs exists; not run, since skip_if_nologs is set")
+            continue
+        warnings += missing
+        jails.append(jail)
+    return jails
 
 
 def _jail(one: nouns.Fail2banJail) -> Jail:

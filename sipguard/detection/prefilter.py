@@ -1,0 +1,223 @@
+"""Finds the lines that could be failures, in chunks of bytes, without reading the others.
+
+From what a filter's regexes need (`literals`) a few texts are chosen such that every line that matches holds at least one
+of them; `bytes.find` looks for each at several gigabytes per second. Which texts are cheapest depends on the log, so they
+are chosen again as more of it is seen: `[WARNING]` is rare in one log and in every line of another.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from sipguard.detection.literals import SHORTEST, Literal, Need, parse, sre
+from sipguard.detection.steps import ONE, chars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sipguard.detection.dateformats import DateFormat
+
+_BYTE = 0.25
+_LINE = 1500.0
+"""What a search costs per byte of the chunk, and a line that is looked at in vain, in nanoseconds: measured."""
+
+_SAMPLE = 16_384
+"""Bytes from which on a chunk says something about the log."""
+_LONGEST_PLAN = 64 << 20
+"""Bytes after which the texts are chosen again at the latest."""
+_MOST_TEXTS = 24
+"""Texts beyond which so many searches cost more than they save."""
+_MOST_TRIED = 200
+
+_FOLDS = (b"\xe2\x84\xaa", b"\xc5\xbf", b"\xc4\xb0", b"\xc4\xb1")
+"""K, long s and Turkish i in UTF-8: without regard to case they match ASCII letters."""
+
+_WORDS = re.compile(rf"\w{{{SHORTEST + 1},}}", re.ASCII)
+
+
+class Prefilter:
+    """The lines of a chunk that are worth a look."""
+
+    def __init__(self, alternatives: Sequence[Sequence[Need]], gate: Sequence[Need] = ()) -> None:
+        """`alternatives` are the needs of each regex of which one must match; `gate` those of one that always must."""
+        self.folded = any(each.folded for needs in (*alternatives, gate) for need in needs for each in need)
+        self._regexes = [[self._plain(need) for need in needs] for needs in alternatives]
+        self._gate = [self._plain(need) for need in gate]
+        self._options = _options(self._regexes) if all(self._regexes) else []
+        self._seen = 0
+        self._next_plan = 0
+        self.texts: tuple[bytes, ...] = self._plan(b"")
+
+    def _plain(self, need: Need) -> frozenset[str]:
+        return frozenset(each.text.lower() if self.folded else each.text for each in need)
+
+    def lines(self, data: bytes) -> list[tuple[int, int]]:
+        """Where such lines begin and end (before their LF), in order."""
+        if self.folded:
+            data = data.lower()
+        self._seen += len(data)
+        if self._seen >= self._next_plan and len(data) >= _SAMPLE:
+            self._next_plan = self._seen + min(self._seen, _LONGEST_PLAN)
+            self.texts = self._plan(data)
+        found: dict[int, int] = {}
+        find = data.find
+        for text in self.texts:
+            position = find(text)
+            while position >= 0:
+                end = find(b"\n", position)
+                if end < 0:
+                    end = len(data)
+                found[data.rfind(b"\n", 0, position) + 1] = end
+                position = find(text, end)
+        return sorted(found.items())
+
+    def _plan(self, sample: bytes) -> tuple[bytes, ...]:
+        """The cheapest texts for a log like `sample`: those of the gate, or enough to cover every regex."""
+        cost: dict[str, float] = {}
+        for option in (*self._options, *self._gate):
+            for text in option - cost.keys():
+                if sample:
+                    cost[text] = _BYTE * len(sample) + _LINE * sample.count(text.encode())
+                else:
+                    cost[text] = 1 + 10 / len(text)
+        plans = [set(need) for need in self._gate]
+        if self._options:
+            plans.append(_cover(self._regexes, self._options, cost))
+        texts = min(plans, key=lambda plan: sum(cost[text] for text in plan))
+        folds = _FOLDS if self.folded else ()
+        return (*(text.encode() for text in sorted(texts)), *folds)
+
+
+def prefilter(
+    alternatives: Sequence[Sequence[Need]], gate: Sequence[Need], formats: Sequence[DateFormat], encoding: str
+) -> Prefilter | None:
+    """A prefilter for regexes with these needs; None where every line must be read.
+
+    `formats` are those of the dates that are cut out of a line before its regexes see it: what such a cut could join
+    together is not asked for.
+    """
+    if not is_ascii_based(encoding):
+        return None
+    if any(each.folded for needs in (*alternatives, gate) for need in needs for each in need) and encoding != "utf-8":
+        return None
+    leads = [_lead(form) for form in formats]
+    alternatives = [_unbroken(needs, leads) for needs in alternatives]
+    gate = _unbroken(gate, leads)
+    if not gate and not (alternatives and all(alternatives)):
+        return None
+    found = Prefilter(alternatives, gate)
+    return found if len(found.texts) <= _MOST_TEXTS else None
+
+
+def is_ascii_based(encoding: str) -> bool:
+    """Whether ASCII characters are the same single bytes in this encoding, and nothing else is decoded to one."""
+    if encoding == "utf-8":
+        return True
+    every = bytes(range(256))
+    try:
+        text = every.decode(encoding, "replace")
+    except (LookupError, UnicodeError):
+        return False
+    return len(text) == 256 and text[:128] == every[:128].decode("ascii") and not text[128:].isascii()
+
+
+def _options(regexes: Sequence[Sequence[frozenset[str]]]) -> list[frozenset[str]]:
+    """Needs to choose from: those of the regexes, and what several of them begin or end with alike."""
+    options = dict.fromkeys(need for needs in regexes for need in needs)
+    texts = sorted({next(iter(need)) for need in options if len(need) == 1})
+    mirrored = sorted(text[::-1] for text in texts)
+    shared = [_shared(*pair) for pair in pairwise(texts)]
+    shared += [_shared(*pair)[::-1] for pair in pairwise(mirrored)]
+    options.update(dict.fromkeys(frozenset({text}) for text in shared if len(text) > SHORTEST + 1))
+    return list(options)[:_MOST_TRIED]
+
+
+def _shared(one: str, other: str) -> str:
+    """What both begin with."""
+    same = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        same += 1
+    return one[:same]
+
+
+def _cover(
+    regexes: Sequence[Sequence[frozenset[str]]], options: Iterable[frozenset[str]], cost: dict[str, float]
+) -> set[str]:
+    """Texts of which every match of every regex holds one: greedily the option that covers most for its price."""
+    covers = {option: {i for i, needs in enumerate(regexes) if _serves(option, needs)} for option in options}
+    open_ = set(range(len(regexes)))
+    chosen: set[str] = set()
+    while open_:
+        prices = {
+            option: (sum(cost[text] for text in option - chosen) / len(served & open_), -max(map(len, option)))
+            for option, served in covers.items()
+            if served & open_
+        }
+        option = min(prices, key=lambda option: prices[option])
+        chosen |= option
+        open_ -= covers[option]
+    return chosen
+
+
+def _serves(option: frozenset[str], needs: Iterable[frozenset[str]]) -> bool:
+    """Whether a text that meets one of `needs` holds one of `option`."""
+    return any(all(any(text in each for text in option) for each in need) for need in needs)
+
+
+_Lead = frozenset[str] | None
+"""What may stand before a date: characters; None: anything, but the date is a word of its own."""
+
+
+def _lead(form: DateFormat) -> _Lead:
+    """The characters that may precede what is cut; raises nothing: what cannot be known is every character."""
+    every = frozenset(map(chr, range(128)))
+    source = form.pattern.pattern
+    if not form.at_begin:
+        return None if form.is_word else every
+    before: set[str] = set()
+    for op, argument in parse(source):
+        if op is sre.SUBPATTERN and argument[0] == 1:
+            return frozenset(before)
+        if op is not sre.AT:
+            before |= _alphabet([(op, argument)], every)
+    return every
+
+
+def _alphabet(items: Iterable[Any], every: frozenset[str]) -> frozenset[str]:
+    """The characters that may occur in what these items match; all of them where that is not plain."""
+    found: frozenset[str] = frozenset()
+    for op, argument in items:
+        if op in ONE:
+            found |= {form for c in chars(op, argument) for form in (c.lower(), c.upper())}
+        elif op in {sre.MAX_REPEAT, sre.MIN_REPEAT}:
+            found |= _alphabet(argument[2], every)
+        elif op is sre.SUBPATTERN and not argument[1]:
+            found |= _alphabet(argument[3], every)
+        else:
+            return every
+    return found
+
+
+def _unbroken(needs: Iterable[Need], leads: Iterable[_Lead]) -> list[Need]:
+    """The needs in texts that no cut of a date can have joined together from parts of the line that stood apart."""
+    result = []
+    for need in needs:
+        texts = [Literal(_whole(each.text, leads), each.folded) for each in need]
+        if all(len(each.text) > SHORTEST for each in texts):
+            result.append(frozenset(texts))
+    return result
+
+
+def _whole(text: str, leads: Iterable[_Lead]) -> str:
+    """The part of `text` whose beginning cannot stand before a date: what follows the date then holds all of it."""
+    for lead in leads:
+        if lead is None:
+            text = max(_WORDS.findall(text), key=len, default="")
+    for lead in leads:
+        if lead is not None:
+            text = text.lstrip("".join(lead)) if lead else text
+    return text

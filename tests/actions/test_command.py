@@ -1,0 +1,104 @@
+"""Commands run with a time limit, in a group of their own, and with nothing of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import psutil
+import pytest
+
+from sipguard.actions.command import MAX_OUTPUT, Runner
+
+
+def run(script, limit=10.0, **variables):
+    """Run a shell text."""
+
+    async def running():
+        return await Runner()(script, variables, limit)
+
+    return asyncio.run(running())
+
+
+ENDS = {
+    "right": ("echo out; echo err >&2", 0, "", "out\nerr"),
+    "wrong": ("echo 'no\x1b such' >&2; exit 3", 3, "exit status 3: no\\x1b such", "no\\x1b such"),
+    "signal": ("kill -TERM $$", -15, "ended by signal 15", ""),
+    "not there": ("nonesuch-program 2>/dev/null", 127, "exit status 127", ""),
+    "NUL": ("a\0b", 127, "cannot be started: embedded null byte", ""),
+    "too long": ("#" * 200_000, 127, "cannot be started: Argument list too long", ""),
+}
+
+
+@pytest.mark.parametrize(("script", "status", "problem", "output"), ENDS.values(), ids=ENDS)
+def test_ends(script, status, problem, output):
+    """How it ended, for people."""
+    result = run(script)
+    assert (result.status, result.problem, result.output) == (status, problem, output)
+
+
+def lives(pid):
+    """Whether a process is there and not dead."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_time_limit(tmp_path):
+    """A command that refuses to end is killed with all that it has started, and soon."""
+    script = (
+        f"trap '' TERM; sleep 900 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/self; while :; do sleep 901; done"
+    )
+    began = time.monotonic()
+    result = run(script, 0.5)
+    assert time.monotonic() - began < 5
+    assert (result.timed_out, result.problem) == (True, "cut after its time limit of 0.5 s")
+    pids = [int((tmp_path / name).read_text()) for name in ("child", "self")]
+    while any(lives(pid) for pid in pids):
+        assert time.monotonic() - began < 6
+        time.sleep(0.02)
+
+
+def test_background(tmp_path):
+    """What it leaves in the background holds nobody up."""
+    began = time.monotonic()
+    assert run(f"sleep 5 & echo $! > {tmp_path}/child").ok
+    assert time.monotonic() - began < 3
+    psutil.Process(int((tmp_path / "child").read_text())).kill()
+
+
+def test_output_is_bounded():
+    """The end of what it prints is kept; printing much does not block it."""
+    result = run("head -c 5000000 /dev/zero | tr '\\0' x; echo end")
+    assert result.ok
+    assert len(result.output) <= MAX_OUTPUT
+    assert result.output.endswith("xend")
+
+
+def test_nothing_of_ours(monkeypatch, tmp_path):
+    """Three descriptors, no variable that speaks to systemd, a session of its own."""
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    monkeypatch.setenv("OTHER", "kept")
+    with (tmp_path / "open").open("w") as ours:
+        os.set_inheritable(ours.fileno(), True)
+        result = run(
+            'ls /proc/$$/fd; echo "${NOTIFY_SOCKET-none} $OTHER $VALUE"; ps -o sid= -p $$; echo $$', VALUE="v $(x)"
+        )
+    *descriptors, words, session, pid = result.output.split("\n")
+    assert descriptors == ["0", "1", "2"]
+    assert words == "none kept v $(x)"
+    assert session.strip() == pid
+
+
+def test_so_many_at_once():
+    """No more run at a time than is said."""
+
+    async def running():
+        runner = Runner(at_once=2)
+        began = time.monotonic()
+        await asyncio.gather(*(runner("sleep 0.2", {}, 5) for _ in range(6)))
+        return time.monotonic() - began
+
+    assert asyncio.run(running()) >= 0.6

@@ -1,0 +1,189 @@
+"""The prefilter leaves lines out, never failures: every log read with it and without it gives the same.
+
+`SIPGUARD_TEST_LINES=1000000` reads a million generated lines; without it fewer, for a suite that is run often.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from annotations import FILTERS, LOGS, SAMPLES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sipguard.config import filters
+from sipguard.detection.detector import Detector
+from sipguard.errors import ConfigError
+from sipguard.model import Filter
+
+
+def read_filter(reference, directories):
+    """Without the keys for records, successes and tampering: who asks for those reads every line."""
+    return replace(filters.read_filter(reference, directories), options={})
+
+
+NOW = 1795300000.0
+LINES = int(os.environ.get("SIPGUARD_TEST_LINES", "40000"))
+PACKAGE_FILTERS = Path("/etc/fail2ban/filter.d")
+
+
+def both(filter_, data, *, chunk=1 << 18, now=NOW, encoding="utf-8", timezone="UTC"):
+    """The failures with and without the prefilter, and how many lines were read with it."""
+    results = []
+    for skim in (True, False):
+        detector = Detector(filter_, clock=lambda: now, timezone=timezone, encoding=encoding, skim=skim, time_limit=5)
+        failures = []
+        start = 0
+        while start < len(data):
+            end = data.rfind(b"\n", start, start + chunk) + 1 or data.find(b"\n", start) + 1 or len(data)
+            failures += detector.feed(data[start:end])
+            start = end
+        results.append((failures, detector.counts))
+    (skimmed, counts), (full, all_counts) = results
+    assert counts.lines == all_counts.lines == all_counts.read
+    return skimmed, full, counts.read
+
+
+@pytest.mark.parametrize("chunk", [300, 1 << 18])
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.id)
+def test_own_samples(sample, chunk):
+    """Our filters on our samples, in small chunks and in one."""
+    skimmed, full, _ = both(read_filter(sample.filter, [FILTERS]), sample.log.read_bytes(), chunk=chunk)
+    assert skimmed == full
+
+
+def package_logs():
+    """The annotated logs of the installed Fail2ban."""
+    python = "/usr/bin/python3"
+    if not PACKAGE_FILTERS.is_dir() or not Path(python).exists():
+        return []
+    find = "import fail2ban, os; print(os.path.join(os.path.dirname(fail2ban.__file__), 'tests/files/logs'))"
+    done = subprocess.run([python, "-c", find], capture_output=True, text=True, check=False)
+    folder = Path(done.stdout.strip() or "/nonexistent")
+    return sorted(path for path in folder.glob("*") if (PACKAGE_FILTERS / f"{path.name}.conf").exists())
+
+
+@pytest.mark.skipif(not package_logs(), reason="the package fail2ban with its sample logs is not installed")
+def test_package_samples():
+    """Every filter of the package on its own sample log, thrice over, and on that of its neighbour."""
+    differences = []
+    logs = package_logs()
+    for path, neighbour in zip(logs, [*logs[1:], logs[0]], strict=True):
+        try:
+            filter_ = read_filter(path.name, [PACKAGE_FILTERS])
+        except ConfigError:
+            continue
+        data = path.read_bytes() * 2 + neighbour.read_bytes() + path.read_bytes()
+        skimmed, full, _ = both(filter_, data, chunk=5000, now=1124013600.0, timezone="Europe/Zurich")
+        if skimmed != full:
+            differences.append(path.name)
+    assert differences == []
+
+
+def generated(lines, seed):
+    """Lines of all samples in disorder, cut, joined, without dates, with others' dates, with invalid bytes."""
+    source = random.Random(seed)
+    pool = [line for log in sorted(LOGS.glob("*.log")) for line in log.read_bytes().split(b"\n")]
+    dates = [b"2026-11-21 21:24:07.402258 ", b"[2026-11-21 22:11:06] ", b"Nov 21 20:00:01 ", b"01-02-2026 10:00:00 "]
+    result = []
+    for _ in range(lines):
+        line = source.choice(pool)
+        match source.randrange(12):
+            case 0:
+                line = line[source.randrange(len(line) + 1) :]
+            case 1:
+                line = line[: source.randrange(len(line) + 1)]
+            case 2:
+                line = source.choice(dates) + line
+            case 3:
+                place = source.randrange(len(line) + 1)
+                line = line[:place] + source.choice((b"\xff", b"\r", b"\0", b"\xe2\x80\xa8", *dates)) + line[place:]
+            case 4:
+                line = line[:40] + source.choice(pool)
+        result.append(line)
+    return b"\n".join(result) + b"\n"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["freeswitch", "asterisk", "asterisk[log=notice,mode=aggressive]"])
+def test_generated_lines(name):
+    """A disordered log: what is read and what is left out changes at every line."""
+    filter_ = read_filter(name, [FILTERS])
+    left = LINES // 3
+    seed = 0
+    while left > 0:
+        skimmed, full, _ = both(filter_, generated(min(left, 20_000), seed), chunk=30_000)
+        assert skimmed == full
+        assert full
+        left -= 20_000
+        seed += 1
+
+
+ATOM = st.sampled_from(
+    ["login ", "failed ", "from ", "192.0.2.7", "LOGIN ", "2026-11-21 20:00:00 ", "01-02-2026 10:00:00 ", "\u212a",
+     "fa", "iled ", "Nov 21 20:00:01 ", "x", "\n", "\n", "2026-11-21 20:00:30", " "]
+)  # fmt: skip
+FILTERS_MADE = [
+    Filter("plain", (r"^\s*login failed from <HOST>$", r"^wrong <HOST>$")),
+    Filter("folded", (r"(?i)^\s*login failed from <HOST>", r"(?i:kiss) <HOST>")),
+    Filter("anchored", (r"login failed from <HOST>",), datepattern="{^LN-BEG}"),
+    Filter("own-date", (r"login failed from <HOST>",), datepattern=r"^(?:x )?(%Y-%m-%d %H:%M:%S)\s*"),
+    Filter("gate", (r"^<HOST>$",), prefregex=r"login failed from <F-CONTENT>.*</F-CONTENT>$"),
+    Filter("session", (r"^<F-MLFID>x</F-MLFID> login <F-NOFAIL>ok</F-NOFAIL>", r"^<F-MLFID>x</F-MLFID> failed <HOST>")),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=st.lists(ATOM, max_size=60).map("".join), chunk=st.integers(1, 200))
+@pytest.mark.parametrize("filter_", FILTERS_MADE, ids=lambda filter_: filter_.name)
+def test_any_text(filter_, lines, chunk):
+    """Dates within words, words within dates, two dates in a line, lines without one."""
+    data = lines.encode()
+    if not data.endswith(b"\n"):
+        data += b"\n"
+    skimmed, full, _ = both(filter_, data, chunk=chunk)
+    assert skimmed == full
+
+
+def test_counted_work():
+    """Of a million lines with two per cent attacks, two per cent are read, and each of those is searched once."""
+    quiet = (LOGS / "freeswitch-normal-debug.log").read_bytes().split(b"\n")[:-1]
+    quiet = [line for line in quiet if b"auth failure" not in line]
+    attack = next(line for line in (LOGS / "freeswitch-debug.log").read_bytes().split(b"\n") if b"auth failure" in line)
+    lines = [attack if number % 50 == 0 else quiet[number % len(quiet)] for number in range(20_000)]
+    # The dates of mod_fail2ban's file, at the end of a line, would have every line read.
+    dates = r"^(?:[0-9a-f-]{36} )?(%Y-%m-%d %H:%M:%S\.%f\s)"
+    found = replace(read_filter("freeswitch", [FILTERS]), datepattern=dates)
+    detector = Detector(found, clock=lambda: NOW, timezone="UTC")
+    for start in range(0, len(lines), 2000):
+        detector.feed(b"\n".join(lines[start : start + 2000]) + b"\n")
+    counts = detector.counts
+    assert (counts.lines, counts.failures, counts.read) == (20_000, 400, 400)
+    assert counts.searches <= 1.1 * counts.read
+
+
+def test_many_regexes_need_few_searches():
+    """Regexes with words in common are served by those words."""
+    counts = Detector(read_filter("asterisk", [FILTERS]))._prefilter
+    assert counts is not None
+    assert len(counts.texts) <= 10
+
+
+@pytest.mark.skipif(shutil.which("fail2ban-client") is None, reason="fail2ban is not installed")
+def test_most_filters_of_the_package_are_skimmed():
+    """Of the filters that Fail2ban ships, most have texts to look for."""
+    skimmed = total = 0
+    for path in sorted(PACKAGE_FILTERS.glob("*.conf")):
+        try:
+            detector = Detector(read_filter(path.stem, [PACKAGE_FILTERS]))
+        except ConfigError:
+            continue
+        total += 1
+        skimmed += detector._prefilter is not None
+    assert skimmed >= 0.8 * total, f"{skimmed} of {total}"
