@@ -1,6 +1,6 @@
 """`python -m benchmarks [ROW…] [--times N]`: prints the table, writes results.json.
 
-Rows: scan, attack, live (as root: needs network namespaces and nft), growth. All of them by default.
+Rows: scan, attack, live and firewall (as root: they need network namespaces and nft), growth. All of them by default.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.growth import growth
 from benchmarks.scan import PYTHON, attack, scan
 
 RESULTS = Path(__file__).parent / "results.json"
-ROWS = ("scan", "attack", "live", "growth")
+ROWS = ("scan", "attack", "live", "growth", "firewall")
 
 
 def main() -> int:
@@ -45,12 +45,17 @@ def main() -> int:
 
 def run(name: str, times: int) -> list[report.Row]:
     """The rows of one name; each is told as soon as it is known."""
-    rows = []
+    rows: list[report.Row] = []
+    if name in ("live", "firewall") and os.geteuid() != 0:
+        print(f"{name}: needs root for network namespaces; left out", flush=True)
+        return rows
+    if name == "firewall":
+        from benchmarks import firewall_scale  # noqa: PLC0415 - imports the tests' helpers for namespaces
+
+        print(firewall_scale.report(firewall_scale.measure()), flush=True)
+        return rows
     with tempfile.TemporaryDirectory(prefix="sipguard-bench-") as folder:
         if name == "live":
-            if os.geteuid() != 0:
-                print("live: needs root for network namespaces; left out", flush=True)
-                return []
             from benchmarks.live import live  # noqa: PLC0415 - imports the tests' helpers for namespaces
 
             source = live(Path(folder), times)

@@ -164,6 +164,7 @@ class Daemon:
                     observe=self.bans.acting.observed,
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
+                    registered=self.feeding.registered,
                 )
                 self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
+from sipguard.addresses import canonical
 from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.tags import without_names
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
@@ -52,7 +54,7 @@ class Totals:
 class Guard:
     """Chunks of log in, bans out. Attempts go into `changes`, to be stored with the position of the chunk."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it tells others of, one by one
         self,
         jail: Jail,
         *,
@@ -63,8 +65,12 @@ class Guard:
         observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[Guard, Failure], bool] = lambda _guard, _failure: False,
+        registered: Callable[[str], None] = lambda _address: None,
     ) -> None:
-        """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can."""
+        """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can.
+
+        `registered` is told of addresses that log in, as far as the log can be trusted in that.
+        """
         self.jail = jail
         self.totals = Totals()
         self.banned: dict[str, float] = {}
@@ -79,6 +85,7 @@ class Guard:
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
+        self._registered = registered
 
     @property
     def detector(self) -> Detector:
@@ -126,6 +133,8 @@ class Guard:
                 self.judge.challenge(event)
             else:
                 self.totals.successes += 1
+                with suppress(ValueError):
+                    self._registered(canonical(event.host))
                 if forgiven := self.judge.welcome(event):
                     changes.forgotten.add((self.jail.name, forgiven))
         for failure in self.judge.overdue():
