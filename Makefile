@@ -20,13 +20,13 @@ test: $(TESTED) ## every test; those that need root or a missing program say so
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(TESTED) ## style and types
-	$(BIN)/ruff format --check sipguard tests demo
-	$(BIN)/ruff check sipguard tests demo
+	$(BIN)/ruff format --check sipguard tests demo benchmarks
+	$(BIN)/ruff check sipguard tests demo benchmarks
 	$(BIN)/mypy
 
 format: $(TESTED) ## put the code into its form
-	$(BIN)/ruff format sipguard tests demo
-	$(BIN)/ruff check --fix sipguard tests demo
+	$(BIN)/ruff format sipguard tests demo benchmarks
+	$(BIN)/ruff check --fix sipguard tests demo benchmarks
 
 bench: $(TESTED) ## measure against Fail2ban, side by side
 	$(BIN)/python -m benchmarks

@@ -24,6 +24,16 @@ def canonical(text: str) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
+def covers(network: str, address: str) -> bool:
+    """Whether `network`, canonical as `address` is, holds more than one address, this one or network among them."""
+    if "/" not in network:
+        return False
+    whole, part = ipaddress.ip_network(network), ipaddress.ip_network(address)
+    if isinstance(whole, ipaddress.IPv6Network):
+        return isinstance(part, ipaddress.IPv6Network) and part.subnet_of(whole)
+    return isinstance(part, ipaddress.IPv4Network) and part.subnet_of(whole)
+
+
 def _unmapped(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -97,6 +97,31 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Success:
+    """A login that a filter's `successregex` recognised, in a log that no attacker can write whole lines into."""
+
+    host: str
+    time: float | None
+    user: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A server has asked for credentials (`challengeregex`), or has been answered (`answerregex`); neither is a failure."""
+
+    host: str
+    time: float | None
+    user: str | None = None
+    answered: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+LogEvent = Failure | Success | Challenge
+"""What a detector finds in a log."""
+
+
+@dataclass(frozen=True, slots=True)
 class PortRange:
     """Ports `first` to `last`, both included."""
 
@@ -224,6 +249,10 @@ class Jail:
     polling: bool = False
     """Look at the log every second instead of asking the kernel to tell: for network file systems."""
     encoding: str = "utf-8"
+    ipv6prefix: int = 128
+    """Length of the network that IPv6 addresses are counted and banned by; 128 is each for itself."""
+    maxusers: int = 0
+    """From an address that has logged in, failures of fewer users than this are a phone with an old password; 0: a guess."""
     timezone: str | None = None
     """The zone of dates without one: `UTC`, `UTC+0200`, `Europe/Zurich`; None is the machine's own."""
     origin: str = ""

@@ -48,3 +48,8 @@ def host_run(net, backend, command):
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
     )
     return done.stdout + done.stderr
+
+
+def within(limit):
+    """A limit in seconds on this machine now: one that has three times as much to do as it has processors gets three times."""
+    return limit * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

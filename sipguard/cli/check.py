@@ -50,14 +50,25 @@ def command(config: Path | None, fail2ban_dir: Path | None, as_json: bool, dump:
         complain(f"warning: {warning}")
     for error in errors:
         complain(str(error))
+    hints = _advice(settings)
+    for hint in hints:
+        complain(f"advice: {hint}")
     if dump:
         click.echo(json.dumps(_dump(settings, errors, warnings), indent=2))
     elif as_json:
-        click.echo(json.dumps(_as_json(settings, errors, warnings), indent=2))
+        click.echo(json.dumps({**_as_json(settings, errors, warnings), "advice": hints}, indent=2))
     elif settings and not errors:
         _print(settings)
     if errors:
         sys.exit(ConfigError.exit_status)
+
+
+def _advice(settings: Settings | None) -> list[str]:
+    """What the jails' logs could tell better."""
+    from sipguard.cli.advice import advice  # noqa: PLC0415 - as below
+
+    jails = settings.jails if settings else ()
+    return list(dict.fromkeys(f"jail {jail.name}: {hint}" for jail in jails for hint in advice(jail)))
 
 
 def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:

@@ -115,6 +115,7 @@ def _trial(log: str, regex: str, options: dict[str, Any]) -> Trial:
         journalmatch=(options["journalmatch"],) if options["journalmatch"] else (),
         timezone=options["timezone"],
         encoding=options["encoding"],
+        as_fail2ban=True,
     )
     journal = log.partition("[")[0] == JOURNAL
     found = find_filter(regex, directories, logtype="journal" if journal else None)

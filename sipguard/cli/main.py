@@ -21,6 +21,7 @@ COMMANDS = {
     "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
+    "replay": "What a jail would have done with a log, by the log's own clock.",
     "run": "Protect: follow the logs and ban, until stopped.",
     "status": "What the running daemon sees and rejects.",
     "test-action": "Show what an action does on a ban, or try it.",

@@ -12,6 +12,8 @@ from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
 from sipguard.text import printable
 
+_NOT_COUNTS = ("last_failure", "first", "last")
+
 
 @click.command("status")
 @click.argument("jail", required=False)
@@ -69,9 +71,13 @@ def _one(jail: dict[str, Any]) -> None:
     )
     for path, problem in jail["logs"].items():
         click.echo(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
+    for action in jail["actions"]:
+        numbers = ", ".join(f"{action[what]} {what}" for what in ("done", "failed", "dropped", "queued"))
+        problem = f": {printable(action['problem'], 300)}" if action["problem"] else ""
+        click.echo(f"action {printable(action['name'])}: {numbers}{problem}")
     shown = {**jail["detection"], **jail["totals"]}
     click.echo(
-        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "last_failure")
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name not in _NOT_COUNTS)
     )
     now = time.time()
     output.table(

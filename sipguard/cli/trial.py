@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BIG = 4 << 20
 """Bytes from which on a log takes long enough to show progress."""
 JOURNAL = "systemd-journal"
+_HELD = 1000
+"""Lines after which no record is waited for any longer."""
+_NOTHING = Examined(False, False, None, None, None, None)
 _REFERENCE = re.compile(r"[\w/.\-]+(?:\[.*\])?", re.DOTALL)
 
 
@@ -40,6 +43,8 @@ class Overrides:
     journalmatch: tuple[str, ...] = ()
     timezone: str | None = None
     encoding: str = "utf-8"
+    as_fail2ban: bool = False
+    """Without the keys that Fail2ban does not know: records, tampering, successes (docs/sip.md)."""
 
 
 class Trial:
@@ -66,10 +71,9 @@ class Trial:
             yield from self._journal()
             return
         with _lines(self.log, quiet) as lines:
-            for number, raw in enumerate(lines, 1):
-                line = raw.decode(self.encoding, "replace").rstrip("\r\n")
-                if comments or (line and not line.startswith("#")):
-                    yield number, line, self.detector.examine(line, time=own_time() if own_time else None)
+            decoded = ((n, raw.decode(self.encoding, "replace").rstrip("\r\n")) for n, raw in enumerate(lines, 1))
+            wanted = ((n, line) for n, line in decoded if comments or (line and not line.startswith("#")))
+            yield from _told(self.detector, wanted, own_time)
 
     def _journal(self) -> Iterator[tuple[int, str, Examined]]:
         from sipguard.sources.journal import read_journal  # noqa: PLC0415 - where a journal is read
@@ -82,6 +86,29 @@ class Trial:
                 yield number, entry.text, self.detector.examine(entry.text, time=entry.time)
         except OSError as error:
             raise SipguardError(f"{self.log}: {error.strerror}; is systemd's journal here?") from error
+
+
+def _told(
+    detector: Detector, lines: Iterable[tuple[int, str]], own_time: Clock | None
+) -> Iterator[tuple[int, str, Examined]]:
+    """What the detector makes of each line; what a record of several lines tells is told of its first one."""
+    held: dict[int, tuple[int, str, Examined]] = {}
+
+    def note(results: list[tuple[int, Examined]]) -> None:
+        for place, result in results:
+            # Of two things in one line, the failure.
+            if place in held and not held[place][2].matched:
+                held[place] = (*held[place][:2], result)
+
+    first = 1
+    for place, (number, line) in enumerate(lines, 1):
+        held[place] = (number, line, _NOTHING)
+        note(detector.examine_record(line, time=own_time() if own_time else None))
+        while first <= detector.settled or len(held) > _HELD:
+            yield held.pop(first)
+            first += 1
+    note(detector.examine_rest())
+    yield from held.values()
 
 
 def is_reference(text: str) -> bool:
@@ -107,7 +134,7 @@ def find_filter(text: str, directories: Sequence[Path], *, logtype: str | None =
 
 
 def _overridden(found: Filter, overrides: Overrides, directories: Sequence[Path]) -> Filter:
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"options": {}} if overrides.as_fail2ban else {}
     if overrides.ignoreregex:
         changes["ignoreregex"] = (*found.ignoreregex, *_ignoreregexes(overrides.ignoreregex, directories))
     if overrides.datepattern:

@@ -239,6 +239,20 @@ JAIL = (
     ),
     Key("ignoreself", readers.flag, True, "true or false", "Whether the host's own addresses are never banned."),
     Key(
+        "ipv6prefix",
+        readers.prefix_length,
+        64,
+        "a whole number from 32 to 128",
+        "Length of the network that IPv6 addresses are counted and banned by: a customer has a /64; 128: each for itself.",
+    ),
+    Key(
+        "maxusers",
+        readers.count_or_none,
+        0,
+        "a whole number of 0 or more",
+        "From an address that has logged in, failures of fewer users are reported, not banned (see docs/sip.md); 0: off.",
+    ),
+    Key(
         "ignorecommand",
         readers.optional_text,
         "",

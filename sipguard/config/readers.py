@@ -82,6 +82,15 @@ def count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000 else _no(value)
 
 
+def count_or_none(value: Any) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else count(value)
+
+
+def prefix_length(value: Any) -> int:
+    """Of an IPv6 network; what is larger than a /32 is a provider, not a customer."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 32 <= value <= 128 else _no(value)
+
+
 def span(value: Any) -> float:
     """A duration that is longer than nothing and may be for ever."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -217,3 +217,29 @@ def _jail(
             layers.warnings.append(f"{file.where()}: {layers.prefix}not enabled; write enabled = true")
         return None
     return build(layers, file, directories, read_filter, packaged)
+
+
+def jail_named(name: str, config_file: Path | None = None, *, packaged_jails: Path | None = None) -> Jail:
+    """One jail by name, enabled or not: the operator's over the packaged one, or the packaged one alone.
+
+    Raises:
+        ConfigError: sipguard.toml or the jail is wrong, or there is no such jail.
+    """
+    path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
+    main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
+    _main_values(main)
+    packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
+    own = path.parent / paths.JAILS_DIR / f"{name}.toml"
+    files = [one for one in (packaged.get(name), own if _is_there(own) else None) if one is not None]
+    if not files or not _JAIL_NAME.fullmatch(name):
+        known = sorted({*packaged, *(one.stem for one in _files(path.parent / paths.JAILS_DIR))})
+        hint = did_you_mean(name, known, f"; known are {', '.join(known)}")
+        raise ConfigError(f"there is no jail {printable(name)}{hint}")
+    layers = Layers(name, _base_layer(main))
+    toml = [read(one) for one in files]
+    for one in toml:
+        layers.add(one)
+    jail = build(layers, toml[-1], paths.filter_directories(path.parent), _read_filter, packaged)
+    if jail is None or layers.errors:
+        raise sorted(layers.errors, key=_place)[0]
+    return jail

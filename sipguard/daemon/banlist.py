@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from sipguard.addresses import covers
 from sipguard.model import Ban
 
 Key = tuple[str, str]
@@ -46,8 +47,8 @@ class BanList:
         return sorted((ban for ban in self if ban.jail == jail), key=lambda ban: ban.since)
 
     def of_address(self, address: str) -> list[Ban]:
-        """The live bans of one address, in whichever jail."""
-        return [ban for ban in self if ban.address == address]
+        """The live bans of one address, or of a network that holds it, in whichever jail."""
+        return [ban for ban in self if ban.address == address or covers(ban.address, address)]
 
     def next_end(self) -> float | None:
         """When the next ban ends; None if none ever does."""

@@ -140,8 +140,12 @@ class Commands:
         """Why an address is, was or is not banned."""
         daemon = self._daemon
         address = _address(request["address"])
-        attempts, earlier = daemon.store.story(address)
         guards = daemon.guards.values()
+        # A jail may count the address by its network (`ipv6prefix`).
+        names = dict.fromkeys([address, *(guard.judge.subject(address) for guard in guards)])
+        stories = [daemon.store.story(name) for name in names]
+        attempts = [attempt for told, _ in stories for attempt in told]
+        earlier = [ban for _, bans in stories for ban in bans]
         return {
             "address": address,
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
@@ -153,7 +157,7 @@ class Commands:
             "counts": {
                 guard.jail.name: [count, guard.jail.maxretry]
                 for guard in guards
-                if (count := guard.judge.window.count(address, daemon.clock()))
+                if (count := guard.judge.window.count(guard.judge.subject(address), daemon.clock()))
             },
         }
 
@@ -212,7 +216,7 @@ class Commands:
             "banned": [_ban_as_json(ban) for ban in live],
             "actions": daemon.bans.acting.status(guard.jail.name),
             "totals": asdict(guard.totals),
-            "detection": asdict(guard.detector.counts),
+            "detection": asdict(guard.counts),
         }
 
     def _guard(self, name: str) -> Guard:
@@ -242,8 +246,9 @@ class Commands:
     def _forget(self, address: str) -> None:
         """An operator who unbans means it: earlier attempts count no more."""
         for guard in self._daemon.guards.values():
-            guard.judge.window.forget(address)
-            self._daemon.store.changes.forgotten.add((guard.jail.name, address))
+            for name in {address, guard.judge.subject(address)}:
+                guard.judge.window.forget(name)
+                self._daemon.store.changes.forgotten.add((guard.jail.name, name))
         self._daemon.store.touched()
 
 

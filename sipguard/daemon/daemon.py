@@ -257,9 +257,9 @@ class Daemon:
             guard = self.guards[name]
             guard.totals.oversize += chunk.oversize
             if chunk.records:
-                guard.take_records(chunk.records, self.store.changes)
+                guard.take_records(chunk.records, self.store.changes, chunk.path)
             else:
-                guard.take(chunk.data, self.store.changes)
+                guard.take(chunk.data, self.store.changes, chunk.path)
         self.store.changes.positions[chunk.path] = chunk.position
         self.store.touched()
 

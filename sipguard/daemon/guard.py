@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
-from sipguard.detection.detector import Detector
+from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.tags import without_names
-from sipguard.model import Ban, Clock, Failure, Jail
+from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.state.changes import Attempt, Changes
@@ -39,6 +39,11 @@ class Totals:
     old: int = 0
     after_ban: int = 0
     no_address: int = 0
+    repeated: int = 0
+    """Failures that told of an attempt again."""
+    misconfigured: int = 0
+    """Enough for a ban, but of few users at an address that has logged in (`maxusers`)."""
+    successes: int = 0
     bans: int = 0
     oversize: int = 0
     last_failure: float | None = field(default=None)
@@ -64,29 +69,67 @@ class Guard:
         self.totals = Totals()
         self.banned: dict[str, float] = {}
         """Address → since when, or when its ban was last seen not to hold."""
-        filter_ = without_names(jail.filter) if jail.usedns == "no" else jail.filter
-        self.detector = Detector(filter_, clock=clock, timezone=jail.timezone, encoding=jail.encoding)
+        self._clock = clock
+        self._detectors: dict[str, Detector] = {}
+        self.detector = self._make_detector()
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
-        self._clock = clock
         self._slow_told = 0
         self._slow_next = 0.0
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
 
-    def take(self, data: bytes, changes: Changes) -> None:
-        """Read whole lines."""
-        for failure in self.detector.feed(data):
-            self._found(failure, changes)
+    @property
+    def detector(self) -> Detector:
+        """The detector of the first log; setting it gives every log a new one, by what the jail says now."""
+        return self._first
+
+    @detector.setter
+    def detector(self, detector: Detector) -> None:
+        self._first = detector
+        self._detectors.clear()
+
+    @property
+    def counts(self) -> Counts:
+        """What the detectors of all logs have seen."""
+        return Counts.total({id(one): one.counts for one in (self._first, *self._detectors.values())}.values())
+
+    def take(self, data: bytes, changes: Changes, path: str = "") -> None:
+        """Read whole lines of one log."""
+        self._take_all(self._detector_of(path).events(data), changes)
         self._tell_slow()
 
-    def take_records(self, records: Sequence[tuple[float, str]], changes: Changes) -> None:
+    def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
+        detector = self._detector_of(path)
         for time, text in records:
-            if failure := self.detector.examine(text, time=time).failure:
-                self._found(failure, changes)
+            self._take_all(detector.entry(text, time), changes)
         self._tell_slow()
+
+    def _make_detector(self) -> Detector:
+        jail = self.jail
+        filter_ = without_names(jail.filter) if jail.usedns == "no" else jail.filter
+        return Detector(filter_, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
+
+    def _detector_of(self, path: str) -> Detector:
+        """Each log has its own: what one log has told so far says nothing of another."""
+        if path not in self._detectors:
+            self._detectors[path] = self._make_detector() if self._detectors else self._first
+        return self._detectors[path]
+
+    def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
+        for event in events:
+            if isinstance(event, Failure):
+                self._found(event, changes)
+            elif isinstance(event, Challenge):
+                self.judge.challenge(event)
+            else:
+                self.totals.successes += 1
+                if forgiven := self.judge.welcome(event):
+                    changes.forgotten.add((self.jail.name, forgiven))
+        for failure in self.judge.overdue():
+            self.weigh(failure, changes)
 
     def _found(self, failure: Failure, changes: Changes) -> None:
         if not (self.jail.ignorecommand and self._ask(self, failure)):
@@ -94,7 +137,7 @@ class Guard:
 
     def _tell_slow(self) -> None:
         """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
-        slow = self.detector.counts.timed_out - self._slow_told
+        slow = self.counts.timed_out - self._slow_told
         if slow and self._clock() >= self._slow_next:
             self._slow_told += slow
             self._slow_next = self._clock() + SLOW_TOLD_EVERY
@@ -120,7 +163,9 @@ class Guard:
         self._slow_next += seconds
 
     def prune(self, now: float, changes: Changes) -> None:
-        """Forget the attempts that can no longer lead to a ban."""
+        """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
+        for detector in {id(one): one for one in (self._first, *self._detectors.values())}.values():
+            self._take_all(detector.flush(), changes)
         if self.judge.window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 
@@ -137,6 +182,11 @@ class Guard:
                 self._count(failure, judgement, changes)
             case Outcome.IGNORED:
                 self._ignore(judgement.address, judgement.why)
+            case Outcome.REPEATED:
+                self.totals.repeated += 1
+            case Outcome.MISCONFIGURED:
+                self.totals.misconfigured += 1
+                log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
             case Outcome.OLD:
                 self.totals.old += 1
             case Outcome.ALREADY_BANNED:

@@ -71,11 +71,15 @@ class Guardian:
         try:
             while True:
                 await self._wait()
-                heard, self._heard = self._heard, []
-                with contextlib.suppress(FirewallError):  # told by whoever orders next; a refusal here is tried again
-                    await self._put_back(heard)
+                try:
+                    await self._put_back(self._heard)
                     if time.monotonic() - self._compared >= self._next_gap:
                         await self._compare()
+                except FirewallError as error:
+                    log.debug("Firewall: %s; looking again", error)
+                    asyncio.get_running_loop().call_later(PAUSE, self._disturbed.set)
+                else:
+                    self._heard.clear()
         finally:
             if self._events:
                 asyncio.get_running_loop().remove_reader(self._events.fileno())

@@ -25,6 +25,7 @@ _LINE = 1500.0
 
 _SAMPLE = 16_384
 """Bytes from which on a chunk says something about the log."""
+_LARGEST_SAMPLE = 131_072
 _LONGEST_PLAN = 64 << 20
 """Bytes after which the texts are chosen again at the latest."""
 _MOST_TEXTS = 24
@@ -59,8 +60,8 @@ class Prefilter:
             data = data.lower()
         self._seen += len(data)
         if self._seen >= self._next_plan and len(data) >= _SAMPLE:
-            self._next_plan = self._seen + min(self._seen, _LONGEST_PLAN)
-            self.texts = self._plan(data)
+            self._next_plan = self._seen + min(7 * self._seen, _LONGEST_PLAN)
+            self.texts = self._plan(data[:_LARGEST_SAMPLE])
         found: dict[int, int] = {}
         find = data.find
         for text in self.texts:
@@ -168,8 +169,8 @@ def _serves(option: frozenset[str], needs: Iterable[frozenset[str]]) -> bool:
     return any(all(any(text in each for text in option) for each in need) for need in needs)
 
 
-_Lead = frozenset[str] | None
-"""What may stand before a date: characters; None: anything, but the date is a word of its own."""
+_Lead = frozenset[str] | str | None
+"""What may stand before a date: characters; a text: anything that ends in it; None: anything, but the date is a word."""
 
 
 def _lead(form: DateFormat) -> _Lead:
@@ -179,11 +180,13 @@ def _lead(form: DateFormat) -> _Lead:
     if not form.at_begin:
         return None if form.is_word else every
     before: set[str] = set()
+    last = ""
     for op, argument in parse(source):
         if op is sre.SUBPATTERN and argument[0] == 1:
-            return frozenset(before)
+            return last if last and before >= every else frozenset(before)
         if op is not sre.AT:
             before |= _alphabet([(op, argument)], every)
+            last = chr(argument) if op is sre.LITERAL else ""
     return every
 
 
@@ -217,7 +220,10 @@ def _whole(text: str, leads: Iterable[_Lead]) -> str:
     for lead in leads:
         if lead is None:
             text = max(_WORDS.findall(text), key=len, default="")
+        elif isinstance(lead, str):
+            # A cut may join what stands before it, which ends in `lead`, with what stands behind: no text across that.
+            text = max((piece + lead for piece in text.split(lead)), key=len).removesuffix(lead)
     for lead in leads:
-        if lead is not None:
+        if isinstance(lead, frozenset):
             text = text.lstrip("".join(lead)) if lead else text
     return text

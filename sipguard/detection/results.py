@@ -1,10 +1,14 @@
-"""What a detector tells beside the failures: its counters, and all about one line."""
+"""What a detector says: its counts, and all about one line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sipguard.model import Failure
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipguard.model import Failure
 
 
 @dataclass(slots=True)
@@ -25,6 +29,32 @@ class Counts:
     """Lines that were read and in which no date was found."""
     timed_out: int = 0
     """Lines skipped since a regex took longer than the time limit."""
+    tampered: int = 0
+    """Lines and records that somebody has written into: nobody whom they name was accused."""
+    first: float | None = field(default=None, compare=False)
+    """Date of the first line that has one, POSIX seconds."""
+    last: float | None = field(default=None, compare=False)
+
+    @classmethod
+    def total(cls, parts: Iterable[Counts]) -> Counts:
+        """The sum over several logs."""
+        total = cls()
+        for part in parts:
+            for name in (
+                "lines",
+                "read",
+                "candidates",
+                "searches",
+                "failures",
+                "ignored",
+                "undated",
+                "timed_out",
+                "tampered",
+            ):
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+            total.first = min((one for one in (total.first, part.first) if one is not None), default=None)
+            total.last = max((one for one in (total.last, part.last) if one is not None), default=None)
+        return total
 
 
 @dataclass(frozen=True, slots=True)

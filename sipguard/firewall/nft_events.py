@@ -23,7 +23,10 @@ _DELETIONS = {
     _SUBSYSTEM | 11: "set",
     _SUBSYSTEM | 14: "element",
 }
+_NEW_TABLE = _SUBSYSTEM | 0
+"""Comes too when a table is put to sleep (`flags dormant`)."""
 _NEW_RULE = _SUBSYSTEM | 6
+_INTRUSIONS = {_NEW_TABLE: "table", _NEW_RULE: "rule"}
 _NEW_GENERATION = _SUBSYSTEM | 15
 _GENERATION_PID, _GENERATION_NAME = 2, 3
 _TABLE = 1
@@ -34,7 +37,7 @@ _ROOM = 4 << 20
 
 
 class Change(NamedTuple):
-    """One transaction in which something was deleted, or a rule of iptables was made."""
+    """One transaction in which something was deleted, a rule made, or a table changed."""
 
     what: frozenset[str]
     """`table`, `chain`, `rule`, `set`, `element` of a table whose name is ours; `xtables` for one that iptables uses."""
@@ -93,12 +96,12 @@ class NftEvents:
             (pid,) = struct.unpack(">I", netlink.first(message.body, _GENERATION_PID) or b"\0\0\0\0")
             name = netlink.first(message.body, _GENERATION_NAME).rstrip(b"\0").decode("utf-8", "replace")
             return Change(what, pid, printable(name))
-        kind = _DELETIONS.get(message.kind, "rule" if message.kind == _NEW_RULE else "")
+        kind = _DELETIONS.get(message.kind) or _INTRUSIONS.get(message.kind)
         if not kind:
             return None
         table = netlink.first(message.body, _TABLE).rstrip(b"\0")
         inet = message.family == 1  # NFPROTO_INET
-        if inet and table == self._table.encode() and message.kind != _NEW_RULE:
+        if inet and table == self._table.encode():
             self._what.add(kind)
         elif not inet and table == b"filter":
             self._what.add("xtables")

@@ -124,7 +124,7 @@ class NftFeeds:
 
     def _layout(self) -> Iterator[tuple[str, dict[str, Any]]]:
         # Not `list table`: for that, nft 1.0.6 fetches every element even if it is to print none.
-        for item in json.loads(self._nft.query("list ruleset inet", terse=True))["nftables"]:
+        for item in nft_text.read_items(self._nft.query("list ruleset inet", terse=True)):
             for kind in ("set", "chain", "rule"):
                 if kind in item and f"inet {item[kind]['table']}" == TABLE:
                     yield kind, item[kind]
@@ -174,7 +174,7 @@ def _elements(set_name: str, networks: list[FeedNetwork], now: float) -> Iterato
 
 def _parse(text: str) -> Iterator[tuple[str, float]]:
     """Read the elements of one set: (address, seconds that remain)."""
-    for item in json.loads(text)["nftables"]:
+    for item in nft_text.read_items(text):
         for element in item.get("set", {}).get("elem", ()):
             if isinstance(element, str):
                 yield element, FOREVER

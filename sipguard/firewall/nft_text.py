@@ -7,11 +7,12 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sipguard.errors import FirewallError
 from sipguard.firewall.nft_names import Family, SetName, escape_jail, parse_set_name
 from sipguard.model import FOREVER, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sipguard.firewall.cover import Piece
     from sipguard.firewall.options import Options
@@ -30,6 +31,10 @@ _SHORTEST = 100
 """Milliseconds. The kernel counts in ticks of up to 10 ms, and a timeout of no tick means forever."""
 
 
+class UnreadableError(FirewallError):
+    """What nft printed is no JSON."""
+
+
 def table_script(rules: Iterable[Rule], stale: Iterable[SetName], options: Options) -> str:
     """Make the table for these jails, keeping the elements of sets that are there, and delete the `stale` sets.
 
@@ -42,7 +47,7 @@ def table_script(rules: Iterable[Rule], stale: Iterable[SetName], options: Optio
     hook = "{ type filter hook prerouting priority -310; policy accept; }"
     return "\n".join(
         [
-            f"add table {TABLE}",
+            f"add table {TABLE} {{ }}",  # the braces wake a table that somebody has put to sleep
             *(f"add set {TABLE} {name} {{ {set_properties(name, options.size)} }}" for name in names),
             f"add chain {TABLE} {REFUSE}",
             f"add chain {TABLE} {CHAIN} {hook}",
@@ -131,7 +136,7 @@ class Listed(NamedTuple):
 
 def parse_elements(text: str) -> Iterator[Listed]:
     """Read the elements of our sets from the JSON of `list set` or `list table`; parts of a network as the whole."""
-    for item in json.loads(text, object_hook=_shrink)["nftables"]:
+    for item in read_items(text, object_hook=_shrink):
         found = item.get("set")
         name = parse_set_name(found["name"]) if found else None
         if not name:
@@ -141,6 +146,15 @@ def parse_elements(text: str) -> Iterator[Listed]:
                 yield Listed(name, element, FOREVER)
             elif isinstance(element, tuple) and isinstance(element[0], str):
                 yield Listed(name, *element)
+
+
+def read_items(text: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> list[Any]:
+    """Read nft's JSON. Raises `UnreadableError`: of a table that sleeps (`dormant`), nft 1.0.6 prints anything."""
+    try:
+        items: list[Any] = json.loads(text, object_hook=object_hook)["nftables"]
+    except (ValueError, KeyError, TypeError):
+        raise UnreadableError(f"nft's answer cannot be read: it begins with {text[:60]!r}") from None
+    return items
 
 
 def _shrink(node: dict[str, Any]) -> Any:
@@ -157,9 +171,11 @@ def _shrink(node: dict[str, Any]) -> Any:
 
 
 def parse_layout(text: str) -> list[tuple[str, str]]:
-    """Read a terse `list ruleset inet`: (what it is, its definition without handle) of our sets, chains and rules."""
+    """Read a terse `list ruleset inet`: (what it is, its definition without handle) of our table, sets, chains and rules."""
     layout = []
-    for item in json.loads(text)["nftables"]:
+    for item in read_items(text):
+        if "table" in item and item["table"]["name"] == "sipguard":
+            layout.append((f"table {TABLE}", json.dumps(item["table"].get("flags"))))
         for kind in ("set", "chain", "rule"):
             if kind in item and item[kind]["table"] == "sipguard":
                 definition = {key: value for key, value in item[kind].items() if key not in ("handle", "elem")}

@@ -20,6 +20,7 @@ from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+_ASLEEP = f"table {nft_text.TABLE} is put to sleep"
 _ROUNDING = 2.0
 """Seconds by which nft's whole seconds may differ from the time that was asked for."""
 
@@ -43,7 +44,13 @@ class NftablesFirewall:
         """Make the table; live bans stay, sets of jails that are not in `rules` go. Raises `FirewallError`."""
         rules = self._options.adapt(rules)
         wanted = {name for rule in rules for name in nft_text.set_names(rule.jail)}
-        stale = [name for name in self._sets() if name not in wanted]
+        try:
+            stale = [name for name in self._sets() if name not in wanted]
+        except nft_text.UnreadableError:
+            self._nft.run(
+                f"add table {nft_text.TABLE} {{ }}\n"
+            )  # the braces wake a table that somebody has put to sleep
+            stale = [name for name in self._sets() if name not in wanted]
         self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
         self._layout = Counter(self._read_layout())
@@ -128,12 +135,20 @@ class NftablesFirewall:
     def _verify_jails(self) -> list[str]:
         if not self._layout:
             return []
-        found = Counter(self._read_layout())
+        try:
+            found = Counter(self._read_layout())
+        except nft_text.UnreadableError:
+            return [_ASLEEP]
         if not found:
             return [f"table {nft_text.TABLE} is gone"]
-        return sorted(
-            f"{label} of table {nft_text.TABLE} is missing or changed" for label, _ in (self._layout - found).elements()
-        )
+        lost = [
+            _ASLEEP if label.startswith("table ") else f"{label} of table {nft_text.TABLE} is missing or changed"
+            for label, _ in (self._layout - found).elements()
+        ]
+        strange = {label for label, _ in found - self._layout if label.startswith("rule ")}
+        if not lost:
+            lost = [f"a {label} of table {nft_text.TABLE} is of somebody else" for label in strange]
+        return sorted(lost)
 
     def show(self) -> str:
         """Give the table as `nft list table` prints it; empty when there is none."""
@@ -256,7 +271,11 @@ class NftablesFirewall:
 
     def _read_layout(self) -> list[tuple[str, str]]:
         # Not `list table`: for that, nft 1.0.6 fetches every element even if it is to print none (0.4 s for 100,000).
-        return nft_text.parse_layout(self._nft.query("list ruleset inet", terse=True))
+        try:
+            return nft_text.parse_layout(self._nft.query("list ruleset inet", terse=True))
+        except nft_text.UnreadableError:  # somebody's table sleeps; hopefully not ours
+            text = self._query(f"list table {nft_text.TABLE}")
+            return nft_text.parse_layout(text) if text else []
 
     def _sets(self) -> list[SetName]:
         """Name the sets of ours that exist; a set that somebody else put into the table is left alone."""

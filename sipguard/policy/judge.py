@@ -5,14 +5,19 @@ A judge holds the counting of one jail and touches nothing outside: it neither b
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
 
 from sipguard.addresses import canonical
-from sipguard.model import Ban, Clock, Failure, Jail
+from sipguard.model import Ban, Challenge, Clock, Failure, Jail, Success
+from sipguard.policy.attempts import Attempts, seconds
+from sipguard.policy.challenges import Challenges
 from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
+from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
 
 
@@ -25,6 +30,10 @@ class Outcome(Enum):
     OLD = "old"
     """Older than findtime when it was read: it can no longer lead to a ban."""
     ALREADY_BANNED = "already banned"
+    REPEATED = "repeated"
+    """It tells of an attempt that another line has told of."""
+    MISCONFIGURED = "misconfigured"
+    """Enough for a ban, but of few users at an address that has logged in: a phone with an old password (`maxusers`)."""
     NO_ADDRESS = "no address"
     """The accused is a host name or another id, and nobody has resolved it."""
 
@@ -39,6 +48,8 @@ class Judgement:
     """When the failure happened, as it was counted: never later than now."""
     why: str = ""
     ban: Ban | None = None
+    source: str = ""
+    """The single address that was accused, where `address` is its network (`ipv6prefix`)."""
     attempts: int = 1
     """As how many it was counted."""
 
@@ -64,26 +75,94 @@ class Judge:
         self.window = Window(jail.maxretry, jail.findtime)
         self._clock = clock
         self._banned = banned
+        self._attempts = Attempts(jail.filter)
+        self._logins = Logins()
+        self._challenges = Challenges(seconds(jail.filter, "attempt_window"), jail.findtime)
+        self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
+        self._knows_users = bool(jail.maxusers or jail.filter.options.get("successregex"))
         self._earlier = earlier
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
-        """Weigh a failure. `address` stands for its host where that is a name that has been resolved."""
+        """Weigh a failure. `address` stands for its host where that is a name that has been resolved.
+
+        Raises nothing; a failure that tells of a known attempt again is REPEATED, whatever else may be true of it.
+        """
         now = self._clock()
         time = now if failure.time is None else min(failure.time, now)
         try:
-            subject = address or canonical(failure.host)
+            source = address or canonical(failure.host)
         except ValueError:
             return Judgement(Outcome.NO_ADDRESS, failure.host, time)
-        if why := self.ignore.reason(subject):
-            return Judgement(Outcome.IGNORED, subject, time, why)
-        if time < now - self.jail.findtime:
-            return Judgement(Outcome.OLD, subject, time)
-        if subject in self._banned:
-            return Judgement(Outcome.ALREADY_BANNED, subject, time)
+        if why := self.ignore.reason(source):
+            return Judgement(Outcome.IGNORED, source, time, why, source=source)
+        subject = self.subject(source)
         attempts = self._weight(subject)
-        if self.window.add(subject, time, attempts):
-            return Judgement(Outcome.BAN, subject, time, ban=self._ban(subject, now), attempts=attempts)
-        return Judgement(Outcome.COUNTED, subject, time, attempts=attempts)
+        if "scanner" in failure.tags:
+            attempts *= self._scanner_weight
+        outcome = self._count(failure, subject, source, time, attempts)
+        ban = self._ban(subject, now) if outcome is Outcome.BAN else None
+        return Judgement(outcome, subject, time, ban=ban, attempts=attempts, source=source)
+
+    def _count(self, failure: Failure, subject: str, source: str, time: float, weight: int) -> Outcome:
+        new = self._attempts.new(source, failure, time)
+        if not new:
+            return Outcome.REPEATED
+        if time < self._clock() - self.jail.findtime:
+            return Outcome.OLD
+        if subject in self._banned:
+            return Outcome.ALREADY_BANNED
+        user = (failure.user or "") if self._knows_users else ""
+        if not self.window.add(subject, time, new * weight, user):
+            return Outcome.COUNTED
+        return Outcome.MISCONFIGURED if self._is_misconfigured(subject, time) else Outcome.BAN
+
+    def welcome(self, success: Success) -> str:
+        """Somebody has logged in: that user's failures at that address count no more, nobody else's do.
+
+        Gives the address of which nothing is counted any more, if that is so now.
+        """
+        now = self._clock()
+        try:
+            subject = self.subject(canonical(success.host))
+        except ValueError:
+            return ""
+        time = now if success.time is None else min(success.time, now)
+        self._logins.add(subject, time)
+        counted = self.window.count(subject, now)
+        if success.user and counted:
+            self.window.forgive(subject, success.user, time)
+        return subject if counted and not self.window.count(subject, now) else ""
+
+    def challenge(self, challenge: Challenge) -> None:
+        """Somebody was asked for credentials, or has given some. What comes of it, `overdue` tells later."""
+        now = self._clock()
+        time = now if challenge.time is None else min(challenge.time, now)
+        with contextlib.suppress(ValueError):
+            address, user = canonical(challenge.host), challenge.user or ""
+            session = challenge.tags.get("session", "")
+            if challenge.answered:
+                self._challenges.answered(address, user, session)
+            else:
+                self._challenges.sent(address, user, session, time)
+
+    def overdue(self) -> list[Failure]:
+        """The challenges that nobody has answered in time: each is to be weighed as a failure, once per user."""
+        return [Failure(host, time, user=user) for host, user, time in self._challenges.overdue(self._clock())]
+
+    def subject(self, address: str) -> str:
+        """What is counted and banned for this address: itself, or its network (`ipv6prefix`).
+
+        Itself too where the network holds one that must not be banned: the attacker next door would be safe otherwise.
+        """
+        if self.jail.ipv6prefix >= 128 or ":" not in address or "/" in address:
+            return address
+        network = str(ipaddress.ip_network(f"{address}/{self.jail.ipv6prefix}", strict=False))
+        return address if self.ignore.reason(network) else network
+
+    def _is_misconfigured(self, subject: str, time: float) -> bool:
+        jail = self.jail
+        few = jail.maxusers and len(self.window.users(subject)) < jail.maxusers
+        return bool(few) and self._logins.excuse(subject, time, jail.findtime, (PATIENCE - 1) * jail.maxretry)
 
     def recall(self, address: str, time: float, attempts: int) -> Ban | None:
         """Count an attempt of an earlier run again; the ban that it completes, if that would not be over by now."""

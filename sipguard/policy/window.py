@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from bisect import insort
 
+_LONGEST_USER = 64
+"""Characters kept of a user's name: attackers choose it."""
+
 
 class Window:
     """The attempts of one jail. Times are POSIX seconds; they may arrive out of order."""
@@ -16,43 +19,56 @@ class Window:
     def __init__(self, maxretry: int, findtime: float) -> None:
         self.maxretry = maxretry
         self.findtime = findtime
-        self._times: dict[str, list[float]] = {}
+        self._attempts: dict[str, list[tuple[float, str]]] = {}
 
     def __len__(self) -> int:
-        return len(self._times)
+        return len(self._attempts)
 
-    def add(self, address: str, time: float, attempts: int = 1) -> bool:
-        """Count attempts; say whether the address is over the limit now."""
-        times = self._times.setdefault(address, [])
+    def add(self, address: str, time: float, attempts: int = 1, user: str = "") -> bool:
+        """Count attempts; say whether the address is over the limit now. `user` is for `forgive` and `users`."""
+        told = self._attempts.setdefault(address, [])
         for _ in range(min(attempts, self.maxretry)):
-            insort(times, time)
-        del times[: -self.maxretry]
-        return len(times) == self.maxretry and times[-1] - times[0] <= self.findtime
+            insort(told, (time, user[:_LONGEST_USER]))
+        del told[: -self.maxretry]
+        return len(told) == self.maxretry and told[-1][0] - told[0][0] <= self.findtime
 
     def count(self, address: str, now: float) -> int:
         """Attempts that still count at `now`, at most maxretry."""
-        return sum(time > now - self.findtime for time in self._times.get(address, ()))
+        return sum(time > now - self.findtime for time, _ in self._attempts.get(address, ()))
+
+    def users(self, address: str) -> set[str]:
+        """The users that were tried, as far as `add` was told; `""` for those that it was not."""
+        return {user for _, user in self._attempts.get(address, ())}
 
     def forget(self, address: str) -> None:
         """Start again from nothing for this address."""
-        self._times.pop(address, None)
+        self._attempts.pop(address, None)
+
+    def forgive(self, address: str, user: str, until: float) -> None:
+        """Take back the attempts for this user at this address, up to `until`; those for other users stay."""
+        user = user[:_LONGEST_USER]
+        left = [one for one in self._attempts.get(address, ()) if one[1] != user or one[0] > until]
+        if left:
+            self._attempts[address] = left
+        else:
+            self.forget(address)
 
     def prune(self, now: float) -> list[str]:
         """Drop the addresses whose newest attempt lies more than findtime back, and name them."""
-        stale = [address for address, times in self._times.items() if times[-1] <= now - self.findtime]
+        stale = [address for address, told in self._attempts.items() if told[-1][0] <= now - self.findtime]
         for address in stale:
-            del self._times[address]
+            del self._attempts[address]
         return stale
 
     def shift(self, seconds: float) -> None:
         """The clock was set: what is behind lies as far behind as before."""
-        for times in self._times.values():
-            times[:] = [time + seconds for time in times]
+        for told in self._attempts.values():
+            told[:] = [(time + seconds, user) for time, user in told]
 
     def times(self) -> dict[str, tuple[float, ...]]:
         """Address → the times that are kept, oldest first."""
-        return {address: tuple(times) for address, times in self._times.items()}
+        return {address: tuple(time for time, _ in told) for address, told in self._attempts.items()}
 
     def counts(self, now: float) -> dict[str, int]:
         """Address → attempts that still count, for `status`."""
-        return {address: n for address in self._times if (n := self.count(address, now))}
+        return {address: n for address in self._attempts if (n := self.count(address, now))}

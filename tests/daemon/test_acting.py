@@ -73,6 +73,8 @@ def test_a_burst_with_bad_actions(tmp_path, log, programs):
             assert BURST <= done <= BURST + 1  # the start counts too; one is at work
             assert action["queued"] <= 500
         assert found["sleeps"]["dropped"] > 400
+        status = daemon.sipguard("status", "freeswitch").stdout
+        assert "action fails: 1 done, " in status  # the start, of which it was not to be told
         assert process.memory_info().rss < 80_000_000
         began = time.monotonic()
         assert daemon.stop() == 0

@@ -10,7 +10,7 @@ import pytest
 
 from sipguard.errors import FirewallError
 from sipguard.model import Ban, Rule
-from tests.backends import backend_of
+from tests.backends import backend_of, within
 from tests.firewall import test_contract
 from tests.foreign import dump
 from tests.netns import namespace
@@ -157,7 +157,7 @@ def test_two_hundred_thousand_networks(firewall, capsys):
     with capsys.disabled():
         print(f"\n{firewall.name}: 200,000 networks in {taken[0]:.2f} s, again in {taken[1]:.2f} s,", end=" ")
         print(f"asked in {asked:.3f} s; largest child process {child} MiB")
-    assert max(taken) < 5
+    assert max(taken) < within(5)
     assert asked < 0.5
     assert len(firewall.feed_entries("big")) == 200_000
 

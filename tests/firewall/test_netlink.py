@@ -39,11 +39,12 @@ def test_anything(data):
         pytest.param("add element inet sipguard s { 192.0.2.2 }", None, id="added"),
         pytest.param("delete table inet other", None, id="another-table"),
         pytest.param("delete table ip sipguard", None, id="same-name-in-another-family"),
-        pytest.param("add rule inet sipguard c accept", None, id="rule-added"),
+        pytest.param("add rule inet sipguard c accept", {"rule"}, id="rule-added"),
+        pytest.param("add table inet sipguard { flags dormant; }", {"table"}, id="put-to-sleep"),
     ],
 )
 def test_events(command, what):
-    """A deletion of ours is told with the name of the program that made it; nothing else is."""
+    """A deletion of ours, or an intrusion, is told with the name of the program that made it; nothing else is."""
     setup = (
         "add table inet sipguard; add set inet sipguard s { type ipv4_addr; elements = { 192.0.2.1 }; };"
         "add chain inet sipguard c; add rule inet sipguard c ip saddr @s drop; add table inet other; add table ip sipguard"

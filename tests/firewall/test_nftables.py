@@ -149,6 +149,15 @@ def test_full_set(net, monkeypatch, addresses):
             + ["set n6_asterisk of table inet sipguard is missing or changed"],
             id="delete-set",
         ),
+        pytest.param(
+            "add table inet sipguard { flags dormant; }", ["table inet sipguard is put to sleep"], id="dormant"
+        ),
+        pytest.param(
+            "insert rule inet sipguard banned udp dport 5060 accept",
+            ["a rule banned of table inet sipguard is of somebody else"],
+            id="rule-in-our-chain",
+        ),
+        pytest.param("add chain inet sipguard mine", [], id="chain-of-theirs-in-our-table"),
         pytest.param("add table inet other", [], id="others"),
     ],
 )
@@ -240,3 +249,20 @@ def test_options(net):
     firewall.open([SIP])
     assert "admin-prohibited" in firewall.show()
     assert "5060" not in firewall.show()
+
+
+def test_sleeping_table_of_others(net):
+    """Of a table that sleeps, nft 1.0.6 prints JSON that is none: with somebody else's, everything goes on."""
+    subprocess.run(["nft", "add table inet theirs { flags dormant; }"], check=True)
+    firewall = new()
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.1"))
+    firewall.open([SIP])
+    assert listed(firewall) == ["203.0.113.1"]
+    assert firewall.verify() == []
+
+
+def test_unreadable_answer():
+    """What is no JSON is an error for people, not a traceback."""
+    with pytest.raises(FirewallError, match="cannot be read"):
+        list(nft_text.parse_elements('{"nftables": [{"metainfo": {}}, \n'))

@@ -1,0 +1,55 @@
+"""What a log could tell better: for `check`, from the advice that a filter gives (`advice` in `[Definition]`).
+
+One piece of advice per line: `lacks REGEX => text` holds when no line of the log matches, `has REGEX => text` when one does.
+The last part of each log is looked at, as much of it as a person would scroll through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sipguard.model import Filter, Jail
+
+LOOKED_AT = 1 << 20
+"""Bytes at the end of a log."""
+ENOUGH = 20
+"""Lines that a log must have before something is said to be missing in it."""
+_ADVICE = re.compile(r"(has|lacks)\s+(.+?)\s+=>\s+(.+)")
+
+
+def advice(jail: Jail) -> Iterator[str]:
+    """What to switch on for a jail's logs, one line each. Raises ConfigError when the filter's advice cannot be read."""
+    rules = list(_rules(jail.filter))
+    for entry in jail.logpath if rules else ():
+        path = Path(entry.removesuffix(" tail").removesuffix(" head"))
+        lines = _last_lines(path)
+        for wanted, pattern, text in rules:
+            found = any(pattern.search(line) for line in lines)
+            if found is wanted and (found or len(lines) >= ENOUGH):
+                yield f"{path}: {text}"
+
+
+def _rules(filter: Filter) -> Iterator[tuple[bool, re.Pattern[str], str]]:  # noqa: A002
+    for line in filter.options.get("advice", "").split("\n"):
+        match = _ADVICE.fullmatch(line.strip())
+        if match:
+            try:
+                yield match[1] == "has", re.compile(match[2]), match[3]
+            except re.error as error:
+                raise ConfigError(f"advice: {error}: {line!r}", filter.origin) from None
+
+
+def _last_lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOOKED_AT))
+            return file.read(LOOKED_AT).decode("utf-8", "replace").split("\n")[:-1]
+    except OSError:  # a log that is not there or may not be read is another matter, told elsewhere
+        return []

@@ -1,0 +1,145 @@
+"""`sipguard replay`: what a jail would have done with a log."""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import click
+
+from sipguard.cli import output
+from sipguard.config.settings import jail_named
+from sipguard.detection.detector import Detector
+from sipguard.errors import SipguardError
+from sipguard.model import Jail, LogEvent
+from sipguard.policy.ignore import IgnoreList, own_addresses
+from sipguard.policy.replay import Replay, Story
+
+_PIECE = 1 << 18
+"""Bytes read at once."""
+
+
+@click.command("replay")
+@click.argument("logs", metavar="LOG...", nargs=-1, required=True)
+@click.option("--jail", "name", required=True, metavar="NAME", help="A configured jail, or a packaged one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per address, and one for the whole.")
+@click.option("--fail2ban-dir", type=click.Path(path_type=Path), metavar="DIR", help="Take the jail from this tree.")
+@click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
+def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path | None, config: Path | None) -> None:
+    """What the jail NAME would have done with these logs: by their own clock, nothing enforced.
+
+    LOG is a file, also a compressed one (.gz), or `-` for standard input. Several are read as one, by the times in
+    them. Names in ignoreip are not resolved. Exit status 2 if the call or the configuration is wrong.
+    """
+    jail = _jail(name, fail2ban_dir, config)
+    detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
+    replay = Replay(jail, IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ()))
+    streams = [_events(log, detector) for log, detector in zip(logs, detectors, strict=True)]
+    replay.run(event for _, event in heapq.merge(*streams, key=lambda pair: pair[0]))
+    stories = sorted(replay.stories.values(), key=lambda story: (-story.attempts, story.address))
+    if as_json:
+        for story in stories:
+            sys.stdout.write(json.dumps(_story_as_json(story)) + "\n")
+        sys.stdout.write(json.dumps(_summary(detectors)) + "\n")
+    else:
+        _show(jail, stories, detectors)
+
+
+def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
+    if fail2ban_dir is None:
+        return jail_named(name, config)
+    from sipguard.config.fail2ban.one import read_one  # noqa: PLC0415 - only who has such a tree needs it
+
+    return read_one(fail2ban_dir, name)
+
+
+def _events(log: str, detector: Detector) -> Iterator[tuple[float, LogEvent]]:
+    """What the log tells of, each with the time by which several logs are merged: that of the last dated line."""
+    last = 0.0
+    with _open(log) as file:
+        rest = b""
+        while piece := file.read(_PIECE):
+            whole, newline, rest = (rest + piece).rpartition(b"\n")
+            for event in detector.events(whole + newline):
+                last = max(last, event.time or last)
+                yield last, event
+        if rest:
+            yield from ((event.time or last, event) for event in detector.events(rest + b"\n"))
+    yield from ((event.time or last, event) for event in detector.flush())
+
+
+def _open(log: str) -> BinaryIO:
+    if log == "-":
+        return sys.stdin.buffer
+    try:
+        if log.endswith(".gz"):
+            return cast("BinaryIO", gzip.open(log, "rb"))
+        return Path(log).open("rb")
+    except OSError as error:
+        raise SipguardError(f"{log}: {error.strerror}") from error
+
+
+def _iso(when: float | None) -> str | None:
+    return None if when is None else datetime.fromtimestamp(when).astimezone().isoformat()
+
+
+def _story_as_json(story: Story) -> dict[str, Any]:
+    return {
+        "address": story.address,
+        "attempts": story.attempts,
+        "lines": story.lines,
+        "users": len(story.users),
+        "banned_at": _iso(story.banned_at),
+        "banned": story.network if story.banned_at is not None else None,
+        "misconfigured": story.misconfigured,
+        "ignored": story.ignored or None,
+    }
+
+
+def _summary(detectors: Sequence[Detector]) -> dict[str, Any]:
+    counts = [detector.counts for detector in detectors]
+    return {
+        "summary": True,
+        "lines": sum(one.lines for one in counts),
+        "candidates": sum(one.candidates for one in counts),
+        "tampered": sum(one.tampered for one in counts),
+        "from": _iso(min((one.first for one in counts if one.first is not None), default=None)),
+        "to": _iso(max((one.last for one in counts if one.last is not None), default=None)),
+    }
+
+
+def _show(jail: Jail, stories: Sequence[Story], detectors: Sequence[Detector]) -> None:
+    summary = _summary(detectors)
+    click.echo(
+        f"jail {jail.name}: {jail.maxretry} attempts within {output.span(jail.findtime)} ban; "
+        f"{summary['lines']} lines, {sum(story.banned_at is not None for story in stories)} addresses banned"
+    )
+    rows = [
+        [
+            story.address,
+            story.attempts,
+            story.lines,
+            len(story.users),
+            _fate(story),
+        ]
+        for story in stories
+    ]
+    output.table(("address", "attempts", "lines", "users", "banned"), rows)
+    if summary["tampered"]:
+        click.echo(f"{summary['tampered']} lines were tampered with: whatever they name was not counted")
+
+
+def _fate(story: Story) -> str:
+    if story.banned_at is not None:
+        network = f" ({story.network})" if story.network != story.address else ""
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.banned_at)) + network
+    if story.ignored:
+        return f"never: {story.ignored}"
+    return "no: misconfigured, as it has logged in before" if story.misconfigured else "no"

@@ -1,0 +1,30 @@
+"""One jail of a Fail2ban tree, enabled or not: for `replay`, which is asked before a jail is enabled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipguard.config.fail2ban.jails import read_jail
+from sipguard.config.fail2ban.tree import FAIL2BAN_VERSION, jail_names
+from sipguard.config.ini import layer_files, read_ini
+from sipguard.config.interpolation import Value
+from sipguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sipguard.model import Jail
+
+
+def read_one(directory: Path, name: str) -> Jail:
+    """The jail `name` of the tree. Raises ConfigError: there is no tree, no such jail, or it is wrong."""
+    files = layer_files(directory, "jail")
+    if not files:
+        raise ConfigError("there is no jail.conf or jail.local here; name the directory that has it", str(directory))
+    ini = read_ini(files)
+    ini.defaults["fail2ban_version"] = Value(FAIL2BAN_VERSION, "", 0)
+    ini.defaults["fail2ban_confpath"] = Value(str(directory), "", 0)
+    known = jail_names(ini)
+    if name not in known:
+        raise ConfigError(f"there is no jail {name!a}; known are {', '.join(known) or 'none'}", str(directory))
+    return read_jail(ini, name, directory).as_jail()

@@ -1,0 +1,284 @@
+r"""What lies between the lines of a file and the lines that a server meant: records, dumped packets, JSON, cut lines.
+
+A filter declares what its server does, with keys of `[Definition]` that Fail2ban ignores. All are regexes for a line as it
+stands in the log, with its date, but for `linecut` and `jsonline`:
+
+    recordstart       how a record begins; a line that does not begin one is never a line of log by itself
+    recordopen        a record that may go on in further lines; those are joined by `#012`, as syslog does
+    recordend         when such a record, joined, is whole
+    linecut           number of characters after which the server cuts a line of a session, so that the next record stands
+                      behind it in the same line
+    quarantine_begin  the line after which strangers' text follows; a group `bytes` says how much of it
+    quarantine_end    the line that ends such text. It can be forged: lines behind it are held until as much has come as a
+                      packet can hold, or `flush` says that nothing more comes; if it is repeated until then, they are dropped
+    mixed             a line that a log of security events alone does not have: from then on its successes are not believed
+    jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
+
+Everything here is bounded: what is held back, and for how long.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import regex
+
+from sipguard.detection.expressions import Expression, compile_all
+
+if TYPE_CHECKING:
+    from sipguard.model import Filter
+
+KEYS = frozenset(
+    {
+        "recordstart",
+        "recordopen",
+        "recordend",
+        "linecut",
+        "quarantine_begin",
+        "quarantine_end",
+        "mixed",
+        "jsonline",
+    }
+)
+PACKET = 65_536
+"""Characters of the largest packet that a SIP server takes."""
+_RECORD = 16_384
+"""Characters of the longest record that is put together."""
+_LIMIT = 0.2
+"""Seconds for one search."""
+_MOST_TRIES = 20
+"""Matches over several lines, which are none, after which every line is read instead."""
+_NEWLINE = "#012"
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12} ")
+_FIELD = re.compile(r"\{([\w.]+)(?:\|(\w+))?\}")
+_SEVERITIES = ("CONSOLE", "ALERT", "CRIT", "ERR", "WARNING", "NOTICE", "INFO", "DEBUG")
+
+
+class Ready(NamedTuple):
+    """A line for the detector."""
+
+    text: str
+    number: int
+    """Which line pushed it is, counted from 1; of a record, its first."""
+    trusted: bool
+    """Nobody but the server can have written it as a whole."""
+
+
+class Screen:
+    """The stage before the regexes for one log. Feed it every line, in order."""
+
+    def __init__(self, filter: Filter, *, where: str) -> None:  # noqa: A002 - the noun of the field
+        """Raises ConfigError when a key's regex does not compile."""
+        options = filter.options
+
+        self.expressions: list[Expression] = []
+        """Those that a line must be searched for even if it is no failure: it changes what becomes of the next ones."""
+
+        def one(key: str) -> regex.Pattern[str] | None:
+            patterns = (options[key],) if options.get(key) else ()
+            compiled = compile_all(patterns, key=key, where=where)
+            self.expressions += compiled if key in ("recordopen", "quarantine_begin") else ()
+            return compiled[0].pattern if compiled else None
+
+        self.tampered = 0
+        """Lines and records that were not what they seemed."""
+        self._start, self._open, self._end = one("recordstart"), one("recordopen"), one("recordend")
+        self._begin_quarantine, self._end_quarantine = one("quarantine_begin"), one("quarantine_end")
+        self._mixed = one("mixed")
+        self._mixed_bytes = _in_bytes(self._mixed)
+        self._is_mixed = False
+        self.first_mixed: tuple[int, int] | None = None
+        """Where in the data that `can_skip` was asked about the line lies from which on nothing is trusted."""
+        self._cut = int(options.get("linecut") or 0)
+        self._json = options.get("jsonline", "")
+        self._pushed = 0
+        self._record: list[str] = []
+        self._record_number = 0
+        self._inside = False
+        self._budget = 0
+        self._skip = 0
+        self._held: list[tuple[int, str]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether the next line matters whatever it holds: a record or a packet is under way."""
+        return bool(self._record or self._held or self._inside or self._budget > 0 or self._skip > 0)
+
+    def can_skip(self, data: bytes) -> bool:
+        """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
+        if self._json and (data.startswith(b"{") or b"\n{" in data):
+            return False  # in JSON texts are written in another way than they are searched for
+        self.first_mixed = None
+        if self._mixed_bytes is None or self._is_mixed:
+            return True
+        begin = 0
+        try:
+            for _ in range(_MOST_TRIES):
+                match = self._mixed_bytes.search(data, begin, timeout=_LIMIT)
+                if match is None:
+                    return True
+                start = data.rfind(b"\n", 0, match.start()) + 1
+                end = data.find(b"\n", start)
+                end = len(data) if end < 0 else end
+                if match.end() <= end:
+                    self.first_mixed = start, end
+                    return True
+                begin = end + 1
+        except TimeoutError:
+            return False
+        return False
+
+    @property
+    def settled(self) -> int:
+        """The number of the last line before which nothing is held back."""
+        held = [self._held[0][0]] if self._held else []
+        held += [self._record_number] if self._record else []
+        return min(held) - 1 if held else self._pushed
+
+    def push(self, line: str) -> list[Ready]:
+        """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
+        self._pushed += 1
+        if self._json and line.startswith("{"):
+            text = from_json(self._json, line)
+            return [Ready(text, self._pushed, trusted=True)] if text is not None else []
+        passed = self._quarantined(line) if self._begin_quarantine is not None else [(self._pushed, line)]
+        return [ready for number, one in passed for ready in self._unscreened(number, one)]
+
+    def flush(self) -> list[Ready]:
+        """Nothing comes for now: what is held back is ready, or incomplete for good."""
+        held, self._held, self._budget = self._held, [], 0
+        ready = [ready for number, one in held for ready in self._unscreened(number, one)]
+        return ready + self._close_record()
+
+    def _unscreened(self, number: int, line: str) -> list[Ready]:
+        if self._mixed is not None and not self._is_mixed:
+            self._is_mixed = self._found(self._mixed, line)
+        if self._cut and len(line) > self._cut and _UUID.match(line):
+            # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
+            return [*self._in_records(number, line[: self._cut]), *self._in_records(number, line[self._cut :])]
+        return self._in_records(number, line)
+
+    def _in_records(self, number: int, line: str) -> list[Ready]:
+        trusted = not self._is_mixed
+        if self._start is None:
+            return [Ready(line, number, trusted)]
+        if self._found(self._start, line):
+            before = self._close_record()
+            if self._open is not None and self._found(self._open, line) and not self._is_whole(line):
+                self._record = [line]
+                self._record_number = number
+                return before
+            return [*before, Ready(line, number, trusted)]
+        if not self._record:
+            return []
+        self._record.append(line)
+        joined = _NEWLINE.join(self._record)
+        if self._is_whole(joined):
+            self._record = []
+            return [Ready(joined, self._record_number, trusted)]
+        if len(joined) > _RECORD:
+            self._close_record()
+        return []
+
+    def _is_whole(self, text: str) -> bool:
+        return self._end is not None and self._found(self._end, text)
+
+    def _close_record(self) -> list[Ready]:
+        """The record under way has no more lines. One line is what it says; several without end were written into, or cut."""
+        record, self._record = self._record, []
+        if len(record) == 1:
+            return [Ready(record[0], self._record_number, not self._is_mixed)]
+        self.tampered += bool(record)
+        return []
+
+    def _quarantined(self, line: str) -> list[tuple[int, str]]:
+        size = len(line) + 1
+        if self._skip > 0:
+            self._skip -= size
+            return []
+        if self._inside or self._budget > 0:
+            self._budget -= size
+            return self._in_packet(line)
+        begin = self._begin_quarantine.search(line, timeout=_LIMIT) if self._begin_quarantine is not None else None
+        if begin is not None:
+            size_of = begin.groupdict().get("bytes")
+            self._skip = min(int(size_of), PACKET) if size_of else 0
+            self._inside = not size_of
+            self._budget = PACKET if self._inside else 0
+        return [(self._pushed, line)]
+
+    def _in_packet(self, line: str) -> list[tuple[int, str]]:
+        """A line that is the packet's, or behind what may be the end of the packet or a part of it."""
+        if self._end_quarantine is not None and self._found(self._end_quarantine, line):
+            # A second end: all since the first was the packet's as well.
+            self.tampered += len(self._held)
+            self._held = []
+            self._inside = False
+        elif not self._inside:
+            self._held.append((self._pushed, line))
+        elif self._looks_like_log(line):
+            self.tampered += 1
+        if self._budget > 0:
+            return []
+        self._inside = False
+        held, self._held = self._held, []
+        return held
+
+    def _looks_like_log(self, line: str) -> bool:
+        return self._mixed is not None and self._found(self._mixed, line)
+
+    @staticmethod
+    def _found(pattern: regex.Pattern[str], text: str) -> bool:
+        return pattern.search(text, timeout=_LIMIT) is not None
+
+
+def _in_bytes(pattern: regex.Pattern[str] | None) -> regex.Pattern[bytes] | None:
+    """The same search in undecoded lines."""
+    return regex.compile(pattern.pattern.encode(), regex.MULTILINE) if pattern is not None else None
+
+
+def from_json(template: str, line: str) -> str | None:
+    """A line of JSON as a line of text; None when it is not the object that the template asks for.
+
+    Line feeds within become `#012`. `{key|severity}` writes a number of syslog's as its name in FreeSWITCH's spelling,
+    `{key|time}` microseconds since 1970 as a date with zone.
+    """
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    missing = False
+
+    def field(match: re.Match[str]) -> str:
+        nonlocal missing
+        value: Any = data
+        for key in match[1].split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        text = _written(value, match[2])
+        missing = missing or text is None
+        return text or ""
+
+    text = _FIELD.sub(field, template)
+    return None if missing else text.rstrip("\r\n").replace("\n", _NEWLINE)
+
+
+def _written(value: Any, how: str | None) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if how is None:
+        return str(value)
+    try:
+        number = float(value)
+        if how == "severity":
+            return _SEVERITIES[int(number)]
+        return datetime.fromtimestamp(number / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f%z")
+    except (ValueError, IndexError, OverflowError, OSError):
+        return None
+
+
+def declares(filter: Filter) -> bool:  # noqa: A002
+    """Whether the filter asks for this stage at all."""
+    return any(filter.options.get(key) for key in KEYS)

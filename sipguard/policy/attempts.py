@@ -1,0 +1,147 @@
+"""Attempts instead of lines: one attempt counts once, however many lines a server writes about it.
+
+A filter says with tags of its own, which Fail2ban takes for ordinary named groups, what a line is:
+
+    <F-SESSION>  which lines belong together: the Call-ID; without it, all lines of one address do
+    <F-SOURCE>   which of several reports of the same events it is from; `attempt_sources` lists them, the best first
+    <F-PROBE>    the line tells of a request that an answer to a challenge may accompany or follow
+    <F-ANSWER>   the line tells of that answer: a probe shortly before it was the same attempt
+    <F-ONCE>     what the copies of one request have in common: a repetition is no further attempt
+
+and with keys of `[Definition]`, which Fail2ban ignores: `attempt_window`, the seconds within which lines can be about one
+attempt, and `attempt_sources`. A filter without `attempt_window` counts lines, as Fail2ban does.
+
+Session, user and answer are the attacker's text. So nothing here can lower a count beyond what one attempt explains:
+every answer that differs from those before it is an attempt, in however few sessions they come.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sipguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sipguard.model import Failure, Filter
+
+COPIES = 11
+"""How often a request is sent at most when no answer comes (RFC 3261, 17.1.2.2: timer E, until 32 s): more are no copies."""
+_SESSIONS = 4096
+"""Sessions remembered at once."""
+_REMEMBERED = 1000
+"""Of one session: copies and unanswered probes remembered at once."""
+
+
+@dataclass(slots=True)
+class _Report:
+    """What one source has told of one session."""
+
+    copies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    probes: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """When the attempts were counted of which the answer has not been told yet."""
+    answered: bool = False
+    counted: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """When this source was counted."""
+
+    def add(self, failure: Failure, time: float, window: float) -> int:
+        """1 when the line tells of an attempt that this source has not told of yet, else 0."""
+        tags = failure.tags
+        probe = "probe" in tags
+        if self._is_copy(tags, probe):
+            return 0
+        if probe:
+            self.probes.append(time)
+        elif "answer" in tags:
+            self.answered = True
+            if _taken(self.probes, time - window):
+                return 0
+        self.counted.append(time)
+        return 1
+
+    def _is_copy(self, tags: Mapping[str, str], probe: bool) -> bool:
+        once = tags.get("once")
+        if once is None:
+            return False
+        key = ("probe" if probe else "", once)
+        if key not in self.copies and len(self.copies) >= _REMEMBERED:
+            return False
+        self.copies[key] += 1
+        # An answer's own line counts it; the probe repeated before each answer is no attempt of its own.
+        return self.copies[key] > 1 and (self.copies[key] <= COPIES or (probe and self.answered))
+
+
+@dataclass(slots=True)
+class _Session:
+    """Lines of one address that belong together, until nothing comes for the length of the window."""
+
+    last: float
+    best: int
+    reports: dict[int, _Report] = field(default_factory=dict)
+    ahead: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """When a worse source was counted for what the best one has not told of yet."""
+
+
+class Attempts:
+    """Counts the attempts in one jail's failures. Times are those of the log, in POSIX seconds."""
+
+    def __init__(self, filter: Filter) -> None:  # noqa: A002 - the noun of the field
+        """Raises ConfigError when `attempt_window` is no number of seconds."""
+        self._window = seconds(filter, "attempt_window")
+        self._rank = {name: rank for rank, name in enumerate(filter.options.get("attempt_sources", "").split())}
+        self._best = len(self._rank)
+        """The best source that has spoken so far."""
+        self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
+
+    def new(self, address: str, failure: Failure, time: float) -> int:
+        """How many attempts this failure adds to what is counted already: 0 when it tells of a known one again."""
+        tags = failure.tags
+        if not self._window or not tags.keys() & {"session", "source", "probe", "answer", "once"}:
+            return 1
+        rank = self._rank.get(tags.get("source", ""), len(self._rank))
+        self._best = min(self._best, rank)
+        # A worse source can be made to say anything (an ESC in Asterisk's NOTICE); where there is a better one, it alone counts.
+        if rank > self._best:
+            return 0
+        session = self._session((address, tags.get("session", "")), time, rank)
+        told = session.reports.setdefault(rank, _Report()).add(failure, time, self._window)
+        session.best = rank
+        if not told:
+            return 0
+        if _taken(session.ahead, time - self._window):
+            return 0
+        return 1
+
+    def _session(self, key: tuple[str, str], time: float, rank: int) -> _Session:
+        session = self._sessions.get(key)
+        if session is None or time > session.last + self._window:
+            session = self._sessions[key] = _Session(time, rank)
+        elif rank < session.best:
+            # The better source begins: what the worse one has counted, it will tell of too.
+            session.ahead.extend(session.reports[session.best].counted)
+        session.last = max(session.last, time)
+        self._sessions.move_to_end(key)
+        if len(self._sessions) > _SESSIONS:
+            self._sessions.popitem(last=False)
+        return session
+
+
+def _taken(times: deque[float], since: float) -> bool:
+    """Take the oldest of `times` that is not before `since`, if there is one."""
+    while times:
+        if times.popleft() >= since:
+            return True
+    return False
+
+
+def seconds(filter: Filter, key: str) -> float:  # noqa: A002
+    """A number that a filter gives for `key` in `[Definition]`, 0 when it does not. Raises ConfigError when it is none."""
+    text = filter.options.get(key) or "0"
+    if text.replace(".", "", 1).isdecimal():
+        return float(text)
+    line = filter.lines.get(key)
+    where = f"{filter.origin}:{line}" if line else filter.origin
+    raise ConfigError(f"{key} = {text!r}: not allowed; write a number of 0 or more", where)

@@ -1,0 +1,49 @@
+"""Challenges that nobody answers: what a scan of users leaves, and what a phone leaves only when a packet is lost.
+
+A challenge is no failure. One that stays without answer for `window` seconds is one sign of a scan; the same user at the same
+address gives one sign per findtime, however often it is challenged. So only many users at one address make a scan.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OPEN = 10_000
+"""Challenges waited for at once, and signs remembered; the oldest go first."""
+
+
+class Challenges:
+    """The open challenges of one jail. Times are POSIX seconds; answers are matched by session, or by user without one."""
+
+    def __init__(self, window: float, findtime: float) -> None:
+        self._window = window
+        self._findtime = findtime
+        self._open: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._signs: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def sent(self, address: str, user: str, session: str, time: float) -> None:
+        """The server has asked this address for credentials."""
+        self._open.setdefault((address, session or user), (time, user))
+        if len(self._open) > _OPEN:
+            self._open.popitem(last=False)
+
+    def answered(self, address: str, user: str, session: str) -> None:
+        """It has answered, rightly or wrongly."""
+        self._open.pop((address, session or user), None)
+
+    def overdue(self, now: float) -> Iterator[tuple[str, str, float]]:
+        """Address, user and time of each new sign of a scan."""
+        while self._open:
+            (address, key), (time, user) = next(iter(self._open.items()))
+            if time > now - self._window:
+                return
+            del self._open[(address, key)]
+            if time >= self._signs.get((address, user), -self._findtime) + self._findtime:
+                self._signs[(address, user)] = time
+                if len(self._signs) > _OPEN:
+                    self._signs.popitem(last=False)
+                yield address, user, time

@@ -1,0 +1,37 @@
+"""Who has logged in from where: what makes a phone with an old password something else than a guess."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+KEPT = 86_400.0
+"""Seconds for which a login speaks for its address: phones log in again at least daily."""
+_ADDRESSES = 10_000
+PATIENCE = 10
+"""How many times `maxretry` an address with logins may fail within findtime before it is banned all the same.
+
+Whoever has an account could guess another's password from the same address; a phone asks again every minute at most.
+"""
+
+
+class Logins:
+    """The addresses of one jail with a login, and how often they have been excused since. Times are POSIX seconds."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._excused: dict[str, list[float]] = {}
+
+    def add(self, address: str, time: float) -> None:
+        """Somebody has logged in from there."""
+        self._seen[address] = max(time, self._seen.get(address, time))
+        self._seen.move_to_end(address)
+        if len(self._seen) > _ADDRESSES:
+            self._excused.pop(self._seen.popitem(last=False)[0], None)
+
+    def excuse(self, address: str, time: float, findtime: float, limit: int) -> bool:
+        """Whether a failure beyond maxretry is excused: after a login, and at most `limit` times within `findtime`."""
+        if time - self._seen.get(address, -KEPT) >= KEPT:
+            return False
+        times = [one for one in self._excused.get(address, ()) if one > time - findtime]
+        self._excused[address] = [*times, time]
+        return len(times) < limit

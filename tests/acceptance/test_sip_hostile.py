@@ -1,0 +1,400 @@
+"""Whatever a stranger writes into the fields of a request, the log accuses nobody else.
+
+The models below write lines as the servers do: their printf formats, and what they take out of or leave in a field
+(Asterisk's `term_strip`, its cut of account names, its quoting; FreeSWITCH's folded headers, its cut of long lines).
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from annotations import FILTERS, LOGS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sipguard.config.filters import read_filter
+from sipguard.detection.detector import Detector
+from sipguard.model import Failure
+from sipguard.policy.attempts import Attempts
+
+ATTACKER, VICTIM, PBX = "203.0.113.66", "192.0.2.99", "192.0.2.10"
+NOW = 1_795_300_000.0
+UUID = "5459c4f5-8716-4147-b8e7-07fadf48c9de"
+FS_DATE = "2026-01-15 10:20:30.123456 98.53%"
+REQUEST_PEER = f"{ATTACKER}:5060"
+
+_filters = {}
+
+
+def detector(reference):
+    """A new detector; the filter is read once."""
+    if reference not in _filters:
+        _filters[reference] = read_filter(reference, [FILTERS])
+    return Detector(_filters[reference], clock=lambda: NOW, timezone="UTC")
+
+
+def accused(reference, log):
+    """Who is accused by a whole log, and how many of its lines were called tampered."""
+    reader = detector(reference)
+    events = reader.events(log.encode("utf-8", "surrogateescape") if isinstance(log, str) else log) + reader.flush()
+    return {event.host for event in events if isinstance(event, Failure)}, reader.counts.tampered
+
+
+# --- Asterisk ---------------------------------------------------------------------------------------------------------
+
+
+def term_strip(line):
+    """Asterisk takes out everything from an ESC to the next `m`; without one, nothing."""
+    return re.sub(r"\x1b[^m\n]*m", "", line)
+
+
+def asterisk(level, file, message, date="2026-01-15 10:20:30"):
+    """One message as the default formatter writes it to a file."""
+    return term_strip(f"[{date}] {level}[4242] {file}: {message}") + "\n"
+
+
+def notice(fields, reason="No matching endpoint found"):
+    """pjsip_distributor.c: method, From and Call-ID are the caller's; the address stands between them."""
+    sender = f'"{fields["display"]}" <sip:{fields["user"]}@{PBX}>'
+    return asterisk(
+        "NOTICE",
+        "res_pjsip/pjsip_distributor.c",
+        f"Request '{fields['method']}' from '{sender}' failed for '{REQUEST_PEER}' (callid: {fields['callid']}) - {reason}",
+    )
+
+
+def event(kind, fields, tail=""):
+    """res_security_log.c: quotes are not escaped, a newline in the account's name splits the line."""
+    return asterisk(
+        "SECURITY",
+        "res_security_log.c",
+        f'SecurityEvent="{kind}",EventTV="2026-01-15T10:20:30.123+0000",Severity="Error",Service="PJSIP",EventVersion="1",'
+        f'AccountID="{fields["account"][:35]}",SessionID="{fields["callid"]}",LocalAddress="IPV4/UDP/{PBX}/5060",'
+        f'RemoteAddress="IPV4/UDP/{ATTACKER}/5060"{tail}',
+    )
+
+
+def failed_response(fields):
+    """ChallengeResponseFailed: nonce and response follow the address, a quote in them is written with a backslash."""
+    nonce, response = (fields[name].replace('"', '\\"') for name in ("nonce", "response"))
+    known = {**fields, "account": "1000"}
+    return event(
+        "ChallengeResponseFailed", known, f',Challenge="{nonce[:63]}",Response="{response[:255]}",ExpectedResponse=""'
+    )
+
+
+def manager(fields):
+    """manager.c: the address first, the caller's name behind it."""
+    return asterisk("NOTICE", "manager.c", f"{ATTACKER} failed to authenticate as '{fields['user']}'")
+
+
+def chan_sip(fields):
+    """chan_sip.c: the whole To header before the address."""
+    return asterisk(
+        "NOTICE", "chan_sip.c", f"Registration from '{fields['display']}' failed for '{REQUEST_PEER}' - Wrong password"
+    )
+
+
+def to_extension(fields):
+    """res_pjsip_session.c: the number behind the address."""
+    message = (
+        f" 1000: Call (UDP:{REQUEST_PEER}) to extension '{fields['user']}' rejected because extension not found in"
+    )
+    return asterisk("NOTICE", "res_pjsip_session.c", f"{message} context 'default'.")
+
+
+ASTERISK = {
+    "notice": notice,
+    "notice-password": lambda fields: notice(fields, "Failed to authenticate"),
+    "unknown": lambda fields: event("InvalidAccountID", fields),
+    "acl": lambda fields: event("FailedACL", fields, ',ACLName="not_match_endpoint_acl"'),
+    "password": failed_response,
+    "manager": manager,
+    "chan_sip": chan_sip,
+    "extension": to_extension,
+}
+
+# --- FreeSWITCH -------------------------------------------------------------------------------------------------------
+
+
+def failure(fields):
+    """sofia_reg.c, wrong password: user and host of To."""
+    user = re.sub(r"[@:>\0]", "", fields["user"])
+    host = "[" + fields["host"].replace("]", "") + "]"
+    return [
+        f"[WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile 'internal' for [{user}@{host}] "
+        f"from ip {ATTACKER}"
+    ]
+
+
+def unknown(fields):
+    """sofia_reg.c, no such user: user and realm of Authorization, each twice; three lines."""
+    user, realm = fields["user"].replace('"', ""), fields["realm"].replace('"', "")
+    return [
+        f"[WARNING] sofia_reg.c:3210 Can't find user [{user}@{realm}] from {ATTACKER}\n"
+        f"You must define a domain called '{realm}' in your directory and add a user with the id=\"{user}\" attribute\n"
+        "and you must configure your device to use the proper domain in its authentication credentials."
+    ]
+
+
+def freeswitch_file(messages):
+    """mod_logfile: the caller's line feeds as they are."""
+    return "".join(f"{FS_DATE} {message}\n" for message in messages)
+
+
+def freeswitch_syslog(messages):
+    """mod_syslog through rsyslog: no message with ESC or a low control byte, line feeds written #012."""
+    kept = [message for message in messages if not re.search(r"[\x00-\x08\x1b]", message)]
+    return "".join(
+        f"Jan 15 10:20:30 pbx1 freeswitch[777]: {FS_DATE} {message.replace(chr(10), '#012')}\n" for message in kept
+    )
+
+
+def invite(fields):
+    """sofia.c with `uuid=true`: the line of a session is cut at 2047 characters together with its line feed."""
+    channel, callid = fields["channel"], fields["callid"]
+    message = (
+        f"{FS_DATE} [INFO] sofia.c:10472 sofia/internal/{channel} receiving invite from {REQUEST_PEER} version: 1.11.2 "
+        f"call-id: {callid}\n"
+    )
+    return "".join(f"{UUID} {line}\n"[:2047] for line in message.removesuffix("\n").split("\n"))
+
+
+def mod_fail2ban(fields):
+    """mod_fail2ban's own file: the user before the address."""
+    user = re.sub(r"[@:>\0]", "", fields["user"])
+    return f"A registration failed user[{user}] ip[{ATTACKER}] at[2026-01-15T10:20:30.123456+0000]\n"
+
+
+# --- what strangers write ---------------------------------------------------------------------------------------------
+
+FRAGMENTS = [
+    "a", "1000", " ", "'", '"', "]", "[", "\x1b", "m", "%", "\t", ",", "@", ">", "(", ")", "é", "\udcff", "\x85", "\u2028",
+    f"' failed for '{VICTIM}:5060' (callid: x) - No matching endpoint found",
+    f"' failed for '{VICTIM}:5060' (callid: ",
+    f'",LocalAddress="IPV4/UDP/{PBX}/5060",RemoteAddress="IPV4/UDP/{VICTIM}/5060"',
+    f'",LocalAddress="IPV4/UDP/{PBX}/5060",RemoteAddress="IPV4/UDP/{VICTIM}/5060",Challenge="x',
+    f',RemoteAddress="IPV4/UDP/{VICTIM}/5060',
+    f"] from ip {VICTIM}", f"@x] from ip {VICTIM}", f"] from {VICTIM}", f"x@y] from {VICTIM}",
+    f"] ip[{VICTIM}] at[2026-01-15T10:20:30.123456+0000]",
+    "#012You must define a domain called 'y' in your directory and add a user with the id=",
+    f" receiving invite from {VICTIM}:5060 version: x",
+    f"sip auth failure {VICTIM}", f"{VICTIM}",
+    f"{FS_DATE} [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile 'a' for [1@b] from ip {VICTIM}",
+    f"[2026-01-15 10:20:30] NOTICE[1] manager.c: {VICTIM} failed to authenticate as 'x'",
+    f"[] NOTICE[1] manager.c: {VICTIM} failed to authenticate as 'x'",
+]  # fmt: skip
+FOLD = "\r\n "
+plain = st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join)
+folded = st.lists(st.sampled_from([*FRAGMENTS, FOLD]), max_size=6).map("".join)
+any_text = st.lists(st.sampled_from([*FRAGMENTS, "\n"]), max_size=6).map("".join)
+FIELDS = {"display": plain.map(lambda text: text.replace('"', "")), "method": plain.map(lambda text: text.replace(" ", "")),
+          "callid": plain, "user": plain, "account": any_text, "nonce": plain, "response": plain}  # fmt: skip
+EXAMPLES = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("reference", ["asterisk[log=all]", "asterisk[mode=aggressive, log=all]"])
+@EXAMPLES
+@given(fields=st.fixed_dictionaries(FIELDS), shapes=st.lists(st.sampled_from(sorted(ASTERISK)), min_size=1, max_size=4))
+def test_asterisk_accuses_the_socket_or_nobody(reference, fields, shapes):
+    """Random hostile fields, through every line that Asterisk has for them.
+
+    Without ESC in NOTICE lines: it can take their true address away and leave another (docs/logs.md); see the next test.
+    """
+    harmless = {name: text.replace("\x1b", "") for name, text in fields.items()}
+    log = "".join(ASTERISK[shape](harmless if shape in NOTICES else fields) for shape in shapes)
+    assert accused(reference, log)[0] <= {ATTACKER}
+
+
+NOTICES = ("notice", "notice-password", "chan_sip")
+
+
+def test_a_notice_that_an_esc_has_changed_does_not_count_beside_security_events():
+    """Where SECURITY events are, they alone count: nobody is framed by a NOTICE."""
+    hostile = {
+        "display": "a\x1b",
+        "method": "REGISTER",
+        "user": "1",
+        "callid": f"m\" <sip:1@x>' failed for '{VICTIM}:5060' (callid: z",
+        "account": "ghost",
+    }
+    reader, counting = detector("asterisk[log=all]"), Attempts(_filters["asterisk[log=all]"])
+    honest = {**hostile, "display": "", "callid": "c1"}
+    log = event("InvalidAccountID", honest) + notice(hostile) * 20 + notice(honest)
+    told = [event for event in reader.feed(log.encode()) if counting.new(event.host, event, event.time)]
+    assert [event.host for event in told] == [ATTACKER]
+
+
+def test_an_esc_that_eats_the_true_address_of_an_event_leaves_no_other():
+    """A forged address in the Call-ID, and the key of the true one eaten: the line names nobody."""
+    forged = f'",LocalAddress="IPV4/UDP/{PBX}/5060",RemoteAddress="IPV4/UDP/{VICTIM}/5060",Challenge="\x1b'
+    assert accused("asterisk", failed_response({"callid": forged, "nonce": "n", "response": "r"}))[0] == set()
+
+
+SOFIA = st.fixed_dictionaries({"user": folded, "host": folded, "realm": folded})
+
+
+@pytest.mark.parametrize("mode", ["normal", "aggressive"])
+@pytest.mark.parametrize("write", [freeswitch_file, freeswitch_syslog], ids=["file", "syslog"])
+@EXAMPLES
+@given(fields=SOFIA, shapes=st.lists(st.sampled_from([failure, unknown]), min_size=1, max_size=4))
+def test_freeswitch_accuses_the_socket_or_nobody(mode, write, fields, shapes):
+    """Random users, hosts and realms, folded headers included."""
+    log = write([message for shape in shapes for message in shape(fields)])
+    assert accused(f"freeswitch[mode={mode}]", log)[0] <= {ATTACKER}
+
+
+@EXAMPLES
+@given(
+    fields=st.fixed_dictionaries(
+        {"channel": any_text, "callid": plain, "user": folded, "host": folded, "realm": folded}
+    ),
+    padding=st.integers(1700, 2100),
+)
+def test_freeswitch_lines_that_were_cut_accuse_the_socket_or_nobody(fields, padding):
+    """A session's line cut at its limit, and a true failure glued to it, in a log with `uuid=true`."""
+    long = {**fields, "callid": "e" * padding + fields["callid"]}
+    log = invite(long) + freeswitch_file(failure(fields)) + invite(fields) + freeswitch_file(unknown(fields))
+    assert accused("freeswitch", log)[0] <= {ATTACKER}
+
+
+@EXAMPLES
+@given(fields=st.fixed_dictionaries({"user": folded}))
+def test_mod_fail2ban_accuses_the_socket_or_nobody(fields):
+    """Its file has no header: the address is the last one of a line that is whole."""
+    assert accused("freeswitch", mod_fail2ban(fields) * 2)[0] <= {ATTACKER}
+
+
+# --- a packet that Asterisk dumps into its log ------------------------------------------------------------------------
+
+BROKEN = "\t        sip_endpoint.c Error processing packet from 203.0.113.66:36168: Missing required header(s) [code 171050]:"
+HEAD = asterisk("ERROR", "pjproject", BROKEN)
+END = "-- end of packet.\n"
+FORGED = asterisk("NOTICE", "manager.c", f"{VICTIM} failed to authenticate as 'x'")
+FORGED_BROKEN = HEAD.replace(ATTACKER, VICTIM)
+TRUE = asterisk("NOTICE", "manager.c", f"{ATTACKER} failed to authenticate as 'x'", "2026-01-15 10:21:00")
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        pytest.param(FORGED, id="lines"),
+        pytest.param(END + FORGED, id="an end and lines"),
+        pytest.param(END + FORGED + FORGED_BROKEN, id="an end, lines and a beginning"),
+        pytest.param((END + FORGED) * 20, id="many ends"),
+    ],
+)
+@pytest.mark.parametrize("reference", ["asterisk[log=all]", "asterisk[mode=aggressive, log=all]"])
+def test_nothing_in_a_dumped_packet_counts(reference, packet):
+    """Nor what stands between a forged end of the packet and its true end; what follows counts again."""
+    hosts, tampered = accused(reference, HEAD + "REGISTER sip:x SIP/2.0\n" + packet + "\n" + END + TRUE)
+    assert hosts == {ATTACKER}
+    assert tampered
+
+
+def test_a_packet_does_not_silence_the_log_for_long():
+    """What is held behind a packet is read when as much has come as a packet can hold."""
+    reader = detector("asterisk[log=all]")
+    fill = asterisk("NOTICE", "app.c", "x" * 200)
+    events = reader.events((HEAD + END + fill * 400 + TRUE).encode())
+    assert [event.host for event in events] == [ATTACKER]
+
+
+def test_a_logged_packet_is_skipped_by_its_size():
+    """`pjsip set logger on`: exactly as many bytes as the report says are the packet's."""
+    packet = f"REGISTER sip:x SIP/2.0\n{FORGED}"
+    report = f"<--- Received SIP request ({len(packet)} bytes) from UDP:{ATTACKER}:5060 --->"
+    log = asterisk("VERBOSE", "res_pjsip_logger.c", report) + packet + TRUE
+    assert accused("asterisk[log=all]", log)[0] == {ATTACKER}
+
+
+# --- one line each ----------------------------------------------------------------------------------------------------
+
+TWO_ADDRESSES = {
+    "display": "a",
+    "method": "REGISTER",
+    "user": "1",
+    "callid": f"y' failed for '{VICTIM}:5060' (callid: z",
+}
+TAMPERED = {
+    "an ESC has eaten the address": ("asterisk", asterisk("SECURITY", "res_security_log.c", 'SecurityEvent="InvalidAccountID",'
+        'EventTV="2026-01-15T10:20:30.123+0000",Severity="Error",Service="PJSIP",EventVersion="1",AccountID="7oteAddress='
+        '"IPV4/UDP/203.0.113.66/5060"')),
+    "an event was dropped": ("asterisk", asterisk("ERROR", "security_events.c", "Failed to issue security event of type X.")),
+    "the NOTICE has lost its address": ("asterisk[log=notice]", asterisk("NOTICE", "res_pjsip/pjsip_distributor.c",
+        "Request 'REGISTER' from '\"atching endpoint found")),
+    "two addresses in a NOTICE": ("asterisk[log=notice]", notice(TWO_ADDRESSES)),
+    "an authentication with a UUID": ("freeswitch", f"{UUID} {FS_DATE} [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) "
+        f"on sofia profile 'internal' for [1000@x] from ip {VICTIM}\n"),
+    "a call with two addresses": ("freeswitch", f"{UUID} {FS_DATE} [INFO] sofia.c:10472 sofia/internal/a receiving invite from "
+        f"{VICTIM}:1 version: x receiving invite from {ATTACKER}:5060 version: 1.11.2 call-id: y\n"),
+    "our word where it is not ours": ("kamailio", "Jan 15 10:20:30 pbx1 kamailio[1]: ERROR: <core> bad message: sipguard: "
+        f"auth-failed from {VICTIM} user=1\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_lines_that_were_written_into_are_counted_and_accuse_nobody(name):
+    """`tampered` in `status` and `replay`: an alarm without an address."""
+    reference, line = TAMPERED[name]
+    hosts, tampered = accused(reference, line)
+    assert not hosts
+    assert tampered == 1
+
+
+JSON = (
+    '{"hostname":"pbx1","timestamp":"2026-01-15 10:20:30","identifiers":{"lwp":4242,"callid":""},"logmsg":{"location":'
+    '{"filename":"res_pjsip/pjsip_distributor.c","function":"log_failed_request","line":722},"level":"NOTICE","message":'
+    "\"Request 'REGISTER' from '%s<sip:1000@192.0.2.10>' failed for '203.0.113.66:5060' (callid: 2852) - Failed to "
+    'authenticate\\n"}}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        pytest.param(JSON % "", {ATTACKER}, id="as it is"),
+        pytest.param(JSON % "\\n[2026-01-15 10:20:30] NOTICE[1] ", {ATTACKER}, id="a line feed"),
+        pytest.param(JSON.replace('"NOTICE"', "null") % "", set(), id="not Asterisk's object"),
+        pytest.param("{" + JSON % "", set(), id="not JSON"),
+        pytest.param("{" * 100_000 + "\n", set(), id="deep"),
+    ],
+)
+def test_json_lines(text, hosts):
+    """Asterisk's [json] formatter: line feeds are escaped there, so that a line stays one."""
+    assert accused("asterisk[log=all]", text)[0] == hosts
+
+
+def test_freeswitch_json():
+    """`console json on`: levels as numbers, time in microseconds."""
+    message = "SIP auth failure (REGISTER) on sofia profile 'internal' for [1000@192.0.2.10] from ip 203.0.113.66"
+    line = f'{{"timestamp":1768472430123456,"level":4,"file":"sofia_reg.c","line":1787,"message":"{message}"}}\n'
+    reader = detector("freeswitch")
+    (found,) = reader.feed(line.encode())
+    assert (found.host, found.time) == (ATTACKER, 1768472430)
+
+
+def success(user, level="SECURITY"):
+    """A login as Asterisk tells of it."""
+    return asterisk(
+        level, "res_security_log.c", f'SecurityEvent="SuccessfulAuth",EventTV="2026-01-15T10:20:30.123+0000",Severity='
+        f'"Informational",Service="PJSIP",EventVersion="1",AccountID="{user}",SessionID="f6",LocalAddress="IPV4/UDP/{PBX}/5060",'
+        f'RemoteAddress="IPV4/UDP/{ATTACKER}/5060",UsingPassword="1"',
+    )  # fmt: skip
+
+
+def test_successes_are_believed_in_a_log_of_security_events_alone():
+    """One line of another level, and nothing that follows can speak for anybody."""
+    reader = detector("asterisk")
+    assert len(reader.events(success("1000").encode())) == 1
+    assert not reader.events((asterisk("NOTICE", "app.c", "x") + success("1000")).encode())
+
+
+def test_the_samples_name_nobody_who_sent_nothing():
+    """All sample logs, with every mode of their filter: 192.0.2.99 is never accused."""
+    for log in LOGS.glob("*.log"):
+        program = re.match(r"[a-z]+", log.name)[0]
+        for mode in ("normal", "scan", "aggressive"):
+            options = f"mode={mode}" + (", log=all" if program == "asterisk" else "")
+            assert VICTIM not in accused(f"{program}[{options}]", log.read_bytes())[0], (log.name, mode)

@@ -1,0 +1,45 @@
+"""`check` looks at a jail's log and says what the server should log."""
+
+from __future__ import annotations
+
+import pytest
+from annotations import FILTERS, LOGS
+
+from sipguard.cli.advice import advice
+from sipguard.config.filters import read_filter
+from sipguard.model import Jail
+
+
+@pytest.mark.parametrize(
+    ("reference", "log", "words"),
+    [
+        ("asterisk", "asterisk22-messages", ["no SECURITY events", "safer"]),
+        ("asterisk", "asterisk22-full", ["a log of `security` alone is safer"]),
+        ("asterisk", "asterisk22-security", []),
+        ("freeswitch", "freeswitch-warning", []),
+        ("freeswitch", "freeswitch-debug", []),
+        ("freeswitch", "asterisk22-messages", ["log-auth-failures"]),
+        ("kamailio", "asterisk22-messages", ["docs/kamailio.md"]),
+    ],
+)
+def test_advice(reference, log, words):
+    """One piece of advice per thing that is missing or unsafe; none for the logs that docs/logs.md recommends."""
+    jail = Jail("j", read_filter(reference, [FILTERS]), logpath=(f"{LOGS / log}.log",))
+    given = list(advice(jail))
+    assert len(given) == len(words)
+    assert all(word in text for word, text in zip(words, given, strict=True))
+
+
+def test_a_log_that_is_not_there_is_no_matter_of_advice(tmp_path):
+    """Nor is an empty one: nothing is missing where nothing has happened."""
+    (tmp_path / "empty").touch()
+    jail = Jail("j", read_filter("asterisk", [FILTERS]), logpath=(str(tmp_path / "none"), str(tmp_path / "empty")))
+    assert not list(advice(jail))
+
+
+def test_calls_without_their_uuid(tmp_path):
+    """A log into which callers can write whole lines is told of."""
+    log = tmp_path / "freeswitch.log"
+    log.write_text("2026-01-15 10:20:30.123456 98.53% [INFO] sofia.c:10472 sofia/internal/1@x receiving invite\n")
+    jail = Jail("j", read_filter("freeswitch", [FILTERS]), logpath=(str(log),))
+    assert [text for text in advice(jail) if "set `uuid` to true" in text]

@@ -1,0 +1,78 @@
+"""Attempts counted = attempts made, by real servers in each log they write; and a phone is never counted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lab.lab import ATTACKER, PHONE, SUITES
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
+
+
+def counts(jail, *logs):
+    """Address → attempts, by `sipguard replay`."""
+    command = [sys.executable, "-m", "sipguard", "replay", "--json", "--jail", jail, *map(str, logs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return {row["address"]: row["attempts"] for row in map(json.loads, done.stdout.splitlines()) if "address" in row}
+
+
+@pytest.fixture(params=list(SUITES))
+def running(lab, request):
+    """A running lab of each suite."""
+    return lab(request.param)
+
+
+LOGS = ("full", "security", "messages")
+
+
+def made(running, attack):
+    """What an attack adds to each log's counts: only the attacker's."""
+    before = {name: counts("asterisk", running.log(name)) for name in LOGS}
+    attack()
+    after = {name: counts("asterisk", running.log(name)) for name in LOGS}
+    assert all(PHONE not in one for one in after.values())
+    return [after[name].get(ATTACKER, 0) - before[name].get(ATTACKER, 0) for name in LOGS]
+
+
+@pytest.mark.parametrize("user", ["1000", "nobody"], ids=["known user", "unknown user"])
+def test_guesses(running, user):
+    """Seven wrong passwords are seven attempts, in each of the three logs."""
+    assert made(running, lambda: running.guess(7, user=user)) == [7, 7, 7]
+
+
+def test_svcrack(running):
+    """All guesses of one Call-ID: as many as Asterisk refused."""
+    refused = running.log("security").read_text().count('"ChallengeResponseFailed"')
+    told = made(running, lambda: running.crack(15))
+    refused = running.log("security").read_text().count('"ChallengeResponseFailed"') - refused
+    assert told == [refused] * 3
+    assert refused >= 15
+
+
+def test_svwar(running):
+    """Each extension that svwar asked for is one attempt, whatever else a log tells of it."""
+    calls = set()
+    told = made(running, lambda: running.enumerate(100, 110))
+    for line in running.log("security").read_text().splitlines():
+        if "InvalidAccountID" in line and 'AccountID="1' in line:
+            calls.add(line.partition('AccountID="')[2].partition('"')[0])
+    assert len(set(told)) == 1
+    assert told[0] >= 1
+    assert told[0] <= len(calls) + 1
+
+
+def test_a_phone_registers_200_times(running):
+    """Challenge and success, 200 times over, from a new port each time: nobody is counted.
+
+    403 is what a phone gets that is authenticated, and has more contacts than it may.
+    """
+    answers = [running.register() for _ in range(200)]
+    assert set(answers) <= {"200", "403"}
+    assert "200" in answers
+    for name in LOGS:
+        assert PHONE not in counts("asterisk", running.log(name))
