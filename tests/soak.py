@@ -109,7 +109,13 @@ def soak(seconds: float, folder: Path, say=print) -> Reference:
     for jail in JAILS:
         writer.log(jail).touch()
     jails = {
-        jail: {"filter": "freeswitch", "logpath": str(writer.log(jail)), "bantime": "1d", "findtime": "1h"}
+        jail: {
+            "filter": "freeswitch",
+            "logpath": str(writer.log(jail)),
+            "bantime": "1d",
+            "findtime": "1h",
+            "ipv6prefix": 128,
+        }
         for jail in JAILS
     }
     with ExitStack() as stack:

@@ -85,7 +85,7 @@ class Commands:
         }
 
     async def ban(self, request: Request) -> Any:
-        """Ban addresses by hand, for the jail's time or a given one: all that may be, in one go; the others are told of."""
+        """Ban by hand, for the jail's time or a given one: `address`, or as many of `addresses` as may be, in one go."""
         guard = self._guard(request.get("jail") or self._only_jail())
         try:
             length = duration(request["time"]) if request.get("time") is not None else guard.jail.bantime
@@ -94,7 +94,7 @@ class Commands:
         now = self._daemon.clock()
         reason = str(request.get("reason") or "by hand")
         bans, refused = [], []
-        for text in request["addresses"]:
+        for text in request.get("addresses") or [request["address"]]:
             try:
                 address = _address(text)
             except SipguardError as error:
@@ -104,11 +104,14 @@ class Commands:
                 refused.append(f"{address} is not banned: {why}")
             else:
                 bans.append(Ban(address, guard.jail.name, now, now + length, reason=reason))
+        if refused and "address" in request:
+            raise SipguardError(refused[0])
         for ban in bans:
             guard.banned[ban.address] = now
             self._daemon.bans.decide(ban)
         await self._settle()
-        return {"made": [_ban_as_json(ban) for ban in bans], "refused": refused}
+        made = [_ban_as_json(ban) for ban in bans]
+        return made[0] if "address" in request else {"made": made, "refused": refused}
 
     async def unban(self, request: Request) -> Any:
         """Let an address through, in every jail or one; or all of them."""

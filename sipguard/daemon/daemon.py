@@ -246,9 +246,11 @@ class Daemon:
             more = True
             while more:
                 more = False
-                for chunk in self.logs.read(SLICE):
-                    self._take(chunk)
-                    more = True
+                # Not within a reload: what new guards have counted, the reload would count again from the state.
+                async with self._one_reload:
+                    for chunk in self.logs.read(SLICE):
+                        self._take(chunk)
+                        more = True
                 await asyncio.sleep(0)
 
     def _take(self, chunk: Chunk) -> None:
