@@ -9,6 +9,7 @@ from datetime import datetime
 
 import psutil
 import pytest
+from netns import namespace
 from running import append, failure, running
 
 from sipguard.actions.base import ActionError, Notice
@@ -50,18 +51,31 @@ def took(text):
     return (last - first).total_seconds()
 
 
-def test_a_burst_with_bad_actions(tmp_path, log, programs):
+@pytest.fixture(params=["memory", "nftables"])
+def enforced(request):
+    """A firewall's options for `running`, and what the kernel has in it."""
+    if request.param == "memory":
+        yield {"firewall": "memory"}, lambda: None
+        return
+    with namespace("nft") as host:
+        options = {"firewall": "nftables", "prefix": ["ip", "netns", "exec", host.name]}
+        yield options, lambda: host.run("nft", "list", "table", "inet", "sipguard").count("expires")
+
+
+def test_a_burst_with_bad_actions(tmp_path, log, programs, enforced):
     """1,000 bans: every one is in the firewall at once; the actions are cut, what they cannot keep up with is counted.
 
     Takes the 10 s that the daemon grants its actions at the end.
     """
     addresses = [f"198.51.{100 + number // 250}.{number % 250}" for number in range(BURST)]
-    with running(tmp_path, {"freeswitch": {"logpath": str(log), "actions": programs}}) as daemon:
+    options, in_kernel = enforced
+    with running(tmp_path, {"freeswitch": {"logpath": str(log), "actions": programs}}, **options) as daemon:
         process = psutil.Process(daemon.process.pid)
         append(log, "".join(failure(address) for address in addresses) * 5)
         daemon.wait_for(lambda: daemon.logged().count("] Ban ") == BURST)
         assert took(daemon.logged()) < 2
         assert len(daemon.banned("freeswitch")) == BURST
+        assert in_kernel() in (None, BURST)
         found = actions_of(daemon)
         assert found["sleeps"]["done"] <= 3
         daemon.wait_for(lambda: actions_of(daemon)["hangs"]["failed"] >= 2)
