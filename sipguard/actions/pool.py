@@ -97,8 +97,10 @@ class Lane:
     async def _run(self) -> None:
         while self._queue:
             if self.worker.linger and not self._hurry.is_set():
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), self.worker.linger)
+                    async with asyncio.timeout(self.worker.linger):
+                        await self._hurry.wait()
             await self._handle(self._next())
 
     async def _handle(self, notices: Sequence[Notice]) -> None:

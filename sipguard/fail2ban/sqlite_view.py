@@ -146,7 +146,7 @@ class SqliteView:
         )
 
     def _first_line(self, position: Position) -> str:
-        """MD5 of the log's first line, by which Fail2ban knows a log again; read once for each file."""
+        """SHA-1 of the log's first line, by which Fail2ban knows a log again, whatever the column is called; read once a file."""
         key = (position.path, position.head)
         if key not in self._hashes:
             self._hashes = {known: value for known, value in self._hashes.items() if known[0] != position.path}
@@ -155,7 +155,7 @@ class SqliteView:
                     line = file.readline(_LONGEST_LINE)
             except OSError:
                 return ""
-            self._hashes[key] = hashlib.md5(line, usedforsecurity=False).hexdigest()
+            self._hashes[key] = hashlib.sha1(line, usedforsecurity=False).hexdigest()
         return self._hashes[key]
 
     def _failed(self, error: Exception) -> None:

@@ -119,8 +119,10 @@ class Job(ABC):
             longest = max(self.feed.interval, self.shared.pace.longest_pause)
             wait = min(self.state.next_at - self.shared.clock(), longest)
             if wait > 0 and not self._asked:
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
             self._wake.clear()
             asked, self._asked = self._asked, []
             accept, self._accept = self._accept, False

@@ -80,7 +80,7 @@ def test_positions(view, tmp_path):
     view.position("alpha", Position(str(log), 1, 2, "head", 4, 6))
     view.position("alpha", Position(str(log), 1, 2, "head", 4, 13))
     view.write()
-    assert _rows(view, "SELECT * FROM logs") == [("alpha", str(log), "eb260e9ae827821beceeed4104f0ad89", 13)]
+    assert _rows(view, "SELECT * FROM logs") == [("alpha", str(log), "271ac93c44ac198d92e706c6d6f1d84aefcfa337", 13)]
 
 
 def test_kept_bans_keep_their_lines(view):
