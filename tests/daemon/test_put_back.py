@@ -46,7 +46,7 @@ def rejected(net, backend):
     if backend == "nftables":
         ruleset = host_run(net, backend, "nft list ruleset")
         shielded = "dormant" in ruleset or "dport 5060 accept" in ruleset
-        return "203.0.113.5 timeout" in ruleset and "saddr @a4_asterisk goto refuse" in ruleset and not shielded
+        return "203.0.113.5 counter" in ruleset and "saddr @a4_asterisk goto refuse" in ruleset and not shielded
     first = host_run(net, backend, "iptables -S INPUT").splitlines()[1:2] == ["-A INPUT -j sipguard"]
     chain = host_run(net, backend, "iptables -S")
     if backend == "ipset":

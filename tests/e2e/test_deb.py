@@ -125,7 +125,7 @@ def _bans(debian):
         kill $!; wait $! || true
         cat /tmp/out
     """)
-    assert "203.0.113.66 timeout" in said
+    assert "203.0.113.66 counter " in said
     assert "[freeswitch] Ban 203.0.113.66" in said
 
 
