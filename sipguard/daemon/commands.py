@@ -20,9 +20,6 @@ from sipguard.state.changes import Attempt
 
 Request = Mapping[str, Any]
 
-PATIENCE = 5.0
-"""Seconds that an asker waits for the kernel before being told that it has not answered."""
-
 
 class NoError(SipguardError):
     """The answer is no: nothing wrong with the question."""
@@ -109,7 +106,7 @@ class Commands:
         for ban in bans:
             guard.banned[ban.address] = now
             self._daemon.bans.decide(ban)
-        await self._settle()
+        await self._daemon.bans.settle()
         made = [_ban_as_json(ban) for ban in bans]
         return made[0] if "address" in request else {"made": made, "refused": refused}
 
@@ -129,7 +126,7 @@ class Commands:
         if not bans and not request.get("all"):
             raise NoError(f"{request['address']} is not banned")
         daemon.bans.release(bans)
-        await self._settle()
+        await self._daemon.bans.settle()
         return [_ban_as_json(ban) for ban in bans]
 
     async def flush(self, _request: Request) -> Any:
@@ -231,17 +228,6 @@ class Commands:
         if len(names) != 1:
             raise SipguardError(f"say which jail with --jail; running: {', '.join(names) or 'none'}")
         return names[0]
-
-    async def _settle(self) -> None:
-        """Answer when the kernel has done it; say so when it has not in good time."""
-        enforcer = self._daemon.bans.enforcer
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await enforcer.settled()
-        except TimeoutError:
-            raise SipguardError(f"the firewall has not taken it yet: {enforcer.problem}; it is tried again") from None
-        # No log tells again of what an operator has said: it is on disk before it is answered.
-        self._daemon.store.save()
 
     def _forget(self, address: str) -> None:
         """An operator who unbans means it: earlier attempts count no more."""
