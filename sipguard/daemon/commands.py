@@ -20,6 +20,9 @@ from sipguard.state.changes import Attempt
 
 Request = Mapping[str, Any]
 
+REFRESH_PATIENCE = 40.0
+"""Seconds that an asker waits for a feed to be fetched anew."""
+
 
 class NoError(SipguardError):
     """The answer is no: nothing wrong with the question."""
@@ -181,7 +184,7 @@ class Commands:
         """Fetch a feed now, as far as its server's limit lets us; `accept` applies what is held."""
         feeding, name = self._daemon.feeding, str(request["name"])
         try:
-            async with asyncio.timeout(PATIENCE * 8):
+            async with asyncio.timeout(REFRESH_PATIENCE):
                 return await feeding.refresh(name, accept=bool(request.get("accept")))
         except TimeoutError:
             raise SipguardError(f"feed {name} is not done yet: it goes on, see `sipguard feeds`") from None
