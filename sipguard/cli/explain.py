@@ -35,7 +35,8 @@ def _tell(story: dict[str, Any]) -> None:
         times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
         click.echo(f"banned {times}; to let it through: sipguard unban {address}")
     if story["rejected"] is not None:
-        click.echo(f"{story['rejected']} packets rejected since")
+        packets = "packet" if story["rejected"] == 1 else "packets"
+        click.echo(f"{story['rejected']} {packets} rejected since")
     if not story["bans"]:
         click.echo(f"{address} is not banned")
     for feed in story["feeds"]:

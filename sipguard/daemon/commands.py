@@ -168,7 +168,9 @@ class Commands:
         return regexes[attempt.regex] if attempt.regex is not None and attempt.regex < len(regexes) else None
 
     async def _rejected(self, address: str) -> int | None:
-        """Packets that the kernel has rejected; None where the firewall does not count them."""
+        """Packets of a banned address that the kernel has rejected; None where the firewall does not count them."""
+        if not self._daemon.bans.live.of_address(address):
+            return None
         enforcer = self._daemon.bans.enforcer
         count = getattr(enforcer.firewall, "rejected", None)
         try:

@@ -93,6 +93,14 @@ class Metrics:
         for jail in guards:
             live.add_metric([jail], len(self._daemon.bans.live.of_jail(jail)))
         yield live
+        age = GaugeMetricFamily("sipguard_feed_age_seconds", "Since the feed's last good fetch.", labels=["feed"])
+        entries = GaugeMetricFamily("sipguard_feed_entries", "Entries of the feed as last fetched.", labels=["feed"])
+        for feed in self._daemon.feeding.status():
+            entries.add_metric([feed["name"]], feed["entries"])
+            if feed["fetched"]:
+                # One that was never fetched has no age: its absence is what an alarm asks for.
+                age.add_metric([feed["name"]], max(0.0, self._daemon.clock() - feed["fetched"]))
+        yield from (age, entries)
         enforcer = self._daemon.bans.enforcer
         for name, told, value in (
             ("drift_bans", "Bans that the kernel lacks or has too many.", self._drift),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from sipguard.addresses import covers
 from sipguard.errors import FirewallError
 from sipguard.firewall import ipset_text, programs
 from sipguard.firewall.feed_networks import in_time
@@ -55,7 +56,7 @@ class IpsetFirewall:
         wanted = [name for rule in rules for name in ipset_text.set_names(rule.jail)]
         there = [header for header in self._ipset.headers() if header.name.kind in ("a", "n")]
         for header in there:
-            if header.name in wanted and header.size != self._options.size:
+            if header.name in wanted and (header.size != self._options.size or not header.counts):
                 self._ipset.resize(header.name, self._options.size)
         self._ipset.do("".join(self._ipset.create(name, self._options.size) for name in dict.fromkeys(wanted)))
         for chain in self._chains:
@@ -106,9 +107,24 @@ class IpsetFirewall:
                 continue
             name, jail = header.name, self._jail_of(header.name)
             items = self._ipset.elements(name)
-            found += [Entry(target, jail, self._until(name, target, now + left)) for target, left in items]
-            self._latest[name] = max((now + left for _, left in items), default=0.0)
+            found += [Entry(target, jail, self._until(name, target, now + left)) for target, left, _ in items]
+            self._latest[name] = max((now + left for _, left, _ in items), default=0.0)
         return found
+
+    def rejected(self, address: str) -> int | None:
+        """Packets rejected from a banned address, or one in a banned network, since it was last given to the kernel.
+
+        None where nothing counts it: it is not banned.
+        """
+        wanted = str(parse_target(address))
+        counted = [
+            element.packets
+            for header in self._ipset.headers()
+            if header.name.kind in ("a", "n") and header.elements
+            for element in self._ipset.elements(header.name)
+            if element.packets is not None and (element.target == wanted or covers(element.target, wanted))
+        ]
+        return sum(counted) if counted else None
 
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
         """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then it has what it had."""

@@ -85,7 +85,7 @@ class IpsetFeeds:
             Entry(target, name, now + remaining)
             for one in self._sets()
             if one.owner == set_owner(name)
-            for target, remaining in self._ipset.elements(one)
+            for target, remaining, _ in self._ipset.elements(one)
         ]
 
     def verify(self) -> list[str]:

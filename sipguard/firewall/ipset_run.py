@@ -43,14 +43,20 @@ class Ipset:
 
     def create(self, name: XtSet, size: int) -> str:
         """Give the command that makes a set, unless it is there."""
-        return ipset_text.create(name, family=name.family, networks=name.kind not in ("a",), size=size)
+        # Nobody asks how many packets of a feed were rejected, and feeds are long.
+        counts = name.kind in ("a", "n")
+        return ipset_text.create(name, family=name.family, networks=name.kind != "a", size=size, counts=counts)
 
     def resize(self, name: XtSet, size: int) -> None:
-        """Make a set anew with another size, with what it holds: it is swapped, so that no packet meets an empty one."""
+        """Make a set anew with another size, and counting, with what it holds.
+
+        It is swapped, so that no packet meets an empty one.
+        """
         other = XtSet("t", name.family, name.owner)
         lines = [line for line in self.save(name).splitlines() if line.startswith("add ")]
         copied = "".join(f"add {other} {line.split(' ', 2)[2]}\n" for line in lines)
-        kind = ipset_text.create(other, family=name.family, networks=name.kind != "a", size=max(size, len(lines)))
+        networks, size = name.kind != "a", max(size, len(lines))
+        kind = ipset_text.create(other, family=name.family, networks=networks, size=size, counts=True)
         self.discard(other)
         self.do(f"{kind}{copied}swap {other} {name}\ndestroy {other}\n")
 

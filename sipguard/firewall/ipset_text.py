@@ -42,11 +42,14 @@ def _families() -> tuple[Family, Family]:
     return ("4", "6")
 
 
-def create(name: XtSet | str, *, family: Family, networks: bool, size: int) -> str:
-    """Give the command that makes a set; it is no error that the set is there already, if it has the same size."""
+def create(name: XtSet | str, *, family: Family, networks: bool, size: int, counts: bool = False) -> str:
+    """Give the command that makes a set; it is no error that the set is there already, if it is of the same properties.
+
+    `counts` makes it count the packets that each element matches.
+    """
     kind = "hash:net" if networks else "hash:ip"
     inet = "inet" if family == "4" else "inet6"
-    return f"create {name} {kind} family {inet} timeout 0 maxelem {size} -exist\n"
+    return f"create {name} {kind} family {inet} timeout 0 maxelem {size}{' counters' if counts else ''} -exist\n"
 
 
 def timeout(until: float, now: float) -> int:
@@ -67,20 +70,23 @@ class Header(NamedTuple):
     name: XtSet
     size: int
     elements: int
+    counts: bool = False
+    """Whether it counts packets; one of an earlier version does not."""
 
 
 def parse_headers(text: str) -> Iterator[Header]:
     """Read our sets from `ipset list -terse`."""
-    name, size = None, 0
+    name, size, counts = None, 0, False
     for line in text.splitlines():
         key, _, value = line.partition(": ")
         if key == "Name":
             name = parse_set(value)
         elif key == "Header" and name:
             words = value.split()
+            counts = "counters" in words
             size = int(words[words.index("maxelem") + 1]) if "maxelem" in words else 0
         elif key == "Number of entries" and name:
-            yield Header(name, size, int(value))
+            yield Header(name, size, int(value), counts)
 
 
 class Element(NamedTuple):
@@ -88,23 +94,27 @@ class Element(NamedTuple):
 
     target: str
     remaining: float
+    packets: int | None = None
+    """What was rejected since the element was written; None in a set that does not count."""
 
 
 def parse_elements(text: str) -> Iterator[Element]:
-    """Read `add NAME ADDRESS timeout N`; the halves of everything come as one."""
-    halves: dict[str, float] = {}
+    """Read `add NAME ADDRESS timeout N [packets N bytes N]`; the halves of everything come as one."""
+    halves: dict[str, tuple[float, int | None]] = {}
     for line in text.splitlines():
         words = line.split()
         if len(words) >= 5 and words[0] == "add" and words[3] == "timeout":
             remaining = float(words[4]) or FOREVER
+            packets = int(words[6]) if words[5:6] == ["packets"] else None
             if words[2] in ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"):
-                halves[words[2]] = remaining
+                halves[words[2]] = remaining, packets
             else:
-                yield Element(words[2], remaining)
+                yield Element(words[2], remaining, packets)
     for one, other, whole in (("0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/0"), ("::/1", "8000::/1", "::/0")):
         if one in halves and other in halves:
-            yield Element(whole, min(halves.pop(one), halves.pop(other)))
-    yield from (Element(*half) for half in halves.items())
+            (first, seen), (second, also) = halves.pop(one), halves.pop(other)
+            yield Element(whole, min(first, second), None if seen is None or also is None else seen + also)
+    yield from (Element(target, *rest) for target, rest in halves.items())
 
 
 def jail_rules(rules: Sequence[Rule], family: Family, reject_with: RejectWith) -> list[str]:

@@ -69,10 +69,10 @@ def set_names(jail: str) -> list[SetName]:
 
 
 def set_properties(name: SetName, size: int) -> str:
-    """Give the definition of a set of `size` elements: addresses are hashed, networks are intervals."""
+    """Give the definition of a set of `size` elements that count: addresses are hashed, networks are intervals."""
     flags = "timeout" if name.kind == "a" else "interval, timeout"
     size = size if name.kind == "a" else min(size, MOST_NETWORKS)
-    return f"type ipv{name.family}_addr; flags {flags}; size {size};"
+    return f"type ipv{name.family}_addr; flags {flags}; size {size}; counter;"
 
 
 def rule_line(rule: Rule, name: SetName) -> str:
@@ -98,6 +98,11 @@ def timeout(until: float, now: float) -> str:
     days, rest = divmod(span, _DAY)
     # nft 1.0.6 refuses a number of more than eight digits, so milliseconds alone do not reach two days.
     return f" timeout {days}d{rest // 1000}s{rest % 1000}ms"
+
+
+def counter(counted: Counted | None) -> str:
+    """Give an element's counter as it was; it stands between the address and its timeout."""
+    return f" counter packets {counted.packets} bytes {counted.bytes}" if counted else ""
 
 
 def elements(verb: str, name: SetName, items: Iterable[str]) -> str:
@@ -126,12 +131,24 @@ def family_of(target: Target) -> Family:
     return "4" if target.version == 4 else "6"
 
 
+class Counted(NamedTuple):
+    """Packets and bytes that matched an element."""
+
+    packets: int
+    bytes: int
+
+
+_NOTHING = Counted(0, 0)
+
+
 class Listed(NamedTuple):
     """One element as the kernel lists it. `remaining` is in whole seconds, rounded down; infinite without a timeout."""
 
     name: SetName
     target: str
     remaining: float
+    counted: Counted | None = None
+    """What was rejected since the element was written; None in a set of an earlier version, which does not count."""
 
 
 def parse_elements(text: str) -> Iterator[Listed]:
@@ -164,7 +181,10 @@ def _shrink(node: dict[str, Any]) -> Any:
     if "val" in node:
         # An element in its last second has `expires` 0 or none; one without `timeout` never ends.
         remaining = float(node.get("expires", 0)) if "timeout" in node else FOREVER
-        return (node.get("comment", node["val"]), remaining)
+        return (node.get("comment", node["val"]), remaining, node.get("counter"))
+    if "packets" in node:
+        # Most have none: those share one.
+        return Counted(node["packets"], node["bytes"]) if node["packets"] else _NOTHING
     if isinstance(node.get("elem"), tuple):
         return node["elem"]
     return node

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
+from sipguard.addresses import covers
 from sipguard.firewall import nft_text
 from sipguard.firewall.cover import cover, enclosing
 from sipguard.firewall.nft_feeds import NftFeeds
@@ -39,6 +40,8 @@ class NftablesFirewall:
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
         self._networks: dict[SetName, dict[Network, float]] = {}
+        self._reopened = False
+        """Whether the next bans may be those that the sets have from before `open`."""
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make the table; live bans stay, sets of jails that are not in `rules` go. Raises `FirewallError`."""
@@ -54,6 +57,7 @@ class NftablesFirewall:
         self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
         self._layout = Counter(self._read_layout())
+        self._reopened = True
         for name in stale:
             self._networks.pop(name, None)
 
@@ -75,10 +79,14 @@ class NftablesFirewall:
                     addresses.setdefault(_set_for(jail, target), {})[target] = until
         if not addresses and not networks:
             return
+        if self._reopened and addresses:
+            addresses = self._without_known(addresses, now)
         merged = {name: self._live_networks(name, now) | targets for name, targets in networks.items()}
         tail = "".join(_network_script(name, targets, now) for name, targets in merged.items())
-        self._add(addresses, tail, now)
+        if addresses or tail:
+            self._add(addresses, tail, now)
         self._networks |= merged
+        self._reopened = False
 
     def unban(self, bans: Sequence[Ban]) -> None:
         """Take these addresses out of their sets. Raises `FirewallError` when the kernel refuses."""
@@ -100,7 +108,7 @@ class NftablesFirewall:
         now = self._clock()
         text = self._query(f"list table {nft_text.TABLE}")
         found: dict[SetName, dict[str, float]] = {}
-        for name, target, remaining in nft_text.parse_elements(text) if text else ():
+        for name, target, remaining, _ in nft_text.parse_elements(text) if text else ():
             # Parts of one network come with the network's name, each with its own rounding.
             entries = found.setdefault(name, {})
             entries[target] = max(now + remaining, entries.get(target, 0.0))
@@ -111,6 +119,21 @@ class NftablesFirewall:
             for name, entries in found.items()
             for target, until in entries.items()
         ]
+
+    def rejected(self, address: str) -> int | None:
+        """Packets rejected from a banned address, or one in a banned network, since it was banned or its ban changed.
+
+        None where nothing counts it: it is not banned. As slow as `entries`: nft 1.0.6 fetches a whole set to give one
+        element of it.
+        """
+        wanted = str(parse_target(address))
+        text = self._query(f"list table {nft_text.TABLE}")
+        counted = [
+            listed.counted.packets
+            for listed in (nft_text.parse_elements(text) if text else ())
+            if listed.counted and (listed.target == wanted or covers(listed.target, wanted))
+        ]
+        return sum(counted) if counted else None
 
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
         """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then nothing changed."""
@@ -180,15 +203,26 @@ class NftablesFirewall:
         except NftError as error:
             if error.cause != "exists":
                 raise
-            # Sets of another size, or of another version: made anew with what they hold, in one transaction.
-            now = self._clock()
-            text = self._query(f"list table {nft_text.TABLE}") or ""
-            kept: dict[SetName, list[str]] = {}
-            for name, target, remaining in nft_text.parse_elements(text) if text else ():
-                if name not in stale and name.kind == "a":
-                    kept.setdefault(name, []).append(f"{target}{nft_text.timeout(now + remaining + 1, now)}")
+            # Sets of another size, or of an earlier version that did not count: made anew with what they hold.
             clear = f"delete table {nft_text.TABLE}\n{nft_text.table_script(rules, (), self._options)}"
-            self._nft.run(clear + "".join(nft_text.elements("add", name, items) for name, items in kept.items()))
+            self._nft.run(clear + self._copied(stale))
+
+    def _copied(self, stale: Sequence[SetName]) -> str:
+        """Write what every set holds, but for the `stale` ones, as elements of new sets."""
+        now = self._clock()
+        text = self._query(f"list table {nft_text.TABLE}")
+        kept: dict[SetName, list[str]] = {}
+        networks: set[SetName] = set()
+        for name, target, remaining, counted in nft_text.parse_elements(text) if text else ():
+            if name in stale:
+                continue
+            if name.kind == "n":
+                networks.add(name)
+                continue
+            tail = f"{nft_text.counter(counted)}{nft_text.timeout(now + remaining + 1, now)}"
+            kept.setdefault(name, []).append(target + tail)
+        script = "".join(nft_text.elements("add", name, items) for name, items in kept.items())
+        return script + "".join(_network_script(name, self._live_networks(name, now), now) for name in networks)
 
     def _add(self, addresses: dict[SetName, dict[Target, float]], tail: str, now: float) -> None:
         new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}
@@ -203,6 +237,24 @@ class NftablesFirewall:
                 script += nft_text.elements("add", name, bare) + nft_text.elements("delete", name, bare)
                 script += nft_text.elements("add", name, items)
             self._nft.run(script + tail)
+
+    def _without_known(
+        self, addresses: dict[SetName, dict[Target, float]], now: float
+    ) -> dict[SetName, dict[Target, float]]:
+        """Leave out addresses that are there until the same time: to write one anew would lose what it has counted."""
+        text = self._query(f"list table {nft_text.TABLE}")
+        there = {
+            (name, target): now + remaining
+            for name, target, remaining, _ in (nft_text.parse_elements(text) if text else ())
+            if name in addresses
+        }
+        left: dict[SetName, dict[Target, float]] = {}
+        for name, targets in addresses.items():
+            for target, until in targets.items():
+                listed = there.get((name, str(target)))
+                if listed is None or not (until == listed or abs(until - listed) < _ROUNDING):
+                    left.setdefault(name, {})[target] = until
+        return left
 
     def _delete(self, addresses: dict[SetName, set[str]]) -> None:
         """Delete addresses that may be absent: adding them first makes sure that the deletion finds them."""
@@ -219,7 +271,7 @@ class NftablesFirewall:
             # A full set has no room for the absent, and a set that another program removed has none at all.
             text = self._query(f"list table {nft_text.TABLE}")
             there: dict[SetName, set[str]] = {}
-            for name, target, _ in nft_text.parse_elements(text) if text else ():
+            for name, target, *_ in nft_text.parse_elements(text) if text else ():
                 if target in addresses.get(name, ()):
                     there.setdefault(name, set()).add(target)
             if there:
@@ -237,7 +289,7 @@ class NftablesFirewall:
         text = self._query(f"list set {nft_text.TABLE} {name}")
         known = self._networks.get(name, {})
         live: dict[Network, float] = {}
-        for _, target, remaining in nft_text.parse_elements(text) if text else ():
+        for _, target, remaining, _ in nft_text.parse_elements(text) if text else ():
             network = cast("Network", parse_target(target))
             until = now + remaining
             exact = known.get(network, until)

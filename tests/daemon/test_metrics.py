@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import time
 
 import pytest
 import toml
@@ -37,7 +38,7 @@ def _ask(connection):
     connection.close()
     families = text_string_to_metric_families(text)
     return {
-        (s.name, s.labels.get("jail", "")): s.value
+        (s.name, s.labels.get("jail", s.labels.get("feed", ""))): s.value
         for family in families
         for s in family.samples
         if "le" not in s.labels
@@ -69,6 +70,31 @@ def test_what_prometheus_reads(tmp_path, kind):
     assert found["sipguard_drift_bans", ""] == 0
     assert found["sipguard_oversize_lines_total", jail] == found["sipguard_timed_out_lines_total", jail] == 0
     assert found["sipguard_firewall_ok", ""] == found["sipguard_state_ok", ""] == 1
+
+
+def test_feeds_in_numbers(tmp_path):
+    """Entries of each feed and seconds since its last good fetch, growing; one that was never read has no age."""
+    listed = tmp_path / "office.txt"
+    listed.write_text("203.0.113.0/24\n198.51.100.7\n")
+    where = str(tmp_path / "metrics.sock")
+    feeds = {"office": {"file": str(listed)}, "lost": {"file": str(tmp_path / "absent.txt")}}
+    daemon = RunningDaemon(tmp_path, {})
+    daemon.config.write_text(
+        daemon.config.read_text() + "\n" + toml.dumps({"metrics": {"listen": where}, "feeds": feeds})
+    )
+    daemon.start()
+    try:
+        daemon.wait_for(lambda: ("sipguard_feed_age_seconds", "office") in _ask(_Local(where)), "the fetch")
+        first = _ask(_Local(where))
+        time.sleep(0.2)
+        second = _ask(_Local(where))
+    finally:
+        daemon.stop()
+    assert first["sipguard_feed_entries", "office"] == 2
+    assert first["sipguard_feed_entries", "lost"] == 0
+    assert ("sipguard_feed_age_seconds", "lost") not in second
+    age = second["sipguard_feed_age_seconds", "office"]
+    assert 0.2 <= age - first["sipguard_feed_age_seconds", "office"] < age < 60
 
 
 @pytest.mark.parametrize("where", ["0.0.0.0:9191", "example.com:80", "9191", "127.0.0.1:0", "relative/path"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 
@@ -241,6 +242,43 @@ def test_other_size(net):
     assert "size 3000" in second.show()
     assert listed(second) == ["2001:db8::1", "203.0.113.1"]
     assert second.verify() == []
+
+
+def test_table_of_an_earlier_version(net):
+    """Sets that do not count are made anew by ones that do: every ban stays, networks too, and their times."""
+    first = new()
+    first.open([SIP])
+    first.ban(bans("203.0.113.1", "2001:db8::1", "198.51.100.0/24") + bans("192.0.2.1", seconds=FOREVER))
+    older = re.sub(r"\bcounter( packets \d+ bytes \d+)?", "", first.show())
+    net.run("nft", "-f", "-", script="delete table inet sipguard\n" + older)
+    assert "counter" not in first.show()
+    before = {entry.address: entry.until for entry in first.entries()}
+    assert first.rejected("203.0.113.1") is None
+    second = new()
+    second.open([SIP])
+    assert {entry.address: entry.until for entry in second.entries()} == pytest.approx(before, abs=2)
+    assert second.rejected("203.0.113.1") == second.rejected("198.51.100.7") == 0
+    assert second.verify() == []
+
+
+def test_count_stays(net):
+    """What an element has counted survives a restart, which gives every ban again, and a changed size; not a new time."""
+    first = new(size=2000)
+    first.open([SIP])
+    made = bans("203.0.113.1", "203.0.113.2")
+    first.ban(made)
+    one = "delete element inet sipguard a4_asterisk { 203.0.113.1 }\n"
+    one += "add element inet sipguard a4_asterisk { 203.0.113.1 counter packets 7 bytes 700 timeout 9m59s900ms }\n"
+    net.run("nft", "-f", "-", script=one)
+    for size in (2000, 3000):
+        again = new(size=size)
+        again.open([SIP])
+        again.ban(made)
+        assert again.rejected("203.0.113.1") == 7
+        assert again.rejected("203.0.113.2") == 0
+    again.ban(bans("203.0.113.1", seconds=900))
+    assert again.rejected("203.0.113.1") == 0
+    assert max(entry.until for entry in again.entries()) > time.time() + 890
 
 
 def test_options(net):

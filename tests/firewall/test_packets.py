@@ -123,6 +123,25 @@ def test_udp(lab, attacker, neighbour, server, network, by_network):
         assert arrives(lab.connect(socket.SOCK_DGRAM, neighbour, server, 5060), sip)
 
 
+@pytest.mark.parametrize("backend", ["nftables", "ipset"])
+@pytest.mark.parametrize("by_network", [False, True], ids=["address", "network"])
+@pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
+def test_rejected_packets_are_counted(backend, attacker, neighbour, server, network, by_network):
+    """Each rejected packet counts once, to the address or the network around it; what is let through does not."""
+    with laid(backend) as lab:
+        firewall = lab.ban(network if by_network else attacker)
+        banned, open_port = (lab.connect(socket.SOCK_DGRAM, attacker, server, port) for port in (5060, 10000))
+        for flow in (banned, banned, banned, open_port):
+            with contextlib.suppress(ConnectionRefusedError):
+                flow.send(b"x")
+            with contextlib.suppress(ConnectionRefusedError, TimeoutError):
+                flow.recv(1)
+        with lab.server.inside():
+            assert firewall.rejected(attacker) == 3
+            if not by_network:
+                assert firewall.rejected(neighbour) is None
+
+
 @pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
 def test_tcp(lab, attacker, neighbour, server, network):
     """A banned address's connection is reset at once, a live one too; other ports and the neighbour are let in."""

@@ -84,14 +84,15 @@ def test_headers():
         "Name: sg_n6_a\nType: hash:net\nRevision: 7\nHeader: family inet6 hashsize 1024 maxelem 500 timeout 0 bucketsize 12\n"
         "Size in memory: 216\nReferences: 0\nNumber of entries: 3\n"
     )
-    assert [tuple(header) for header in parse_headers(text)] == [(XtSet("n", "6", "a"), 500, 3)]
+    assert [tuple(header) for header in parse_headers(text)] == [(XtSet("n", "6", "a"), 500, 3, False)]
 
 
 def test_elements():
     """Elements with their times; for ever is 0, and the halves of everything are one."""
     text = (
         "create sg_n4_a hash:net family inet timeout 0\nadd sg_n4_a 203.0.113.0/24 timeout 60\n"
-        "add sg_n4_a 0.0.0.0/1 timeout 50\nadd sg_n4_a 128.0.0.0/1 timeout 51\nadd sg_n4_a 10.0.0.0/8 timeout 0\n"
+        "add sg_n4_a 0.0.0.0/1 timeout 50 packets 2 bytes 80\nadd sg_n4_a 128.0.0.0/1 timeout 51 packets 3 bytes 9\n"
+        "add sg_n4_a 10.0.0.0/8 timeout 0 packets 0 bytes 0\n"
     )
-    found = {element.target: element.remaining for element in parse_elements(text)}
-    assert found == {"203.0.113.0/24": 60, "0.0.0.0/0": 50, "10.0.0.0/8": FOREVER}
+    found = {element.target: (element.remaining, element.packets) for element in parse_elements(text)}
+    assert found == {"203.0.113.0/24": (60, None), "0.0.0.0/0": (50, 5), "10.0.0.0/8": (FOREVER, 0)}
