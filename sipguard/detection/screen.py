@@ -77,11 +77,11 @@ class Screen:
         self.expressions: list[Expression] = []
         """Those that a line must be searched for even if it is no failure: it changes what becomes of the next ones."""
 
-        def one(key: str) -> regex.Pattern[str] | None:
+        def one(key: str) -> Expression | None:
             patterns = (options[key],) if options.get(key) else ()
             compiled = compile_all(patterns, key=key, where=where)
             self.expressions += compiled if key in ("recordopen", "quarantine_begin") else ()
-            return compiled[0].pattern if compiled else None
+            return compiled[0] if compiled else None
 
         self.tampered = 0
         """Lines and records that were not what they seemed."""
@@ -202,7 +202,7 @@ class Screen:
         if self._inside or self._budget > 0:
             self._budget -= size
             return self._in_packet(line)
-        begin = self._begin_quarantine.search(line, timeout=_LIMIT) if self._begin_quarantine is not None else None
+        begin = _search(self._begin_quarantine, line) if self._begin_quarantine is not None else None
         if begin is not None:
             size_of = begin.groupdict().get("bytes")
             self._skip = min(int(size_of), PACKET) if size_of else 0
@@ -231,13 +231,21 @@ class Screen:
         return self._mixed is not None and self._found(self._mixed, line)
 
     @staticmethod
-    def _found(pattern: regex.Pattern[str], text: str) -> bool:
-        return pattern.search(text, timeout=_LIMIT) is not None
+    def _found(expression: Expression, text: str) -> bool:
+        return _search(expression, text) is not None
 
 
-def _in_bytes(pattern: regex.Pattern[str] | None) -> regex.Pattern[bytes] | None:
+def _search(expression: Expression, text: str) -> re.Match[str] | regex.Match[str] | None:
+    """Under a time limit where the text is long enough to need one."""
+    if len(text) <= expression.safe_length:
+        return expression.plain(text)
+    match: regex.Match[str] | None = expression.search(text, timeout=_LIMIT)
+    return match
+
+
+def _in_bytes(expression: Expression | None) -> regex.Pattern[bytes] | None:
     """The same search in undecoded lines."""
-    return regex.compile(pattern.pattern.encode(), regex.MULTILINE) if pattern is not None else None
+    return regex.compile(expression.pattern.pattern.encode(), regex.MULTILINE) if expression is not None else None
 
 
 def from_json(template: str, line: str) -> str | None:
