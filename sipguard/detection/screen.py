@@ -11,6 +11,7 @@ stands in the log, with its date, but for `linecut` and `jsonline`:
     quarantine_begin  the line after which strangers' text follows; a group `bytes` says how much of it
     quarantine_end    the line that ends such text. It can be forged: lines behind it are held until as much has come as a
                       packet can hold, or `flush` says that nothing more comes; if it is repeated until then, they are dropped
+    logline           what among strangers' text is worth an alarm, since it looks like a line of log; else `mixed`
     mixed             a line that a log of security events alone does not have: from then on its successes are not believed
     jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
 
@@ -39,6 +40,7 @@ KEYS = frozenset(
         "linecut",
         "quarantine_begin",
         "quarantine_end",
+        "logline",
         "mixed",
         "jsonline",
     }
@@ -88,6 +90,7 @@ class Screen:
         self._start, self._open, self._end = one("recordstart"), one("recordopen"), one("recordend")
         self._begin_quarantine, self._end_quarantine = one("quarantine_begin"), one("quarantine_end")
         self._mixed = one("mixed")
+        self._line = one("logline") or self._mixed
         self._mixed_bytes = _in_bytes(self._mixed)
         self._is_mixed = False
         self.first_mixed: tuple[int, int] | None = None
@@ -228,7 +231,7 @@ class Screen:
         return held
 
     def _looks_like_log(self, line: str) -> bool:
-        return self._mixed is not None and self._found(self._mixed, line)
+        return self._line is not None and self._found(self._line, line)
 
     @staticmethod
     def _found(expression: Expression, text: str) -> bool:
