@@ -18,11 +18,15 @@ from sipguard.daemon.enforcer import Enforcer, Verb
 from sipguard.daemon.guard import Guard
 from sipguard.daemon.logs import NOTICE
 from sipguard.daemon.store import Store
+from sipguard.errors import SipguardError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Ban, Clock
 from sipguard.policy.escalation import grown
 
 log = logging.getLogger("fail2ban.actions")
+
+PATIENCE = 5.0
+"""Seconds that an asker waits for the kernel before being told that it has not answered."""
 
 
 class Bans:
@@ -102,6 +106,19 @@ class Bans:
         """Stored before the clock was set back: it begins now, and lasts no longer than it was meant to."""
         ahead = max(0.0, ban.since - self._clock())
         return replace(ban, since=ban.since - ahead, until=ban.until - ahead)
+
+    async def settle(self) -> None:
+        """Wait until the kernel has done what was ordered by hand, and it is on disk, since no log tells of it again.
+
+        Raises `SipguardError` when the kernel does not answer in good time.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.enforcer.settled()
+        except TimeoutError:
+            problem = self.enforcer.problem
+            raise SipguardError(f"the firewall has not taken it yet: {problem}; it is tried again") from None
+        self._store.save()
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""

@@ -20,8 +20,8 @@ from sipguard.state.changes import Attempt
 
 Request = Mapping[str, Any]
 
-PATIENCE = 5.0
-"""Seconds that an asker waits for the kernel before being told that it has not answered."""
+REFRESH_PATIENCE = 40.0
+"""Seconds that an asker waits for a feed to be fetched anew."""
 
 
 class NoError(SipguardError):
@@ -109,7 +109,7 @@ class Commands:
         for ban in bans:
             guard.banned[ban.address] = now
             self._daemon.bans.decide(ban)
-        await self._settle()
+        await self._daemon.bans.settle()
         made = [_ban_as_json(ban) for ban in bans]
         return made[0] if "address" in request else {"made": made, "refused": refused}
 
@@ -129,7 +129,7 @@ class Commands:
         if not bans and not request.get("all"):
             raise NoError(f"{request['address']} is not banned")
         daemon.bans.release(bans)
-        await self._settle()
+        await self._daemon.bans.settle()
         return [_ban_as_json(ban) for ban in bans]
 
     async def flush(self, _request: Request) -> Any:
@@ -186,7 +186,7 @@ class Commands:
         """Fetch a feed now, as far as its server's limit lets us; `accept` applies what is held."""
         feeding, name = self._daemon.feeding, str(request["name"])
         try:
-            async with asyncio.timeout(PATIENCE * 8):
+            async with asyncio.timeout(REFRESH_PATIENCE):
                 return await feeding.refresh(name, accept=bool(request.get("accept")))
         except TimeoutError:
             raise SipguardError(f"feed {name} is not done yet: it goes on, see `sipguard feeds`") from None
@@ -233,17 +233,6 @@ class Commands:
         if len(names) != 1:
             raise SipguardError(f"say which jail with --jail; running: {', '.join(names) or 'none'}")
         return names[0]
-
-    async def _settle(self) -> None:
-        """Answer when the kernel has done it; say so when it has not in good time."""
-        enforcer = self._daemon.bans.enforcer
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await enforcer.settled()
-        except TimeoutError:
-            raise SipguardError(f"the firewall has not taken it yet: {enforcer.problem}; it is tried again") from None
-        # No log tells again of what an operator has said: it is on disk before it is answered.
-        self._daemon.store.save()
 
     def _forget(self, address: str) -> None:
         """An operator who unbans means it: earlier attempts count no more."""

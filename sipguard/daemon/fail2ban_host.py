@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import glob
 import logging
@@ -17,7 +16,6 @@ from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.fail2ban_log import LogSettings
 from sipguard.daemon.fail2ban_options import options_of, run_by, whole
 from sipguard.daemon.guard import Guard
-from sipguard.errors import SipguardError
 from sipguard.fail2ban.commands.jail_set import bare
 from sipguard.fail2ban.host import Counts, Options
 from sipguard.fail2ban.protocol import DuplicateJailError, UnknownJailError
@@ -27,8 +25,6 @@ from sipguard.policy.ignore import IgnoreList, own_addresses
 
 log = logging.getLogger("fail2ban.server")
 
-PATIENCE = 5.0
-"""Seconds that an asker waits for the kernel before being told that it has not answered."""
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 BACKENDS = ["pyinotify", "gamin", "polling", "systemd"]
 
@@ -115,11 +111,11 @@ class DaemonHost:
             guard.banned[address] = now
             guard.totals.bans += 1
             daemon.bans.decide(Ban(address, jail, now, now + guard.jail.bantime, reason="by hand"))
-        await self._settle()
+        await self._daemon.bans.settle()
         again = [address for at, address in enumerate(wanted) if address not in new or address in wanted[:at]]
         for address in again:
             daemon.bans.prolong(jail, address, daemon.clock() + guard.jail.bantime)
-        await self._settle()
+        await self._daemon.bans.settle()
         return len(new)
 
     async def unban(self, jail: str | None, addresses: Collection[str] | None) -> int:
@@ -133,7 +129,7 @@ class DaemonHost:
                 self._guard(name).judge.window.forget(address)
                 daemon.store.changes.forgotten.add((name, address))
         daemon.bans.release(bans)
-        await self._settle()
+        await self._daemon.bans.settle()
         return len(bans)
 
     async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:
@@ -148,7 +144,7 @@ class DaemonHost:
                 number > 0
             )  # one request is one failure in Fail2ban's total, however many it counts for
         self._daemon.store.touched()
-        await self._settle()
+        await self._daemon.bans.settle()
 
     async def add(self, jail: str, backend: str) -> None:
         """Make an empty jail; it ends with the next reload unless the configuration has it too."""
@@ -180,7 +176,7 @@ class DaemonHost:
         """End a jail with its bans."""
         daemon = self._daemon
         daemon.bans.release(self.bans(jail), forget=False)
-        await self._settle()
+        await self._daemon.bans.settle()
         del daemon.guards[jail]
         daemon.follow_again()
         await self._open_firewall()
@@ -231,15 +227,6 @@ class DaemonHost:
     async def _open_firewall(self) -> None:
         rules = [guard.jail.rule for guard in self._daemon.guards.values() if guard.jail.enforced]
         await self._daemon.bans.enforcer.open(rules)
-
-    async def _settle(self) -> None:
-        """Answer when the kernel has done it; say so when it has not in good time."""
-        enforcer = self._daemon.bans.enforcer
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await enforcer.settled()
-        except TimeoutError:
-            raise SipguardError(f"the firewall has not taken it yet: {enforcer.problem}; it is tried again") from None
 
 
 def _address(text: str) -> str:

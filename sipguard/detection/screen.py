@@ -11,6 +11,7 @@ stands in the log, with its date, but for `linecut` and `jsonline`:
     quarantine_begin  the line after which strangers' text follows; a group `bytes` says how much of it
     quarantine_end    the line that ends such text. It can be forged: lines behind it are held until as much has come as a
                       packet can hold, or `flush` says that nothing more comes; if it is repeated until then, they are dropped
+    logline           what among strangers' text is worth an alarm, since it looks like a line of log; else `mixed`
     mixed             a line that a log of security events alone does not have: from then on its successes are not believed
     jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
 
@@ -39,6 +40,7 @@ KEYS = frozenset(
         "linecut",
         "quarantine_begin",
         "quarantine_end",
+        "logline",
         "mixed",
         "jsonline",
     }
@@ -77,17 +79,18 @@ class Screen:
         self.expressions: list[Expression] = []
         """Those that a line must be searched for even if it is no failure: it changes what becomes of the next ones."""
 
-        def one(key: str) -> regex.Pattern[str] | None:
+        def one(key: str) -> Expression | None:
             patterns = (options[key],) if options.get(key) else ()
             compiled = compile_all(patterns, key=key, where=where)
             self.expressions += compiled if key in ("recordopen", "quarantine_begin") else ()
-            return compiled[0].pattern if compiled else None
+            return compiled[0] if compiled else None
 
         self.tampered = 0
         """Lines and records that were not what they seemed."""
         self._start, self._open, self._end = one("recordstart"), one("recordopen"), one("recordend")
         self._begin_quarantine, self._end_quarantine = one("quarantine_begin"), one("quarantine_end")
         self._mixed = one("mixed")
+        self._line = one("logline") or self._mixed
         self._mixed_bytes = _in_bytes(self._mixed)
         self._is_mixed = False
         self.first_mixed: tuple[int, int] | None = None
@@ -202,7 +205,7 @@ class Screen:
         if self._inside or self._budget > 0:
             self._budget -= size
             return self._in_packet(line)
-        begin = self._begin_quarantine.search(line, timeout=_LIMIT) if self._begin_quarantine is not None else None
+        begin = _search(self._begin_quarantine, line) if self._begin_quarantine is not None else None
         if begin is not None:
             size_of = begin.groupdict().get("bytes")
             self._skip = min(int(size_of), PACKET) if size_of else 0
@@ -228,16 +231,24 @@ class Screen:
         return held
 
     def _looks_like_log(self, line: str) -> bool:
-        return self._mixed is not None and self._found(self._mixed, line)
+        return self._line is not None and self._found(self._line, line)
 
     @staticmethod
-    def _found(pattern: regex.Pattern[str], text: str) -> bool:
-        return pattern.search(text, timeout=_LIMIT) is not None
+    def _found(expression: Expression, text: str) -> bool:
+        return _search(expression, text) is not None
 
 
-def _in_bytes(pattern: regex.Pattern[str] | None) -> regex.Pattern[bytes] | None:
+def _search(expression: Expression, text: str) -> re.Match[str] | regex.Match[str] | None:
+    """Under a time limit where the text is long enough to need one."""
+    if len(text) <= expression.safe_length:
+        return expression.plain(text)
+    match: regex.Match[str] | None = expression.search(text, timeout=_LIMIT)
+    return match
+
+
+def _in_bytes(expression: Expression | None) -> regex.Pattern[bytes] | None:
     """The same search in undecoded lines."""
-    return regex.compile(pattern.pattern.encode(), regex.MULTILINE) if pattern is not None else None
+    return regex.compile(expression.pattern.pattern.encode(), regex.MULTILINE) if expression is not None else None
 
 
 def from_json(template: str, line: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class IgnoreList:
         self._resolved: dict[str, list[tuple[Network, str]]] = {}
         self._own: list[tuple[Network, str]] = []
         self._known: dict[str, str | None] = {}
+        self._spans: list[tuple[int, int, int, str]] = []
+        """All of it as numbers: version, first and last address, why. In a burst every address asks."""
         names = []
         for entry in entries:
             try:
@@ -44,13 +47,13 @@ class IgnoreList:
 
     def set_own(self, addresses: Iterable[str]) -> None:
         """The machine's own addresses as they are now."""
-        self._known.clear()
+        self._changed()
         self._own = [(network, "loopback") for network in _LOOPBACK]
         self._own += [(ipaddress.ip_network(address), "this machine's own address") for address in addresses]
 
     def learn(self, name: str, addresses: Iterable[str]) -> None:
         """A host name of `names`, or a list of `files`, has these addresses or networks now."""
-        self._known.clear()
+        self._changed()
         networks = (ipaddress.ip_network(address, strict=False) for address in addresses)
         self._resolved[name] = [(network, f"ignoreip {name}") for network in networks]
 
@@ -72,13 +75,28 @@ class IgnoreList:
         return why
 
     def _find_reason(self, address: str) -> str | None:
-        network = ipaddress.ip_network(address)
-        groups = (self._own, self._configured, *self._resolved.values())
-        for group in groups:
-            for ignored, why in group:
-                if ignored.version == network.version and network.overlaps(ignored):
-                    return why
+        version, first, last = _span(address)
+        if not self._spans:
+            groups = (self._own, self._configured, *self._resolved.values())
+            self._spans = [(*_span(str(network)), why) for group in groups for network, why in group]
+        for its_version, low, high, why in self._spans:
+            if its_version == version and low <= last and first <= high:
+                return why
         return None
+
+    def _changed(self) -> None:
+        self._known.clear()
+        self._spans.clear()
+
+
+def _span(text: str) -> tuple[int, int, int]:
+    """Version, first and last address of an address or network, as numbers."""
+    if "/" not in text:
+        family, version = (socket.AF_INET6, 6) if ":" in text else (socket.AF_INET, 4)
+        number = int.from_bytes(socket.inet_pton(family, text))
+        return version, number, number
+    network = ipaddress.ip_network(text)
+    return network.version, int(network.network_address), int(network.broadcast_address)
 
 
 def own_addresses(proc: Path = Path("/proc/net")) -> list[str]:

@@ -2,6 +2,7 @@
 
 The models below write lines as the servers do: their printf formats, and what they take out of or leave in a field
 (Asterisk's `term_strip`, its cut of account names, its quoting; FreeSWITCH's folded headers, its cut of long lines).
+Filters stand here as they come. What their options and what unsafe logs risk is at the end, in tests of its own.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from annotations import FILTERS, LOGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sipguard.cli.advice import advice
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
-from sipguard.model import Failure
+from sipguard.model import Failure, Jail
 from sipguard.policy.attempts import Attempts
 
 ATTACKER, VICTIM, PBX = "203.0.113.66", "192.0.2.99", "192.0.2.10"
 NOW = 1_795_300_000.0
+TIME = 'EventTV="2026-01-15T10:20:30.123+0000"'
 UUID = "5459c4f5-8716-4147-b8e7-07fadf48c9de"
 FS_DATE = "2026-01-15 10:20:30.123456 98.53%"
 REQUEST_PEER = f"{ATTACKER}:5060"
@@ -46,12 +49,12 @@ def accused(reference, log):
 
 def term_strip(line):
     """Asterisk takes out everything from an ESC to the next `m`; without one, nothing."""
-    return re.sub(r"\x1b[^m\n]*m", "", line)
+    return re.sub(r"\x1b[^m]*m", "", line)
 
 
 def asterisk(level, file, message, date="2026-01-15 10:20:30"):
     """One message as the default formatter writes it to a file."""
-    return term_strip(f"[{date}] {level}[4242] {file}: {message}") + "\n"
+    return f"[{date}] {level}[4242] {file}: {term_strip(message[:8192])}" + "\n"
 
 
 def notice(fields, reason="No matching endpoint found"):
@@ -65,7 +68,9 @@ def notice(fields, reason="No matching endpoint found"):
 
 
 def event(kind, fields, tail=""):
-    """res_security_log.c: quotes are not escaped, a newline in the account's name splits the line."""
+    """res_security_log.c: quotes are not escaped, a newline in the account's name splits the line; no UTF-8, no event."""
+    if re.search("[\udc80-\udcff]", fields["account"][:35] + fields["callid"] + tail):
+        return asterisk("ERROR", "security_events.c", f"Failed to issue security event of type {kind}.")
     return asterisk(
         "SECURITY",
         "res_security_log.c",
@@ -85,22 +90,51 @@ def failed_response(fields):
 
 
 def manager(fields):
-    """manager.c: the address first, the caller's name behind it."""
-    return asterisk("NOTICE", "manager.c", f"{ATTACKER} failed to authenticate as '{fields['user']}'")
+    """manager.c: the address first, the caller's name behind it; and the event, with the name before it."""
+    peer = f'SessionID="0x7f5c",LocalAddress="IPV4/TCP/{PBX}/5038",RemoteAddress="IPV4/TCP/{ATTACKER}/42490"'
+    return asterisk("NOTICE", "manager.c", f"{ATTACKER} failed to authenticate as '{fields['user']}'") + asterisk(
+        "SECURITY",
+        "res_security_log.c",
+        f'SecurityEvent="InvalidAccountID",{TIME},Severity="Error",Service="AMI",EventVersion="1",'
+        f'AccountID="{fields["user"]}",{peer},SessionTV="1970-01-01T00:00:00.000+0000"',
+    )
+
+
+def manager_digest(fields):
+    """manager.c: the answer to a challenge, and a request before login, behind the address."""
+    peer = f'SessionID="0x7f5c",LocalAddress="IPV4/TCP/{PBX}/5038",RemoteAddress="IPV4/TCP/{ATTACKER}/42490"'
+    head = f'{TIME},Severity="Error",Service="AMI",EventVersion="1",AccountID="",{peer}'
+    end = 'SessionTV="1970-01-01T00:00:00.000+0000"'
+    digest = f',Challenge="121453180",Response="{fields["response"]}",ExpectedResponse="00",{end}'
+    return asterisk(
+        "SECURITY", "res_security_log.c", f'SecurityEvent="ChallengeResponseFailed",{head}{digest}'
+    ) + asterisk(
+        "SECURITY",
+        "res_security_log.c",
+        f'SecurityEvent="RequestNotAllowed",{head},RequestType="Action: {fields["response"]}",{end}',
+    )
 
 
 def chan_sip(fields):
     """chan_sip.c: the whole To header before the address."""
     return asterisk(
-        "NOTICE", "chan_sip.c", f"Registration from '{fields['display']}' failed for '{REQUEST_PEER}' - Wrong password"
+        "NOTICE", "chan_sip.c", f"Registration from '{fields['display']}' failed for '{REQUEST_PEER}' - {PEER_UNKNOWN}"
     )
+
+
+PEER_UNKNOWN = "No matching peer found"
+
+
+def iax2(fields):
+    """chan_iax2.c with authdebug: the name of a peer, raw bytes, line feeds too."""
+    return asterisk(
+        "NOTICE", "chan_iax2.c", f"No registration for peer '{fields['number'][:255]}' (from {ATTACKER})"
+    ) + (asterisk("WARNING", "chan_iax2.c", f"Host {ATTACKER}:4569 failed to authenticate as {fields['number'][:255]}"))
 
 
 def to_extension(fields):
-    """res_pjsip_session.c: the number behind the address."""
-    message = (
-        f" 1000: Call (UDP:{REQUEST_PEER}) to extension '{fields['user']}' rejected because extension not found in"
-    )
+    """res_pjsip_session.c: the number behind the address, at most 79 characters, line feeds too."""
+    message = f" 1000: Call (UDP:{REQUEST_PEER}) to extension '{fields['number'][:79]}' rejected because extension not found in"
     return asterisk("NOTICE", "res_pjsip_session.c", f"{message} context 'default'.")
 
 
@@ -111,7 +145,9 @@ ASTERISK = {
     "acl": lambda fields: event("FailedACL", fields, ',ACLName="not_match_endpoint_acl"'),
     "password": failed_response,
     "manager": manager,
+    "manager-digest": manager_digest,
     "chan_sip": chan_sip,
+    "iax2": iax2,
     "extension": to_extension,
 }
 
@@ -169,7 +205,16 @@ def mod_fail2ban(fields):
 
 # --- what strangers write ---------------------------------------------------------------------------------------------
 
+AMI_EVENT = (
+    f'm res_security_log.c: SecurityEvent="ChallengeResponseFailed",{TIME},Severity="Error",Service="AMI",EventVersion="1",'
+    f'AccountID="",SessionID="0x1",LocalAddress="IPV4/TCP/{PBX}/5038",RemoteAddress="IPV4/TCP/{VICTIM}/1",'
+)
+AMI_TAIL = 'Challenge="1",Response="2",ExpectedResponse="'
+ANOTHER_LINE = "\n[Jan 15 10:20:30] SECURITY[1]\x1b"
 FRAGMENTS = [
+    AMI_EVENT + AMI_TAIL, AMI_EVENT.replace("ChallengeResponseFailed", "RequestNotAllowed") + 'RequestType="a',
+    '",ExpectedResponse="', '",SessionTV="', ',Module="', ANOTHER_LINE.removeprefix("\n"),
+    f"m manager.c: {VICTIM} failed to authenticate as 'x", f"' failed for '{VICTIM}:5060' - No m\x1b",
     "a", "1000", " ", "'", '"', "]", "[", "\x1b", "m", "%", "\t", ",", "@", ">", "(", ")", "é", "\udcff", "\x85", "\u2028",
     f"' failed for '{VICTIM}:5060' (callid: x) - No matching endpoint found",
     f"' failed for '{VICTIM}:5060' (callid: ",
@@ -188,40 +233,82 @@ FRAGMENTS = [
 FOLD = "\r\n "
 plain = st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join)
 folded = st.lists(st.sampled_from([*FRAGMENTS, FOLD]), max_size=6).map("".join)
-any_text = st.lists(st.sampled_from([*FRAGMENTS, "\n"]), max_size=6).map("".join)
+any_text = st.lists(st.sampled_from([*FRAGMENTS, "\n", ANOTHER_LINE]), max_size=6).map("".join)
 FIELDS = {"display": plain.map(lambda text: text.replace('"', "")), "method": plain.map(lambda text: text.replace(" ", "")),
-          "callid": plain, "user": plain, "account": any_text, "nonce": plain, "response": plain}  # fmt: skip
+          "callid": plain, "user": plain, "account": any_text, "nonce": plain, "response": plain,
+          "number": any_text}  # fmt: skip
 EXAMPLES = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@pytest.mark.parametrize("reference", ["asterisk[log=all]", "asterisk[mode=aggressive, log=all]"])
+@pytest.mark.parametrize("reference", ["asterisk", "asterisk[mode=scan]", "asterisk[mode=aggressive]"])
 @EXAMPLES
 @given(fields=st.fixed_dictionaries(FIELDS), shapes=st.lists(st.sampled_from(sorted(ASTERISK)), min_size=1, max_size=4))
 def test_asterisk_accuses_the_socket_or_nobody(reference, fields, shapes):
-    """Random hostile fields, through every line that Asterisk has for them.
+    """Random hostile fields, ESC and line feeds among them, through every line that Asterisk has for them.
 
-    Without ESC in NOTICE lines: it can take their true address away and leave another (docs/logs.md); see the next test.
+    Without line feeds in numbers and peers for scan and aggressive, which read NOTICE lines; see the risks below.
     """
-    harmless = {name: text.replace("\x1b", "") for name, text in fields.items()}
-    log = "".join(ASTERISK[shape](harmless if shape in NOTICES else fields) for shape in shapes)
+    if reference != "asterisk":
+        fields = {**fields, "number": fields["number"].replace("\n", "")}
+    log = "".join(ASTERISK[shape](fields) for shape in shapes)
     assert accused(reference, log)[0] <= {ATTACKER}
 
 
-NOTICES = ("notice", "notice-password", "chan_sip")
+@pytest.mark.parametrize("reference", ["asterisk", "asterisk[mode=scan]", "asterisk[mode=aggressive]"])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param(AMI_EVENT + AMI_TAIL, id="answer"),
+        pytest.param(AMI_EVENT + 'Challenge="1",Response="2",ExpectedResponse="3"', id="whole answer"),
+        pytest.param(AMI_EVENT + AMI_TAIL + "\x1b", id="answer, ESC"),
+        pytest.param(
+            AMI_EVENT.replace("ChallengeResponseFailed", "RequestNotAllowed") + 'RequestType="a', id="request"
+        ),
+        pytest.param(f"m manager.c: {VICTIM} failed to authenticate as 'x", id="notice"),
+    ],
+)
+def test_an_account_whose_line_feed_begins_another_event(reference, forged):
+    """The account's name begins a line, the Call-ID goes on with it; the true address still ends it."""
+    fields = {"account": ANOTHER_LINE, "callid": forged}
+    assert accused(reference, event("InvalidAccountID", fields))[0] <= {ATTACKER}
+
+
+@pytest.mark.parametrize("end", ["", "\n"], ids=["joined", "its own line"])
+def test_an_event_that_was_cut_behind_a_forged_address(end):
+    """8,192 bytes are all that Asterisk writes of a message, syslog a line of its own for them."""
+    forged = f'",LocalAddress="IPV4/UDP/{PBX}/5060",RemoteAddress="IPV4/UDP/{VICTIM}/5060"'
+    short = event("InvalidAccountID", {"account": "1", "callid": ""})
+    before = short.index('SessionID="') + len('SessionID="') - short.index("SecurityEvent")
+    cut = event("InvalidAccountID", {"account": "1", "callid": "a" * (8192 - before - len(forged)) + forged})
+    assert cut.endswith(f'{VICTIM}/5060"\n')
+    hosts, tampered = accused("asterisk", cut.removesuffix("\n") + end + short)
+    assert hosts <= {ATTACKER}
+    assert tampered
+
+
+@pytest.mark.parametrize("shape", ["notice", "notice-password", "manager-notice", "chan_sip", "iax2"])
+def test_no_notice_counts_by_default(shape):
+    """Not even an honest one: it cannot be told from one that was changed."""
+    honest = {"display": "a", "method": "REGISTER", "user": "1", "callid": "c", "number": "1"}
+    write = {**ASTERISK, "manager-notice": lambda fields: manager(fields).splitlines(keepends=True)[0]}[shape]
+    assert accused("asterisk", write(honest))[0] == set()
+    assert accused("asterisk[log=all, channels=all]", write(honest))[0] == {ATTACKER}
+
+
+NOTICE_CHANGED = {
+    "display": "a\x1b",
+    "method": "REGISTER",
+    "user": "1",
+    "callid": f"m\" <sip:1@x>' failed for '{VICTIM}:5060' (callid: z",
+    "account": "ghost",
+}
 
 
 def test_a_notice_that_an_esc_has_changed_does_not_count_beside_security_events():
-    """Where SECURITY events are, they alone count: nobody is framed by a NOTICE."""
-    hostile = {
-        "display": "a\x1b",
-        "method": "REGISTER",
-        "user": "1",
-        "callid": f"m\" <sip:1@x>' failed for '{VICTIM}:5060' (callid: z",
-        "account": "ghost",
-    }
+    """With log=all, where SECURITY events are, they alone count: nobody is framed by a NOTICE."""
     reader, counting = detector("asterisk[log=all]"), Attempts(_filters["asterisk[log=all]"])
-    honest = {**hostile, "display": "", "callid": "c1"}
-    log = event("InvalidAccountID", honest) + notice(hostile) * 20 + notice(honest)
+    honest = {**NOTICE_CHANGED, "display": "", "callid": "c1"}
+    log = event("InvalidAccountID", honest) + notice(NOTICE_CHANGED) * 20 + notice(honest)
     told = [event for event in reader.feed(log.encode()) if counting.new(event.host, event, event.time)]
     assert [event.host for event in told] == [ATTACKER]
 
@@ -271,9 +358,10 @@ def test_mod_fail2ban_accuses_the_socket_or_nobody(fields):
 BROKEN = "\t        sip_endpoint.c Error processing packet from 203.0.113.66:36168: Missing required header(s) [code 171050]:"
 HEAD = asterisk("ERROR", "pjproject", BROKEN)
 END = "-- end of packet.\n"
-FORGED = asterisk("NOTICE", "manager.c", f"{VICTIM} failed to authenticate as 'x'")
+HONEST = {"account": "ghost", "callid": "c"}
+FORGED = event("InvalidAccountID", HONEST).replace(ATTACKER, VICTIM)
 FORGED_BROKEN = HEAD.replace(ATTACKER, VICTIM)
-TRUE = asterisk("NOTICE", "manager.c", f"{ATTACKER} failed to authenticate as 'x'", "2026-01-15 10:21:00")
+TRUE = event("InvalidAccountID", HONEST).replace("10:20:30]", "10:21:00]")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +373,7 @@ TRUE = asterisk("NOTICE", "manager.c", f"{ATTACKER} failed to authenticate as 'x
         pytest.param((END + FORGED) * 20, id="many ends"),
     ],
 )
-@pytest.mark.parametrize("reference", ["asterisk[log=all]", "asterisk[mode=aggressive, log=all]"])
+@pytest.mark.parametrize("reference", ["asterisk", "asterisk[mode=aggressive, log=all, channels=all]"])
 def test_nothing_in_a_dumped_packet_counts(reference, packet):
     """Nor what stands between a forged end of the packet and its true end; what follows counts again."""
     hosts, tampered = accused(reference, HEAD + "REGISTER sip:x SIP/2.0\n" + packet + "\n" + END + TRUE)
@@ -295,7 +383,7 @@ def test_nothing_in_a_dumped_packet_counts(reference, packet):
 
 def test_a_packet_does_not_silence_the_log_for_long():
     """What is held behind a packet is read when as much has come as a packet can hold."""
-    reader = detector("asterisk[log=all]")
+    reader = detector("asterisk")
     fill = asterisk("NOTICE", "app.c", "x" * 200)
     events = reader.events((HEAD + END + fill * 400 + TRUE).encode())
     assert [event.host for event in events] == [ATTACKER]
@@ -306,7 +394,7 @@ def test_a_logged_packet_is_skipped_by_its_size():
     packet = f"REGISTER sip:x SIP/2.0\n{FORGED}"
     report = f"<--- Received SIP request ({len(packet)} bytes) from UDP:{ATTACKER}:5060 --->"
     log = asterisk("VERBOSE", "res_pjsip_logger.c", report) + packet + TRUE
-    assert accused("asterisk[log=all]", log)[0] == {ATTACKER}
+    assert accused("asterisk", log)[0] == {ATTACKER}
 
 
 # --- one line each ----------------------------------------------------------------------------------------------------
@@ -396,5 +484,72 @@ def test_the_samples_name_nobody_who_sent_nothing():
     for log in LOGS.glob("*.log"):
         program = re.match(r"[a-z]+", log.name)[0]
         for mode in ("normal", "scan", "aggressive"):
-            options = f"mode={mode}" + (", log=all" if program == "asterisk" else "")
-            assert VICTIM not in accused(f"{program}[{options}]", log.read_bytes())[0], (log.name, mode)
+            for options in ("", ", log=all, channels=all") if program == "asterisk" else ("",):
+                reference = f"{program}[mode={mode}{options}]"
+                assert VICTIM not in accused(reference, log.read_bytes())[0], (log.name, reference)
+
+
+# --- risks: what an option, or an unsafe log, does ----------------------------------------------------------------------
+
+
+def iax2_another_line():
+    """A peer's name with a line feed, and a line of the same kind behind it."""
+    return iax2({"number": f"x\n[Jan 15 10:20:30] WARNING[1] chan_iax2.c: Host {VICTIM}:1 failed to authenticate as y"})
+
+
+def number_another_line():
+    """A number that is called, with a line between two line feeds: 79 characters are enough."""
+    return to_extension({"number": f"\n[Jan 15 10:20:30] NOTICE[1] chan_iax2.c: Empty registration from {VICTIM}\n"})
+
+
+@pytest.mark.parametrize(
+    ("reference", "write"),
+    [
+        pytest.param("asterisk[log=notice]", lambda: notice(NOTICE_CHANGED), id="log=notice"),
+        pytest.param("asterisk[log=all]", lambda: notice(NOTICE_CHANGED), id="log=all"),
+        pytest.param(
+            "asterisk[channels=sip]",
+            lambda: chan_sip({"display": f"x' failed for '{VICTIM}:5060' - No m\x1b"}),
+            id="channels=sip",
+        ),
+        pytest.param("asterisk[channels=iax2]", iax2_another_line, id="channels=iax2"),
+        pytest.param("asterisk[mode=scan]", number_another_line, id="mode=scan"),
+    ],
+)
+def test_risk_of_an_option_another_can_be_accused(reference, write):
+    """What docs/logs.md says of these options, and that the filter without them accuses nobody else."""
+    assert VICTIM in accused(reference, write())[0]
+    assert accused("asterisk", write())[0] <= {ATTACKER}
+
+
+def advised(reference, log, tmp_path):
+    """What `check` says of a log."""
+    path = tmp_path / "log"
+    path.write_text(log)
+    return " ".join(advice(Jail("j", read_filter(reference, [FILTERS]), logpath=(str(path),))))
+
+
+def test_unsafe_log_of_asterisk_with_more_than_security_events(tmp_path):
+    """AMI over HTTP, IAX2 with authdebug: whole lines by line feeds, believed; `check` warns of such a log."""
+    log = asterisk("NOTICE", "manager.c", f"{ATTACKER} failed to authenticate as 'x'\n{FORGED}'")
+    assert accused("asterisk", log)[0] == {VICTIM}
+    assert "callers can write whole lines into it" in advised("asterisk", log, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[INFO] sofia.c:10472 sofia/internal/{} receiving invite from 203.0.113.66:5060 version: 1 call-id: x",
+        f"[WARNING] switch_core_state_machine.c:684 {UUID} sofia/internal/{{}} Abandoned",
+    ],
+    ids=["level info", "level warning"],
+)
+def test_unsafe_log_of_freeswitch_with_calls_without_their_uuid(message, tmp_path):
+    """With `uuid` false a call's name can begin a line; `check` warns of such a log. With the UUID it accuses nobody."""
+    forged = freeswitch_file([f"{failure({'user': '1', 'host': 'x'})[0]}"]).replace(ATTACKER, VICTIM)
+    log = freeswitch_file([message.format(f"1\n{forged}@x")])
+    assert accused("freeswitch", log)[0] == {VICTIM}
+    assert "set `uuid` to true" in advised("freeswitch", log, tmp_path)
+    with_uuid = "".join(f"{UUID} {line}\n" for line in log.splitlines())
+    assert accused("freeswitch", with_uuid)[0] == set()
+    assert "set `uuid` to true" not in advised("freeswitch", with_uuid, tmp_path)

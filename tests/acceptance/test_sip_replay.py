@@ -81,14 +81,38 @@ ASTERISK = {"198.51.100.66": 6 + 3 + 9 + 2}
 """The lab: wrong passwords, registrations of nobody, svcrack, svwar; the phone's registrations are none."""
 
 
-@pytest.mark.parametrize(
-    "name", ["asterisk22-full", "asterisk22-security", "asterisk22-messages", "asterisk16-full", "asterisk16-messages"]
-)
+EVENTS = ["asterisk22-full", "asterisk22-security", "asterisk16-full"]
+NOTICES = ["asterisk22-messages", "asterisk16-messages"]
+
+
+@pytest.fixture
+def log_all(tmp_path):
+    """Options of `replay`: the packaged jail with the filter that logs without SECURITY events need."""
+    (tmp_path / "jails.d").mkdir()
+    (tmp_path / "jails.d" / "asterisk.toml").write_text('filter = "asterisk[log=all]"\n')
+    (tmp_path / "sipguard.toml").touch()
+    return ("-c", str(tmp_path / "sipguard.toml"))
+
+
+@pytest.mark.parametrize("name", EVENTS)
 def test_asterisk_attempts_are_the_same_in_each_log(name):
-    """NOTICE alone, SECURITY alone, or both: one attempt is one, the two requests of a registration included."""
+    """SECURITY alone, or NOTICE beside it: one attempt is one, the two requests of a registration included."""
     rows, _ = replay("asterisk", LOGS / f"{name}.log")
     assert counted(rows) == ASTERISK
     assert rows["198.51.100.66"]["banned_at"]
+
+
+@pytest.mark.parametrize("name", EVENTS + NOTICES)
+def test_asterisk_attempts_are_the_same_with_notice_lines(name, log_all):
+    """NOTICE alone, SECURITY alone, or both, where the operator has asked for both: one attempt is one."""
+    rows, _ = replay("asterisk", LOGS / f"{name}.log", options=log_all)
+    assert counted(rows) == ASTERISK
+
+
+@pytest.mark.parametrize("name", NOTICES)
+def test_a_log_of_notice_lines_accuses_nobody_by_default(name):
+    """They cannot be told from changed ones; `check` says what to switch on."""
+    assert not replay("asterisk", LOGS / f"{name}.log")[0]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sipguard.model import Jail
 @pytest.mark.parametrize(
     ("reference", "log", "words"),
     [
-        ("asterisk", "asterisk22-messages", ["no SECURITY events", "safer"]),
+        ("asterisk", "asterisk22-messages", ["asterisk[log=all]", "safer"]),
         ("asterisk", "asterisk22-full", ["a log of `security` alone is safer"]),
         ("asterisk", "asterisk22-security", []),
         ("freeswitch", "freeswitch-warning", []),

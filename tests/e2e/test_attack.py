@@ -13,7 +13,7 @@ from running import running
 def test_guesses_are_rejected_after_the_fifth(lab, suite, tmp_path):
     """Five wrong passwords are answered 401, the sixth packet is rejected; the phone never notices; then it is over."""
     attacked = lab(suite)
-    jail = {"logpath": str(attacked.log("security")), "maxretry": 5, "bantime": 10, "findtime": 600}
+    jail = {"logpath": f"{attacked.log('security')} tail", "maxretry": 5, "bantime": 10, "findtime": 600}
     options = {"firewall": "nftables", "prefix": attacked.command("pbx")}
     with running(tmp_path, {"asterisk": jail}, **options) as daemon:
         assert attacked.guess(5) == ["401"] * 5

@@ -65,7 +65,6 @@ def _kill_and_restart(tmp_path, firewall, prefix):
     chance.shuffle(lines)
     done = threading.Event()
     jails = {JAIL: {"logpath": str(log), "bantime": 3600, "findtime": 3600, "ipv6prefix": 128}}
-    jails[JAIL].pop("ipv6prefix")
     daemon = RunningDaemon(tmp_path, jails, firewall=firewall, prefix=prefix)
     daemon.start()
     attack = threading.Thread(target=_attack, args=(log, lines, done))
