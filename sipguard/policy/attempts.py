@@ -124,9 +124,16 @@ class Attempts:
             session.ahead.extend(session.reports[session.best].counted)
         session.last = max(session.last, time)
         self._sessions.move_to_end(key)
-        if len(self._sessions) > _SESSIONS:
-            self._sessions.popitem(last=False)
+        self._forget(time)
         return session
+
+    def _forget(self, time: float) -> None:
+        """Drop what can matter no more, a little at a time: sessions that are over, and the oldest of too many."""
+        for _ in range(2):
+            oldest = next(iter(self._sessions.values()))
+            if len(self._sessions) <= _SESSIONS and time <= oldest.last + self._window:
+                return
+            self._sessions.popitem(last=False)
 
 
 def _taken(times: deque[float], since: float) -> bool:

@@ -80,6 +80,14 @@ def test_memory_is_bounded():
     assert len(counting._sessions) <= 4096
 
 
+def test_sessions_that_are_over_are_forgotten():
+    """Memory is for what lies within the window, however many addresses have come and gone."""
+    counting = attempts()
+    for n in range(1000):
+        counting.new(f"203.0.113.{n}", Failure(ADDRESS, float(n), tags=line(ANSWER)), float(n))
+    assert len(counting._sessions) <= 34
+
+
 def test_a_window_that_is_no_number_is_refused():
     """With file and line."""
     with pytest.raises(ConfigError, match=r"f.conf:7: attempt_window = 'soon'"):
