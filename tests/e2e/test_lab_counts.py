@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
 
 
-CONFIGURATION: dict[str, list[str]] = {}
-"""Log → what `replay` is told of it, if it is not the packaged jail; filled below."""
+CONFIGURATION: dict[str, list[str]] = {"kamailio": ["--jail", "kamailio"]}
+"""Log → what `replay` is told of it, if not the packaged jail `asterisk`; `messages` is added below."""
 
 
 @pytest.fixture(scope="module", autouse=True)
