@@ -59,8 +59,8 @@ class Detector:
         # With maxlines a match may begin in any line.
         self._prefilter = self._make_prefilter() if skim and filter.maxlines <= 1 else None
         self._unread = (b"", 0, 0)
-        self._ready: list[Ready] = []
-        self._time: float | None = None
+        self._before = (b"", 0)
+        """The data at hand and where in it the present line begins: what is before it tells which of two dates it means."""
         if self._prefilter is not None:
             self._matcher.dates = CertainDates(finder, clock)
             if self._screen is None:
@@ -87,9 +87,10 @@ class Detector:
         if not data:
             return []
         self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
-        if self._prefilter is None or (self._screen is not None and not self._screen.can_skip(data)):
+        if self._prefilter is None:
             return self._read(data)
-        return self._skim(data, self._prefilter)
+        can_skip = self._screen is None or self._screen.can_skip(data)
+        return self._skim(data, self._prefilter.lines(data) if can_skip else None)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
@@ -110,15 +111,15 @@ class Detector:
     def _decode(self, data: bytes) -> str:
         return data.decode(self._encoding, "replace")
 
-    def _skim(self, data: bytes, wanted: Prefilter) -> list[LogEvent]:
-        """The lines that can matter, and of the others what those need: all that follow while a record is open."""
-        spans = dict(wanted.lines(data))
-        if self._screen is not None and self._screen.first_mixed:
+    def _skim(self, data: bytes, wanted: list[tuple[int, int]] | None) -> list[LogEvent]:
+        """The lines that can matter (None: all), and of the others what those need: all that follow while a record is open."""
+        spans = dict(wanted or ())
+        if wanted is not None and self._screen is not None and self._screen.first_mixed:
             spans.setdefault(*self._screen.first_mixed)
         events: list[LogEvent] = []
         position = done = 0
         for begin, end in (*sorted(spans.items()), (len(data), -1)):
-            while position < begin and self._must_read_on:
+            while position < begin and (wanted is None or self._must_read_on):
                 stop = _line_end(data, position)
                 events += self._at(data, position, stop)
                 position = stop + 1
@@ -144,13 +145,8 @@ class Detector:
 
     def _at(self, data: bytes, begin: int, end: int) -> list[LogEvent]:
         """The events of the line from `begin` to `end`, its LF."""
-        line = self._decode(data[begin:end]).rstrip("\r")
-        try:
-            return self._events(line, None)
-        except AmbiguousDateError:
-            # The lines that come before it tell which of two dates it means.
-            self._stop_skimming(data[:begin])
-            return self._events_again()
+        self._before = data, begin
+        return self._events(self._decode(data[begin:end]).rstrip("\r"), None)
 
     def _stop_skimming(self, before: bytes) -> None:
         """Read every line from now on, for their dates: those of `before` are at hand."""
@@ -165,17 +161,9 @@ class Detector:
 
     def _events(self, line: str, time: float | None) -> list[LogEvent]:
         """What a line tells, or those that it completes."""
-        self._ready = self._screened(line) if self._screen is not None else [Ready(line, 0, trusted=False)]
-        self._time = time
-        return self._events_again()
-
-    def _events_again(self) -> list[LogEvent]:
-        """What is ready, one by one, so that what an error left can be taken up again."""
-        events: list[LogEvent] = []
-        while self._ready:
-            events += self._event(self._ready[0].text, self._time, trusted=self._ready[0].trusted)
-            del self._ready[0]
-        return events
+        if self._screen is None:
+            return self._event(line, time, trusted=False)
+        return [event for one in self._screened(line) for event in self._event(one.text, time, trusted=one.trusted)]
 
     def _catch_up(self) -> None:
         """Find the last date in the lines that were left out: it counts for a line that has none."""
@@ -191,7 +179,13 @@ class Detector:
             end = begin
 
     def _event(self, line: str, time: float | None, *, trusted: bool) -> list[LogEvent]:
-        event = self._matcher.process(line, time, trusted=trusted) or self._matcher.other
+        try:
+            failure = self._matcher.process(line, time, trusted=trusted)
+        except AmbiguousDateError:
+            data, begin = self._before
+            self._stop_skimming(data[:begin])
+            failure = self._matcher.process(line, time, trusted=trusted)
+        event = failure or self._matcher.other
         return [event] if event is not None else []
 
     def _screened(self, line: str) -> list[Ready]:

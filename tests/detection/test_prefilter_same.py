@@ -182,3 +182,12 @@ def test_most_filters_of_the_package_are_skimmed():
         total += 1
         skimmed += detector._prefilter is not None
     assert skimmed >= 0.8 * total, f"{skimmed} of {total}"
+
+
+def test_an_ambiguous_date_where_every_line_is_read():
+    """JSON among the lines: none may be left out, and a date that can be read in two ways loses no failure of them."""
+    filter_ = Filter("x", (r"^\s*failed from <HOST>$",), options={"jsonline": "{m}"})
+    data = b'{"m": "x"}\n01-02-2012 10:20:30 failed from 203.0.113.5\n01-02-2012 10:20:31 failed from 203.0.113.6\n'
+    skimmed, full, _ = both(filter_, data)
+    assert skimmed == full
+    assert [failure.host for failure in full] == ["203.0.113.5", "203.0.113.6"]
