@@ -127,6 +127,14 @@ class Lab:
         """Wrong passwords from the attacker, one after another: '401', 'rejected' or 'silent' for each."""
         return self._register("atk", user, "wrong-password", attempts)
 
+    def guess_until_rejected(self, at_most: int = 2000, more: int = 10) -> list[str]:
+        """Wrong passwords as fast as the answers come, until one was rejected and `more` after it; a minute at most."""
+        return self._register("atk", EXTENSION, "wrong-password", at_most, more, timeout=60)
+
+    def clear_firewall(self) -> None:
+        """Remove every rule in `pbx`, whoever made it: no test meets what another has left behind."""
+        self.run("pbx", "nft", "flush", "ruleset")
+
     def register(self, host: str = "phone") -> str:
         """A registration with the right password: '200', 'rejected' or 'silent'."""
         return self._register(host, EXTENSION, PASSWORD, 1)[-1]
@@ -139,10 +147,9 @@ class Lab:
         """sipvicious looks for extensions by REGISTER; returns what it printed."""
         return self._attack("svwar", f"-e{first}-{last}", "-m", "REGISTER", PBX, "--force")
 
-    def _register(self, host: str, user: str, password: str, attempts: int) -> list[str]:
-        answered = self.run(
-            host, sys.executable, _CLIENT, PBX, user, password, str(attempts), timeout=10 + 3 * attempts
-        )
+    def _register(self, host: str, user: str, password: str, *counts: int, timeout: float = 0) -> list[str]:
+        client = [sys.executable, _CLIENT, PBX, user, password, *map(str, counts)]
+        answered = self.run(host, *client, timeout=timeout or 10 + 3 * counts[0])
         if answered.stderr:
             raise RuntimeError(f"sip_client failed on {host}: {answered.stderr.strip().splitlines()[-1]}")
         return answered.stdout.split()
@@ -174,6 +181,8 @@ class Lab:
         _call("ip", "-n", pbx, "link", "add", "lan", "type", "bridge")
         _call("ip", "-n", pbx, "addr", "add", f"{PBX}/24", "dev", "lan")
         _call("ip", "-n", pbx, "link", "set", "lan", "up")
+        # By default the kernel answers an address about once a second; here each rejected packet is told as such.
+        _call("ip", "netns", "exec", pbx, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit")
         for host in ("atk", "phone"):
             there, cable, plug = self.namespace(host), f"v{host}", f"p{host}"
             _call("ip", "link", "add", cable, "netns", there, "type", "veth", "peer", "name", plug, "netns", pbx)
