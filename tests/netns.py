@@ -15,6 +15,8 @@ import ctypes
 import os
 import secrets
 import shutil
+import socket
+import struct
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,6 +105,18 @@ def link(one: Namespace, one_addresses: Sequence[str], other: Namespace, other_a
             # Told, not discovered: over a new cable the first neighbour solicitations are lost for a second or two.
             if ":" in address:
                 _ip(end, "neighbour", "add", address.split("/")[0], "lladdr", mac, "dev", device)
+
+
+SO_TIMESTAMP = 29
+"""socket(7); Python has no name for it."""
+
+
+def arrival(listener: socket.socket) -> float:
+    """Read a datagram and give the time (time.time()) at which the kernel had it, for a socket with SO_TIMESTAMP on."""
+    _, told, _, _ = listener.recvmsg(2000, 100)
+    ((_, _, when),) = told
+    seconds, micros = struct.unpack("ll", when)
+    return float(seconds + micros / 1e6)
 
 
 def _ip(end: Namespace, *arguments: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from running import running
 
 # The first use of a suite may have to install it.
-pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("suite", ["sid", "bullseye"])
@@ -51,7 +51,7 @@ def test_guesses_without_a_pause(lab, suite, tmp_path):
         assert "rejected" in answers, f"none of {len(answers)} guesses was rejected"
         turned = answers.index("rejected")
         print(f"\n{suite}: {turned - 5} guesses slipped in between the fifth and the ban")
-        # An Asterisk that does not get its turn within a second is silent.
+        # An Asterisk that does not get its turn for seconds is silent.
         assert set(answers[:turned]) <= {"401", "silent"}
         assert answers[:turned].count("401") >= 5
         assert answers[turned:] == ["rejected"] * 11

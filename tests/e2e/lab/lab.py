@@ -41,7 +41,7 @@ PBX, ATTACKER, PHONE = "198.51.100.1", "198.51.100.66", "198.51.100.20"
 HOSTS = {"pbx": PBX, "atk": ATTACKER, "phone": PHONE}
 TOOLS = {"ip": "iproute2", "debootstrap": "debootstrap", "svcrack": "sipvicious", "svwar": "sipvicious"}
 """Program → the Debian package that has it."""
-ANSWERS_WITHIN = 30.0
+ANSWERS_WITHIN = 120.0
 """Seconds that Asterisk gets from its start to its first 200; it needs about two on an idle machine."""
 
 _CLIENT = Path(__file__).with_name("sip_client.py")
@@ -114,6 +114,13 @@ class Lab:
             _remove_namespace(self.namespace(host))
         shutil.rmtree(self.home, ignore_errors=True)
 
+    def settle(self) -> None:
+        """Wait until the logs grow no more: a server writes them after it has answered."""
+        sizes: list[int] = []
+        while (now := [log.stat().st_size for log in sorted(self.logs.iterdir())]) != sizes:
+            sizes = now
+            time.sleep(0.5)
+
     def command(self, host: str, *command: str | Path) -> list[str]:
         """The command line that runs `command` on `host`, for callers that start it themselves."""
         return ["ip", "netns", "exec", self.namespace(host), *map(str, command)]
@@ -149,7 +156,7 @@ class Lab:
 
     def _register(self, host: str, user: str, password: str, *counts: int, timeout: float = 0) -> list[str]:
         client = [sys.executable, _CLIENT, PBX, user, password, *map(str, counts)]
-        answered = self.run(host, *client, timeout=timeout or 10 + 3 * counts[0])
+        answered = self.run(host, *client, timeout=timeout or 30 + 9 * counts[0])
         if answered.stderr:
             raise RuntimeError(f"sip_client failed on {host}: {answered.stderr.strip().splitlines()[-1]}")
         return answered.stdout.split()
