@@ -124,6 +124,14 @@ def test_wrong_calls(daemon, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
+def test_explain_names_the_network(daemon):
+    """An address that is banned with its neighbours: what to unban is all of them."""
+    daemon.sipguard("ban", "203.0.113.0/28")
+    said = daemon.sipguard("explain", "203.0.113.5").stdout
+    assert said.startswith("203.0.113.5 is banned as part of 203.0.113.0/28 by freeswitch since ")
+    assert "to let it through: sipguard unban 203.0.113.0/28\n" in said
+
+
 def test_a_reason_is_one_line(daemon):
     """Whatever is given with a ban by hand comes out as plain text, and not at any length."""
     daemon.sipguard("ban", "203.0.113.5", "--reason", "a\nb\x1b[31m" + "x" * 5000)
