@@ -144,9 +144,6 @@ class Screen:
     def push(self, line: str) -> list[Ready]:
         """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
         self._pushed += 1
-        if self._json and line.startswith("{"):
-            text = from_json(self._json, line)
-            return [Ready(text, self._pushed, trusted=True)] if text is not None else []
         passed = self._quarantined(line) if self._begin_quarantine is not None else [(self._pushed, line)]
         return [ready for number, one in passed for ready in self._unscreened(number, one)]
 
@@ -157,12 +154,23 @@ class Screen:
         return ready + self._close_record()
 
     def _unscreened(self, number: int, line: str) -> list[Ready]:
+        if self._json and line.startswith("{"):
+            return self._in_json(number, line)
         if self._mixed is not None and not self._is_mixed:
             self._is_mixed = self._found(self._mixed, line)
         if self._cut and len(line) > self._cut and _UUID.match(line):
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
             return [*self._in_records(number, line[: self._cut]), *self._in_records(number, line[self._cut :])]
         return self._in_records(number, line)
+
+    def _in_json(self, number: int, line: str) -> list[Ready]:
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError):
+            self.tampered += 1
+            return []
+        text = from_json(self._json, data)
+        return [Ready(text, number, trusted=not self._is_mixed)] if text is not None else []
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
         trusted = not self._is_mixed
@@ -206,7 +214,8 @@ class Screen:
             self._budget -= size
             return self._in_packet(line)
         begin = _search(self._begin_quarantine, line) if self._begin_quarantine is not None else None
-        if begin is not None:
+        # Within a line it is a report that hangs on another line, unless the log has no reports: then it is a stranger's words.
+        if begin is not None and (not begin.start() or self._is_mixed):
             size_of = begin.groupdict().get("bytes")
             self._skip = min(int(size_of), PACKET) if size_of else 0
             self._inside = not size_of
@@ -251,16 +260,12 @@ def _in_bytes(expression: Expression | None) -> regex.Pattern[bytes] | None:
     return regex.compile(expression.pattern.pattern.encode(), regex.MULTILINE) if expression is not None else None
 
 
-def from_json(template: str, line: str) -> str | None:
-    """A line of JSON as a line of text; None when it is not the object that the template asks for.
+def from_json(template: str, data: object) -> str | None:
+    """What a line of JSON holds as a line of text; None when it is not the object that the template asks for.
 
     Line feeds within become `#012`. `{key|severity}` writes a number of syslog's as its name in FreeSWITCH's spelling,
     `{key|time}` microseconds since 1970 as a date with zone.
     """
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
     missing = False
 
     def field(match: re.Match[str]) -> str:

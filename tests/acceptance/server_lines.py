@@ -6,6 +6,7 @@ names, its quoting; FreeSWITCH's folded headers, its cut of long lines).
 
 from __future__ import annotations
 
+import json
 import re
 
 ATTACKER, VICTIM, PBX = "203.0.113.66", "192.0.2.99", "192.0.2.10"
@@ -30,6 +31,17 @@ LOGGED = 8191
 def asterisk(level, file, message, date="2026-01-15 10:20:30"):
     """One message as the default formatter writes it to a file: cut first, then stripped."""
     return term_strip(f"[{date}] {level}[4242] {file}: {message}\n"[:LOGGED])
+
+
+def as_json(line):
+    """The same line of a file as the formatter [json] writes it."""
+    date, _, rest = line.removeprefix("[").partition("] ")
+    level, _, rest = rest.partition("[4242] ")
+    file, _, message = rest.partition(": ")
+    location = {"filename": file, "function": "f", "line": 1}
+    identifiers = {"lwp": 4242, "callid": ""}
+    logmsg = {"location": location, "level": level, "message": message}
+    return json.dumps({"hostname": "pbx1", "timestamp": date, "identifiers": identifiers, "logmsg": logmsg}) + "\n"
 
 
 def in_syslog(line):

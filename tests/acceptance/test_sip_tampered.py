@@ -12,6 +12,7 @@ from server_lines import (
     PBX,
     UUID,
     VICTIM,
+    as_json,
     asterisk,
     event,
     notice,
@@ -26,6 +27,7 @@ from strangers import (
 BROKEN = "\t        sip_endpoint.c Error processing packet from 203.0.113.66:36168: Missing required header(s) [code 171050]:"
 HEAD = asterisk("ERROR", "pjproject", BROKEN)
 END = "-- end of packet.\n"
+AS_JSON = as_json(FORGED)
 FORGED_BROKEN = HEAD.replace(ATTACKER, VICTIM)
 TRUE = event("InvalidAccountID", HONEST).replace("10:20:30]", "10:21:00]")
 
@@ -37,6 +39,8 @@ TRUE = event("InvalidAccountID", HONEST).replace("10:20:30]", "10:21:00]")
         pytest.param(END + FORGED, id="an end and lines"),
         pytest.param(END + FORGED + FORGED_BROKEN, id="an end, lines and a beginning"),
         pytest.param((END + FORGED) * 20, id="many ends"),
+        pytest.param(AS_JSON * 5, id="JSON"),
+        pytest.param((END + AS_JSON) * 5, id="an end and JSON"),
     ],
 )
 @pytest.mark.parametrize("reference", ["asterisk", "asterisk[mode=aggressive, log=all, channels=all]"])
@@ -45,6 +49,20 @@ def test_nothing_in_a_dumped_packet_counts(reference, packet):
     hosts, tampered = accused(reference, HEAD + "REGISTER sip:x SIP/2.0\n" + packet + "\n" + END + TRUE)
     assert hosts == {ATTACKER}
     assert tampered
+
+
+def test_a_report_that_hangs_on_a_cut_event():
+    """The report of a packet does not begin a line then; in a log that has other levels it is one all the same."""
+    cut = event("InvalidAccountID", {"account": "1", "callid": "c" * 9000})
+    log = asterisk("NOTICE", "app.c", "x") + cut + HEAD + "REGISTER sip:x SIP/2.0\n" + FORGED * 5 + END + TRUE
+    assert accused("asterisk", log)[0] == {ATTACKER}
+
+
+def test_nobody_silences_a_log_of_security_events():
+    """The words of a report in a Call-ID begin no packet: there is none in such a log."""
+    report = HEAD.removesuffix("\n")
+    log = event("InvalidAccountID", {"account": "1", "callid": report}) + event("InvalidAccountID", HONEST)
+    assert accused("asterisk", log)[0] == {ATTACKER}
 
 
 def test_a_packet_does_not_silence_the_log_for_long():
@@ -111,11 +129,17 @@ JSON = (
         pytest.param(JSON.replace('"NOTICE"', "null") % "", set(), id="not Asterisk's object"),
         pytest.param("{" + JSON % "", set(), id="not JSON"),
         pytest.param("{" * 100_000 + "\n", set(), id="deep"),
+        pytest.param((JSON % "")[:200] + "\n", set(), id="cut"),
     ],
 )
 def test_json_lines(text, hosts):
     """Asterisk's [json] formatter: line feeds are escaped there, so that a line stays one."""
     assert accused("asterisk[log=all]", text)[0] == hosts
+
+
+def test_json_that_was_cut_is_counted_as_tampered():
+    """As everything that was cut: an alarm without an address."""
+    assert accused("asterisk", as_json(FORGED)[:200] + "\n") == (set(), 1)
 
 
 def test_freeswitch_json():
