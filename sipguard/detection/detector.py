@@ -56,6 +56,8 @@ class Detector:
         self._finder = finder
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
         self._screen = Screen(filter, where=where(filter, "recordstart")) if declares(filter) else None
+        self._trusts = True
+        """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
         self._prefilter = self._make_prefilter() if skim and filter.maxlines <= 1 else None
         self._unread = (b"", 0, 0)
@@ -70,7 +72,7 @@ class Detector:
         """For the lines that may match, and those that the stage before the regexes must see."""
         matcher = self._matcher
         gate = matcher.prefregex.needs if matcher.prefregex is not None else ()
-        wanted = [*matcher.failregex, *matcher.aside.expressions]
+        wanted = [*matcher.failregex, *matcher.aside.expressions(trusted=self._trusts)]
         if self._screen is not None:
             wanted += self._screen.expressions
         if len(wanted) > len(matcher.failregex):
@@ -89,8 +91,12 @@ class Detector:
         self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
         if self._prefilter is None:
             return self._read(data)
-        can_skip = self._screen is None or self._screen.can_skip(data)
-        return self._skim(data, self._prefilter.lines(data) if can_skip else None)
+        if self._screen is None:
+            return self._skim(data, self._prefilter.lines(data))
+        if self._trusts and self._screen.is_mixed:
+            self._trusts = False
+            self._prefilter = self._make_prefilter() or self._prefilter
+        return self._skim(data, self._prefilter.lines(data) if self._screen.can_skip(data) else None)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""

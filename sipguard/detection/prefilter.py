@@ -1,7 +1,7 @@
 """Finds the lines that could be failures, in chunks of bytes, without reading the others.
 
 From what a filter's regexes need (`literals`) a few texts are chosen such that every line that matches holds at least one
-of them; `bytes.find` looks for each at several gigabytes per second. Which texts are cheapest depends on the log, so they
+of them; `search` looks for them at several gigabytes per second. Which texts are cheapest depends on the log, so they
 are chosen again as more of it is seen: `[WARNING]` is rare in one log and in every line of another.
 """
 
@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sipguard.detection.literals import SHORTEST, Literal, Need, parse, sre
+from sipguard.detection.search import Search, best
 from sipguard.detection.steps import ONE, chars
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
     from sipguard.detection.dateformats import DateFormat
 
-_BYTE = 0.25
-_LINE = 1500.0
-"""What a search costs per byte of the chunk, and a line that is looked at in vain, in nanoseconds: measured."""
+_LINE = 5000.0
+"""What a line costs that is looked at in vain, in nanoseconds: measured."""
 
 _SAMPLE = 16_384
 """Bytes from which on a chunk says something about the log."""
@@ -41,15 +41,19 @@ _WORDS = re.compile(rf"\w{{{SHORTEST + 1},}}", re.ASCII)
 class Prefilter:
     """The lines of a chunk that are worth a look."""
 
-    def __init__(self, alternatives: Sequence[Sequence[Need]], gate: Sequence[Need] = ()) -> None:
+    def __init__(
+        self, alternatives: Sequence[Sequence[Need]], gate: Sequence[Need] = (), search: Search | None = None
+    ) -> None:
         """`alternatives` are the needs of each regex of which one must match; `gate` those of one that always must."""
+        self._search = search or best()
         self.folded = any(each.folded for needs in (*alternatives, gate) for need in needs for each in need)
         self._regexes = [[self._plain(need) for need in needs] for needs in alternatives]
         self._gate = [self._plain(need) for need in gate]
         self._options = _options(self._regexes) if all(self._regexes) else []
         self._seen = 0
         self._next_plan = 0
-        self.texts: tuple[bytes, ...] = self._plan(b"")
+        self.texts: tuple[bytes, ...] = ()
+        self._choose(b"")
 
     def _plain(self, need: Need) -> frozenset[str]:
         return frozenset(each.text.lower() if self.folded else each.text for each in need)
@@ -61,18 +65,23 @@ class Prefilter:
         self._seen += len(data)
         if self._seen >= self._next_plan and len(data) >= _SAMPLE:
             self._next_plan = self._seen + min(7 * self._seen, _LONGEST_PLAN)
-            self.texts = self._plan(data[:_LARGEST_SAMPLE])
-        found: dict[int, int] = {}
-        find = data.find
-        for text in self.texts:
-            position = find(text)
-            while position >= 0:
-                end = find(b"\n", position)
+            self._choose(data[:_LARGEST_SAMPLE])
+        found: list[tuple[int, int]] = []
+        end = -1
+        for place in self._search.places(data):
+            if place > end:
+                begin = data.rfind(b"\n", 0, place) + 1
+                end = data.find(b"\n", place)
                 if end < 0:
                     end = len(data)
-                found[data.rfind(b"\n", 0, position) + 1] = end
-                position = find(text, end)
-        return sorted(found.items())
+                found.append((begin, end))
+        return found
+
+    def _choose(self, sample: bytes) -> None:
+        texts = self._plan(sample)
+        if texts != self.texts:
+            self.texts = texts
+            self._search.prepare(texts)
 
     def _plan(self, sample: bytes) -> tuple[bytes, ...]:
         """The cheapest texts for a log like `sample`: those of the gate, or enough to cover every regex."""
@@ -80,7 +89,7 @@ class Prefilter:
         for option in (*self._options, *self._gate):
             for text in option - cost.keys():
                 if sample:
-                    cost[text] = _BYTE * len(sample) + _LINE * sample.count(text.encode())
+                    cost[text] = self._search.per_text * len(sample) + _LINE * sample.count(text.encode())
                 else:
                     cost[text] = 1 + 10 / len(text)
         plans = [set(need) for need in self._gate]
@@ -161,7 +170,8 @@ def _cover(
         option = min(prices, key=lambda option: prices[option])
         chosen |= option
         open_ -= covers[option]
-    return chosen
+    # A line that holds a text holds every part of it.
+    return {text for text in chosen if not any(part in text for part in chosen - {text})}
 
 
 def _serves(option: frozenset[str], needs: Iterable[frozenset[str]]) -> bool:

@@ -54,6 +54,9 @@ _LIMIT = 0.2
 _MOST_TRIES = 20
 """Matches over several lines, which are none, after which every line is read instead."""
 _NEWLINE = "#012"
+_LF = 0x0A
+_MOST_BRACES = 1000
+"""Braces within lines after which it is cheaper to look for those that begin one."""
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12} ")
 _FIELD = re.compile(r"\{([\w.]+)(?:\|(\w+))?\}")
 _SEVERITIES = ("CONSOLE", "ALERT", "CRIT", "ERR", "WARNING", "NOTICE", "INFO", "DEBUG")
@@ -92,7 +95,8 @@ class Screen:
         self._mixed = one("mixed")
         self._line = one("logline") or self._mixed
         self._mixed_bytes = _in_bytes(self._mixed)
-        self._is_mixed = False
+        self.is_mixed = False
+        """Whether others than the server could have written lines of this log as a whole: none is trusted from now on."""
         self.first_mixed: tuple[int, int] | None = None
         """Where in the data that `can_skip` was asked about the line lies from which on nothing is trusted."""
         self._cut = int(options.get("linecut") or 0)
@@ -112,10 +116,10 @@ class Screen:
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
-        if self._json and (data.startswith(b"{") or b"\n{" in data):
+        if self._json and _has_json(data):
             return False  # in JSON texts are written in another way than they are searched for
         self.first_mixed = None
-        if self._mixed_bytes is None or self._is_mixed:
+        if self._mixed_bytes is None or self.is_mixed:
             return True
         begin = 0
         try:
@@ -157,15 +161,15 @@ class Screen:
         return ready + self._close_record()
 
     def _unscreened(self, number: int, line: str) -> list[Ready]:
-        if self._mixed is not None and not self._is_mixed:
-            self._is_mixed = self._found(self._mixed, line)
+        if self._mixed is not None and not self.is_mixed:
+            self.is_mixed = self._found(self._mixed, line)
         if self._cut and len(line) > self._cut and _UUID.match(line):
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
             return [*self._in_records(number, line[: self._cut]), *self._in_records(number, line[self._cut :])]
         return self._in_records(number, line)
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
-        trusted = not self._is_mixed
+        trusted = not self.is_mixed
         if self._start is None:
             return [Ready(line, number, trusted)]
         if self._found(self._start, line):
@@ -193,7 +197,7 @@ class Screen:
         """The record under way has no more lines. One line is what it says; several without end were written into, or cut."""
         record, self._record = self._record, []
         if len(record) == 1:
-            return [Ready(record[0], self._record_number, not self._is_mixed)]
+            return [Ready(record[0], self._record_number, not self.is_mixed)]
         self.tampered += bool(record)
         return []
 
@@ -244,6 +248,18 @@ def _search(expression: Expression, text: str) -> re.Match[str] | regex.Match[st
         return expression.plain(text)
     match: regex.Match[str] | None = expression.search(text, timeout=_LIMIT)
     return match
+
+
+def _has_json(data: bytes) -> bool:
+    """Whether a line begins with a brace. To look for one byte is four times as fast as for two."""
+    place = data.find(b"{")
+    for _ in range(_MOST_BRACES):
+        if place < 0:
+            return False
+        if place == 0 or data[place - 1] == _LF:
+            return True
+        place = data.find(b"{", place + 1)
+    return b"\n{" in data
 
 
 def _in_bytes(expression: Expression | None) -> regex.Pattern[bytes] | None:
