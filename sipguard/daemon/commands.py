@@ -150,7 +150,7 @@ class Commands:
             "address": address,
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
             "earlier": [_ban_as_json(ban) for ban in earlier],
-            "attempts": [{**asdict(attempt), "failregex": self._failregex(attempt)} for attempt in attempts],
+            "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in attempts],
             "rejected": await self._rejected(address),
             "feeds": await daemon.feeding.holding(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},

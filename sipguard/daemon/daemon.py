@@ -35,7 +35,7 @@ from sipguard.state.changes import Attempt, Changes
 
 log = logging.getLogger("fail2ban.server")
 
-SLICE = 262_144
+SLICE = 131_072
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""

@@ -107,6 +107,10 @@ class DateFinder:
         """The patterns in the order in which they are tried now, each with the seconds that a search may take."""
         return [(candidate.format, candidate.limit) for candidate in self._candidates]
 
+    def again(self, line: str) -> tuple[int, int] | None:  # noqa: ARG002 - as in `certain`
+        """Nothing: here a date depends on the lines before it, and each is looked for."""
+        return None
+
     def find(self, line: str) -> regex.Match[str] | None:
         """The date in `line`; its group 1 is what to cut out. Raises TimeoutError."""
         match: regex.Match[str] | None = None
@@ -128,10 +132,10 @@ class DateFinder:
         self._won(index, match)
         return match
 
-    def time_of(self, match: regex.Match[str]) -> float | None:
+    def time_of(self, match: regex.Match[str] | None) -> float | None:
         """POSIX seconds of a date that `find` has just found; None if there is no such date (30 February)."""
         form = self.format
-        assert form is not None  # noqa: S101 - set by every `find` that found something
+        assert form is not None and match is not None  # noqa: S101, PT018 - by every `find` that found something
         if form.absolute is not None:
             return form.absolute(match)
         groups = form.pattern.groupindex

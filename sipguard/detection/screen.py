@@ -145,6 +145,16 @@ class Screen:
         held += [self._record_number] if self._record else []
         return min(held) - 1 if held else self._pushed
 
+    def is_plain(self, line: str) -> bool:
+        """Whether the line is ready as it is, and changes nothing for the next, while not `busy`: then it need not be pushed.
+
+        Most lines that are worth a look are such.
+        """
+        try:
+            return not (self._json and line.startswith("{")) and self._stands_alone(line)
+        except TimeoutError:
+            return False  # as for `push`, which says so
+
     def push(self, line: str) -> list[Ready]:
         """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
         self._pushed += 1
@@ -154,6 +164,17 @@ class Screen:
         passed = self._quarantined(line) if self._begin_quarantine is not None else [(self._pushed, line)]
         return [ready for number, one in passed for ready in self._unscreened(number, one)]
 
+    def _stands_alone(self, line: str) -> bool:
+        if self._begin_quarantine is not None and self._begin_quarantine.found(line, _LIMIT):
+            return False
+        if self._mixed is not None and not self.is_mixed and self._mixed.found(line, _LIMIT):
+            return False
+        if self._start is None:
+            return not self._cut
+        if (self._cut and len(line) > self._cut) or not self._start.found(line, _LIMIT):
+            return False
+        return self._open is None or self._is_whole(line) or not self._open.found(line, _LIMIT)
+
     def flush(self) -> list[Ready]:
         """Nothing comes for now: what is held back is ready, or incomplete for good."""
         held, self._held, self._budget = self._held, [], 0
@@ -162,7 +183,7 @@ class Screen:
 
     def _unscreened(self, number: int, line: str) -> list[Ready]:
         if self._mixed is not None and not self.is_mixed:
-            self.is_mixed = self._found(self._mixed, line)
+            self.is_mixed = self._mixed.found(line, _LIMIT)
         if self._cut and len(line) > self._cut and _UUID.match(line):
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
             return [*self._in_records(number, line[: self._cut]), *self._in_records(number, line[self._cut :])]
@@ -172,9 +193,9 @@ class Screen:
         trusted = not self.is_mixed
         if self._start is None:
             return [Ready(line, number, trusted)]
-        if self._found(self._start, line):
+        if self._start.found(line, _LIMIT):
             before = self._close_record()
-            if self._open is not None and self._found(self._open, line) and not self._is_whole(line):
+            if self._open is not None and self._open.found(line, _LIMIT) and not self._is_whole(line):
                 self._record = [line]
                 self._record_number = number
                 return before
@@ -191,7 +212,7 @@ class Screen:
         return []
 
     def _is_whole(self, text: str) -> bool:
-        return self._end is not None and self._found(self._end, text)
+        return self._end is not None and self._end.found(text, _LIMIT)
 
     def _close_record(self) -> list[Ready]:
         """The record under way has no more lines. One line is what it says; several without end were written into, or cut."""
@@ -219,7 +240,7 @@ class Screen:
 
     def _in_packet(self, line: str) -> list[tuple[int, str]]:
         """A line that is the packet's, or behind what may be the end of the packet or a part of it."""
-        if self._end_quarantine is not None and self._found(self._end_quarantine, line):
+        if self._end_quarantine is not None and self._end_quarantine.found(line, _LIMIT):
             # A second end: all since the first was the packet's as well.
             self.tampered += len(self._held)
             self._held = []
@@ -235,11 +256,7 @@ class Screen:
         return held
 
     def _looks_like_log(self, line: str) -> bool:
-        return self._line is not None and self._found(self._line, line)
-
-    @staticmethod
-    def _found(expression: Expression, text: str) -> bool:
-        return _search(expression, text) is not None
+        return self._line is not None and self._line.found(line, _LIMIT)
 
 
 def _search(expression: Expression, text: str) -> re.Match[str] | regex.Match[str] | None:

@@ -67,7 +67,9 @@ class Scan:
     def prepare(self, texts: Sequence[bytes]) -> None:
         """Look for these from now on."""
         database = self._library.Database()
-        database.compile(expressions=list(texts), ids=list(range(len(texts))), elements=len(texts), literal=True)
+        # As regexes of escaped bytes: hyperscan's literals end at a NUL.
+        escaped = [b"".join(b"\\x%02x" % byte for byte in text) for text in texts]
+        database.compile(expressions=escaped, ids=list(range(len(texts))), elements=len(texts))
         self._scan = database.scan
 
     def places(self, data: bytes) -> list[int]:

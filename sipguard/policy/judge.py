@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from sipguard.addresses import canonical
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, Success
@@ -38,8 +38,7 @@ class Outcome(Enum):
     """The accused is a host name or another id, and nobody has resolved it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """One failure's outcome."""
 
     outcome: Outcome
