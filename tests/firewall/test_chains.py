@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -14,23 +15,36 @@ from tests.foreign import dump
 from tests.netns import namespace
 
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("udp",))
-PROGRAM = {"ipset": "iptables", "iptables": "iptables-legacy"}
-BACKENDS = pytest.mark.parametrize("backend", ["ipset", "iptables"])
+PROGRAM = {"ipset": "iptables", "ipset as nobody": "iptables", "iptables": "iptables-legacy"}
+BACKENDS = pytest.mark.parametrize("backend", PROGRAM)
+
+
+@pytest.fixture
+def made():
+    """Like `backend_of`; what it gives is closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(name, **options):
+            firewall = backend_of(name, **options)
+            stack.callback(firewall.close)
+            return firewall
+
+        yield make
 
 
 @BACKENDS
-def test_foreign_chain(backend):
+def test_foreign_chain(made, backend):
     """A chain of our name with rules of others is refused, told with the setting to change, and left as it is."""
     with namespace("iptables", "ipset") as net, net.inside():
         for command in ("-N sipguard", "-A sipguard -s 192.0.2.1 -j DROP", "-A INPUT -j sipguard"):
             net.run(PROGRAM[backend], *command.split())
         before = net.run(PROGRAM[backend], "-S")
-        firewall = backend_of(backend)
+        firewall = made(backend)
         with pytest.raises(FirewallError, match="choose another name with `chain`"):
             firewall.open([SIP])
         firewall.flush()
         assert net.run(PROGRAM[backend], "-S") == before
-        other = backend_of(backend, options=Options(chain="f2b-sipguard"))
+        other = made(backend, options=Options(chain="f2b-sipguard"))
         other.open([SIP])
         assert "-A INPUT -j f2b-sipguard" in net.run(PROGRAM[backend], "-S")
         other.flush()
@@ -38,13 +52,13 @@ def test_foreign_chain(backend):
 
 
 @BACKENDS
-def test_docker_user(backend):
+def test_docker_user(made, backend):
     """What Docker forwards meets the chain too, where Docker has made its hook, and before what is there."""
     with namespace("iptables", "ipset") as net, net.inside():
         for command in ("-N DOCKER-USER", "-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN"):
             net.run(PROGRAM[backend], *command.split())
         before = dump()
-        firewall = backend_of(backend)
+        firewall = made(backend)
         firewall.open([SIP])
         listing = net.run(PROGRAM[backend], "-S", "DOCKER-USER").splitlines()
         assert listing[1:] == ["-A DOCKER-USER -j sipguard", "-A DOCKER-USER -j RETURN"]
@@ -58,10 +72,10 @@ def test_docker_user(backend):
 
 
 @BACKENDS
-def test_rule_before_ours(backend):
+def test_rule_before_ours(made, backend):
     """A rule that somebody puts first is noticed, and ours is first again; the others keep their order."""
     with namespace("iptables", "ipset") as net, net.inside():
-        firewall = backend_of(backend)
+        firewall = made(backend)
         firewall.open([SIP])
         for port in ("22", "80"):
             net.run(PROGRAM[backend], "-I", "INPUT", "-p", "tcp", "--dport", port, "-j", "ACCEPT")

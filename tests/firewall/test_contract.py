@@ -24,7 +24,7 @@ TICK = {"ipset": 1.0}
 """Seconds by which a kernel may end a ban late."""
 
 
-@pytest.fixture(params=["memory", "nftables", "ipset", "iptables"])
+@pytest.fixture(params=["memory", "nftables", "ipset", "iptables", "nftables as nobody", "ipset as nobody"])
 def firewall(request):
     """Each backend in turn."""
     yield from unopened(request.param)

@@ -25,7 +25,7 @@ WAIT = 0.25
 """Seconds after which a packet that did not come over the cable will not come."""
 
 
-BACKENDS = ["nftables", "ipset", "iptables"]
+BACKENDS = ["nftables", "ipset", "iptables", "nftables as nobody", "ipset as nobody"]
 
 
 class Lab:
@@ -54,10 +54,16 @@ class Lab:
             end.connect((target, port))
         return end
 
+    def firewall(self):
+        """The server's backend, not opened; to be called in its namespace."""
+        firewall = backend_of(self.backend)
+        self.stack.callback(firewall.close)
+        return firewall
+
     def ban(self, *addresses, rule=SIP):
         """Ban as the daemon would, in the server's namespace."""
         with self.server.inside():
-            firewall = backend_of(self.backend)
+            firewall = self.firewall()
             firewall.open([rule])
             now = time.time()
             firewall.ban([Ban(address, rule.jail, now, now + 60) for address in addresses])
@@ -123,7 +129,7 @@ def test_udp(lab, attacker, neighbour, server, network, by_network):
         assert arrives(lab.connect(socket.SOCK_DGRAM, neighbour, server, 5060), sip)
 
 
-@pytest.mark.parametrize("backend", ["nftables", "ipset"])
+@pytest.mark.parametrize("backend", ["nftables", "ipset", "ipset as nobody"])
 @pytest.mark.parametrize("by_network", [False, True], ids=["address", "network"])
 @pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
 def test_rejected_packets_are_counted(backend, attacker, neighbour, server, network, by_network):
@@ -203,7 +209,7 @@ def test_expires_in_the_kernel(lab):
     """The ban ends by itself: nobody calls anything."""
     sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
     with lab.server.inside():
-        firewall = backend_of(lab.backend)
+        firewall = lab.firewall()
         firewall.open([SIP])
         firewall.ban([Ban(ATTACKER, "asterisk", 0, time.time() + 0.6)])
     flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
