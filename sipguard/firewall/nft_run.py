@@ -87,6 +87,15 @@ class NftRunner:
         """
         return self._call(("-j", "-t", command) if terse else ("-j", command), "")
 
+    def find(self, command: str) -> str | None:
+        """Do a listing command like `query`; None when what it names is not there. Raises `NftError`."""
+        try:
+            return self.query(command)
+        except NftError as error:
+            if error.cause == "absent":
+                return None
+            raise
+
     def _call(self, arguments: Sequence[str], script: str) -> str:
         try:
             return programs.run(
