@@ -78,14 +78,12 @@ def _socket(kind, address):
 
 def arrives(sender, listener):
     """Whether a datagram gets through now; the sender's refusal raises."""
-    sender.send(b"OPTIONS sip:example.com SIP/2.0\r\n\r\n")
-    try:
-        listener.recv(2000)
-    except TimeoutError:
-        # What came back is told on the next call.
-        sender.send(b"\r\n")
-        return False
-    return True
+    # What came back is told on the next call. Where nothing did, a busy machine may be slow to deliver: it is asked again.
+    for _ in range(4):
+        sender.send(b"OPTIONS sip:example.com SIP/2.0\r\n\r\n")
+        with contextlib.suppress(TimeoutError):
+            return bool(listener.recv(2000))
+    return False
 
 
 @pytest.fixture(params=BACKENDS)
