@@ -173,6 +173,10 @@ class IpsetFirewall:
             chain.remove()
         self._ipset.do("".join(f"destroy {header.name}\n" for header in self._ipset.headers()))
 
+    def room(self, address: str) -> tuple[str, int]:
+        """A set for each family's addresses, and one for its networks."""
+        return f"IPv{6 if ':' in address else 4} {'networks' if '/' in address else 'addresses'}", self._options.size
+
     def made_by_us(self, pid: int) -> bool:
         """Whether a program that this backend started has this number."""
         return pid in tuple(self._pids)

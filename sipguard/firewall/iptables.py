@@ -165,6 +165,9 @@ class IptablesFirewall:
         for table in self._tables.values():
             table.change(partial(self._clear, table))
 
+    def room(self, address: str) -> None:
+        """A chain takes any number of rules, only slower and slower."""
+
     def made_by_us(self, pid: int) -> bool:
         """Legacy tables are changed by this very process."""
         return pid == os.getpid()

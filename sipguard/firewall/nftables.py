@@ -6,7 +6,7 @@ A call is one nft script, which the kernel does as a whole or not at all. Nothin
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sipguard.addresses import covers
 from sipguard.firewall import nft_text
@@ -48,9 +48,8 @@ class NftablesFirewall:
         try:
             stale = [name for name in self._sets() if name not in wanted]
         except nft_text.UnreadableError:
-            self._nft.run(
-                f"add table {nft_text.TABLE} {{ }}\n"
-            )  # the braces wake a table that somebody has put to sleep
+            # The braces wake a table that somebody has put to sleep.
+            self._nft.run(f"add table {nft_text.TABLE} {{ }}\n")
             stale = [name for name in self._sets() if name not in wanted]
         self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
@@ -70,10 +69,11 @@ class NftablesFirewall:
         networks: dict[SetName, dict[Network, float]] = {}
         for jail, targets in latest(bans, self._jails.values(), now).items():
             for target, until in targets.items():
-                if isinstance(target, Network):
-                    networks.setdefault(_set_for(jail, target), {})[target] = until
+                name = nft_text.set_for(jail, target)
+                if name.kind == "n":
+                    networks.setdefault(name, {})[cast("Network", target)] = until
                 else:
-                    addresses.setdefault(_set_for(jail, target), {})[target] = until
+                    addresses.setdefault(name, {})[target] = until
         if not addresses and not networks:
             return
         if self._reopened and addresses:
@@ -91,10 +91,11 @@ class NftablesFirewall:
         addresses: dict[SetName, set[str]] = {}
         networks: dict[SetName, set[Network]] = {}
         for jail, target in [(ban.jail, parse_target(ban.address)) for ban in bans if ban.jail in self._jails.values()]:
-            if isinstance(target, Network):
-                networks.setdefault(_set_for(jail, target), set()).add(target)
-            else:
-                addresses.setdefault(_set_for(jail, target), set()).add(str(target))
+            name = nft_text.set_for(jail, target)
+            if name.kind != "n":
+                addresses.setdefault(name, set()).add(str(target))
+            if isinstance(target, Network):  # an earlier version may have put any network there
+                networks.setdefault(name._replace(kind="n"), set()).add(target)
         for name, targets in networks.items():
             self._networks.unban(name, targets, now)
         if addresses:
@@ -186,6 +187,10 @@ class NftablesFirewall:
         self._feeds.flush()
         self._networks = NftNetworks(self._nft)
         self._jails, self._layout = {}, Counter()
+
+    def room(self, address: str) -> tuple[str, int]:
+        """As much as fits into its set."""
+        return nft_text.room(address, self._options.size)
 
     def made_by_us(self, pid: int) -> bool:
         """Whether an `nft` that this backend started has this number."""
@@ -290,7 +295,3 @@ class NftablesFirewall:
         """Name the sets of ours that exist; a set that somebody else put into the table is left alone."""
         names = [label.removeprefix("set ") for label, _ in self._read_layout() if label.startswith("set ")]
         return [name for name in map(parse_set_name, names) if name]
-
-
-def _set_for(jail: str, target: Target) -> SetName:
-    return SetName("n" if isinstance(target, Network) else "a", nft_text.family_of(target), escape_jail(jail))

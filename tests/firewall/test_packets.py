@@ -146,6 +146,24 @@ def test_rejected_packets_are_counted(backend, attacker, neighbour, server, netw
                 assert firewall.rejected(neighbour) is None
 
 
+def test_ipv6_prefix(lab):
+    """A /64, by which jails ban IPv6, rejects who is in it and nobody else, and counts what it rejects."""
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER6, 5060)
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER6, SERVER6, 5060)
+    firewall = lab.ban("2001:db8:0:1::/64")
+    assert arrives(flow, sip)
+    with lab.server.inside():
+        firewall.ban([Ban("2001:db8::/64", "asterisk", 0, time.time() + 60)])
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, sip)
+    with lab.server.inside():
+        if firewall.name != "iptables":
+            assert firewall.rejected(ATTACKER6) >= 1
+            assert firewall.rejected("2001:db8:0:1::5") == 0
+        firewall.unban([Ban("2001:db8::/64", "asterisk", 0, 0)])
+    assert arrives(flow, sip)
+
+
 @pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
 def test_tcp(lab, attacker, neighbour, server, network):
     """A banned address's connection is reset at once, a live one too; other ports and the neighbour are let in."""
