@@ -43,7 +43,9 @@ class IpsetFirewall:
         self._options = options or Options()
         self._ipset = Ipset()
         self._pids: deque[int] = deque(maxlen=programs.REMEMBERED)
-        self._chains = [XtChain(self._options.chain, family, pids=self._pids) for family in families()]
+        self._chains = [
+            XtChain(self._options.chain, family, hooks=self._options.hooks, pids=self._pids) for family in families()
+        ]
         self._feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
         self._jails: dict[str, str] = {}
         self._made: list[XtSet] = []

@@ -21,7 +21,7 @@ from sipguard.firewall.legacy_bans import Content, LegacyBans
 from sipguard.firewall.legacy_table import LegacyTable
 from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Target, latest, parse_target
-from sipguard.firewall.xt_chain import HOOKS, families
+from sipguard.firewall.xt_chain import families
 from sipguard.firewall.xt_names import CHAIN_LENGTH, shorten
 from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
@@ -132,7 +132,7 @@ class IptablesFirewall:
                 problems.append(f"{name}: rules of chain {self._options.chain} are missing or changed")
             problems += [
                 f"{name}: chain {self._options.chain} is no longer the first in {hook}"
-                for hook in HOOKS
+                for hook in self._options.hooks
                 if hook in chains and not self._is_first(table, hook)
             ]
             for rule in self._rules:
@@ -200,7 +200,7 @@ class IptablesFirewall:
                 self._bans[family].write(chain, rule.jail, rule.verdict, live)
         for raw in jumps:
             table.append(main, raw)
-        for hook in HOOKS:
+        for hook in self._options.hooks:
             if hook in chains and not self._is_first(table, hook):
                 self._unhook(table, hook)
                 table.insert(hook, table.jump(main)[0])
@@ -219,9 +219,8 @@ class IptablesFirewall:
         main, chains = self._options.chain, table.chains()
         if main not in chains or self._is_foreign(table):
             return
-        for hook in HOOKS:
-            if hook in chains:
-                self._unhook(table, hook)
+        for hook in chains:
+            self._unhook(table, hook)
         table.clear(main)
         for chain in self._own_chains(table):
             table.clear(chain)

@@ -1,8 +1,8 @@
 """A chain of sipguard's own in the filter table of iptables and ip6tables.
 
-The chain is jumped to at the very beginning of INPUT, and of DOCKER-USER where Docker has made that: what others accept
-before would let a banned flow on. Nothing but our chain and the jumps to it is ever named in a change. Each change is one
-script for `iptables-restore --noflush`, which the kernel does as a whole (legacy: under the xtables lock).
+The chain is jumped to at the very beginning of INPUT, of DOCKER-USER where Docker has made that, and of what else is asked
+for: what others accept before would let a banned flow on. Nothing but our chain and the jumps to it is ever named in a change.
+Each change is one script for `iptables-restore --noflush`, which the kernel does as a whole (legacy: under the xtables lock).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.host import iptables_kind, may_open_raw_sockets
+from sipguard.firewall.options import HOOKS
 from sipguard.firewall.xt_program import ProgramFilter
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from sipguard.firewall.nft_names import Family
     from sipguard.firewall.xt_netlink import NetlinkFilter
 
-HOOKS = ("INPUT", "DOCKER-USER")
-"""Chains that jump to ours, where they exist."""
+_BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
+"""There at the first rule in them."""
 _SETS = "sg_"
 """How the names of our sets begin (see `xt_names`)."""
 _IPV6 = Path("/proc/net/if_inet6")
@@ -34,14 +35,23 @@ def families() -> tuple[Family, ...]:
 
 
 class XtChain:
-    """One chain in one family's filter table. `before` names chains of ours whose jumps come before its own.
+    """One chain in one family's filter table, jumped to from `hooks`. `before` names chains of ours whose jumps come before.
 
     `pids` is given the numbers of the processes that are started.
     """
 
-    def __init__(self, name: str, family: Family, *, before: Sequence[str] = (), pids: deque[int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        family: Family,
+        *,
+        hooks: Sequence[str] = HOOKS,
+        before: Sequence[str] = (),
+        pids: deque[int],
+    ) -> None:
         self.name = name
         self.family = family
+        self._all_hooks = tuple(hooks)
         self._before = set(before)
         self._program = "iptables" if family == "4" else "ip6tables"
         self._filter = _open_filter(self._program, family, pids)
@@ -111,7 +121,7 @@ class XtChain:
         return f"-A {hook} -j {self.name}"
 
     def _hooks(self, found: Sequence[str]) -> list[str]:
-        return [hook for hook in HOOKS if hook == "INPUT" or f"-N {hook}" in found]
+        return [hook for hook in self._all_hooks if hook in _BUILT_IN or f"-N {hook}" in found]
 
     def _jumps(self, found: Sequence[str], hook: str) -> list[str]:
         return [line for line in found if line.startswith(f"-A {hook} ")]

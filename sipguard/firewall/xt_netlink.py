@@ -37,7 +37,8 @@ _TABLE_NAME = _CHAIN_TABLE = _RULE_TABLE = _GENERATION = 1
 _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 3, 4, 5, 7
 _RULE_CHAIN, _RULE_HANDLE, _RULE_POSITION = 2, 3, 6
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
-_LOCAL_IN, _ACCEPT = 1, 1
+_BUILT_IN, _ACCEPT = {"INPUT": 1, "FORWARD": 2, "OUTPUT": 3}, 1
+"""Built-in chains with their hooks (enum nf_inet_hooks), and the policy that they begin with."""
 _FILTER = b"filter\0"
 
 _LIST_SETS = 6 << 8 | 7  # NFNL_SUBSYS_IPSET, IPSET_CMD_LIST
@@ -129,7 +130,7 @@ class NetlinkFilter:
     def _change(self, kernel: Conversation, lines: Sequence[str]) -> None:
         state = self._load(kernel)
         begin = attribute(_BATCH_GENERATION, state.generation)
-        made = list(self._foundation(state))
+        made = list(self._foundation(state, [line.split()[1] for line in lines]))
         try:
             for line in lines:
                 made += self._translated(line, state)
@@ -142,15 +143,15 @@ class NetlinkFilter:
         script.append(message(_BATCH_END, NLM_F_REQUEST, 0, resource=_NFTABLES))
         kernel.tell(b"".join(script))
 
-    def _foundation(self, state: _State) -> Iterator[_Change]:
-        """The table, and the chain INPUT with its hook, where nobody has used iptables yet."""
-        if "INPUT" not in state.chains:
-            hook = attribute(_HOOK_NUMBER, _u32(_LOCAL_IN)) + attribute(_HOOK_PRIORITY, _u32(0))
-            yield _NEW_TABLE, _CREATE, b""
+    def _foundation(self, state: _State, named: Sequence[str]) -> Iterator[_Change]:
+        """The table, and built-in chains with their hooks, where nobody has used iptables yet."""
+        yield _NEW_TABLE, _CREATE, b""
+        for name in _BUILT_IN.keys() & set(named) - set(state.chains):
+            hook = attribute(_HOOK_NUMBER, _u32(_BUILT_IN[name])) + attribute(_HOOK_PRIORITY, _u32(0))
             yield (
                 _NEW_CHAIN,
                 _CREATE,
-                _named(_CHAIN_NAME, "INPUT")
+                _named(_CHAIN_NAME, name)
                 + attribute(_CHAIN_HOOK, hook, nested=True)
                 + attribute(_CHAIN_POLICY, _u32(_ACCEPT))
                 + attribute(_CHAIN_TYPE, _FILTER),

@@ -87,11 +87,48 @@ def test_rule_before_ours(made, backend):
         assert dump() == before
 
 
+@BACKENDS
+def test_more_hooks(made, backend):
+    """A chain that is asked for leads to ours too, before what is there; where there is none of that name, nothing is made."""
+    with namespace("iptables", "ipset") as net, net.inside():
+        net.run(PROGRAM[backend], "-A", "OUTPUT", "-d", "192.0.2.1", "-j", "ACCEPT")
+        empty = dump()
+        net.run(PROGRAM[backend], "-A", "FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT")
+        before = dump()
+        firewall = made(backend, options=Options(more_hooks=("FORWARD", "ufw-before-forward")))
+        firewall.open([SIP])
+        listing = net.run(PROGRAM[backend], "-S").splitlines()
+        assert [line for line in listing if line.endswith("-j sipguard")] == [
+            "-A INPUT -j sipguard",
+            "-A FORWARD -j sipguard",
+        ]
+        assert next(line for line in listing if line.startswith("-A FORWARD")) == "-A FORWARD -j sipguard"
+        assert not [line for line in listing if "ufw" in line]
+        net.run(PROGRAM[backend], "-D", "FORWARD", "-j", "sipguard")
+        assert [problem for problem in firewall.verify() if "FORWARD" in problem]
+        firewall.open([SIP])
+        assert firewall.verify() == []
+        made(backend).flush()
+        assert dump() == before
+        net.run(PROGRAM[backend], "-F", "FORWARD")
+        firewall.open([SIP])
+        assert "-A FORWARD -j sipguard" in net.run(PROGRAM[backend], "-S", "FORWARD")
+        firewall.flush()
+        assert dump() == empty
+
+
 @pytest.mark.parametrize("name", ["", "INPUT", "a b", "-A", "x" * 17, "ü", "accept"])
 def test_chain_names(name):
     """A name that iptables would take for something else is not allowed."""
     with pytest.raises(FirewallError, match="chain ="):
         Options(chain=name)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-A", "x" * 29, "sipguard", "sipguard-feeds"])
+def test_hook_names(name):
+    """Nor is one of a hook, or our own chain."""
+    with pytest.raises(FirewallError, match="hooks:"):
+        Options(more_hooks=(name,))
 
 
 def test_ended_rules_go_at_the_next_start():
