@@ -31,7 +31,8 @@ class Firewall(Protocol):
     def ban(self, bans: Sequence[Ban]) -> None:
         """Reject these addresses until their time, all in one transaction. An address already there gets the new time.
 
-        Times that have passed are left out. When this returns, the kernel has every one of them.
+        Times that have passed are left out. When this returns, the kernel has every one of them. Raises `FullError` where
+        a set has no room.
         """
 
     def unban(self, bans: Sequence[Ban]) -> None:

@@ -60,7 +60,9 @@ class IpsetFirewall:
         for header in there:
             if header.name in wanted and (header.size != self._options.size or not header.counts):
                 self._ipset.resize(header.name, self._options.size)
-        self._ipset.do("".join(self._ipset.create(name, self._options.size) for name in dict.fromkeys(wanted)))
+        # Those that are there may be larger than they should be: as large as what they hold.
+        absent = dict.fromkeys(wanted).keys() - {header.name for header in there}
+        self._ipset.do("".join(self._ipset.create(name, self._options.size) for name in sorted(absent)))
         for chain in self._chains:
             chain.make(ipset_text.jail_rules(rules, chain.family, self._options.reject_with))
         stale = [header.name for header in there if header.name not in wanted]

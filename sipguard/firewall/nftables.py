@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from sipguard.addresses import covers
+from sipguard.errors import FullError
 from sipguard.firewall import nft_text
 from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
@@ -208,7 +209,10 @@ class NftablesFirewall:
                 raise
             # Sets of another size, or of an earlier version that did not count: made anew with what they hold.
             clear = f"delete table {nft_text.TABLE}\n{nft_text.table_script(rules, (), self._options)}"
-            self._nft.run(clear + self._copied(stale))
+            try:
+                self._nft.run(clear + self._copied(stale))
+            except FullError:  # they are smaller now: as many as fit come again with the bans that live
+                self._nft.run(clear)
 
     def _copied(self, stale: Sequence[SetName]) -> str:
         """Write what every set holds, but for the `stale` ones, as elements of new sets."""
