@@ -171,6 +171,12 @@ _HOST_NAME = re.compile(
 )
 
 
+def chain(value: Any) -> str:
+    """The name of a chain of iptables."""
+    word = text(value)
+    return word if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,27}", word) else _no(value)
+
+
 def ignored(value: Any) -> str:
     """An address or network in canonical form, or a host name, or a list (`file:/…`), as written."""
     word = text(value)

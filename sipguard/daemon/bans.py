@@ -107,10 +107,10 @@ class Bans:
         ahead = max(0.0, ban.since - self._clock())
         return replace(ban, since=ban.since - ahead, until=ban.until - ahead)
 
-    async def settle(self) -> None:
+    async def settle(self, bans: Iterable[Ban] = ()) -> None:
         """Wait until the kernel has done what was ordered by hand, and it is on disk, since no log tells of it again.
 
-        Raises `SipguardError` when the kernel does not answer in good time.
+        Raises `SipguardError` when the kernel does not answer in good time, or has no room for one of these `bans`.
         """
         try:
             async with asyncio.timeout(PATIENCE):
@@ -119,6 +119,8 @@ class Bans:
             problem = self.enforcer.problem
             raise SipguardError(f"the firewall has not taken it yet: {problem}; it is tried again") from None
         self._store.save()
+        if self.enforcer.waits(bans):
+            raise SipguardError("the firewall has no room for it: see set_size in [firewall]; it is tried again")
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
@@ -184,9 +186,13 @@ class Bans:
             self.acting.banned(ban)
 
     def _made(self, ban: Ban) -> bool:
-        """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""
+        """Take note that the kernel has it; False for one that was restored, or whose end came before the kernel had it."""
         key = (ban.jail, ban.address)
         if self._decided.pop(key, None) is None:
+            return False
+        if ban.until <= self._clock():
+            if guard := self._guards.get(ban.jail):
+                guard.banned.pop(ban.address, None)
             return False
         self.live.add(ban)
         self._store.changes.bans[key] = ban

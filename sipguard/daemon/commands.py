@@ -75,7 +75,7 @@ class Commands:
             "firewall": {
                 "backend": enforcer.firewall.name,
                 "problem": enforcer.problem,
-                "queued": enforcer.queued,
+                "queued": enforcer.queued + enforcer.waiting,
                 "lost": daemon.guardian.lost,
                 "drift": daemon.guardian.drift,
             },
@@ -109,7 +109,7 @@ class Commands:
         for ban in bans:
             guard.banned[ban.address] = now
             self._daemon.bans.decide(ban)
-        await self._daemon.bans.settle()
+        await self._daemon.bans.settle(bans)
         made = [_ban_as_json(ban) for ban in bans]
         return made[0] if "address" in request else {"made": made, "refused": refused}
 
