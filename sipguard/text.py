@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from urllib.parse import urlsplit
 
 
@@ -11,6 +12,19 @@ def printable(text: str, limit: int | None = None) -> str:
     if shown.isprintable():
         return shown
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def text_codec(name: str) -> str:
+    """Python's name of an encoding in which any bytes at all can be read.
+
+    Raises:
+        LookupError: there is no such encoding, it is none of text (`base64`), or it refuses bytes (`idna`).
+    """
+    try:
+        bytes(range(256)).decode(name, "replace")
+    except UnicodeError:
+        raise LookupError(name) from None
+    return codecs.lookup(name).name
 
 
 def shown_url(url: str) -> str:

@@ -15,6 +15,8 @@ import ctypes
 import os
 import secrets
 import shutil
+import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -115,6 +117,18 @@ def _wait_until_up(end: Namespace, device: str) -> str:
             return mac
         assert time.monotonic() < deadline, f"{device} is {state}"
         time.sleep(0.01)
+
+
+SO_TIMESTAMP = 29
+"""socket(7); Python has no name for it."""
+
+
+def arrival(listener: socket.socket) -> float:
+    """Read a datagram and give the time (time.time()) at which the kernel had it, for a socket with SO_TIMESTAMP on."""
+    _, told, _, _ = listener.recvmsg(2000, 100)
+    ((_, _, when),) = told
+    seconds, micros = struct.unpack("ll", when)
+    return float(seconds + micros / 1e6)
 
 
 def _ip(end: Namespace, *arguments: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -70,16 +72,50 @@ def main() -> None:
         status = cli(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, _JUST_HELP):
+            error.show()
+        else:
+            _complain(_usage(error))
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
     except SipguardError as error:
-        from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
-
-        complain(f"sipguard: {error}")
+        _complain(str(error))
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # Whoever read our output has gone (`sipguard status | head`): not an error, and nothing more to say.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        # A mistake of ours: one line for whoever meets it, that says where, and all of it for who asks.
+        if os.environ.get("SIPGUARD_TRACEBACK"):
+            raise
+        _complain(_unexpected(error))
+        sys.exit(2)
+
+
+_JUST_HELP: tuple[type[click.ClickException], ...] = tuple(
+    filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])
+)
+"""What newer versions of click raise for a call without a command: its text is the help."""
+
+
+def _complain(text: str) -> None:
+    from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
+
+    complain(f"sipguard: {text}")
+
+
+def _usage(error: click.ClickException) -> str:
+    """A wrong call in one line, with the call that tells more."""
+    what = " ".join(error.format_message().split()).removesuffix(".")
+    context = getattr(error, "ctx", None)
+    return f"{what}; see {context.command_path} --help" if context else what
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{what} ({Path(at.filename).name}:{at.lineno}); this is a mistake in sipguard: please report it"

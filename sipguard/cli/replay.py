@@ -7,6 +7,7 @@ import heapq
 import json
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from sipguard.policy.replay import Replay, Story
 
 _PIECE = 1 << 18
 """Bytes read at once."""
+_LONGEST_LINE = 1 << 20
+"""Bytes of a line; longer ones are left out, as when a log is followed."""
 
 
 @click.command("replay")
@@ -38,6 +41,8 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
     LOG is a file, also a compressed one (.gz), or `-` for standard input. Several are read as one, by the times in
     them. Names in ignoreip are not resolved. Exit status 2 if the call or the configuration is wrong.
     """
+    if logs.count("-") > 1:
+        raise click.UsageError("standard input can be read once: give `-` once")
     jail = _jail(name, fail2ban_dir, config)
     detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
     replay = Replay(jail, IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ()))
@@ -64,15 +69,38 @@ def _events(log: str, detector: Detector) -> Iterator[tuple[float, LogEvent]]:
     """What the log tells of, each with the time by which several logs are merged: that of the last dated line."""
     last = 0.0
     with _open(log) as file:
-        rest = b""
-        while piece := file.read(_PIECE):
-            whole, newline, rest = (rest + piece).rpartition(b"\n")
-            for event in detector.events(whole + newline):
+        for lines in _whole_lines(log, file):
+            for event in detector.events(lines):
                 last = max(last, event.time or last)
                 yield last, event
-        if rest:
-            yield from ((event.time or last, event) for event in detector.events(rest + b"\n"))
     yield from ((event.time or last, event) for event in detector.flush())
+
+
+def _whole_lines(log: str, file: BinaryIO) -> Iterator[bytes]:
+    """All of a log, in pieces that end where a line does; the last line may lack its end."""
+    rest = b""
+    skipping = False
+    while piece := _read(log, file):
+        if skipping:
+            _, newline, piece = piece.partition(b"\n")
+            if not newline:
+                continue
+            skipping = False
+        whole, newline, rest = (rest + piece).rpartition(b"\n")
+        if newline:
+            yield whole + newline
+        if len(rest) > _LONGEST_LINE:
+            rest, skipping = b"", True
+    if rest:
+        yield rest + b"\n"
+
+
+def _read(log: str, file: BinaryIO) -> bytes:
+    try:
+        return file.read(_PIECE)
+    except (OSError, EOFError, zlib.error) as error:
+        # gzip tells of a damaged file in three ways.
+        raise SipguardError(f"{log}: cannot be read to its end: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _open(log: str) -> BinaryIO:

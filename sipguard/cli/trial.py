@@ -121,13 +121,13 @@ def find_filter(text: str, directories: Sequence[Path], *, logtype: str | None =
 
     Raises ConfigError: a name of no filter, a file that is none.
     """
-    if "\n" not in text and len(text) < os.pathconf("/", "PC_PATH_MAX") and Path(text).is_file():
+    if _is_file(text):
         return read_filter_file(Path(text), logtype=logtype)
     if is_reference(text):
         name, options = parse_reference(text, "FILTER")
         if "/" in name or name.endswith((".conf", ".local")):
             tried = [Path(name), *(folder / name for folder in directories if not name.startswith("/"))]
-            path = next((one for one in tried if one.is_file()), Path(name))
+            path = next((one for one in tried if _is_file(str(one))), Path(name))
             return read_filter_file(path, options, logtype=logtype)
         return read_filter(text, directories, logtype=logtype)
     return Filter(name="given on the command line", failregex=(text,), origin="FILTER")
@@ -157,16 +157,31 @@ def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:
     """The log's lines as bytes, in a context that closes them. Lines end at LF alone."""
     if log == "-":
         return nullcontext(sys.stdin.buffer)
-    looks_like_path = "\n" not in log and len(log) < os.pathconf("/", "PC_PATH_MAX")
-    if looks_like_path and Path(log).exists():
+    if os.path.lexists(log):
         try:
             file = Path(log).open("rb")  # noqa: SIM115 - the caller's context closes it
         except OSError as error:
             raise SipguardError(f"{log}: {error.strerror}") from error
         return _with_progress(file) if _worth_a_bar(file, quiet) else file
-    if looks_like_path and log.startswith("/") and " " not in log:
-        raise SipguardError(f"{log}: no such file; give a file, - for standard input, or one line of log")
-    return nullcontext(line.encode() for line in log.split("\n"))
+    if log.startswith("/") and not re.search(r"\s", log):
+        raise SipguardError(f"{log}: {_missing(log)}; give a file, - for standard input, or one line of log")
+    return nullcontext(os.fsencode(line) for line in log.split("\n"))
+
+
+def _is_file(text: str) -> bool:
+    """Whether this is the name of a file, rather than a regex or a line of log, as long as they may be."""
+    return os.path.isfile(text)  # noqa: PTH113 - Path.is_file raises when a name is too long
+
+
+def _missing(path: str) -> str:
+    """Why nothing is found there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or "no such file"
+    return "no such file"
 
 
 def _worth_a_bar(file: BinaryIO, quiet: bool) -> bool:

@@ -8,6 +8,7 @@ that one forgets in which file and line a value stood, and an operator who must 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass, field
@@ -265,13 +266,19 @@ def _with_local(paths: Sequence[Path]) -> Iterator[Path]:
 def layer_files(directory: Path, name: str) -> list[Path]:
     """The files of one name in the order in which they override each other (jail.conf(5)).
 
-    `name.conf`, `name.d/*.conf`, `name.local`, `name.d/*.local`; only those that exist.
+    `name.conf`, `name.d/*.conf`, `name.local`, `name.d/*.local`; only those that exist. Raises ConfigError when that cannot
+    be told: a folder may not be entered.
     """
     extra = directory / f"{name}.d"
-    candidates = [
-        directory / f"{name}.conf",
-        *sorted(extra.glob("*.conf")),
-        directory / f"{name}.local",
-        *sorted(extra.glob("*.local")),
-    ]
-    return [path for path in candidates if path.exists()]
+    try:
+        candidates = [
+            directory / f"{name}.conf",
+            *sorted(extra.glob("*.conf")),
+            directory / f"{name}.local",
+            *sorted(extra.glob("*.local")),
+        ]
+        return [path for path in candidates if path.is_file()]
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return []
+        raise ConfigError(f"cannot be read: {error.strerror}", error.filename or str(directory)) from error

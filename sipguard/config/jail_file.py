@@ -59,7 +59,10 @@ class Layers:
         """Lay a jail's file over what is there; a key that does not exist is an error."""
         for name, value in file.data.items():
             where = file.where(name)
-            if name in KEYS:
+            if isinstance(value, dict) and (dotted := [key for key in value if f"{name}_{key}" in KEYS]):
+                # As Fail2ban writes it: bantime.increment.
+                self.fail(f"{name}.{dotted[0]}: unknown key; write {name}_{dotted[0]}", where)
+            elif name in KEYS:
                 self.given[name] = Given(value, where)
             elif isinstance(value, dict | list) and not did_you_mean(name, KEYS):
                 self.fail(f"[{printable(name)}]: a jail's file has no tables; its name is the jail's name", where)

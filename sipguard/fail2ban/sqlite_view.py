@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.fail2ban.commands.bans import length
+from sipguard.files import open_regular
 from sipguard.model import Ban, Clock, Position
 
 log = logging.getLogger("fail2ban.database")
@@ -151,7 +152,7 @@ class SqliteView:
         if key not in self._hashes:
             self._hashes = {known: value for known, value in self._hashes.items() if known[0] != position.path}
             try:
-                with Path(position.path).open("rb") as file:
+                with open_regular(position.path) as file:
                     line = file.readline(_LONGEST_LINE)
             except OSError:
                 return ""

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 from hashlib import blake2b
+from typing import BinaryIO
 
 from sipguard.model import Position
 
@@ -54,6 +55,10 @@ class LineReader:
         """Release the descriptor; an error of the file system is of no interest any more."""
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
+
+    def file(self) -> BinaryIO:
+        """The same open file, to look at from its beginning; the caller closes it, and this reader goes on."""
+        return open(os.dup(self._descriptor), "rb")  # noqa: PTH123 - a descriptor
 
     def reopened(self) -> LineReader:
         """The same file from its beginning."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -235,6 +237,24 @@ def test_what_is_no_tag_stays(tmp_path, text):
     """Groups, text of the log, and the tags of the matching are not touched."""
     (tmp_path / "f.conf").write_text(f"[Definition]\nfailregex = {text}\n")
     assert read_filter("f", [tmp_path]).failregex == (text,)
+
+
+def test_a_folder_in_the_place_of_a_filter(tmp_path):
+    """It is no file, so no filter: not an error that nobody understands."""
+    (tmp_path / "f.conf").mkdir()
+    with pytest.raises(ConfigError, match="there is no filter 'f'"):
+        read_filter("f", [tmp_path])
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    """Whether it has the filter cannot be known: that is told, and the packaged one is not taken in its place."""
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}.*: cannot be read: Permission denied$"):
+        read_filter("f", [tmp_path])
 
 
 NAMES = st.sampled_from(["a", "b", "c", "a?family=inet6"])

@@ -195,19 +195,19 @@ def test_regex_without_end(key):
     if "ignoreregex" in more:
         more["ignoreregex"] = (more["ignoreregex"],)
     detector = made(failregex, "(?P<fid>never)", time_limit=0.05, **more)
-    begun = time.monotonic()
+    begun = time.process_time()
     detector.feed((line("a" * 100 + "!") + "\n" + line("aaa") + "\n").encode())
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
     assert (detector.counts.lines, detector.counts.timed_out) == (2, 1)
 
 
 def test_limit_is_for_the_line():
     """Many slow regexes share one limit."""
     detector = made(*[f"^ (?:a|aa)+(?:{number}|!!)(?P<fid>x)(.)\\2" for number in range(50)], time_limit=0.1)
-    begun = time.monotonic()
+    begun = time.process_time()
     detector.examine(line("a" * 100))
     assert detector.counts.timed_out == 1
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 WRONG = [

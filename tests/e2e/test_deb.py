@@ -46,7 +46,7 @@ class Debian:
         enter = ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", "chroot", str(self.root)]
         path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
         env = ["env", "-i", path, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "sh", "-e"]
-        done = subprocess.run([*enter, *env], input=script, capture_output=True, text=True, check=False, timeout=100)
+        done = subprocess.run([*enter, *env], input=script, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -71,7 +71,7 @@ def packages(tmp_path_factory):
         pytest.skip(f"the cached Debian is {SUITE}; packages are built for the Debian that they are built on")
     folder = tmp_path_factory.mktemp("debs")
     built = subprocess.run(
-        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=300
+        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=600
     )
     assert built.returncode == 0, built.stderr
     return [Path(line) for line in built.stdout.split()]
@@ -92,7 +92,7 @@ def debian(tmp_path):
     one.end()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_install_use_purge(packages, debian):
     """apt installs it, it works as the unit runs it, an upgrade keeps what the operator wrote, and purge leaves nothing."""
     debian.take(*packages)
@@ -118,9 +118,9 @@ def _bans(debian):
     said = debian.run(f"""
         install -d -o sipguard -g sipguard /run/sipguard /var/lib/sipguard
         {AS_THE_UNIT_DOES} /usr/bin/sipguard run > /tmp/out 2>&1 &
-        for i in $(seq 100); do sipguard status >/dev/null 2>&1 && break; sleep 0.1; done
+        for i in $(seq 450); do sipguard status >/dev/null 2>&1 && break; sleep 0.1; done
         for i in 1 2 3 4 5; do echo "{FAILURE}" >> /var/log/freeswitch/freeswitch.log; done
-        for i in $(seq 100); do nft list ruleset | grep -q 203.0.113.66 && break; sleep 0.1; done
+        for i in $(seq 450); do nft list ruleset | grep -q 203.0.113.66 && break; sleep 0.1; done
         nft list table inet sipguard
         kill $!; wait $! || true
         cat /tmp/out
@@ -129,7 +129,7 @@ def _bans(debian):
     assert "[freeswitch] Ban 203.0.113.66" in said
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_in_the_place_of_fail2ban(packages, debian, tmp_path):
     """sipguard-fail2ban takes Fail2ban's place: the package goes, its names and its unit stay."""
     fake = tmp_path / "fake/DEBIAN"
