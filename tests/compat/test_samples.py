@@ -9,25 +9,25 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from reference import FILTERS, SAMPLES, THERE, WHY_NOT
 
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sipguard.model import Failure
 
-FILTERS = Path("/etc/fail2ban/filter.d")
-FIND_PACKAGE = "import fail2ban, os; print(os.path.dirname(fail2ban.__file__))"
+LOGS = SAMPLES / "files/logs"
+OWN = SAMPLES / "config/filter.d"
 NOW = 1124013600.0
 """2005-08-14T12:00:00+02:00, which the samples take for now."""
 
@@ -35,36 +35,25 @@ ANNOTATION = re.compile(r"#+ ?(failJSON|fileOptions|filterOptions|addFILE):(.+)"
 CONDITION = re.compile(r"(name|opts\.get\('(\w+)'\)) ?([!=])= ?'([^']*)'")
 
 
-def package() -> Path | None:
-    """Where the package is; None when it is not installed."""
-    try:
-        run = subprocess.run(["/usr/bin/python3", "-c", FIND_PACKAGE], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return Path(run.stdout.strip()) / "tests" if run.returncode == 0 and FILTERS.is_dir() else None
-
-
-TESTS = package()
-LOGS = TESTS / "files" / "logs" if TESTS else None
-
-
 def names() -> list[str]:
     """The filters that have samples."""
-    if TESTS is None or LOGS is None:
+    if not THERE:
         return []
-    filters = [*FILTERS.glob("*.conf"), *(TESTS / "config" / "filter.d").glob("zzz-*.conf")]
-    known = {path.stem for path in filters}
+    known = {path.stem for path in (*FILTERS.glob("*.conf"), *OWN.glob("zzz-*.conf"))}
     return sorted(path.name for path in LOGS.iterdir() if path.name in known)
 
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The package's filters, and those of its tests, which include others by the path that they have in its sources."""
-    assert TESTS is not None
     top = tmp_path_factory.mktemp("fail2ban")
     stock, own = top / "config" / "filter.d", top / "1" / "2" / "3" / "4" / "5" / "6" / "filter.d"
     shutil.copytree(FILTERS, stock)
-    shutil.copytree(TESTS / "config" / "filter.d", own)
+    shutil.copytree(OWN, own)
+    # How far up the sources' `config` lies is another in every version.
+    for above in list(own.parents)[:-1]:
+        if top in above.parents:
+            (above / "config").symlink_to(top / "config")
     return [stock, own]
 
 
@@ -98,7 +87,6 @@ def holds(condition: str | None, name: str, options: dict[str, str]) -> bool:
 
 def samples(name: str) -> Iterator[Sample]:
     """The lines of the logs of one filter, in order."""
-    assert LOGS is not None
     files = [name]
     variants: list[dict[str, str]] = [{}]
     for file in files:
@@ -164,9 +152,7 @@ def local_time(text: str) -> float:
 
 
 COUNTED = Counter[str]()
-needs_package = pytest.mark.skipif(
-    TESTS is None, reason="Debian's fail2ban package is not installed: nothing to compare with"
-)
+needs_package = pytest.mark.skipif(not THERE, reason=WHY_NOT)
 
 
 @needs_package
