@@ -19,7 +19,7 @@ ID_GROUPS = ("fid", "ip4", "ip6", "dns")
 """Groups that can name the accused, in the order in which they are asked."""
 
 _IP4 = r"(?:::f{4,6}:)?(?P<ip4>(?:\d{1,3}\.){3}\d{1,3})"
-_IP6 = r"(?P<ip6>(?:[0-9a-fA-F]{1,4}::?|::){1,7}(?:[0-9a-fA-F]{1,4}|(?<=:):))"
+_IP6 = r"(?P<ip6>(?:[0-9a-fA-F]{1,4}::?|:){1,7}(?:[0-9a-fA-F]{1,4}|(?<=:):))"
 _DNS = r"(?P<dns>[\w\-.^_]*\w)"
 _CIDR = r"(?P<cidr>\d+)"
 _ADDR = rf"\[?(?:{_IP4}|{_IP6})\]?"

@@ -86,6 +86,20 @@ def test_prefregex():
     assert detector.counts.candidates == 1
 
 
+def test_group_of_both():
+    """What the failregex captures goes before what prefregex did, unless that group took no part in its match."""
+    detector = made(
+        "^x(?: <ADDR>)?(?: <F-USER>\\w+</F-USER>)?$",
+        prefregex=r"^ <F-USER>\w+</F-USER> <ADDR>: <F-CONTENT>.+</F-CONTENT>$",
+    )
+    told = [detector.examine(line(f"bob 192.0.2.1: x{more}")).failure for more in ("", " eve", " 192.0.2.9 eve")]
+    assert [(one.host, one.user) for one in told] == [
+        ("192.0.2.1", "bob"),
+        ("192.0.2.1", "eve"),
+        ("192.0.2.9", "eve"),
+    ]
+
+
 def test_id_in_prefregex():
     """A prefregex that has the id spares the failregex one."""
     detector = made("^bad$", prefregex="^ <HOST> <F-CONTENT>.+</F-CONTENT>$")

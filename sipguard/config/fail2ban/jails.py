@@ -53,14 +53,29 @@ _KEYS = (
     "logencoding",
     "logpath",
     "skip_if_nologs",
+    "systemd_if_nologs",
     "action",
     *FILTER_KEYS,
 )
 _DEFAULTS = {**_FIRST_DEFAULTS, "action": ""}
 _INTEGERS = frozenset({"maxretry", "maxmatches", "maxlines"})
-_BOOLEANS = frozenset({"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs"})
+_BOOLEANS = frozenset(
+    {"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs", "systemd_if_nologs"}
+)
 # These have commands of their own in Fail2ban's protocol, or none.
-_NOT_SENT = frozenset({"action", "filter", "enabled", "logpath", "skip_if_nologs", "backend", "ignoreip", *FILTER_KEYS})
+_NOT_SENT = frozenset(
+    {
+        "action",
+        "filter",
+        "enabled",
+        "logpath",
+        "skip_if_nologs",
+        "systemd_if_nologs",
+        "backend",
+        "ignoreip",
+        *FILTER_KEYS,
+    }
+)
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
 
 
@@ -106,6 +121,7 @@ class _JailReader:
             filter=found,
             logpath=() if backend == "systemd" else self._logpath(),
             skip_if_nologs=self._value("skip_if_nologs", is_true, False),
+            systemd_if_nologs=self._has_journal_too(backend),
             backend=backend,
             backend_options=backend_options,
             maxretry=self._value("maxretry", int, 3),
@@ -207,6 +223,10 @@ class _JailReader:
         if not found.failregex:
             self._notes.append("neither the jail nor its filter has a failregex: it will never find anything")
         return found
+
+    def _has_journal_too(self, backend: str) -> bool:
+        """As Fail2ban 1.1.1: it must say itself what to look for in the journal, its filter's word is not enough."""
+        return backend == "auto" and "journalmatch" in self._options and self._value("systemd_if_nologs", is_true, True)
 
     def _logpath(self) -> tuple[LogPath, ...]:
         paths: list[LogPath] = []
