@@ -6,6 +6,7 @@ Its programs are started with the system's Python and its own modules.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -37,6 +38,7 @@ def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[byt
     )
 
 
+@functools.cache
 def version() -> str:
     """What its client says of itself."""
     return run(CLIENT, "-V").stdout.decode().split()[0]

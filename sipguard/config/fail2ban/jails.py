@@ -77,6 +77,8 @@ _NOT_SENT = frozenset(
     }
 )
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
+# Fail2ban sends these before all others, the jail's before the filter's: what the filter has in [Init] stands.
+_SET_FIRST = frozenset({"usedns", "maxlines", "prefregex"})
 
 
 def is_enabled(ini: Ini, name: str) -> bool:
@@ -217,8 +219,9 @@ class _JailReader:
         chosen = definition.combined()
         for key in FILTER_KEYS:
             text = self._options.get(key)
-            if text is not None:
-                chosen[key] = "\n".join(filter(None, (chosen.get(key), text))) if key in _LISTS else text
+            if text is None or (key in _SET_FIRST and key in chosen):
+                continue
+            chosen[key] = "\n".join(filter(None, (chosen.get(key), text))) if key in _LISTS else text
         found = build_filter(name, definition, chosen)
         if not found.failregex:
             self._notes.append("neither the jail nor its filter has a failregex: it will never find anything")
