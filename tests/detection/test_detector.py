@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -190,6 +191,19 @@ def test_encoding():
     data = line("a ä 192.0.2.1\n").encode("latin-1")
     assert made("a \ufffd <HOST>").feed(data)
     assert made("a ä <HOST>", encoding="latin-1").feed(data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("dropped", [False, True], ids=["as-written", "without-leading-NULs"])
+def test_other_encodings(encoding, dropped):
+    """Lines are found in every encoding, also where a line's first or last byte belongs to the LF."""
+    text = "".join(line(f"login failed for '{user}' from 192.0.2.1\r\n") for user in ("bob", "é", "x"))
+    data = text.encode(encoding)
+    if dropped:  # as the reader of files gives them
+        data = re.sub(rb"(?m)^\0+", b"", data)
+    failures = made(FAILED, encoding=encoding).feed(data)
+    assert [failure.user for failure in failures] == ["bob", "é", "x"]
+    assert {failure.time for failure in failures} == {NOW - 60}
 
 
 def test_no_data():
