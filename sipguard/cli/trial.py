@@ -6,16 +6,19 @@ behind them (`sshd[mode=ddos]`, `./my.conf[mode=ddos]`), or a regex given litera
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sipguard.config.filters import parse_reference, read_filter, read_filter_file
 from sipguard.detection.detector import Detector, Examined
+from sipguard.detection.encodings import is_wide, line_decoder
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.model import Clock, Filter
@@ -71,7 +74,11 @@ class Trial:
             yield from self._journal()
             return
         with _lines(self.log, quiet) as lines:
-            decoded = ((n, raw.decode(self.encoding, "replace").rstrip("\r\n")) for n, raw in enumerate(lines, 1))
+            encoding = codecs.lookup(self.encoding).name
+            decode = line_decoder(encoding)
+            # In UTF-16 the second byte of the last LF is no further line.
+            whole = filterfalse(b"\0".__eq__, lines) if is_wide(encoding) else lines
+            decoded = ((n, decode(raw.removesuffix(b"\n")).rstrip("\r\n")) for n, raw in enumerate(whole, 1))
             wanted = ((n, line) for n, line in decoded if comments or (line and not line.startswith("#")))
             yield from _told(self.detector, wanted, own_time)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
+from sipguard.detection.encodings import is_wide, line_decoder
 from sipguard.detection.express import Express
 from sipguard.detection.matching import Matcher, where
 from sipguard.detection.prefilter import Prefilter, prefilter
@@ -50,6 +51,7 @@ class Detector:
         """
         self.counts = Counts()
         self._encoding = _codec(encoding)
+        self._decode = line_decoder(self._encoding)
         try:
             finder = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
         except ValueError as error:
@@ -124,10 +126,9 @@ class Detector:
         return events
 
     def _split(self, data: bytes) -> Iterable[str]:
+        if is_wide(self._encoding):
+            return (self._decode(line).rstrip("\r") for line in data.removesuffix(b"\n").split(b"\n"))
         return (line.rstrip("\r") for line in self._decode(data).removesuffix("\n").split("\n"))
-
-    def _decode(self, data: bytes) -> str:
-        return data.decode(self._encoding, "replace")
 
     def _skim(self, data: bytes, wanted: list[tuple[int, int]] | None) -> list[LogEvent]:
         """The lines that can matter (None: all), and of the others what those need: all that follow while a record is open."""

@@ -252,7 +252,8 @@ class Matcher:
                 return failure
             groups = expression.groups_of(match)
             if common:
-                groups = {**common, **groups}
+                # Of two groups of one name the one that took part wins, the failregex's if both did.
+                groups = {**common, **{name: value for name, value in groups.items() if value is not None}}
             if groups.get("mlfid") is not None:
                 return self._judge_session(index, groups, used)
             host, address = accused(groups)

@@ -19,6 +19,7 @@ REFERENCES = [
     pytest.param("sshd[mode=ddos]", "sshd", {"mode": "ddos"}, id="one"),
     pytest.param('n[a=b, c="d,e"]', "n", {"a": "b", "c": "d,e"}, id="quoted comma"),
     pytest.param("n[a='x]y', b=\"'\"]", "n", {"a": "x]y", "b": "'"}, id="quoted bracket and quote"),
+    pytest.param('n[a=b, a?family=inet6="c d"]', "n", {"a": "b", "a?family=inet6": "c d"}, id="condition"),
     pytest.param("n[a=1][b=2]", "n", {"a": "1", "b": "2"}, id="groups"),
     pytest.param("n[a=1,\n  b=2]", "n", {"a": "1", "b": "2"}, id="over lines"),
     pytest.param("n[a=, b= 2 ]", "n", {"a": "", "b": "2"}, id="empty and blanks"),

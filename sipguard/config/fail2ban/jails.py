@@ -53,15 +53,32 @@ _KEYS = (
     "logencoding",
     "logpath",
     "skip_if_nologs",
+    "systemd_if_nologs",
     "action",
     *FILTER_KEYS,
 )
 _DEFAULTS = {**_FIRST_DEFAULTS, "action": ""}
 _INTEGERS = frozenset({"maxretry", "maxmatches", "maxlines"})
-_BOOLEANS = frozenset({"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs"})
+_BOOLEANS = frozenset(
+    {"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs", "systemd_if_nologs"}
+)
 # These have commands of their own in Fail2ban's protocol, or none.
-_NOT_SENT = frozenset({"action", "filter", "enabled", "logpath", "skip_if_nologs", "backend", "ignoreip", *FILTER_KEYS})
+_NOT_SENT = frozenset(
+    {
+        "action",
+        "filter",
+        "enabled",
+        "logpath",
+        "skip_if_nologs",
+        "systemd_if_nologs",
+        "backend",
+        "ignoreip",
+        *FILTER_KEYS,
+    }
+)
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
+# Fail2ban sends these before all others, the jail's before the filter's: what the filter has in [Init] stands.
+_SET_FIRST = frozenset({"usedns", "maxlines", "prefregex"})
 
 
 def is_enabled(ini: Ini, name: str) -> bool:
@@ -106,6 +123,7 @@ class _JailReader:
             filter=found,
             logpath=() if backend == "systemd" else self._logpath(),
             skip_if_nologs=self._value("skip_if_nologs", is_true, False),
+            systemd_if_nologs=self._has_journal_too(backend),
             backend=backend,
             backend_options=backend_options,
             maxretry=self._value("maxretry", int, 3),
@@ -201,12 +219,17 @@ class _JailReader:
         chosen = definition.combined()
         for key in FILTER_KEYS:
             text = self._options.get(key)
-            if text is not None:
-                chosen[key] = "\n".join(filter(None, (chosen.get(key), text))) if key in _LISTS else text
+            if text is None or (key in _SET_FIRST and key in chosen):
+                continue
+            chosen[key] = "\n".join(filter(None, (chosen.get(key), text))) if key in _LISTS else text
         found = build_filter(name, definition, chosen)
         if not found.failregex:
             self._notes.append("neither the jail nor its filter has a failregex: it will never find anything")
         return found
+
+    def _has_journal_too(self, backend: str) -> bool:
+        """As Fail2ban 1.1.1: it must say itself what to look for in the journal, its filter's word is not enough."""
+        return backend == "auto" and "journalmatch" in self._options and self._value("systemd_if_nologs", is_true, True)
 
     def _logpath(self) -> tuple[LogPath, ...]:
         paths: list[LogPath] = []

@@ -6,13 +6,12 @@ socket) is sipguard.toml's, where there is one; jails of its jails.d run beside 
 
 from __future__ import annotations
 
-import glob
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sipguard.config.fail2ban.tree import read_tree
+from sipguard.config.paths import exists
 from sipguard.config.readers import encoding as read_encoding
 from sipguard.config.readers import timezone as read_timezone
 from sipguard.config.settings import Settings, load
@@ -79,6 +78,10 @@ def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warni
             errors.append(error)
             continue
         missing = list(_missing_logs(jail))
+        if one.systemd_if_nologs and len(missing) >= len(jail.logpath):
+            warnings.append(f"jail {one.name}: none of its logs exists; it reads the journal")
+            jails.append(replace(jail, journal=True, logpath=()))
+            continue
         if one.skip_if_nologs and len(missing) == len(jail.logpath) and not jail.journal:
             warnings.append(f"jail {one.name}: none of its logs exists; not run, since skip_if_nologs is set")
             continue
@@ -110,8 +113,7 @@ def _missing_logs(jail: Jail) -> Iterable[str]:
         yield f"jail {jail.name}: no logpath; it reads nothing"
     for entry in jail.logpath:
         bare = entry.removesuffix(" tail")
-        # A log's own name may hold brackets; Path.glob takes no absolute pattern.
-        if not os.path.lexists(bare) and next(glob.iglob(bare), None) is None:  # noqa: PTH207
+        if not exists(bare):
             yield f"jail {jail.name}: {printable(bare)} does not exist yet; sipguard waits for it"
 
 
