@@ -256,13 +256,14 @@ class Daemon:
     def _take(self, chunk: Chunk) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
-        for name in self.logs.readers(chunk.path):
-            guard = self.guards[name]
-            guard.totals.oversize += chunk.oversize
-            if chunk.records:
-                guard.take_records(chunk.records, self.store.changes, chunk.path)
-            else:
-                guard.take(chunk.data, self.store.changes, chunk.path)
+        with self.store.snapshot():
+            for name in self.logs.readers(chunk.path):
+                guard = self.guards[name]
+                guard.totals.oversize += chunk.oversize
+                if chunk.records:
+                    guard.take_records(chunk.records, self.store.changes, chunk.path)
+                else:
+                    guard.take(chunk.data, self.store.changes, chunk.path)
         self.store.changes.positions[chunk.path] = chunk.position
         self.store.touched()
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from sipguard.addresses import canonical
+from sipguard.daemon.logs import Together
 from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.tags import without_names
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
@@ -80,6 +81,8 @@ class Guard:
         self.detector = self._make_detector()
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
+        self._say = Together()
+        """What is to be logged as soon as these lines are through, or something more urgent is to be said."""
         self._slow_told = 0
         self._slow_next = 0.0
         self._decide = decide
@@ -128,7 +131,8 @@ class Guard:
     def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
         for event in events:
             if isinstance(event, Failure):
-                self._found(event, changes)
+                if not (self.jail.ignorecommand and self._ask(self, event)):
+                    self._weigh(event, changes)
             elif isinstance(event, Challenge):
                 self.judge.challenge(event)
             else:
@@ -138,11 +142,8 @@ class Guard:
                 if forgiven := self.judge.welcome(event):
                     changes.forgotten.add((self.jail.name, forgiven))
         for failure in self.judge.overdue():
-            self.weigh(failure, changes)
-
-    def _found(self, failure: Failure, changes: Changes) -> None:
-        if not (self.jail.ignorecommand and self._ask(self, failure)):
-            self.weigh(failure, changes)
+            self._weigh(failure, changes)
+        self._say_all()
 
     def _tell_slow(self) -> None:
         """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
@@ -180,6 +181,10 @@ class Guard:
 
     def weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
         """Weigh a failure; `address` is that of the host that it names. `answered`: it has been asked for, in vain."""
+        self._weigh(failure, changes, address=address, answered=answered)
+        self._say_all()
+
+    def _weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
         judgement = self.judge.consider(failure, address=address)
         unknown = judgement.outcome is Outcome.NO_ADDRESS and not answered
         if unknown and self.jail.usedns in ("yes", "warn") and self._ask(self, failure):
@@ -195,6 +200,7 @@ class Guard:
                 self.totals.repeated += 1
             case Outcome.MISCONFIGURED:
                 self.totals.misconfigured += 1
+                self._say_all()
                 log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
             case Outcome.OLD:
                 self.totals.old += 1
@@ -202,6 +208,7 @@ class Guard:
                 self._seen_again(judgement)
             case Outcome.NO_ADDRESS:
                 self.totals.no_address += 1
+                self._say_all()
                 log.warning(
                     "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
                 )
@@ -212,6 +219,7 @@ class Guard:
         """A failure of an address that must not be banned, as somebody else has found out."""
         self.totals.failures += 1
         self._ignore(address, why)
+        self._say_all()
 
     def is_settled(self, address: str) -> bool:
         """Whether nothing more need be asked about an address: it is banned, or on the ignore list."""
@@ -219,13 +227,19 @@ class Guard:
 
     def _ignore(self, address: str, why: str) -> None:
         self.totals.ignored += 1
-        log.info("[%s] Ignore %s by %s", self.jail.name, address, why)
+        self._say.append(f"[{self.jail.name}] Ignore {address} by {why}")
+
+    def _say_all(self) -> None:
+        """Log what is to be said, in one go."""
+        if self._say:
+            log.info(self._say)
+            self._say = Together()
 
     def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
         if log.isEnabledFor(logging.INFO):
             known = f", bad - counts as {judgement.attempts}" if judgement.attempts > 1 else ""
             when = _shown(int(judgement.time))
-            log.info("[%s] Found %s - %s%s", self.jail.name, judgement.address, when, known)
+            self._say.append(f"[{self.jail.name}] Found {judgement.address} - {when}{known}")
         self._observe(self.jail.name, judgement.address, failure)
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(
@@ -236,6 +250,7 @@ class Guard:
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""
+        self._say_all()
         self.totals.after_ban += 1
         if judgement.time > self.banned[judgement.address] + RECENT:
             self.banned[judgement.address] = judgement.time

@@ -6,8 +6,9 @@ Protection never waits for the disk: when it is full or locked, what has changed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,6 +117,16 @@ class Store:
         """The attempts that no ban has answered, whether they are on disk or not."""
         stored = self._read(lambda database: database.attempts())
         return [*(stored or ()), *self.changes.attempts]
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """While many questions come at once, they are answered from one moment; nothing is to be written within."""
+        stack = contextlib.ExitStack()
+        self._read(lambda database: stack.enter_context(database.snapshot()))
+        try:
+            yield
+        finally:
+            self._read(lambda _database: stack.close())
 
     def ban_count(self, jail: str | None, address: str) -> int:
         """How many bans came before, as far as that can be read."""
