@@ -31,6 +31,7 @@ from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.sources.journal_query import query_of
+from sipguard.sources.watcher import PULSE
 from sipguard.state.changes import Attempt, Changes
 
 log = logging.getLogger("fail2ban.server")
@@ -240,17 +241,20 @@ class Daemon:
             self._loop.call_soon_threadsafe(self._changed.set)
 
     async def _read(self) -> None:
+        pulse: asyncio.TimerHandle | None = None
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if pulse is not None:
+                pulse.cancel()
+            pulse = self._loop.call_later(PULSE, self._changed.set) if self.logs.look() else None
             more = True
             while more:
-                more = False
                 # Not within a reload: what new guards have counted, the reload would count again from the state.
                 async with self._one_reload:
                     for chunk in self.logs.read(SLICE):
                         self._take(chunk)
-                        more = True
+                    more = self.logs.pending
                 await asyncio.sleep(0)
 
     def _take(self, chunk: Chunk) -> None:

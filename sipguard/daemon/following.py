@@ -22,6 +22,13 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin to follow."""
 
+    def look(self) -> bool:
+        """Let the next `read` ask those logs of which nobody tells; whether there are such."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last `read` may have left something."""
+
     def read(self, limit: int) -> Sequence[Chunk]:
         """What has come since."""
 
@@ -59,6 +66,15 @@ class Logs:
         self._followers += _journals(self._jails, positions, notify)
         for follower in self._followers:
             follower.start()
+
+    def look(self) -> bool:
+        """Let the next `read` ask those logs of which nobody tells; whether to look again after `PULSE` seconds."""
+        return sum(follower.look() for follower in self._followers) > 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last `read` may have left something that can be read right now."""
+        return any(follower.pending for follower in self._followers)
 
     def read(self, limit: int) -> Iterator[Chunk]:
         """What has come since, at most about `limit` bytes of each kind; nothing when there is nothing."""

@@ -123,19 +123,20 @@ class Database:
         )[0]
         return int(row[0])
 
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Let the questions within be answered from one moment: SQLite takes its locks for all of them once. No `save` within.
+    def begin_reading(self) -> None:
+        """Answer from one moment until `end_reading`: SQLite takes its locks once, not for each question. No `save` meanwhile.
 
         Raises `StateError`.
         """
-        with _told(self.path):
-            self._db.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if self._db.in_transaction:  # SQLite ends it itself after some errors
-                    self._db.execute("COMMIT")
+        if not self._db.in_transaction:
+            with _told(self.path):
+                self._db.execute("BEGIN")
+
+    def end_reading(self) -> None:
+        """Go on to the present. Raises `StateError`."""
+        if self._db.in_transaction:
+            with _told(self.path):
+                self._db.execute("COMMIT")
 
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
