@@ -31,9 +31,11 @@ def _tell(story: dict[str, Any]) -> None:
     address = story["address"]
     for ban in story["bans"]:
         end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"
-        click.echo(f"{address} is banned by {ban['jail']} since {output.moment(ban['since'])} {end}: {ban['reason']}")
+        part = "" if ban["address"] == address else f" as part of {ban['address']}"
+        since = output.moment(ban["since"])
+        click.echo(f"{address} is banned{part} by {ban['jail']} since {since} {end}: {ban['reason']}")
         times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
-        click.echo(f"banned {times}; to let it through: sipguard unban {address}")
+        click.echo(f"banned {times}; to let it through: sipguard unban {ban['address']}")
     if story["rejected"] is not None:
         packets = "packet" if story["rejected"] == 1 else "packets"
         click.echo(f"{story['rejected']} {packets} rejected since")
