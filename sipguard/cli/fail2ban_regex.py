@@ -15,6 +15,7 @@ import click
 
 from sipguard import __version__
 from sipguard.cli.out_format import shown
+from sipguard.cli.output import complain_of_call
 from sipguard.cli.regex_report import Asked, RegexReport
 from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter
 from sipguard.config import paths
@@ -90,7 +91,7 @@ def main() -> None:
     try:
         command(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        complain_of_call(error)
         sys.exit(WRONG)
     except click.Abort:
         sys.exit(130)

@@ -71,7 +71,7 @@ class Report:
     def show(self, log: str, seconds: float) -> None:
         """Print it all."""
         counts = self._counts
-        click.echo(f"log     {printable(log, 500)}: {counts.lines} lines in {seconds:.2f} s")
+        click.echo(f"log     {printable(log, 500)}: {output.counted(counts.lines, 'line')} in {seconds:.2f} s")
         click.echo(f"filter  {self.filter.name}, {printable(self.filter.origin, 500)}")
         self._show_regexes()
         output.table(("lines", "date format"), [*self._date_rows()])
@@ -85,8 +85,8 @@ class Report:
                     click.echo(f"… and {self._line_counts[kind] - MOST_LINES} more {kind} lines")
         missed = self._line_counts["missed"]
         click.echo(
-            f"{self.failures} failures of {len(self._addresses)} addresses; "
-            f"{counts.ignored} lines ignored, {missed} missed"
+            f"{output.counted(self.failures, 'failure')} of {output.counted(len(self._addresses), 'address')}; "
+            f"{output.counted(counts.ignored, 'line')} ignored, {missed} missed"
             + (f", {counts.timed_out} gave up: a regex took too long" if counts.timed_out else "")
             + ("" if self._wanted.missed or not missed else " (--print-missed shows them)")
         )

@@ -67,10 +67,12 @@ def main() -> None:
         return
     try:
         # Without standalone mode click gives the exit status of `Exit` as the result.
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="sipguard", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        error.show()
+        from sipguard.cli.output import complain_of_call  # noqa: PLC0415 - only when there is something to say
+
+        complain_of_call(error)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)

@@ -32,6 +32,17 @@ def complain(text: str) -> None:
     click.echo(shown, err=True)
 
 
+def complain_of_call(error: click.ClickException) -> None:
+    """A call that is wrong, in one line; help where a call without anything asks for it."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    program = context.command_path if context else "sipguard"
+    said = error.format_message()
+    complain(f"{program}: {said}{'' if said.endswith(('.', '?', ')')) else '.'} Try: {program} --help")
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table: drawn on a terminal, tab-separated in a pipe. Cells may hold what an attacker wrote."""
     cells = list(rows)
@@ -65,6 +76,11 @@ def span(seconds: float | None) -> str:
         if number:
             parts.append(f"{number}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 line`, `2 lines`, `2 addresses`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def moment(when: float) -> str:
