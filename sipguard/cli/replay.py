@@ -118,7 +118,7 @@ def _summary(detectors: Sequence[Detector]) -> dict[str, Any]:
 def _show(jail: Jail, stories: Sequence[Story], detectors: Sequence[Detector]) -> None:
     summary = _summary(detectors)
     banned = sum(story.banned_at is not None for story in stories)
-    click.echo(
+    output.say(
         f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {output.span(jail.findtime)} ban; "
         f"{output.counted(summary['lines'], 'line')}, {output.counted(banned, 'address')} banned"
     )
