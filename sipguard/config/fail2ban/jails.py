@@ -86,18 +86,22 @@ def is_enabled(ini: Ini, name: str) -> bool:
     return is_true(ini.get(name, "enabled") or "")
 
 
-def read_jail(ini: Ini, name: str, directory: Path) -> Fail2banJail:
-    """The jail `name` of the merged jail files; `directory` is the tree. Raises ConfigError with file and line."""
-    return _JailReader(ini, name, directory).read()
+def read_jail(ini: Ini, name: str, directory: Path, more: Mapping[str, str] | None = None) -> Fail2banJail:
+    """The jail `name` of the merged jail files; `directory` is the tree. Raises ConfigError with file and line.
+
+    `more` are options that go before those of the jail and those that it gives to its filter.
+    """
+    return _JailReader(ini, name, directory, more or {}).read()
 
 
 class _JailReader:
     """One jail being read."""
 
-    def __init__(self, ini: Ini, name: str, directory: Path) -> None:
+    def __init__(self, ini: Ini, name: str, directory: Path, more: Mapping[str, str]) -> None:
         self._ini = ini
         self._name = name
         self._directory = directory
+        self._more = more
         self._options: dict[str, str] = {}
         self._notes: list[str] = []
 
@@ -169,7 +173,7 @@ class _JailReader:
                 text = str(self._convert(key, text, int))
             if text is not None:
                 options[key] = text
-        return options
+        return {**options, **self._more}
 
     def _convert(self, key: str, text: str, convert: Callable[[str], T]) -> T:
         try:
@@ -195,6 +199,7 @@ class _JailReader:
             self._notes.append("no filter is set")
             return None
         name, options = parse_reference(reference, self._where("filter"))
+        options |= self._more
         ini = open_filter(name, [self._directory / "filter.d"], self._where("filter"))
         self._notes += [f"{where}: includes {path}, which does not exist" for path, where in ini.missing]
         if DEFINITION not in ini.sections:
