@@ -168,7 +168,7 @@ logpath = /dev/null
 [demo]
 failregex = ^own <HOST>
 """
-DEMO = "[Definition]\nfailregex = ^<mode> <HOST>\nmode = one\n"
+DEMO = "[Definition]\nfailregex = ^ ?<mode> <HOST>\nmode = one\n"
 OF_JAILS = [
     pytest.param(["own"], "192.0.2.2\n192.0.2.3\n", id="a jail"),
     pytest.param(["own[mode=one]"], "192.0.2.1\n192.0.2.3\n", id="a jail with options"),
