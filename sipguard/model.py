@@ -74,6 +74,8 @@ class Filter:
     """The file, for messages."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Key of `[Definition]` → its line in `origin`, for messages."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Key that the jail itself sets or adds to → `file:line` there, for messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,8 @@ class Matcher:
 
 def where(filter: Filter, key: str) -> str:  # noqa: A002
     """The place of a filter's key, for messages."""
+    if key in filter.places:
+        return filter.places[key]
     line = filter.lines.get(key)
     origin = filter.origin or f"filter {filter.name}"
     return f"{origin}:{line}" if line is not None else origin

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from sipguard.config.definition import DEFINITION, Definition
+from sipguard.config.definition import Definition
 from sipguard.config.fail2ban.actions import read_actions
 from sipguard.config.fail2ban.nouns import Fail2banJail, LogPath
 from sipguard.config.fail2ban.rules import is_firewall, rule_of
 from sipguard.config.fail2ban.values import is_true, number, seconds, words
-from sipguard.config.filters import FILTER_KEYS, build_filter, open_filter
+from sipguard.config.filters import FILTER_KEYS, build_filter, check_definition, open_filter
 from sipguard.config.ini import Ini
 from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
@@ -202,8 +202,7 @@ class _JailReader:
         options |= self._more
         ini = open_filter(name, [self._directory / "filter.d"], self._where("filter"))
         self._notes += [f"{where}: includes {path}, which does not exist" for path, where in ini.missing]
-        if DEFINITION not in ini.sections:
-            raise ConfigError("has no [Definition] section with a failregex: it is no filter", ini.files[-1])
+        check_definition(name, ini)
         definition = Definition(ini, options, FILTER_KEYS)
         if not options.get("logtype") and not definition.has("logtype"):
             definition.options["logtype"] = "journal" if self._options["backend"].startswith("systemd") else "file"
@@ -222,12 +221,14 @@ class _JailReader:
         name = parse_reference(self._options["filter"])[0] if self._options["filter"] else ""
         definition.select(self._options)
         chosen = definition.combined()
+        places = {}
         for key in FILTER_KEYS:
             text = self._options.get(key)
             if text is None or (key in _SET_FIRST and key in chosen):
                 continue
             chosen[key] = "\n".join(filter(None, (chosen.get(key), text))) if key in _LISTS else text
-        found = build_filter(name, definition, chosen)
+            places[key] = self._where(key)
+        found = build_filter(name, definition, chosen, places)
         if not found.failregex:
             self._notes.append("neither the jail nor its filter has a failregex: it will never find anything")
         return found
