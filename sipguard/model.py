@@ -78,6 +78,8 @@ class Filter:
     """The file, for messages."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Key of `[Definition]` → its line in `origin`, for messages."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Key that the jail itself sets or adds to → `file:line` there, for messages."""
 
 
 class Failure(NamedTuple):

@@ -69,13 +69,12 @@ def main() -> None:
         return
     try:
         # Without standalone mode click gives the exit status of `Exit` as the result.
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="sipguard", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        if isinstance(error, _JUST_HELP):
-            error.show()
-        else:
-            _complain(_usage(error))
+        from sipguard.cli.output import complain_of_call  # noqa: PLC0415 - only when there is something to say
+
+        complain_of_call(error)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
@@ -94,23 +93,10 @@ def main() -> None:
         sys.exit(2)
 
 
-_JUST_HELP: tuple[type[click.ClickException], ...] = tuple(
-    filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])
-)
-"""What newer versions of click raise for a call without a command: its text is the help."""
-
-
 def _complain(text: str) -> None:
     from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
 
     complain(f"sipguard: {text}")
-
-
-def _usage(error: click.ClickException) -> str:
-    """A wrong call in one line, with the call that tells more."""
-    what = " ".join(error.format_message().split()).removesuffix(".")
-    context = getattr(error, "ctx", None)
-    return f"{what}; see {context.command_path} --help" if context else what
 
 
 def _unexpected(error: Exception) -> str:

@@ -145,9 +145,10 @@ def _summary(detectors: Sequence[Detector]) -> dict[str, Any]:
 
 def _show(jail: Jail, stories: Sequence[Story], detectors: Sequence[Detector]) -> None:
     summary = _summary(detectors)
-    click.echo(
-        f"jail {jail.name}: {jail.maxretry} attempts within {output.span(jail.findtime)} ban; "
-        f"{summary['lines']} lines, {sum(story.banned_at is not None for story in stories)} addresses banned"
+    banned = sum(story.banned_at is not None for story in stories)
+    output.say(
+        f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {output.span(jail.findtime)} ban; "
+        f"{output.counted(summary['lines'], 'line')}, {output.counted(banned, 'address')} banned"
     )
     rows = [
         [

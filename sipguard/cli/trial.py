@@ -133,7 +133,9 @@ def find_filter(text: str, directories: Sequence[Path], *, logtype: str | None =
     if is_reference(text):
         name, options = parse_reference(text, "FILTER")
         if "/" in name or name.endswith((".conf", ".local")):
-            tried = [Path(name), *(folder / name for folder in directories if not name.startswith("/"))]
+            # `filter.d/sshd.conf` is below the tree, whatever the working directory is.
+            bases = [base for folder in directories for base in (folder, folder.parent) if not name.startswith("/")]
+            tried = [Path(name), *(base / name for base in bases)]
             path = next((one for one in tried if _is_file(str(one))), Path(name))
             return read_filter_file(path, options, logtype=logtype)
         return read_filter(text, directories, logtype=logtype)

@@ -21,7 +21,7 @@ from sipguard.detection.results import Counts, Examined
 from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
-from sipguard.text import text_codec
+from sipguard.text import log_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -285,10 +285,10 @@ def _line_end(data: bytes, begin: int) -> int:
 
 
 def _codec(encoding: str) -> str:
-    """Raises ConfigError if there is no such encoding; `auto` is UTF-8."""
+    """Raises ConfigError if there is no such encoding of text; `auto` is UTF-8."""
     if encoding.lower() == "auto":
         return "utf-8"
     try:
-        return text_codec(encoding)
+        return log_codec(encoding)
     except LookupError:
         raise ConfigError(f"encoding {encoding!r} is not known: give one like utf-8 or latin-1") from None

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sipguard.text import WIDE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,7 +28,7 @@ def line_decoder(encoding: str) -> Callable[[bytes], str]:
 
 def is_wide(encoding: str) -> bool:
     """Whether only single lines can be decoded, not several at once."""
-    return encoding in ("utf-16", "utf-16-le", "utf-16-be")
+    return encoding in WIDE
 
 
 def _little(line: bytes) -> str:

@@ -328,6 +328,8 @@ def host_of(tags: Mapping[str, str]) -> str | None:
 
 def where(filter: Filter, key: str) -> str:  # noqa: A002
     """The place of a filter's key, for messages."""
+    if key in filter.places:
+        return filter.places[key]
     line = filter.lines.get(key)
     origin = filter.origin or f"filter {filter.name}"
     return f"{origin}:{line}" if line is not None else origin

@@ -157,3 +157,35 @@ def test_hostile_line_is_escaped(program, tmp_path):
     (tmp_path / "log").write_text("\x1b[2J bad 192.0.2.7\n")
     assert "\x1b" not in run(program, *EVERYTHING, tmp_path / "log", "bad <HOST>")[1]
     assert "\x1b" not in run(program, "-o", "msg", tmp_path / "log", "bad <HOST>")[1]
+
+
+JAIL = """[own]
+filter = demo[mode=two]
+failregex = %(known/failregex)s
+            ^own <HOST>
+datepattern = ^%%Y-%%m-%%d %%H:%%M:%%S\\s
+logpath = /dev/null
+[demo]
+failregex = ^own <HOST>
+"""
+DEMO = "[Definition]\nfailregex = ^ ?<mode> <HOST>\nmode = one\n"
+OF_JAILS = [
+    pytest.param(["own"], "192.0.2.2\n192.0.2.3\n", id="a jail"),
+    pytest.param(["own[mode=one]"], "192.0.2.1\n192.0.2.3\n", id="a jail with options"),
+    pytest.param(["filter.d/demo.conf"], "192.0.2.1\n", id="a file"),
+    pytest.param(["-o", "msg", "-i", "own"], "2026-11-21 10:00:01 one 192.0.2.1\nnothing\n", id="what is left"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), OF_JAILS)
+def test_jail(arguments, expected, program, tmp_path):
+    """The name of a jail stands for its filter with all that the jail says, as in Fail2ban since 1.1.1."""
+    (tmp_path / "filter.d").mkdir()
+    (tmp_path / "filter.d" / "demo.conf").write_text(DEMO)
+    (tmp_path / "jail.conf").write_text(JAIL)
+    lines = [f"2026-11-21 10:00:0{n} {word} 192.0.2.{n}\n" for n, word in enumerate(("one", "two", "own"), 1)]
+    (tmp_path / "log").write_text("".join((*lines, "nothing\n")))
+    call = ["-c", tmp_path, "-o", "ip", *arguments[:-1], tmp_path / "log", arguments[-1]]
+    assert run(program, *call) == (0, expected)
+    if reference.THERE and reference.version() >= "1.1.1":
+        assert fail2ban(*call) == (0, expected)

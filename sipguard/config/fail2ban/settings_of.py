@@ -29,6 +29,8 @@ BanActions = Literal["firewall", "commands"]
 _LEVELS = frozenset({"CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", "TRACEDEBUG", "HEAVYDEBUG"})
 # Fail2ban's words for where its log goes → ours. The journal reads what is sent to syslog.
 _TARGETS = {"STDOUT": "STDOUT", "SYSOUT": "STDOUT", "STDERR": "STDERR", "SYSLOG": "SYSLOG", "SYSTEMD-JOURNAL": "SYSLOG"}
+# gamin is no more; who still names it wants what `auto` gives.
+_BACKENDS = ("auto", "pyinotify", "gamin", "polling", "systemd")
 _NO_DATABASE = frozenset({"none", ":memory:"})
 
 
@@ -91,7 +93,10 @@ def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warni
 
 
 def _jail(one: nouns.Fail2banJail) -> Jail:
-    """The jail for sipguard's stages. Raises ConfigError: an encoding or zone that does not exist."""
+    """The jail for sipguard's stages. Raises ConfigError: a backend, encoding or zone that does not exist."""
+    if one.backend.lower() not in _BACKENDS:
+        what = f"backend = {one.backend[:40]!a}: not allowed; write one of {', '.join(_BACKENDS)}"
+        raise ConfigError(f"jail {one.name}: {what}", one.origin)
     try:
         encoding = read_encoding(one.logencoding)
         if (encoding, one.logencoding) == ("ascii", "auto"):
