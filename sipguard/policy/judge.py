@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import sys
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
@@ -180,5 +181,5 @@ class Judge:
 
     def _ban(self, address: str, now: float) -> Ban:
         jail = self.jail
-        reason = f"{jail.maxretry} failures within {jail.findtime:g} s"
+        reason = sys.intern(f"{jail.maxretry} failures within {jail.findtime:g} s")  # one text for all bans of the jail
         return Ban(address, jail.name, now, now + jail.bantime, attempts=jail.maxretry, reason=reason)
