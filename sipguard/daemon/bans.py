@@ -105,8 +105,8 @@ class Bans:
 
     def _not_from_the_future(self, ban: Ban) -> Ban:
         """Stored before the clock was set back: it begins now, and lasts no longer than it was meant to."""
-        ahead = max(0.0, ban.since - self._clock())
-        return replace(ban, since=ban.since - ahead, until=ban.until - ahead)
+        ahead = ban.since - self._clock()
+        return replace(ban, since=ban.since - ahead, until=ban.until - ahead) if ahead > 0 else ban
 
     async def settle(self, bans: Iterable[Ban] = ()) -> None:
         """Wait until the kernel has done what was ordered by hand, and it is on disk, since no log tells of it again.

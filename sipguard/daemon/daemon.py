@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import time
@@ -142,6 +143,7 @@ class Daemon:
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
+        gc.collect()  # the followers of before refer to themselves; by itself that would stay for hours
         return settings
 
     def _make_guards(self, settings: Settings) -> None:
@@ -291,11 +293,12 @@ class Daemon:
             self._check_clock()
             self.logs.rescan()
             self._changed.set()
-            own = own_addresses()
+            own, followed = own_addresses(), self.logs.problems()
             for guard in self.guards.values():
                 if guard.jail.ignoreself:
                     guard.judge.ignore.set_own(own)
                 guard.prune(self.clock(), self.store.changes)
+                guard.leave(followed)
             await self._learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
                 await self._open_firewall()

@@ -123,9 +123,8 @@ class Enforcer:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while batch := self._next_batch():
-                verb, bans = batch
-                if await self._carry_out(verb, bans):
+            while batch := self._next_batch():  # None at last: what is done must not be kept until the next order
+                if await self._carry_out(*batch):
                     pause = FIRST_PAUSE
                     continue
                 await asyncio.sleep(pause)

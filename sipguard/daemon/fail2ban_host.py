@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sipguard.addresses import canonical
 from sipguard.daemon.daemon import Daemon
@@ -36,7 +37,7 @@ class DaemonHost:
         self._daemon = daemon
         self._view = view
         self._log = LogSettings(daemon)
-        self._options: dict[str, tuple[Guard, Options]] = {}
+        self._options: WeakKeyDictionary[Guard, Options] = WeakKeyDictionary()
 
     def names(self) -> list[str]:
         """The jails, in the order of the configuration."""
@@ -45,10 +46,9 @@ class DaemonHost:
     def options(self, jail: str) -> Options:
         """What the jail runs with now."""
         guard = self._guard(jail)
-        known = self._options.get(jail)
-        if known is None or known[0] is not guard:
-            self._options[jail] = known = (guard, options_of(guard.jail))
-        return known[1]
+        if guard not in self._options:
+            self._options[guard] = options_of(guard.jail)
+        return self._options[guard]
 
     def change(self, jail: str, **changes: Any) -> None:
         """Run the jail with other options from now on."""
@@ -56,7 +56,7 @@ class DaemonHost:
         new = replace(old, **changes)
         guard = self._guard(jail)
         run_by(guard, old, new, own_addresses, self._daemon.clock)
-        self._options[jail] = (guard, new)
+        self._options[guard] = new
         self._daemon.enquiries.forget_commands()
         if (new.logpath, new.idle) != (old.logpath, old.idle):
             self._daemon.follow_again()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,8 +77,10 @@ class Guard:
         self.banned: dict[str, float] = {}
         """Address → since when, or when its ban was last seen not to hold."""
         self._clock = clock
+        self._first = self._make_detector()
         self._detectors: dict[str, Detector] = {}
-        self.detector = self._make_detector()
+        self._left = Counts()
+        """What detectors have seen that are no more."""
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
         self._say = Together()
@@ -97,13 +99,22 @@ class Guard:
 
     @detector.setter
     def detector(self, detector: Detector) -> None:
+        self._left = Counts.total((self._left, *(one.counts for one in self._every_detector() if one is not detector)))
         self._first = detector
         self._detectors.clear()
 
     @property
     def counts(self) -> Counts:
         """What the detectors of all logs have seen."""
-        return Counts.total({id(one): one.counts for one in (self._first, *self._detectors.values())}.values())
+        return Counts.total((self._left, *(one.counts for one in self._every_detector())))
+
+    def leave(self, followed: Container[str]) -> None:
+        """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
+        gone = [self._detectors.pop(path) for path in list(self._detectors) if path not in followed]
+        if gone:
+            self._left = Counts.total((self._left, *(one.counts for one in gone)))
+            if self._first in gone:
+                self._first = next(iter(self._detectors.values()), None) or self._make_detector()
 
     def take(self, data: bytes, changes: Changes, path: str = "") -> None:
         """Read whole lines of one log."""
@@ -121,6 +132,9 @@ class Guard:
         jail = self.jail
         filter_ = without_names(jail.filter) if jail.usedns == "no" else jail.filter
         return Detector(filter_, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
+
+    def _every_detector(self) -> list[Detector]:
+        return list(dict.fromkeys((self._first, *self._detectors.values())))
 
     def _detector_of(self, path: str) -> Detector:
         """Each log has its own: what one log has told so far says nothing of another."""
@@ -174,7 +188,7 @@ class Guard:
 
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
-        for detector in {id(one): one for one in (self._first, *self._detectors.values())}.values():
+        for detector in self._every_detector():
             self._take_all(detector.flush(), changes)
         if self.judge.window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime

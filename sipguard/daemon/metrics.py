@@ -86,7 +86,7 @@ class Metrics:
         for name, part, field, told in _OF_JAILS:
             counter = CounterMetricFamily(f"sipguard_{name}", told, labels=["jail"])
             for jail, guard in guards.items():
-                counts: Any = guard.detector.counts if part == "detection" else guard.totals
+                counts: Any = guard.counts if part == "detection" else guard.totals
                 counter.add_metric([jail], getattr(counts, field))
             yield counter
         live = GaugeMetricFamily("sipguard_live_bans", "Addresses banned now.", labels=["jail"])

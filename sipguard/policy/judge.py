@@ -6,6 +6,7 @@ A judge holds the counting of one jail and touches nothing outside: it neither b
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Container
 from enum import Enum
 from typing import NamedTuple
@@ -178,5 +179,5 @@ class Judge:
 
     def _ban(self, address: str, now: float) -> Ban:
         jail = self.jail
-        reason = f"{jail.maxretry} failures within {jail.findtime:g} s"
+        reason = sys.intern(f"{jail.maxretry} failures within {jail.findtime:g} s")  # one text for all bans of the jail
         return Ban(address, jail.name, now, now + jail.bantime, attempts=jail.maxretry, reason=reason)

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -114,7 +115,12 @@ class Database:
         rows = self._rows(
             "SELECT address, jail, since, until, attempts, count, reason FROM live_bans WHERE until > ?", (now,)
         )
-        return [Ban(*row) for row in rows]
+        # Few jails and few reasons, in many bans: one text for each.
+        share = sys.intern
+        return [
+            Ban(address, share(jail), since, until, attempts, count, share(reason))
+            for address, jail, since, until, attempts, count, reason in rows
+        ]
 
     def ban_count(self, jail: str | None, address: str) -> int:
         """How many bans of this address in this jail came before; in any, when that is None."""
