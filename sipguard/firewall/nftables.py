@@ -221,13 +221,11 @@ class NftablesFirewall:
         kept: dict[SetName, list[str]] = {}
         networks: set[SetName] = set()
         for name, target, remaining, counted in nft_text.parse_elements(text) if text else ():
-            if name in stale:
-                continue
-            if name.kind == "n":
+            if name.kind == "n" and name not in stale:
                 networks.add(name)
-                continue
-            tail = f"{nft_text.counter(counted)}{nft_text.timeout(now + remaining + 1, now)}"
-            kept.setdefault(name, []).append(target + tail)
+            elif name not in stale:
+                tail = f"{nft_text.counter(counted)}{nft_text.timeout(now + remaining + 1, now)}"
+                kept.setdefault(name, []).append(target + tail)
         script = "".join(nft_text.elements("add", name, items) for name, items in kept.items())
         return script + "".join(networks_script(name, self._networks.live(name, now), now) for name in networks)
 
