@@ -44,6 +44,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "run":
+            importlib.import_module("sipguard.cli.lean")
         module = importlib.import_module(f"sipguard.cli.{_FILES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command

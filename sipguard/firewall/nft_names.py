@@ -8,7 +8,6 @@ and ends in `__` and a hash; otherwise a digit follows every `_`, so that no sho
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Literal, NamedTuple
 
@@ -50,7 +49,9 @@ def escape_jail(jail: str) -> str:
     escaped = _OTHER.sub(lambda match: b"_%02x" % match[0][0], raw).decode("ascii")
     if len(escaped) <= _READABLE:
         return escaped
-    digest = hashlib.sha256(raw).hexdigest()[:_DIGEST]
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, 4 MB, and few names are long
+
+    digest = sha256(raw).hexdigest()[:_DIGEST]
     return f"{escaped[: _READABLE - _DIGEST - 2]}__{digest}"
 
 
