@@ -25,6 +25,7 @@ from sipguard.daemon.following import Logs
 from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.progress import Progress
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
@@ -63,6 +64,7 @@ class Daemon:
         self.started = clock()
         self._steps = Steps(clock)
         self.guards: dict[str, Guard] = {}
+        self._progress = Progress()
         self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
@@ -242,6 +244,7 @@ class Daemon:
             [guard.jail for guard in self.guards.values()],
             self.store.positions(),
             notify=self._wake_up,
+            clock=self.clock,
         )
         for path, problem in self.logs.problems().items():
             if problem:
@@ -282,6 +285,7 @@ class Daemon:
                 else:
                     guard.take(chunk.data, self.store.changes, chunk.path)
         self.store.changes.positions[chunk.path] = chunk.position
+        self._progress.took(chunk)
         self.store.touched()
 
     async def _end_bans(self) -> None:

@@ -114,6 +114,10 @@ class Screen:
         """Whether the next line matters whatever it holds: a record or a packet is under way."""
         return bool(self._record or self._held or self._inside or self._budget > 0 or self._skip > 0)
 
+    def opens_packet(self, line: str) -> bool:
+        """Whether strangers' text follows this line. Raises TimeoutError."""
+        return self._begin_quarantine is not None and self._begin_quarantine.found(line, _LIMIT)
+
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
         if self._json and _has_json(data):
