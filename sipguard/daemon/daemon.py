@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
@@ -27,6 +28,7 @@ from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
+from sipguard.detection.search import Pool
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
@@ -61,6 +63,7 @@ class Daemon:
         self.started = clock()
         self._steps = Steps(clock)
         self.guards: dict[str, Guard] = {}
+        self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
         self.errors: list[ConfigError] = []
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
@@ -168,12 +171,20 @@ class Daemon:
                     earlier=partial(self.bans.earlier, jail.name),
                     ask=self.enquiries.ask,
                     registered=self.feeding.registered,
+                    pool_of=self._pool_of,
                 )
                 self.guards[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
                 self.errors.append(error)
         for broken in self.errors:
             log.error("%s", broken)
+
+    def _pool_of(self, path: str) -> Pool:
+        """What a log is searched by, for all jails that read it; it goes with the last of them."""
+        pool = self._pools.get(path)
+        if pool is None:
+            pool = self._pools[path] = Pool()
+        return pool
 
     async def _learn_ignored(self) -> None:
         """What the host names and lists in `ignoreip` stand for now."""

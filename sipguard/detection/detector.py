@@ -26,6 +26,8 @@ from sipguard.text import log_codec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sipguard.detection.search import Pool
+
 __all__ = ["Counts", "Detector", "Examined"]
 
 
@@ -63,6 +65,7 @@ class Detector:
         """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
         self._prefilter = self._make_prefilter() if skim and filter.maxlines <= 1 else None
+        self._pool: Pool | None = None
         self._express: Express | None = None
         self._unread = (b"", 0, 0)
         self._before = (b"", 0)
@@ -73,6 +76,12 @@ class Detector:
                 self._express = Express(self._matcher, dates, self._screen, self._encoding)
             if self._screen is None:
                 self._matcher.catch_up = self._catch_up
+
+    def share(self, pool: Pool) -> None:
+        """Search together with the other detectors that read the same log."""
+        self._pool = pool
+        if self._prefilter is not None:
+            self._prefilter.share(pool)
 
     def _make_prefilter(self) -> Prefilter | None:
         """For the lines that may match, and those that the stage before the regexes must see."""
@@ -94,14 +103,17 @@ class Detector:
         """The failures, successes and challenges in `data`, as `feed`."""
         if not data:
             return []
-        self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
         if self._prefilter is None:
+            self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
             return self._read(data)
+        self.counts.lines += self._prefilter.line_count(data)
         if self._screen is None:
             return self._skim(data, self._prefilter.lines(data))
         if self._trusts and self._screen.is_mixed:
             self._trusts = False
             self._prefilter = self._make_prefilter() or self._prefilter
+            if self._pool is not None:
+                self._prefilter.share(self._pool)
         return self._skim(data, self._prefilter.lines(data) if self._screen.can_skip(data) else None)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:

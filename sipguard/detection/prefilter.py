@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sipguard.detection.literals import SHORTEST, Literal, Need, parse, sre
-from sipguard.detection.search import Search, best
+from sipguard.detection.search import Pool
 from sipguard.detection.steps import ONE, chars
 
 if TYPE_CHECKING:
@@ -44,11 +44,9 @@ _WORDS = re.compile(rf"\w{{{SHORTEST + 1},}}", re.ASCII)
 class Prefilter:
     """The lines of a chunk that are worth a look."""
 
-    def __init__(
-        self, alternatives: Sequence[Sequence[Need]], gate: Sequence[Need] = (), search: Search | None = None
-    ) -> None:
+    def __init__(self, alternatives: Sequence[Sequence[Need]], gate: Sequence[Need] = ()) -> None:
         """`alternatives` are the needs of each regex of which one must match; `gate` those of one that always must."""
-        self._search = search or best()
+        self._search = Pool().join()
         self.folded = any(each.folded for needs in (*alternatives, gate) for need in needs for each in need)
         self._regexes = [[self._plain(need) for need in needs] for needs in alternatives]
         self._gate = [self._plain(need) for need in gate]
@@ -63,6 +61,16 @@ class Prefilter:
 
     def _plain(self, need: Need) -> frozenset[str]:
         return frozenset(each.text.lower() if self.folded else each.text for each in need)
+
+    def share(self, pool: Pool) -> None:
+        """Search together with others that read the same log; without regard to case, what is searched is another text."""
+        if not self.folded:
+            self._search = pool.join()
+            self._search.prepare(self.texts)
+
+    def line_count(self, data: bytes) -> int:
+        """The number of lines in `data`."""
+        return self._search.line_count(data)
 
     def lines(self, data: bytes) -> list[tuple[int, int]]:
         """Where such lines begin and end (before their LF), in order."""

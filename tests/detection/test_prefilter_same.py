@@ -34,7 +34,7 @@ def search(request, monkeypatch):
     if request.param == "scan":
         pytest.importorskip("hyperscan", reason="the package hyperscan (the extra `fast`) is not installed")
     else:
-        monkeypatch.setattr("sipguard.detection.prefilter.best", Find)
+        monkeypatch.setattr("sipguard.detection.search.best", Find)
 
 
 def both(filter_, data, *, chunk=1 << 18, now=NOW, encoding="utf-8", timezone="UTC"):
