@@ -66,10 +66,10 @@ def main() -> None:
     called = Path(sys.argv[0]).name
     if called == "fail2ban-client":
         sys.argv.insert(1, "client")
-    if called == "fail2ban-regex":
-        importlib.import_module("sipguard.cli.fail2ban_regex").main()
-        return
     try:
+        if called == "fail2ban-regex":
+            importlib.import_module("sipguard.cli.fail2ban_regex").main()
+            return
         # Without standalone mode click gives the exit status of `Exit` as the result.
         status = cli(prog_name="sipguard", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

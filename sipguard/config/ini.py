@@ -281,7 +281,7 @@ def layer_files(directory: Path, name: str) -> list[Path]:
             directory / f"{name}.local",
             *sorted(extra.glob("*.local")),
         ]
-        return [path for path in candidates if path.is_file()]
+        return [path for path in candidates if path.exists()]
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return []

@@ -243,7 +243,7 @@ def test_what_is_no_tag_stays(tmp_path, text):
 def test_a_folder_in_the_place_of_a_filter(tmp_path):
     """It is no file, so no filter: not an error that nobody understands."""
     (tmp_path / "f.conf").mkdir()
-    with pytest.raises(ConfigError, match="there is no filter 'f'"):
+    with pytest.raises(ConfigError, match=r"f\.conf: is no file"):
         read_filter("f", [tmp_path])
 
 
