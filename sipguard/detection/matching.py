@@ -117,10 +117,6 @@ class Matcher:
         except TimeoutError:
             counts.timed_out += 1
             return None
-        if self.line_time is not None:
-            counts.last = self.line_time
-            if counts.first is None:
-                counts.first = counts.last
         if failure is not None:
             counts.failures += 1
         elif self.was_ignored:
@@ -141,9 +137,7 @@ class Matcher:
         counts.read += number
         counts.candidates += number
         counts.failures += number
-        self._last_time = counts.last = events[-1].time
-        if counts.first is None:
-            counts.first = events[0].time
+        self._last_time = events[-1].time
 
     def _look_aside(self, text: str, trusted: bool) -> None:
         """A line that is no failure: whether it is a login or a challenge, or not what it seems."""
