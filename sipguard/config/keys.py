@@ -48,7 +48,7 @@ class Key:
             bad = error.item
         except BadDetailError as error:
             raise ConfigError(f"{prefix}{self.name}{error}", where) from None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # of these the last: a number too large for a float
             bad = value
         found = "…" if self.secret else shown(bad)
         raise ConfigError(f"{prefix}{self.name} = {found}: not allowed; {self.allowed}", where)

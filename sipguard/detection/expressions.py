@@ -84,10 +84,11 @@ class Expression:
 
     def found(self, text: str, limit: float) -> bool:
         """Whether it matches somewhere in `text`. Raises TimeoutError after `limit` seconds where a search can take long."""
+        marks = self.marks
+        if marks and not (marks[0] in text or any(mark in text for mark in marks[1:])):
+            return False
         if len(text) <= self.safe_length:
             return self.plain(text) is not None
-        if self.marks and not any(mark in text for mark in self.marks):
-            return False
         return self.search(text, timeout=limit) is not None
 
     def tags_of(self, match: re.Match[str] | regex.Match[str]) -> dict[str, str]:

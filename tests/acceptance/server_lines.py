@@ -23,9 +23,21 @@ def term_strip(line):
     return re.sub(r"\x1b[^m]*m", "", line)
 
 
+LOGGED = 8191
+"""Bytes of a message that Asterisk logs, with what stands before it and the line feed at its end: what is cut has none."""
+
+
 def asterisk(level, file, message, date="2026-01-15 10:20:30"):
-    """One message as the default formatter writes it to a file."""
-    return f"[{date}] {level}[4242] {file}: {term_strip(message[:8192])}" + "\n"
+    """One message as the default formatter writes it to a file: cut first, then stripped."""
+    return term_strip(f"[{date}] {level}[4242] {file}: {message}\n"[:LOGGED])
+
+
+def in_syslog(line):
+    """The same line of a file as syslog has it: every message is a line of its own, cut or not."""
+    level, _, rest = line.partition("] ")[2].partition("[4242] ")
+    file, _, message = rest.partition(": ")
+    text = f"{level}[4242]: {file}:722 in log_it: {message.removesuffix(chr(10))}"
+    return f"Jan 15 10:20:30 pbx1 asterisk[777]: {text}\n"
 
 
 def notice(fields, reason="No matching endpoint found"):

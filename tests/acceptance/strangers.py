@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from server_lines import ATTACKER, FS_DATE, PBX, TIME, VICTIM, event
 
+from sipguard.cli.advice import advice
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
-from sipguard.model import Failure
+from sipguard.model import Failure, Jail
 
 NOW = 1_795_300_000.0
 
@@ -29,6 +30,13 @@ def accused(reference, log):
     reader = detector(reference)
     events = reader.events(log.encode("utf-8", "surrogateescape") if isinstance(log, str) else log) + reader.flush()
     return {event.host for event in events if isinstance(event, Failure)}, reader.counts.tampered
+
+
+def advised(reference, log, tmp_path):
+    """What `check` says of a log."""
+    path = tmp_path / "log"
+    path.write_text(log)
+    return " ".join(advice(Jail("j", read_filter(reference, [FILTERS]), logpath=(str(path),))))
 
 
 AMI_EVENT = (

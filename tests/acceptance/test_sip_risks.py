@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from annotations import FILTERS
 from server_lines import (
     ATTACKER,
     UUID,
@@ -20,11 +19,8 @@ from strangers import (
     FORGED,
     NOTICE_CHANGED,
     accused,
+    advised,
 )
-
-from sipguard.cli.advice import advice
-from sipguard.config.filters import read_filter
-from sipguard.model import Jail
 
 
 def iax2_another_line():
@@ -55,13 +51,6 @@ def test_risk_of_an_option_another_can_be_accused(reference, write):
     """What docs/logs.md says of these options, and that the filter without them accuses nobody else."""
     assert VICTIM in accused(reference, write())[0]
     assert accused("asterisk", write())[0] <= {ATTACKER}
-
-
-def advised(reference, log, tmp_path):
-    """What `check` says of a log."""
-    path = tmp_path / "log"
-    path.write_text(log)
-    return " ".join(advice(Jail("j", read_filter(reference, [FILTERS]), logpath=(str(path),))))
 
 
 def test_unsafe_log_of_asterisk_with_more_than_security_events(tmp_path):

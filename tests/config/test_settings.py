@@ -170,6 +170,7 @@ BAD_VALUES = [
     ('encoding = "rot13"', 'encoding = "rot13": not allowed'),
     ('encoding = "idna"', 'encoding = "idna": not allowed'),
     ("bantime.increment = true", "bantime.increment: unknown key; write bantime_increment"),
+    (f"bantime_factor = 1{'0' * 400}", "bantime_factor = 0x1b4ec7f9"),
     ("port.x = true", "port = {…}: not allowed; a port (1 to 65535)"),
     ('timezone = "Mars/Olympus"', 'timezone = "Mars/Olympus": not allowed; UTC, UTC+0200'),
     ('timezone = "../../etc/passwd"', 'timezone = "../../etc/passwd": not allowed'),
