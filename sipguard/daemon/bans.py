@@ -117,8 +117,8 @@ class Bans:
             async with asyncio.timeout(PATIENCE):
                 await self.enforcer.settled()
         except TimeoutError:
-            problem = self.enforcer.problem
-            raise SipguardError(f"the firewall has not taken it yet: {problem}; it is tried again") from None
+            why = f": {problem}; it is tried again" if (problem := self.enforcer.problem) else "; it is at it"
+            raise SipguardError(f"the firewall has not taken it yet{why}") from None
         self._store.save()
         if self.enforcer.waits(bans):
             raise SipguardError("the firewall has no room for it: see set_size in [firewall]; it is tried again")

@@ -146,6 +146,8 @@ def start(target: str, level: str, style: LogFormat = "fail2ban") -> None:
     # What no format of ours shows need not be found out for each line (logging HOWTO, section Optimization).
     logging._srcfile = None
     logging.logThreads = logging.logMultiprocessing = False
+    # Its emitter says at every other reload that it was asked once more after its end: nothing that anybody need know.
+    logging.getLogger("watchdog").setLevel(logging.CRITICAL)
     handler = _handler(target)
     handler.setFormatter(_formatter(target, style, handler))
     for name in ("fail2ban", "sipguard"):  # the names that readers of Fail2ban's log know, and our own modules
