@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "errors", "files", "formula", "model", "secret", "shell", "text"}
+LEAVES = {"addresses", "errors", "files", "formula", "model", "secret", "shell", "sockets", "text"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "files": set(),
     "formula": set(),
     "shell": set(),
+    "sockets": {"errors"},
     "config": LEAVES,
     "sources": LEAVES,
     "detection": LEAVES,

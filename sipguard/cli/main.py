@@ -44,6 +44,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "run":
+            importlib.import_module("sipguard.cli.lean")
         module = importlib.import_module(f"sipguard.cli.{_FILES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
@@ -64,18 +66,17 @@ def main() -> None:
     called = Path(sys.argv[0]).name
     if called == "fail2ban-client":
         sys.argv.insert(1, "client")
-    if called == "fail2ban-regex":
-        importlib.import_module("sipguard.cli.fail2ban_regex").main()
-        return
     try:
+        if called == "fail2ban-regex":
+            importlib.import_module("sipguard.cli.fail2ban_regex").main()
+            return
         # Without standalone mode click gives the exit status of `Exit` as the result.
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="sipguard", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        if isinstance(error, _JUST_HELP):
-            error.show()
-        else:
-            _complain(_usage(error))
+        from sipguard.cli.output import complain_of_call  # noqa: PLC0415 - only when there is something to say
+
+        complain_of_call(error)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
@@ -94,23 +95,10 @@ def main() -> None:
         sys.exit(2)
 
 
-_JUST_HELP: tuple[type[click.ClickException], ...] = tuple(
-    filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])
-)
-"""What newer versions of click raise for a call without a command: its text is the help."""
-
-
 def _complain(text: str) -> None:
     from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
 
     complain(f"sipguard: {text}")
-
-
-def _usage(error: click.ClickException) -> str:
-    """A wrong call in one line, with the call that tells more."""
-    what = " ".join(error.format_message().split()).removesuffix(".")
-    context = getattr(error, "ctx", None)
-    return f"{what}; see {context.command_path} --help" if context else what
 
 
 def _unexpected(error: Exception) -> str:

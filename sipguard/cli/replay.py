@@ -18,6 +18,7 @@ import click
 from sipguard.cli import output
 from sipguard.config.settings import jail_named
 from sipguard.detection.detector import Detector
+from sipguard.detection.span import Span
 from sipguard.errors import SipguardError
 from sipguard.model import Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -46,15 +47,16 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
     jail = _jail(name, fail2ban_dir, config)
     detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
     replay = Replay(jail, IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ()))
-    streams = [_events(log, detector) for log, detector in zip(logs, detectors, strict=True)]
+    spans = [Span(jail.filter, clock=time.time, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
+    streams = [_events(*one) for one in zip(logs, detectors, spans, strict=True)]
     replay.run(event for _, event in heapq.merge(*streams, key=lambda pair: pair[0]))
     stories = sorted(replay.stories.values(), key=lambda story: (-story.attempts, story.address))
     if as_json:
         for story in stories:
             sys.stdout.write(json.dumps(_story_as_json(story)) + "\n")
-        sys.stdout.write(json.dumps(_summary(detectors)) + "\n")
+        sys.stdout.write(json.dumps(_summary(detectors, spans)) + "\n")
     else:
-        _show(jail, stories, detectors)
+        _show(jail, stories, _summary(detectors, spans))
 
 
 def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
@@ -65,11 +67,12 @@ def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
     return read_one(fail2ban_dir, name)
 
 
-def _events(log: str, detector: Detector) -> Iterator[tuple[float, LogEvent]]:
+def _events(log: str, detector: Detector, span: Span) -> Iterator[tuple[float, LogEvent]]:
     """What the log tells of, each with the time by which several logs are merged: that of the last dated line."""
     last = 0.0
     with _open(log) as file:
         for lines in _whole_lines(log, file):
+            span.add(lines)
             for event in detector.events(lines):
                 last = max(last, event.time or last)
                 yield last, event
@@ -131,23 +134,23 @@ def _story_as_json(story: Story) -> dict[str, Any]:
     }
 
 
-def _summary(detectors: Sequence[Detector]) -> dict[str, Any]:
+def _summary(detectors: Sequence[Detector], spans: Sequence[Span]) -> dict[str, Any]:
     counts = [detector.counts for detector in detectors]
     return {
         "summary": True,
         "lines": sum(one.lines for one in counts),
         "candidates": sum(one.candidates for one in counts),
         "tampered": sum(one.tampered for one in counts),
-        "from": _iso(min((one.first for one in counts if one.first is not None), default=None)),
-        "to": _iso(max((one.last for one in counts if one.last is not None), default=None)),
+        "from": _iso(min((one.first for one in spans if one.first is not None), default=None)),
+        "to": _iso(max((one.last for one in spans if one.last is not None), default=None)),
     }
 
 
-def _show(jail: Jail, stories: Sequence[Story], detectors: Sequence[Detector]) -> None:
-    summary = _summary(detectors)
-    click.echo(
-        f"jail {jail.name}: {jail.maxretry} attempts within {output.span(jail.findtime)} ban; "
-        f"{summary['lines']} lines, {sum(story.banned_at is not None for story in stories)} addresses banned"
+def _show(jail: Jail, stories: Sequence[Story], summary: dict[str, Any]) -> None:
+    banned = sum(story.banned_at is not None for story in stories)
+    output.say(
+        f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {output.span(jail.findtime)} ban; "
+        f"{output.counted(summary['lines'], 'line')}, {output.counted(banned, 'address')} banned"
     )
     rows = [
         [

@@ -6,16 +6,19 @@ behind them (`sshd[mode=ddos]`, `./my.conf[mode=ddos]`), or a regex given litera
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sipguard.config.filters import parse_reference, read_filter, read_filter_file
 from sipguard.detection.detector import Detector, Examined
+from sipguard.detection.encodings import is_wide, line_decoder
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.model import Clock, Filter
@@ -71,7 +74,11 @@ class Trial:
             yield from self._journal()
             return
         with _lines(self.log, quiet) as lines:
-            decoded = ((n, raw.decode(self.encoding, "replace").rstrip("\r\n")) for n, raw in enumerate(lines, 1))
+            encoding = codecs.lookup(self.encoding).name
+            decode = line_decoder(encoding)
+            # In UTF-16 the second byte of the last LF is no further line.
+            whole = filterfalse(b"\0".__eq__, lines) if is_wide(encoding) else lines
+            decoded = ((n, decode(raw.removesuffix(b"\n")).rstrip("\r\n")) for n, raw in enumerate(whole, 1))
             wanted = ((n, line) for n, line in decoded if comments or (line and not line.startswith("#")))
             yield from _told(self.detector, wanted, own_time)
 
@@ -126,7 +133,9 @@ def find_filter(text: str, directories: Sequence[Path], *, logtype: str | None =
     if is_reference(text):
         name, options = parse_reference(text, "FILTER")
         if "/" in name or name.endswith((".conf", ".local")):
-            tried = [Path(name), *(folder / name for folder in directories if not name.startswith("/"))]
+            # `filter.d/sshd.conf` is below the tree, whatever the working directory is.
+            bases = [base for folder in directories for base in (folder, folder.parent) if not name.startswith("/")]
+            tried = [Path(name), *(base / name for base in bases)]
             path = next((one for one in tried if _is_file(str(one))), Path(name))
             return read_filter_file(path, options, logtype=logtype)
         return read_filter(text, directories, logtype=logtype)

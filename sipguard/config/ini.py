@@ -206,9 +206,13 @@ def read_text(path: Path) -> str:
 def read_ini(paths: Sequence[Path]) -> Ini:
     """Read and merge files in the given order, each with its includes and with its `.local` beside it.
 
-    Files that do not exist are passed over. Raises ConfigError for what cannot be parsed and for an include loop.
+    Files that do not exist are passed over, and so is /dev/null, which operators put in the place of a file. Raises
+    ConfigError for what cannot be parsed, for an include loop, and for a folder or pipe in the place of a file.
     """
     ini = Ini()
+    for path in paths:
+        if path.is_dir() or path.is_fifo() or path.is_socket():
+            raise ConfigError("is no file that could be read; take it out of the way", str(path))
     reader = _Includes(ini.missing)
     for path in reader.expand(paths, ()):
         ini.files.append(str(path))
@@ -277,7 +281,7 @@ def layer_files(directory: Path, name: str) -> list[Path]:
             directory / f"{name}.local",
             *sorted(extra.glob("*.local")),
         ]
-        return [path for path in candidates if path.is_file()]
+        return [path for path in candidates if path.exists()]
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return []

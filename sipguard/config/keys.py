@@ -122,6 +122,13 @@ FIREWALL = (
         "Name of the chain that the backends ipset and iptables make; some control panels want f2b in it.",
     ),
     Key(
+        "hooks",
+        readers.each(readers.chain, r"[\s,]+"),
+        [],
+        "a chain of the filter table such as FORWARD, or a list of these",
+        "Further chains that lead there, beside INPUT and DOCKER-USER: FORWARD where the server is behind this host.",
+    ),
+    Key(
         "set_size",
         readers.count,
         1_000_000,

@@ -53,6 +53,7 @@ class Settings:
     fail2ban_dbpurgeage: float = 86_400.0
     """Seconds that ended bans stay in it."""
     chain: str = "sipguard"
+    hooks: tuple[str, ...] = ()
     reject_with: RejectWith = "port-unreachable"
     all_ports: bool = False
     set_size: int = 1_000_000

@@ -12,6 +12,8 @@ from sipguard.model import Ban
 
 Key = tuple[str, str]
 """(jail, address)."""
+_STALE = 100
+"""Ends that have moved, and are let stand in the queue however few bans there are."""
 
 
 class BanList:
@@ -34,13 +36,18 @@ class BanList:
     def add(self, ban: Ban) -> None:
         """A ban is live; one of the same jail and address is replaced."""
         key = (ban.jail, ban.address)
+        old = self._bans.get(key)
         self._bans[key] = ban
-        if not math.isinf(ban.until):
-            heapq.heappush(self._ends, (ban.until, key))
+        if math.isinf(ban.until) or (old is not None and old.until == ban.until):
+            return  # no end, or one that is in the queue already
+        heapq.heappush(self._ends, (ban.until, key))
+        self._bound()
 
     def remove(self, jail: str, address: str) -> Ban | None:
         """It is over; None if there was none."""
-        return self._bans.pop((jail, address), None)
+        ban = self._bans.pop((jail, address), None)
+        self._bound()
+        return ban
 
     def of_jail(self, jail: str) -> list[Ban]:
         """The live bans of one jail, oldest first."""
@@ -64,6 +71,12 @@ class BanList:
             ended.append(replace(self._bans.pop(key), until=until))
             self._drop_replaced()
         return ended
+
+    def _bound(self) -> None:
+        """Make the queue anew when most of it is ends that have moved: they would stay until their time, a day or a year."""
+        if len(self._ends) > 2 * len(self._bans) + _STALE:
+            self._ends = [(ban.until, key) for key, ban in self._bans.items() if not math.isinf(ban.until)]
+            heapq.heapify(self._ends)
 
     def _drop_replaced(self) -> None:
         """Take from the front of the queue what was unbanned or got another end since."""

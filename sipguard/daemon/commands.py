@@ -78,7 +78,7 @@ class Commands:
             "firewall": {
                 "backend": enforcer.firewall.name,
                 "problem": enforcer.problem,
-                "queued": enforcer.queued,
+                "queued": enforcer.queued + enforcer.waiting,
                 "lost": daemon.guardian.lost,
                 "drift": daemon.guardian.drift,
             },
@@ -114,7 +114,7 @@ class Commands:
         for ban in bans:
             guard.banned[ban.address] = now
             self._daemon.bans.decide(ban)
-        await self._daemon.bans.settle()
+        await self._daemon.bans.settle(bans)
         made = [_ban_as_json(ban) for ban in bans]
         return made[0] if "address" in request else {"made": made, "refused": refused}
 
@@ -155,7 +155,7 @@ class Commands:
             "address": address,
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
             "earlier": [_ban_as_json(ban) for ban in earlier],
-            "attempts": [{**asdict(attempt), "failregex": self._failregex(attempt)} for attempt in attempts],
+            "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in attempts],
             "rejected": await self._rejected(address),
             "feeds": await daemon.feeding.holding(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},

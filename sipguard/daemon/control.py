@@ -11,13 +11,12 @@ import contextlib
 import grp
 import json
 import os
-import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sipguard.errors import SipguardError, StateError
+from sipguard.sockets import cut, listening
 
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes the request, gives what JSON can say. Raises `SipguardError` for the asker to read."""
@@ -43,35 +42,24 @@ class Control:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Answer for as long as this context lasts."""
-        server = await asyncio.start_unix_server(self._client, sock=self._listen(), limit=LONGEST_REQUEST)
-        try:
-            yield
-        finally:
-            server.close()
-            for client in self._clients:
-                client.cancel()
-            self.path.unlink(missing_ok=True)
+        with listening(self.path, mend="give another place with --socket") as sock:
+            self._share()
+            server = await asyncio.start_unix_server(self._client, sock=sock, limit=LONGEST_REQUEST)
+            try:
+                yield
+            finally:
+                server.close()
+                for client in self._clients:
+                    client.cancel()
 
-    def _listen(self) -> socket.socket:
-        """A socket that only its owner (and the configured group) may talk to, from its first moment on."""
-        _clear_stale(self.path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        old_mask = os.umask(0o177)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            sock.bind(str(self.path))
-        except OSError as error:
-            sock.close()
-            raise StateError(f"{self.path}: {error.strerror or error}; give another place with --socket") from error
-        finally:
-            os.umask(old_mask)
+    def _share(self) -> None:
+        """Let the configured group talk to it, too."""
         if self._group:
             try:
                 os.chown(self.path, -1, grp.getgrnam(self._group).gr_gid)
                 self.path.chmod(0o660)
             except (KeyError, OSError) as error:
                 raise StateError(f'socket_group = "{self._group}": {error}') from error
-        return sock
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -95,7 +83,7 @@ class Control:
         finally:
             self._clients.pop(task, None)
             # What was not read by now never will be: the buffers go with it.
-            writer.transport.abort()
+            cut(writer)
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -109,19 +97,3 @@ class Control:
             return {"ok": False, "error": str(error), "status": error.exit_status}
         except (KeyError, TypeError, ValueError) as error:
             return {"ok": False, "error": f"{request['command']}: {error!r}", "status": 2}
-
-
-def _clear_stale(path: Path) -> None:
-    """Remove the socket that a killed daemon has left; refuse when one that lives answers on it."""
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise StateError(f"{path}: is not a socket; give another place with --socket")
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise StateError(f"{path}: another sipguard answers there; stop it, or give another --socket")

@@ -7,35 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
-from sipguard.daemon.enquiries import Enquiries
 from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard, Totals
+from sipguard.daemon.guard import Guard
 from sipguard.daemon.guardian import Guardian
+from sipguard.daemon.jails import Jails
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.progress import Progress
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
-from sipguard.policy.ignore import IgnoreList, own_addresses
-from sipguard.sources.journal_query import query_of
-from sipguard.state.changes import Attempt, Changes
+from sipguard.policy.ignore import own_addresses
+from sipguard.sources.watcher import PULSE
 
 log = logging.getLogger("fail2ban.server")
 
-SLICE = 262_144
+SLICE = 131_072
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
@@ -54,19 +54,26 @@ class Daemon:
         clock: Clock = time.time,
         reload: Callable[[], Settings] | None = None,
     ) -> None:
-        self.settings = settings
         self.clock = clock
         self.started = clock()
         self._steps = Steps(clock)
         self.guards: dict[str, Guard] = {}
-        self.errors: list[ConfigError] = []
+        self._progress = Progress()
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
         self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
         enforcer, feeds = self.bans.enforcer, self.feeding.reapply
         self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
         self.names = Names(clock=clock)
-        self.enquiries = Enquiries(self.names, self.guards, self.store, clock=clock)
+        self.jails = Jails(
+            settings,
+            self.guards,
+            bans=self.bans,
+            store=self.store,
+            names=self.names,
+            feeding=self.feeding,
+            clock=clock,
+        )
         self._read_settings = reload
         self.logs = Logs((), {}, notify=lambda: None)
         self._changed = asyncio.Event()
@@ -77,7 +84,17 @@ class Daemon:
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
-        self.store.everything = self._everything
+        self.store.everything = self.jails.everything
+
+    @property
+    def settings(self) -> Settings:
+        """What it runs by."""
+        return self.jails.settings
+
+    @property
+    def errors(self) -> list[ConfigError]:
+        """Why some jails, or parts of them, do not run."""
+        return self.jails.errors
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
         """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""
@@ -87,11 +104,7 @@ class Daemon:
         jobs = [self._loop.create_task(job) for job in (self.bans.enforcer.run(), self.store.run(), self._end_bans())]
         try:
             async with serve():
-                self._make_guards(self.settings)
-                await self._learn_ignored()
-                await self._open_firewall()
-                await self._set_up_actions()
-                self._restore()
+                await self.jails.begin(self.settings)
                 self._follow()
                 jobs += [
                     self._loop.create_task(job)
@@ -129,82 +142,13 @@ class Daemon:
         settings = self._read_settings()
         self.logs.stop()
         self.store.save()
-        gone = [ban for ban in self.bans.live if ban.jail not in {jail.name for jail in settings.jails}]
-        self.bans.release(gone, forget=False)
-        await self.bans.enforcer.settled()
-        self._make_guards(settings)
-        await self._learn_ignored()
-        await self._open_firewall()
-        await self._set_up_actions()
-        self._restore()
+        await self.jails.begin(settings)
         self._follow()
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
+        gc.collect()  # the followers of before refer to themselves; by itself that would stay for hours
         return settings
-
-    def _make_guards(self, settings: Settings) -> None:
-        """A guard for each jail; one whose filter is broken is left out and reported."""
-        self.settings = settings
-        self.errors = list(settings.errors)
-        totals = {name: guard.totals for name, guard in self.guards.items()}
-        self.guards.clear()
-        self.enquiries.forget_commands()
-        own = own_addresses()
-        for jail in settings.jails:
-            try:
-                if jail.journal:
-                    query_of(jail)
-                self.guards[jail.name] = Guard(
-                    jail,
-                    ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
-                    clock=self.clock,
-                    decide=self.bans.decide,
-                    reinforce=self.bans.reinforce,
-                    observe=self.bans.acting.observed,
-                    earlier=partial(self.bans.earlier, jail.name),
-                    ask=self.enquiries.ask,
-                    registered=self.feeding.registered,
-                )
-                self.guards[jail.name].totals = totals.get(jail.name, Totals())
-            except ConfigError as error:
-                self.errors.append(error)
-        for broken in self.errors:
-            log.error("%s", broken)
-
-    async def _learn_ignored(self) -> None:
-        """What the host names and lists in `ignoreip` stand for now."""
-        await asyncio.gather(*(self.names.refresh(guard.judge.ignore) for guard in self.guards.values()))
-
-    async def _open_firewall(self) -> None:
-        await self.bans.enforcer.open([guard.jail.rule for guard in self.guards.values() if guard.jail.enforced])
-
-    async def _set_up_actions(self) -> None:
-        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
-        for broken in (errors := await self.bans.acting.set_up(self.settings)):
-            log.error("%s", broken)
-        self.errors += errors
-
-    def _restore(self) -> None:
-        """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
-        live = {(ban.jail, ban.address): ban for ban in self.store.bans(self.clock())}
-        # Those of this run, at a reload: the disk may have refused to take them.
-        live |= {(ban.jail, ban.address): ban for ban in self.bans.live}
-        self.bans.restore(live.values())
-        for attempt in self.store.attempts():
-            if guard := self.guards.get(attempt.jail):
-                guard.recall(attempt)
-        self._ends_moved.set()
-
-    def _everything(self) -> Changes:
-        """All that a new database has to know, when the old one is lost."""
-        attempts = [
-            Attempt(name, address, when)
-            for name, guard in self.guards.items()
-            for address, times in guard.judge.window.times().items()
-            for when in times
-        ]
-        return Changes(attempts=attempts, bans={(ban.jail, ban.address): ban for ban in self.bans.live})
 
     def _check_clock(self) -> None:
         """All times move with a clock that was set: as much time is left, and as much has passed, as before."""
@@ -228,6 +172,7 @@ class Daemon:
             [guard.jail for guard in self.guards.values()],
             self.store.positions(),
             notify=self._wake_up,
+            clock=self.clock,
         )
         for path, problem in self.logs.problems().items():
             if problem:
@@ -240,30 +185,35 @@ class Daemon:
             self._loop.call_soon_threadsafe(self._changed.set)
 
     async def _read(self) -> None:
+        pulse: asyncio.TimerHandle | None = None
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if pulse is not None:
+                pulse.cancel()
+            pulse = self._loop.call_later(PULSE, self._changed.set) if self.logs.look() else None
             more = True
             while more:
-                more = False
                 # Not within a reload: what new guards have counted, the reload would count again from the state.
                 async with self._one_reload:
                     for chunk in self.logs.read(SLICE):
                         self._take(chunk)
-                        more = True
+                    more = self.logs.pending
                 await asyncio.sleep(0)
 
     def _take(self, chunk: Chunk) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
-        for name in self.logs.readers(chunk.path):
-            guard = self.guards[name]
-            guard.totals.oversize += chunk.oversize
-            if chunk.records:
-                guard.take_records(chunk.records, self.store.changes, chunk.path)
-            else:
-                guard.take(chunk.data, self.store.changes, chunk.path)
+        with self.store.snapshot():
+            for name in self.logs.readers(chunk.path):
+                guard = self.guards[name]
+                guard.totals.oversize += chunk.oversize
+                if chunk.records:
+                    guard.take_records(chunk.records, self.store.changes, chunk.path)
+                else:
+                    guard.take(chunk.data, self.store.changes, chunk.path)
         self.store.changes.positions[chunk.path] = chunk.position
+        self._progress.took(chunk)
         self.store.touched()
 
     async def _end_bans(self) -> None:
@@ -286,14 +236,15 @@ class Daemon:
             self._check_clock()
             self.logs.rescan()
             self._changed.set()
-            own = own_addresses()
+            own, followed = own_addresses(), self.logs.problems()
             for guard in self.guards.values():
                 if guard.jail.ignoreself:
                     guard.judge.ignore.set_own(own)
                 guard.prune(self.clock(), self.store.changes)
-            await self._learn_ignored()
+                guard.leave(followed)
+            await self.jails.learn_ignored()
             if self.bans.enforcer.problem and not self.bans.enforcer.queued:
-                await self._open_firewall()
+                await self.jails.open_firewall()
             self.store.trim()
             if self.errors and time.monotonic() > retried + RETRY_BROKEN:
                 retried = time.monotonic()
@@ -335,7 +286,7 @@ class Daemon:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
-        await self.enquiries.stop()
+        await self.jails.enquiries.stop()
         await self.bans.acting.stop()
         self.bans.enforcer.stop()
         self.bans.enforcer.leave(flush=self.settings.flush_on_stop)

@@ -8,8 +8,8 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sipguard.addresses import canonical
 from sipguard.daemon.daemon import Daemon
@@ -21,7 +21,7 @@ from sipguard.fail2ban.host import Counts, Options
 from sipguard.fail2ban.protocol import DuplicateJailError, UnknownJailError
 from sipguard.fail2ban.sqlite_view import SqliteView
 from sipguard.model import Ban, Failure, Filter, Jail, Rule
-from sipguard.policy.ignore import IgnoreList, own_addresses
+from sipguard.policy.ignore import own_addresses
 
 log = logging.getLogger("fail2ban.server")
 
@@ -36,7 +36,7 @@ class DaemonHost:
         self._daemon = daemon
         self._view = view
         self._log = LogSettings(daemon)
-        self._options: dict[str, tuple[Guard, Options]] = {}
+        self._options: WeakKeyDictionary[Guard, Options] = WeakKeyDictionary()
 
     def names(self) -> list[str]:
         """The jails, in the order of the configuration."""
@@ -45,10 +45,9 @@ class DaemonHost:
     def options(self, jail: str) -> Options:
         """What the jail runs with now."""
         guard = self._guard(jail)
-        known = self._options.get(jail)
-        if known is None or known[0] is not guard:
-            self._options[jail] = known = (guard, options_of(guard.jail))
-        return known[1]
+        if guard not in self._options:
+            self._options[guard] = options_of(guard.jail)
+        return self._options[guard]
 
     def change(self, jail: str, **changes: Any) -> None:
         """Run the jail with other options from now on."""
@@ -56,8 +55,8 @@ class DaemonHost:
         new = replace(old, **changes)
         guard = self._guard(jail)
         run_by(guard, old, new, own_addresses, self._daemon.clock)
-        self._options[jail] = (guard, new)
-        self._daemon.enquiries.forget_commands()
+        self._options[guard] = new
+        self._daemon.jails.enquiries.forget_commands()
         if (new.logpath, new.idle) != (old.logpath, old.idle):
             self._daemon.follow_again()
 
@@ -156,16 +155,7 @@ class DaemonHost:
         if backend not in (*BACKENDS, "auto"):
             raise ValueError(f"Unknown backend {backend}. Must be among {BACKENDS} or 'auto'")
         empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=backend == "polling", usedns="warn", maxretry=3)
-        daemon.guards[jail] = Guard(
-            empty,
-            ignore=IgnoreList((), own=own_addresses()),
-            clock=daemon.clock,
-            decide=daemon.bans.decide,
-            reinforce=daemon.bans.reinforce,
-            earlier=partial(daemon.bans.earlier, jail),
-            ask=daemon.enquiries.ask,
-        )
-        await self._open_firewall()
+        await daemon.jails.add(empty)
 
     async def start(self, jail: str) -> None:
         """Let a jail that was added begin; one that runs leaves its idle state."""
@@ -175,11 +165,10 @@ class DaemonHost:
     async def stop(self, jail: str) -> None:
         """End a jail with its bans."""
         daemon = self._daemon
-        daemon.bans.release(self.bans(jail), forget=False)
-        await self._daemon.bans.settle()
-        del daemon.guards[jail]
+        self._guard(jail)
+        await daemon.jails.remove(jail)
         daemon.follow_again()
-        await self._open_firewall()
+        await daemon.jails.open_firewall()
 
     async def reload(self) -> None:
         """Read the configuration again."""
@@ -223,10 +212,6 @@ class DaemonHost:
             return self._daemon.guards[name]
         except KeyError:
             raise UnknownJailError(name) from None
-
-    async def _open_firewall(self) -> None:
-        rules = [guard.jail.rule for guard in self._daemon.guards.values() if guard.jail.enforced]
-        await self._daemon.bans.enforcer.open(rules)
 
 
 def _address(text: str) -> str:

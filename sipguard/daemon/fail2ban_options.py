@@ -109,7 +109,6 @@ def run_by(guard: Guard, old: Options, new: Options, own: Callable[[], list[str]
     detector = None
     if jail.filter != guard.jail.filter or (new.logencoding, new.logtimezone) != (old.logencoding, old.logtimezone):
         detector = _detector(jail, new, clock)
-        detector.counts = guard.detector.counts
     ignore = None
     if (new.ignoreip, new.ignoreself) != (old.ignoreip, old.ignoreself):
         ignore = IgnoreList(jail.ignoreip, own=own() if jail.ignoreself else ())

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipguard.daemon.daemon import Daemon
-from sipguard.errors import ConfigError, FirewallError
+from sipguard.errors import ConfigError, FirewallError, StateError
+from sipguard.sockets import cut, listening
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -27,6 +27,7 @@ PATIENCE = 5.0
 """Seconds that a client may take to ask, and to read."""
 COMPARE_EVERY = 60.0
 """Seconds between two comparisons of our list with the kernel's: with 100,000 bans that takes a while."""
+_MEND = "name another place"
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 """Seconds."""
 _OF_JAILS = (
@@ -86,7 +87,7 @@ class Metrics:
         for name, part, field, told in _OF_JAILS:
             counter = CounterMetricFamily(f"sipguard_{name}", told, labels=["jail"])
             for jail, guard in guards.items():
-                counts: Any = guard.detector.counts if part == "detection" else guard.totals
+                counts: Any = guard.counts if part == "detection" else guard.totals
                 counter.add_metric([jail], getattr(counts, field))
             yield counter
         live = GaugeMetricFamily("sipguard_live_bans", "Addresses banned now.", labels=["jail"])
@@ -104,7 +105,7 @@ class Metrics:
         enforcer = self._daemon.bans.enforcer
         for name, told, value in (
             ("drift_bans", "Bans that the kernel lacks or has too many.", self._drift),
-            ("queued_orders", "Bans and unbans that wait for the kernel.", enforcer.queued),
+            ("queued_orders", "Bans and unbans that wait for the kernel.", enforcer.queued + enforcer.waiting),
             ("firewall_ok", "Whether the kernel takes what it is told.", enforcer.problem is None),
             ("state_ok", "Whether the state can be written.", self._daemon.store.problem is None),
             ("jails_not_running", "Jails with an error in their configuration.", len(self._daemon.errors)),
@@ -114,28 +115,24 @@ class Metrics:
     @contextlib.asynccontextmanager
     async def serving(self, where: str) -> AsyncIterator[None]:
         """Answer for as long as this context lasts. Raises `ConfigError`."""
-        try:
-            server = await self._listen(where)
-        except OSError as error:
-            what = f'[metrics] listen = "{where}": {error.strerror or error}; name another place'
-            raise ConfigError(what, str(self._daemon.settings.config_file)) from error
-        try:
-            yield
-        finally:
-            server.close()
-            if where.startswith("/"):
-                Path(where).unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                server = await self._listen(where, stack)
+            except (OSError, StateError) as error:
+                why = f"{error.strerror or error}; {_MEND}" if isinstance(error, OSError) else error
+                what = f'[metrics] listen = "{where}": {why}'
+                raise ConfigError(what, str(self._daemon.settings.config_file)) from error
+            try:
+                yield
+            finally:
+                server.close()
 
-    async def _listen(self, where: str) -> asyncio.Server:
-        if not where.startswith("/"):
-            host, _, port = where.rpartition(":")
-            return await asyncio.start_server(self._client, host.strip("[]"), int(port), limit=LONGEST_REQUEST)
-        Path(where).unlink(missing_ok=True)
-        old_mask = os.umask(0o117)
-        try:
-            return await asyncio.start_unix_server(self._client, where, limit=LONGEST_REQUEST)
-        finally:
-            os.umask(old_mask)
+    async def _listen(self, where: str, stack: contextlib.ExitStack) -> asyncio.Server:
+        if where.startswith("/"):
+            sock = stack.enter_context(listening(Path(where), mend=_MEND, mode=0o660))
+            return await asyncio.start_unix_server(self._client, sock=sock, limit=LONGEST_REQUEST)
+        host, _, port = where.rpartition(":")
+        return await asyncio.start_server(self._client, host.strip("[]"), int(port), limit=LONGEST_REQUEST)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -151,7 +148,7 @@ class Metrics:
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that goes, sleeps, or asks without end: its own affair
         finally:
-            writer.transport.abort()
+            cut(writer)
 
     async def _compare(self) -> None:
         """How far our list and the kernel's are apart."""

@@ -14,6 +14,7 @@ from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.fail2ban_server import serving
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.memory import frugal
 from sipguard.daemon.metrics import measured
 
 
@@ -22,6 +23,7 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     # A ban goes through three threads (watcher, loop, firewall). Python lets a busy one run for 5 ms before another may; a
     # guessing tool makes three guesses in that time.
     sys.setswitchinterval(0.0005)
+    frugal()
     start_log(settings.logtarget, settings.loglevel, settings.logformat)
     daemon = Daemon(settings, firewall_of(settings, clock=time.time), reload=read)
     control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)

@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from sipguard.errors import StateError
 from sipguard.fail2ban import pickle_out
 from sipguard.fail2ban.protocol import CLOSE, END
 from sipguard.fail2ban.unpickle import LONGEST, UnpickleError, loads
+from sipguard.sockets import cut, listening
 from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.asyncserver")
@@ -54,16 +51,15 @@ class Server:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Answer for as long as this context lasts. Raises `StateError` where the socket cannot be made."""
-        sock = _listen(self.path)
-        server = await asyncio.start_unix_server(self._client, sock=sock, backlog=_ACCEPTED)
-        sock.listen(_QUEUE)
-        try:
-            yield
-        finally:
-            server.close()
-            for client in self._clients:
-                client.cancel()
-            self.path.unlink(missing_ok=True)
+        with listening(self.path, mend="give another place with --fail2ban-socket") as sock:
+            server = await asyncio.start_unix_server(self._client, sock=sock, backlog=_ACCEPTED)
+            sock.listen(_QUEUE)
+            try:
+                yield
+            finally:
+                server.close()
+                for client in self._clients:
+                    client.cancel()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -83,7 +79,7 @@ class Server:
                 async with asyncio.timeout(SLOW):
                     await writer.drain()
         except (TimeoutError, ConnectionError, asyncio.CancelledError):
-            writer.transport.abort()  # one that goes, sleeps or does not read: its own affair
+            cut(writer)  # one that goes, sleeps or does not read: its own affair
         finally:
             self._waiting -= len(pending)
             self._silent.pop(task, None)
@@ -130,37 +126,3 @@ class Server:
             raise
         except Exception as error:  # whatever a request leads to is told to the asker, and never ends the daemon
             return pickle_out.failure(error)
-
-
-def _listen(path: Path) -> socket.socket:
-    """A socket for its owner alone, from its first moment on; one that a dead server left is replaced."""
-    _clear_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old_mask = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    except OSError as error:
-        sock.close()
-        raise StateError(f"{path}: {error.strerror or error}; give another place with --fail2ban-socket") from error
-    finally:
-        os.umask(old_mask)
-    return sock
-
-
-def _clear_stale(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise StateError(f"{path}: is not a socket; give another place with --fail2ban-socket")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror or error}; give another place with --fail2ban-socket") from error
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise StateError(f"{path}: a Fail2ban answers there; stop it, or give another place with --fail2ban-socket")

@@ -7,7 +7,6 @@ So a disk that refuses costs nothing but the view: what could not be written is 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import sqlite3
@@ -156,7 +155,9 @@ class SqliteView:
                     line = file.readline(_LONGEST_LINE)
             except OSError:
                 return ""
-            self._hashes[key] = hashlib.sha1(line, usedforsecurity=False).hexdigest()
+            from hashlib import sha1  # noqa: PLC0415 - loads OpenSSL, 4 MB
+
+            self._hashes[key] = sha1(line, usedforsecurity=False).hexdigest()
         return self._hashes[key]
 
     def _failed(self, error: Exception) -> None:

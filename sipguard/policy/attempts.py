@@ -17,7 +17,7 @@ every answer that differs from those before it is an attempt, in however few ses
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 COPIES = 11
 """How often a request is sent at most when no answer comes (RFC 3261, 17.1.2.2: timer E, until 32 s): more are no copies."""
+_TAGS = frozenset({"session", "source", "probe", "answer", "once"})
+_ANSWER_ALONE = frozenset({"answer"})
 _SESSIONS = 4096
 """Sessions remembered at once."""
 _REMEMBERED = 1000
@@ -38,13 +40,13 @@ _REMEMBERED = 1000
 
 @dataclass(slots=True)
 class _Report:
-    """What one source has told of one session."""
+    """What one source has told of one session. Times are in lists: an empty deque(3) takes 760 bytes, and most are empty."""
 
-    copies: Counter[tuple[str, str]] = field(default_factory=Counter)
-    probes: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    copies: dict[tuple[str, str], int] = field(default_factory=dict)
+    probes: list[float] = field(default_factory=list)
     """When the attempts were counted of which the answer has not been told yet."""
     answered: bool = False
-    counted: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    counted: list[float] = field(default_factory=list)
     """When this source was counted."""
 
     def add(self, failure: Failure, time: float, window: float) -> int:
@@ -54,12 +56,12 @@ class _Report:
         if self._is_copy(tags, probe):
             return 0
         if probe:
-            self.probes.append(time)
+            _remember(self.probes, time)
         elif "answer" in tags:
             self.answered = True
             if _taken(self.probes, time - window):
                 return 0
-        self.counted.append(time)
+        _remember(self.counted, time)
         return 1
 
     def _is_copy(self, tags: Mapping[str, str], probe: bool) -> bool:
@@ -67,11 +69,12 @@ class _Report:
         if once is None:
             return False
         key = ("probe" if probe else "", once)
-        if key not in self.copies and len(self.copies) >= _REMEMBERED:
+        copies = self.copies.get(key, 0) + 1
+        if copies == 1 and len(self.copies) >= _REMEMBERED:
             return False
-        self.copies[key] += 1
+        self.copies[key] = copies
         # An answer's own line counts it; the probe repeated before each answer is no attempt of its own.
-        return self.copies[key] > 1 and (self.copies[key] <= COPIES or (probe and self.answered))
+        return copies > 1 and (copies <= COPIES or (probe and self.answered))
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class _Session:
     last: float
     best: int
     reports: dict[int, _Report] = field(default_factory=dict)
-    ahead: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    ahead: list[float] = field(default_factory=list)
     """When a worse source was counted for what the best one has not told of yet."""
 
 
@@ -99,8 +102,10 @@ class Attempts:
     def new(self, address: str, failure: Failure, time: float) -> int:
         """How many attempts this failure adds to what is counted already: 0 when it tells of a known one again."""
         tags = failure.tags
-        if not self._window or not tags.keys() & {"session", "source", "probe", "answer", "once"}:
+        if not self._window or _TAGS.isdisjoint(tags):
             return 1
+        if not self._rank and tags.keys() & _TAGS <= _ANSWER_ALONE and (address, "") not in self._sessions:
+            return 1  # an answer that no probe came before; what comes after it is told without it
         rank = self._rank.get(tags.get("source", ""), len(self._rank))
         self._best = min(self._best, rank)
         # A worse source can be made to say anything (an ESC in Asterisk's NOTICE); where there is a better one, it alone counts.
@@ -121,7 +126,7 @@ class Attempts:
             session = self._sessions[key] = _Session(time, rank)
         elif rank < session.best:
             # The better source begins: what the worse one has counted, it will tell of too.
-            session.ahead.extend(session.reports[session.best].counted)
+            _remember(session.ahead, *session.reports[session.best].counted)
         session.last = max(session.last, time)
         self._sessions.move_to_end(key)
         self._forget(time)
@@ -136,10 +141,15 @@ class Attempts:
             self._sessions.popitem(last=False)
 
 
-def _taken(times: deque[float], since: float) -> bool:
+def _remember(times: list[float], *new: float) -> None:
+    times += new
+    del times[:-_REMEMBERED]
+
+
+def _taken(times: list[float], since: float) -> bool:
     """Take the oldest of `times` that is not before `since`, if there is one."""
     while times:
-        if times.popleft() >= since:
+        if times.pop(0) >= since:
             return True
     return False
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from hashlib import blake2b
 from typing import BinaryIO
 
 from sipguard.model import Position
+
+try:
+    from _blake2 import blake2b  # hashlib would load OpenSSL, 4 MB, for the same function
+except ImportError:
+    from hashlib import blake2b
 
 HEAD = 1024
 """Bytes at the beginning of a file by which it is known again: enough to hold a few dated lines."""

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -114,7 +115,12 @@ class Database:
         rows = self._rows(
             "SELECT address, jail, since, until, attempts, count, reason FROM live_bans WHERE until > ?", (now,)
         )
-        return [Ban(*row) for row in rows]
+        # Few jails and few reasons, in many bans: one text for each.
+        share = sys.intern
+        return [
+            Ban(address, share(jail), since, until, attempts, count, share(reason))
+            for address, jail, since, until, attempts, count, reason in rows
+        ]
 
     def ban_count(self, jail: str | None, address: str) -> int:
         """How many bans of this address in this jail came before; in any, when that is None."""
@@ -122,6 +128,21 @@ class Database:
             "SELECT count(*) FROM history WHERE address = ?1 AND (?2 IS NULL OR jail = ?2)", (address, jail)
         )[0]
         return int(row[0])
+
+    def begin_reading(self) -> None:
+        """Answer from one moment until `end_reading`: SQLite takes its locks once, not for each question. No `save` meanwhile.
+
+        Raises `StateError`.
+        """
+        if not self._db.in_transaction:
+            with _told(self.path):
+                self._db.execute("BEGIN")
+
+    def end_reading(self) -> None:
+        """Go on to the present. Raises `StateError`."""
+        if self._db.in_transaction:
+            with _told(self.path):
+                self._db.execute("COMMIT")
 
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""

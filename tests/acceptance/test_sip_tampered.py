@@ -97,8 +97,8 @@ TAMPERED = {
     "two addresses in a NOTICE": ("asterisk[log=notice]", notice(TWO_ADDRESSES)),
     "an authentication with a UUID": ("freeswitch", f"{UUID} {FS_DATE} [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) "
         f"on sofia profile 'internal' for [1000@x] from ip {VICTIM}\n"),
-    "a call with two addresses": ("freeswitch", f"{UUID} {FS_DATE} [INFO] sofia.c:10472 sofia/internal/a receiving invite from "
-        f"{VICTIM}:1 version: x receiving invite from {ATTACKER}:5060 version: 1.11.2 call-id: y\n"),
+    "a call with two addresses": ("freeswitch[mode=scan]", f"{UUID} {FS_DATE} [INFO] sofia.c:10472 sofia/internal/a receiving "
+        f"invite from {VICTIM}:1 version: x receiving invite from {ATTACKER}:5060 version: 1.11.2 call-id: y\n"),
     "our word where it is not ours": ("kamailio", "Jan 15 10:20:30 pbx1 kamailio[1]: ERROR: <core> bad message: sipguard: "
         f"auth-failed from {VICTIM} user=1\n"),
 }  # fmt: skip

@@ -19,6 +19,7 @@ REFERENCES = [
     pytest.param("sshd[mode=ddos]", "sshd", {"mode": "ddos"}, id="one"),
     pytest.param('n[a=b, c="d,e"]', "n", {"a": "b", "c": "d,e"}, id="quoted comma"),
     pytest.param("n[a='x]y', b=\"'\"]", "n", {"a": "x]y", "b": "'"}, id="quoted bracket and quote"),
+    pytest.param('n[a=b, a?family=inet6="c d"]', "n", {"a": "b", "a?family=inet6": "c d"}, id="condition"),
     pytest.param("n[a=1][b=2]", "n", {"a": "1", "b": "2"}, id="groups"),
     pytest.param("n[a=1,\n  b=2]", "n", {"a": "1", "b": "2"}, id="over lines"),
     pytest.param("n[a=, b= 2 ]", "n", {"a": "", "b": "2"}, id="empty and blanks"),
@@ -242,7 +243,7 @@ def test_what_is_no_tag_stays(tmp_path, text):
 def test_a_folder_in_the_place_of_a_filter(tmp_path):
     """It is no file, so no filter: not an error that nobody understands."""
     (tmp_path / "f.conf").mkdir()
-    with pytest.raises(ConfigError, match="there is no filter 'f'"):
+    with pytest.raises(ConfigError, match=r"f\.conf: is no file"):
         read_filter("f", [tmp_path])
 
 

@@ -166,7 +166,7 @@ BAD_VALUES = [
     ("usedns = true", "usedns = true: not allowed; yes, warn, no or raw"),
     ('backend = "gamin"', 'backend = "gamin": not allowed; auto, inotify, polling or systemd'),
     ('encoding = "utf-9"', 'encoding = "utf-9": not allowed; a text encoding'),
-    ('encoding = "utf-16"', 'encoding = "utf-16": not allowed'),
+    ('encoding = "utf-32"', 'encoding = "utf-32": not allowed'),
     ('encoding = "rot13"', 'encoding = "rot13": not allowed'),
     ('encoding = "idna"', 'encoding = "idna": not allowed'),
     ("bantime.increment = true", "bantime.increment: unknown key; write bantime_increment"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import subprocess
 import time
@@ -16,7 +17,7 @@ from tests.foreign import dump
 from tests.netns import namespace
 
 
-@pytest.fixture(params=["memory", "nftables", "ipset"])
+@pytest.fixture(params=["memory", "nftables", "ipset", "nftables as nobody", "ipset as nobody"])
 def firewall(request):
     """Each backend that takes feeds, in turn."""
     yield from test_contract.unopened(request.param)
@@ -109,10 +110,10 @@ def test_feed_after_a_foreign_flush(firewall):
 def test_feed_of_an_earlier_run(firewall):
     """A backend that has just started names what an earlier one left, and drops it."""
     firewall.set_feed("drop-list_1", until(MIXED))
-    again = firewall if firewall.name == "memory" else type(firewall)(clock=time.time)
-    assert again.feeds() == ["drop-list_1"]
-    again.drop_feed("drop-list_1")
-    assert again.feeds() == []
+    with contextlib.closing(firewall if firewall.name == "memory" else backend_of(firewall.name)) as again:
+        assert again.feeds() == ["drop-list_1"]
+        again.drop_feed("drop-list_1")
+        assert again.feeds() == []
 
 
 def test_feeds_leave_others_alone(firewall):
@@ -142,6 +143,7 @@ def many(count):
     return four + [text.replace(":0::/", "::/") for text in six]
 
 
+@pytest.mark.parametrize("firewall", ["memory", "nftables", "ipset"], indirect=True)
 def test_two_hundred_thousand_networks(firewall, capsys):
     """200,000 networks go in within 5 s, and are replaced within 5 s; how long and how much memory is printed."""
     networks = until(many(200_000))

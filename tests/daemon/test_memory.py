@@ -1,0 +1,164 @@
+"""What is over is forgotten: a daemon runs for years."""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+from annotations import FILTERS
+from running import failure
+
+from sipguard.config.filters import read_filter
+from sipguard.daemon.banlist import BanList
+from sipguard.daemon.enforcer import Enforcer
+from sipguard.daemon.fail2ban_options import options_of, run_by
+from sipguard.daemon.guard import Guard
+from sipguard.detection.detector import Detector
+from sipguard.firewall.memory import MemoryFirewall
+from sipguard.model import Ban, Failure, Jail, Rule
+from sipguard.policy.attempts import Attempts
+from sipguard.policy.ignore import IgnoreList
+from sipguard.state.changes import Changes
+
+NOW = 1795292280.0
+FREESWITCH = Jail("freeswitch", read_filter("freeswitch", [FILTERS]))
+
+
+@contextlib.contextmanager
+def bounded(most):
+    """Fails when more bytes than that stay after the block."""
+    tracemalloc.start()
+    try:
+        yield
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept <= most, f"{kept} bytes stay, {most} may"
+
+
+def guard_of(jail=FREESWITCH):
+    """A guard whose bans lead to nothing."""
+    return Guard(
+        jail,
+        ignore=IgnoreList([]),
+        clock=lambda: NOW,
+        decide=lambda _ban: None,
+        reinforce=lambda _jail, _address: None,
+    )
+
+
+def test_bans_restored_again_and_again():
+    """A reload gives every live ban anew."""
+    live = [Ban(f"203.0.113.{n}", "asterisk", NOW, NOW + 86_400 + n) for n in range(200)]
+    bans = BanList()
+    with bounded(100_000):
+        for _ in range(200):
+            for ban in live:
+                bans.add(ban)
+    assert len(bans.take_ended(NOW + 2 * 86_400)) == 200
+
+
+def test_ends_that_move():
+    """An end that has moved is not kept until its time, which may be a year away."""
+    bans = BanList()
+    with bounded(100_000):
+        for move in range(200):
+            for n in range(200):
+                bans.add(Ban(f"203.0.113.{n}", "asterisk", NOW, NOW + 86_400 + move))
+    assert len(bans.take_ended(NOW + 2 * 86_400)) == 200
+
+
+def test_bans_that_are_released():
+    """So are those of bans that an operator has ended."""
+    bans = BanList()
+    with bounded(100_000):
+        for n in range(20_000):
+            bans.add(Ban(f"2001:db8::{n:x}", "asterisk", NOW, NOW + 86_400))
+            bans.remove("asterisk", f"2001:db8::{n:x}")
+    assert bans.next_end() is None
+
+
+def test_an_address_that_guesses():
+    """What is remembered of one address to tell attempts from lines takes a kilobyte: thousands may guess at once."""
+    attempts = Attempts(FREESWITCH.filter)
+    with bounded(1000 * 1100):
+        for n in range(1000):
+            attempts.new(f"2001:db8::{n:x}", Failure("", NOW, tags={"answer": "x"}), NOW)
+
+
+def test_logs_that_come_and_go():
+    """Each log has a detector, as long as it is there; what was counted in it stays counted."""
+    guard = guard_of()
+    before = sum(isinstance(one, Detector) for one in gc.get_objects())
+    text = failure("203.0.113.66", when=NOW).encode()
+    for day in range(5):
+        path = f"freeswitch-{day}.log"
+        guard.take(text, Changes(), path)
+        guard.leave({path})
+    gc.collect()
+    assert sum(isinstance(one, Detector) for one in gc.get_objects()) - before <= 1
+    assert guard.counts.lines == guard.counts.failures == 5
+    guard.leave(())
+    guard.take(text, Changes(), "freeswitch-9.log")
+    assert guard.counts.lines == 6
+
+
+def test_counts_go_on_with_another_filter():
+    """A client that adds a regex changes the detector, not what was counted, of however many logs."""
+    guard = guard_of()
+    text = failure("203.0.113.66", when=NOW).encode()
+    for path in ("one.log", "other.log"):
+        guard.take(text, Changes(), path)
+    old = options_of(guard.jail)
+    new = replace(old, failregex=(*old.failregex, r"^\s*odd <HOST>$"))
+    run_by(guard, old, new, list, lambda: NOW)
+    guard.take(text, Changes(), "one.log")
+    assert guard.counts.lines == guard.counts.failures == 3
+
+
+def test_orders_that_are_carried_out():
+    """The last of them are not kept until the next come."""
+
+    async def carry_out():
+        ban = Ban("203.0.113.66", "asterisk", NOW, NOW + 600)
+        enforcer = Enforcer(MemoryFirewall(clock=lambda: NOW), lambda _verb, _bans: None, list)
+        running = asyncio.create_task(enforcer.run())
+        await enforcer.open([Rule("asterisk")])
+        references = sys.getrefcount(ban)
+        enforcer.order("unban", [ban])
+        await enforcer.settled()
+        await asyncio.sleep(0)
+        running.cancel()
+        after = sys.getrefcount(ban)
+        enforcer.stop()
+        return after - references
+
+    assert asyncio.run(carry_out()) == 0
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 or later, to ask its malloc")
+def test_large_blocks_go_back_to_the_kernel():
+    """Also after others of their size were freed, which by itself would keep glibc from it; in a process of its own."""
+    program = """
+import ctypes
+from sipguard.daemon.memory import LARGE, frugal
+names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Info
+frugal()
+for _ in range(3):
+    block = bytearray(8 * LARGE)
+    del block
+block = bytearray(4 * LARGE)
+print(mallinfo2().hblkhd >= 4 * LARGE)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -1,0 +1,27 @@
+"""A kernel that refuses: failures are counted, the configuration is read, and who asks is told."""
+
+import signal
+
+import pytest
+from running import append, failure, running
+
+from tests.netns import missing, namespace
+
+
+def test_reload_while_the_firewall_refuses(tmp_path, log):
+    """The ban waits for the kernel; nothing else waits for the ban."""
+    if reason := missing("nft", "setpriv"):
+        pytest.skip(reason)
+    with namespace("nft") as net:
+        prefix = ["ip", "netns", "exec", net.name, "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+        jails = {"freeswitch": {"logpath": str(log)}}
+        with running(tmp_path, jails, firewall="nftables", prefix=prefix) as daemon:
+            daemon.wait_logged("nft may not change the firewall")
+            append(log, failure("203.0.113.66") * 5)
+            daemon.wait_logged("Found 203.0.113.66", times=5)
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_logged("Reloaded: freeswitch")
+            append(log, failure("203.0.113.5"))
+            daemon.wait_logged("Found 203.0.113.5")
+            assert "may not change the firewall" in daemon.sipguard("status").stdout
+            assert "Ban 203.0.113.66" not in daemon.logged()
