@@ -174,11 +174,12 @@ def freeswitch_file(messages):
     return "".join(f"{FS_DATE} {message}\n" for message in messages)
 
 
-def freeswitch_syslog(messages):
-    """mod_syslog through rsyslog: no message with ESC or a low control byte, line feeds written #012."""
+def freeswitch_syslog(messages, longest=8192):
+    """mod_syslog through rsyslog: no message with ESC or a low control byte, line feeds written #012, and cut at `longest`."""
     kept = [message for message in messages if not re.search(r"[\x00-\x08\x1b]", message)]
     return "".join(
-        f"Jan 15 10:20:30 pbx1 freeswitch[777]: {FS_DATE} {message.replace(chr(10), '#012')}\n" for message in kept
+        f"Jan 15 10:20:30 pbx1 freeswitch[777]: {FS_DATE} {message.replace(chr(10), '#012')}"[:longest] + "\n"
+        for message in kept
     )
 
 
