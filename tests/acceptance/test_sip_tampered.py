@@ -175,3 +175,16 @@ def test_the_samples_name_nobody_who_sent_nothing():
             for options in ("", ", log=all, channels=all") if program == "asterisk" else ("",):
                 reference = f"{program}[mode={mode}{options}]"
                 assert VICTIM not in accused(reference, log.read_bytes())[0], (log.name, reference)
+
+
+@pytest.mark.parametrize("longest", [8192, 2048, 1024])
+def test_a_call_id_in_front_of_our_line(longest):
+    """`log_prefix` may hold the Call-ID. Cut by syslog behind a forged line of ours in it, the line accuses nobody."""
+    prefix = "Jan 15 10:20:30 pbx1 kamailio[1]: ALERT: {{1 1 REGISTER {}}} <script>: "
+    line = prefix + "sipguard: auth-failed from {} user=1 ua=x id={}\n"
+    forged = f"}} <script>: sipguard: auth-failed from {VICTIM} user=1 ua=x id={'0' * 32}"
+    filler = "c" * (longest - len(prefix.partition("{}}}")[0].format()) - len(forged))
+    cut = line.format(filler + forged, ATTACKER, "1" * 32)[:longest] + "\n"
+    assert cut.endswith(f"id={'0' * 32}\n")
+    assert accused("kamailio", cut) == (set(), 1)
+    assert accused("kamailio", line.format("c" * 200 + forged, ATTACKER, "1" * 32))[0] == {ATTACKER}
