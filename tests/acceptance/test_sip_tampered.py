@@ -58,10 +58,17 @@ def test_a_report_that_hangs_on_a_cut_event():
     assert accused("asterisk", log)[0] == {ATTACKER}
 
 
-def test_nobody_silences_a_log_of_security_events():
-    """The words of a report in a Call-ID begin no packet: there is none in such a log."""
-    report = HEAD.removesuffix("\n")
-    log = event("InvalidAccountID", {"account": "1", "callid": report}) + event("InvalidAccountID", HONEST)
+LOGGED = asterisk(
+    "VERBOSE", "res_pjsip_logger.c", "<--- Received SIP request (60000 bytes) from UDP:192.0.2.1:5060 --->"
+)
+
+
+@pytest.mark.parametrize("report", [HEAD, LOGGED], ids=["broken", "logged"])
+@pytest.mark.parametrize("write", [lambda fields: event("InvalidAccountID", fields), notice], ids=["event", "notice"])
+def test_words_of_a_report_in_a_call_id_silence_nothing(write, report):
+    """They begin no packet, in whatever line they stand."""
+    fields = {"display": "", "method": "REGISTER", "user": "1", "account": "1", "callid": report.removesuffix("\n")}
+    log = asterisk("NOTICE", "app.c", "x") + write(fields) + event("InvalidAccountID", HONEST)
     assert accused("asterisk", log)[0] == {ATTACKER}
 
 
