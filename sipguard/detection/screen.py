@@ -241,8 +241,7 @@ class Screen:
             self._budget -= size
             return self._in_packet(line)
         begin = _search(self._begin_quarantine, line) if self._begin_quarantine is not None else None
-        # Within a line it is a report that hangs on another line, unless the log has no reports: then it is a stranger's words.
-        if begin is not None and (not begin.start() or self.is_mixed):
+        if begin is not None:
             size_of = begin.groupdict().get("bytes")
             self._skip = min(int(size_of), PACKET) if size_of else 0
             self._inside = not size_of

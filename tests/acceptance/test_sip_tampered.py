@@ -51,13 +51,6 @@ def test_nothing_in_a_dumped_packet_counts(reference, packet):
     assert tampered
 
 
-def test_a_report_that_hangs_on_a_cut_event():
-    """The report of a packet does not begin a line then; in a log that has other levels it is one all the same."""
-    cut = event("InvalidAccountID", {"account": "1", "callid": "c" * 9000})
-    log = asterisk("NOTICE", "app.c", "x") + cut + HEAD + "REGISTER sip:x SIP/2.0\n" + FORGED * 5 + END + TRUE
-    assert accused("asterisk", log)[0] == {ATTACKER}
-
-
 LOGGED = asterisk(
     "VERBOSE", "res_pjsip_logger.c", "<--- Received SIP request (60000 bytes) from UDP:192.0.2.1:5060 --->"
 )
