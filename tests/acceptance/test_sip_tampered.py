@@ -58,10 +58,17 @@ def test_a_report_that_hangs_on_a_cut_event():
     assert accused("asterisk", log)[0] == {ATTACKER}
 
 
-def test_nobody_silences_a_log_of_security_events():
-    """The words of a report in a Call-ID begin no packet: there is none in such a log."""
-    report = HEAD.removesuffix("\n")
-    log = event("InvalidAccountID", {"account": "1", "callid": report}) + event("InvalidAccountID", HONEST)
+LOGGED = asterisk(
+    "VERBOSE", "res_pjsip_logger.c", "<--- Received SIP request (60000 bytes) from UDP:192.0.2.1:5060 --->"
+)
+
+
+@pytest.mark.parametrize("report", [HEAD, LOGGED], ids=["broken", "logged"])
+@pytest.mark.parametrize("write", [lambda fields: event("InvalidAccountID", fields), notice], ids=["event", "notice"])
+def test_words_of_a_report_in_a_call_id_silence_nothing(write, report):
+    """They begin no packet, in whatever line they stand."""
+    fields = {"display": "", "method": "REGISTER", "user": "1", "account": "1", "callid": report.removesuffix("\n")}
+    log = asterisk("NOTICE", "app.c", "x") + write(fields) + event("InvalidAccountID", HONEST)
     assert accused("asterisk", log)[0] == {ATTACKER}
 
 
@@ -175,3 +182,16 @@ def test_the_samples_name_nobody_who_sent_nothing():
             for options in ("", ", log=all, channels=all") if program == "asterisk" else ("",):
                 reference = f"{program}[mode={mode}{options}]"
                 assert VICTIM not in accused(reference, log.read_bytes())[0], (log.name, reference)
+
+
+@pytest.mark.parametrize("longest", [8192, 2048, 1024])
+def test_a_call_id_in_front_of_our_line(longest):
+    """`log_prefix` may hold the Call-ID. Cut by syslog behind a forged line of ours in it, the line accuses nobody."""
+    prefix = "Jan 15 10:20:30 pbx1 kamailio[1]: ALERT: {{1 1 REGISTER {}}} <script>: "
+    line = prefix + "sipguard: auth-failed from {} user=1 ua=x id={}\n"
+    forged = f"}} <script>: sipguard: auth-failed from {VICTIM} user=1 ua=x id={'0' * 32}"
+    filler = "c" * (longest - len(prefix.partition("{}}}")[0].format()) - len(forged))
+    cut = line.format(filler + forged, ATTACKER, "1" * 32)[:longest] + "\n"
+    assert cut.endswith(f"id={'0' * 32}\n")
+    assert accused("kamailio", cut) == (set(), 1)
+    assert accused("kamailio", line.format("c" * 200 + forged, ATTACKER, "1" * 32))[0] == {ATTACKER}
