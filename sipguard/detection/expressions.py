@@ -84,11 +84,14 @@ class Expression:
 
     def found(self, text: str, limit: float) -> bool:
         """Whether it matches somewhere in `text`. Raises TimeoutError after `limit` seconds where a search can take long."""
-        marks = self.marks
-        if marks and not (marks[0] in text or any(mark in text for mark in marks[1:])):
-            return False
         if len(text) <= self.safe_length:
             return self.plain(text) is not None
+        for mark in self.marks:
+            if mark in text:
+                break
+        else:
+            if self.marks:
+                return False
         return self.search(text, timeout=limit) is not None
 
     def tags_of(self, match: re.Match[str] | regex.Match[str]) -> dict[str, str]:

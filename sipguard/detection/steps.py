@@ -56,6 +56,7 @@ def safe_length(source: str, *, multiline: bool = False) -> int:
     return _LENGTHS[safe - 1] if safe else 0
 
 
+@lru_cache(maxsize=256)
 def looks_ahead(source: str) -> int:
     """How many characters behind its match a regex can ask about, at most; a large number where there is no bound."""
 
@@ -79,6 +80,7 @@ def looks_ahead(source: str) -> int:
     return most(parse(source))
 
 
+@lru_cache(maxsize=256)
 def width_behind(source: str, group: str) -> int | None:
     """How many characters a regex matches behind a named group; None where that is not one number."""
     tree = parse(source)
