@@ -86,7 +86,9 @@ class Adoption:
         try:
             self.services.up_sipguard()
         except SipguardError as error:
-            stay = "the bans stand in the firewall until their time; when that is mended start sipguard, or adopt --undo"
+            stay = (
+                "the bans stand in the firewall until their time; when that is mended start sipguard, or adopt --undo"
+            )
             raise SipguardError(f"{error}; {stay}") from error
         self.say(f"sipguard runs, with {len(last.bans)} bans; `sipguard adopt --undo` goes back")
 
