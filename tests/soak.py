@@ -223,13 +223,14 @@ _DO = {"rotate": _rotate, "reload": _reload, "flush": _flush, "kill": _kill}
 
 
 def _resources(daemon):
-    """(bytes of resident memory, open file descriptors): the least of some looks, since a question or a reload comes and goes."""
+    """(bytes of resident memory, open file descriptors): the least and the middle of some looks, for reloads come and go."""
     process = Path(f"/proc/{daemon.process.pid}")
     looks = []
     for _ in range(20):
         time.sleep(0.1)
         looks.append((int((process / "statm").read_text().split()[1]), sum(1 for _ in (process / "fd").iterdir())))
-    return min(pages for pages, _ in looks) * os.sysconf("SC_PAGE_SIZE"), min(files for _, files in looks)
+    files = sorted(files for _, files in looks)
+    return min(pages for pages, _ in looks) * os.sysconf("SC_PAGE_SIZE"), files[len(files) // 2]
 
 
 def _logged(daemon, verb):

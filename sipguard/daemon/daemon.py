@@ -250,9 +250,9 @@ class Daemon:
                 retried = time.monotonic()
                 await self._retry_broken()
             await self.feeding.check()
-            if self.clock() > purged + 3600:
-                purged = self.clock()
-                self.store.purge(purged - self.settings.keep_history)
+            now = self.clock()
+            if now > purged + 3600 and not self.store.purge(now - self.settings.keep_history):
+                purged = now
             self.store.touched()
 
     async def _retry_broken(self) -> None:

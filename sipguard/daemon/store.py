@@ -115,7 +115,7 @@ class Store:
         return [ban for ban in stored or () if (ban.jail, ban.address) not in self.changes.ended]
 
     def attempts(self) -> list[Attempt]:
-        """The attempts that no ban has answered, whether they are on disk or not."""
+        """The attempts that no ban has answered, whether they are on disk or not; of stored ones without their lines."""
         stored = self._read(lambda database: database.attempts())
         return [*(stored or ()), *self.changes.attempts]
 
@@ -165,13 +165,14 @@ class Store:
             except StateError as error:
                 self._failed(error)
 
-    def purge(self, before: float) -> None:
-        """Forget what is older than `before`; when that fails now it will be done another time."""
+    def purge(self, before: float) -> bool:
+        """Forget some of what is older than `before`; whether more is left. When that fails it will be done another time."""
         if self.database is not None:
             try:
-                self.database.purge(before)
+                return self.database.purge(before)
             except StateError as error:
                 self._failed(error)
+        return False
 
     def _failed(self, error: StateError) -> None:
         if self.problem != str(error):

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS attempts (
     jail TEXT, address TEXT, time REAL, attempts INTEGER, user TEXT, line TEXT, ban REAL, regex INTEGER);
 CREATE INDEX IF NOT EXISTS attempts_by_address ON attempts (address, jail);
 CREATE INDEX IF NOT EXISTS attempts_by_time ON attempts (time);
+CREATE INDEX IF NOT EXISTS attempts_open ON attempts (time) WHERE ban IS NULL;
 CREATE TABLE IF NOT EXISTS live_bans (
     jail TEXT, address TEXT, since REAL, until REAL, attempts INTEGER, count INTEGER, reason TEXT,
     PRIMARY KEY (jail, address)) WITHOUT ROWID;
@@ -104,11 +105,12 @@ class Database:
         return {row[0]: Position(*row) for row in rows}
 
     def attempts(self) -> list[Attempt]:
-        """The attempts that no ban has answered yet, oldest first."""
-        rows = self._rows(
-            "SELECT jail, address, time, attempts, user, line, regex FROM attempts WHERE ban IS NULL ORDER BY time"
-        )
-        return [Attempt(*row) for row in rows]
+        """The attempts that no ban has answered yet, oldest first; without user, line and regex, which `story` tells."""
+        with _told(self.path):
+            rows = self._db.execute(
+                "SELECT jail, address, time, attempts FROM attempts WHERE ban IS NULL ORDER BY time"
+            )
+            return [Attempt(sys.intern(jail), address, time, attempts) for jail, address, time, attempts in rows]
 
     def bans(self, now: float) -> list[Ban]:
         """The bans that have not ended at `now`."""
@@ -224,13 +226,20 @@ class Database:
             ((p.path, p.device, p.inode, p.head, p.head_size, p.offset) for p in changes.positions.values()),
         )
 
-    def purge(self, before: float) -> None:
-        """Forget answered attempts and ended bans older than `before`. Raises `StateError`."""
+    def purge(self, before: float) -> bool:
+        """Forget answered attempts and ended bans older than `before`, up to `TRIM` of each at a time; whether more are left.
+
+        Raises `StateError`.
+        """
+        gone = []
         with _told(self.path):
             with self._db:
-                self._db.execute("DELETE FROM attempts WHERE time < ?", (before,))
-                self._db.execute("DELETE FROM history WHERE ended < ?", (before,))
+                for table, when in (("attempts", "time"), ("history", "ended")):
+                    old = f"SELECT rowid FROM {table} WHERE {when} < ? LIMIT {TRIM}"  # noqa: S608 - names of ours
+                    done = self._db.execute(f"DELETE FROM {table} WHERE rowid IN ({old})", (before,))  # noqa: S608
+                    gone.append(done.rowcount)
             self._db.executescript("PRAGMA incremental_vacuum(10000)")
+        return max(gone) >= TRIM
 
 
 @contextlib.contextmanager

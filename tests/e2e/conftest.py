@@ -1,7 +1,10 @@
-"""Fixtures of the end-to-end tests: a real Asterisk, when this machine can have one."""
+"""Fixtures of the end-to-end tests: a real Asterisk, our packages and a Debian for them, when this machine can have them."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +17,10 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from lab.debian import SUITE, Debian, Machine
 from lab.lab import Lab, LabUnavailableError
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +50,53 @@ def lab(labs: tuple[Callable[[str], Lab], dict[str, Lab]]) -> Iterator[Callable[
     yield start
     for one in started.values():
         one.clear_firewall()
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory):
+    """Both packages, built once: (sipguard, sipguard-fail2ban)."""
+    if not Path("/usr/bin/python3").exists() or shutil.which("dpkg-deb") is None:
+        pytest.skip("needs a Debian to build its packages")
+    if 'VERSION_ID="12"' not in Path("/etc/os-release").read_text():
+        pytest.skip(f"the cached Debian is {SUITE}; packages are built for the Debian that they are built on")
+    folder = tmp_path_factory.mktemp("debs")
+    built = subprocess.run(
+        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=600
+    )
+    assert built.returncode == 0, built.stderr
+    return [Path(line) for line in built.stdout.split()]
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory):
+    """Debian's own package of Fail2ban."""
+    folder = tmp_path_factory.mktemp("original")
+    if shutil.which("apt-get") is not None:
+        subprocess.run(["apt-get", "download", "fail2ban"], cwd=folder, capture_output=True, check=False, timeout=100)
+    found = list(folder.glob("fail2ban_*.deb"))
+    if not found:
+        pytest.skip("apt-get download fail2ban gives no package here")
+    return found[0]
+
+
+@pytest.fixture
+def debian(tmp_path):
+    """A fresh Debian as a chroot."""
+    yield from _made(Debian, tmp_path)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A fresh Debian with systemd as its first process."""
+    yield from _made(Machine, tmp_path)
+
+
+def _made(kind, folder):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a Debian of its own")
+    try:
+        one = kind(folder)
+    except LabUnavailableError as reason:
+        pytest.skip(str(reason))
+    yield one
+    one.end()

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
-from lab.chroot import LabUnavailableError, install
 
-PROJECT = Path(__file__).parents[2]
-SUITE = "bookworm"
-PACKAGES = "python3,nftables,adduser,ca-certificates,systemd"
 AS_THE_UNIT_DOES = (
     "setpriv --reuid=sipguard --regid=sipguard --clear-groups --bounding-set=-all,+net_admin,+dac_read_search"
     " --inh-caps=-all,+net_admin,+dac_read_search --ambient-caps=-all,+net_admin,+dac_read_search --no-new-privs"
@@ -23,73 +16,6 @@ FAILURE = (
 )
 
 pytestmark = pytest.mark.root
-
-
-class Debian:
-    """A fresh Debian over the cached one: what is written to it goes away with it. Its network is empty."""
-
-    def __init__(self, base, folder):
-        self.root = folder / "root"
-        for name in ("root", "upper", "work"):
-            (folder / name).mkdir()
-        layers = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
-        script = (
-            f"mount -t overlay overlay -o {layers} {self.root} && mount -t proc proc {self.root}/proc"
-            f" && mount --bind /dev {self.root}/dev && ip link set lo up && echo ready && exec sleep infinity"
-        )
-        line = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script]
-        self._holder = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
-        assert self._holder.stdout.readline() == "ready\n"
-
-    def run(self, script, *, status=0):
-        """Run a shell script in it; gives all that it prints."""
-        enter = ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", "chroot", str(self.root)]
-        path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-        env = ["env", "-i", path, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "sh", "-e"]
-        done = subprocess.run([*enter, *env], input=script, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def take(self, *files):
-        """Copy files into its /srv."""
-        for file in files:
-            # By way of the process in the namespace: the mount is seen from there alone.
-            shutil.copy(file, f"/proc/{self._holder.pid}/root{self.root}/srv/{file.name}")
-
-    def end(self):
-        """Everything goes: the mounts with the namespace, the processes in it with their network."""
-        self._holder.kill()
-        self._holder.communicate()
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory):
-    """Both packages, built once: (sipguard, sipguard-fail2ban)."""
-    if not Path("/usr/bin/python3").exists() or shutil.which("dpkg-deb") is None:
-        pytest.skip("needs a Debian to build its packages")
-    if 'VERSION_ID="12"' not in Path("/etc/os-release").read_text():
-        pytest.skip(f"the cached Debian is {SUITE}; packages are built for the Debian that they are built on")
-    folder = tmp_path_factory.mktemp("debs")
-    built = subprocess.run(
-        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert built.returncode == 0, built.stderr
-    return [Path(line) for line in built.stdout.split()]
-
-
-@pytest.fixture
-def debian(tmp_path):
-    """A fresh Debian."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to make a Debian of its own")
-    cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
-    try:
-        install(SUITE, cache, packages=PACKAGES, proof="usr/bin/systemd-analyze")
-    except LabUnavailableError as reason:
-        pytest.skip(str(reason))
-    one = Debian(cache / SUITE, tmp_path)
-    yield one
-    one.end()
 
 
 @pytest.mark.timeout(900)

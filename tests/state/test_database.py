@@ -1,6 +1,7 @@
 """The database: whole moments, other owners, broken files."""
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -33,7 +34,8 @@ def test_everything_comes_back(tmp_path):
     first.close()
     second = Database(tmp_path)
     assert second.positions() == {position.path: position}
-    assert second.attempts() == changes.attempts
+    assert second.attempts() == [Attempt("asterisk", "203.0.113.6", 99.0, 2)]
+    assert second.story("203.0.113.6") == (changes.attempts, [])
     assert second.bans(now=200.0) == [BAN]
     assert second.bans(now=700.0) == []
     second.close()
@@ -163,6 +165,39 @@ def test_number_of_rows_is_bounded(tmp_path, monkeypatch):
         database.close()
 
 
+def test_purged_a_little_at_a_time(tmp_path, monkeypatch):
+    """What is old goes, all of it in the end, and nothing else."""
+    monkeypatch.setattr(database_module, "TRIM", 300)
+    database = Database(tmp_path)
+    try:
+        for start in (0.0, 5000.0):
+            attempts = [Attempt("sip", f"2001:db8::{n:x}", start + n) for n in range(1000)]
+            database.save(Changes(attempts=attempts, bans={KEY: replace(BAN, since=start)}))
+            database.save(Changes(ended={KEY: start + 10.0}))
+        assert [database.purge(4000.0) for _ in range(4)] == [True, True, True, False]
+        assert [attempt.time for attempt in database.attempts()] == [5000.0 + n for n in range(1000)]
+        assert [ban.since for ban in database.story(ADDRESS)[1]] == [5000.0]
+    finally:
+        database.close()
+
+
+def test_what_is_answered_costs_nothing(database):
+    """The loop waits for every write: hundreds of thousands of answered attempts, kept for their story, are not looked at."""
+    for start in range(0, 20_000, 5000):
+        names = [f"2001:db8::{n:x}" for n in range(start, start + 5000)]
+        attempts = [Attempt("sip", name, float(start), line="x" * 100) for name in names]
+        bans = {("sip", name): replace(BAN, jail="sip", address=name) for name in names}
+        database.save(Changes(attempts=attempts, bans=bans))
+    database.save(Changes(attempts=[Attempt("sip", "203.0.113.5", 30_000.0), Attempt("sip", "203.0.113.6", 40_000.0)]))
+    hundreds = []
+    database._db.set_progress_handler(lambda: hundreds.append(1), 100)
+    database.save(Changes(expired={"sip": 35_000.0}))
+    left = database.attempts()
+    database._db.set_progress_handler(None, 0)
+    assert [attempt.address for attempt in left] == ["203.0.113.6"]
+    assert len(hundreds) < 20, f"{100 * len(hundreds)} instructions of SQLite for two attempts"
+
+
 def _pages(database):
     return database._db.execute("PRAGMA page_count").fetchone()[0]
 
@@ -180,8 +215,9 @@ def test_a_file_of_version_1(tmp_path):
     old.close()
     database = Database(tmp_path)
     try:
-        assert database.attempts() == [Attempt("sip", "203.0.113.5", 1.0, line="a line")]
+        assert database.story("203.0.113.5")[0] == [Attempt("sip", "203.0.113.5", 1.0, line="a line")]
         database.save(Changes(attempts=[Attempt("sip", "203.0.113.6", 2.0, regex=3)]))
-        assert [attempt.regex for attempt in database.attempts()] == [None, 3]
+        assert database.story("203.0.113.6")[0] == [Attempt("sip", "203.0.113.6", 2.0, regex=3)]
+        assert len(database.attempts()) == 2
     finally:
         database.close()

@@ -125,11 +125,12 @@ def own_program() -> list[str]:
 
 
 def _drop_in(command: Command) -> str:
-    # As root: what a Fail2ban tree makes run (mail, programs of the operator's) was written for root.
+    # As root: what a Fail2ban tree makes run (mail, programs of the operator's) was written for root. `~` alone is every
+    # capability, from which the next line takes some; an empty value would be none (systemd.exec(5)).
     return (
         "# Written by `sipguard adopt`; `sipguard adopt --undo` removes it.\n"
-        f"[Service]\nExecStart=\nExecStart={shlex.join(command)}\nUser=root\nGroup=root\nProtectSystem=full\n"
-        "NoNewPrivileges=no\nRestrictSUIDSGID=no\nAmbientCapabilities=\nCapabilityBoundingSet=\n"
+        f"[Service]\nExecStart=\nExecStart={shlex.join(command)}\nRestart=on-failure\nUser=root\nGroup=root\n"
+        "ProtectSystem=full\nNoNewPrivileges=no\nRestrictSUIDSGID=no\nAmbientCapabilities=\nCapabilityBoundingSet=~\n"
         "CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_BOOT CAP_SYS_TIME CAP_MAC_ADMIN\n"
         "SystemCallFilter=\nSystemCallFilter=@system-service\nRuntimeDirectory=sipguard fail2ban\n"
     )

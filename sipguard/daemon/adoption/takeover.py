@@ -83,7 +83,13 @@ class Adoption:
         finally:
             state.close()
             self.firewall.close()
-        self.services.up_sipguard()
+        try:
+            self.services.up_sipguard()
+        except SipguardError as error:
+            stay = (
+                "the bans stand in the firewall until their time; when that is mended start sipguard, or adopt --undo"
+            )
+            raise SipguardError(f"{error}; {stay}") from error
         self.say(f"sipguard runs, with {len(last.bans)} bans; `sipguard adopt --undo` goes back")
 
     def undo(self) -> None:

@@ -73,7 +73,9 @@ def start(options: Options) -> bool:
     if path.exists() and not options.given.get("force") and not stat.S_ISSOCK(path.stat().st_mode):
         options.say("ERROR", "Fail2ban seems to be in unexpected state (not running but the socket exists)")
         return False
-    command = [sys.executable, "-m", "sipguard", "run", "--fail2ban-socket", str(path), *_configuration(options)]
+    isolated = ["-I"] if sys.flags.isolated else []  # where we stand must not say what `sipguard` is (python3(1))
+    own = [sys.executable, *isolated, "-m", "sipguard"]
+    command = [*own, "run", "--fail2ban-socket", str(path), *_configuration(options)]
     if not options.background:
         sys.stdout.flush()
         os.execv(command[0], command)  # noqa: S606 - our own interpreter, no shell is meant
