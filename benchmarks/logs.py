@@ -44,11 +44,11 @@ def asterisk(path: Path, lines: int, percent: float, *, addresses: int = 1000, l
 
 
 def address(number: int) -> str:
-    """The attacker of this number. The documentation's ranges hold 762 addresses of IPv4, the rest are of IPv6."""
+    """The attacker of this number. The documentation's ranges hold 762 addresses of IPv4; the rest are of IPv6, a /64 each."""
     block, host = divmod(number, 254)
     if block < 3:
         return f"{('203.0.113', '198.51.100', '192.0.2')[block]}.{host + 1}"
-    return f"2001:db8::{number >> 16:x}:{number & 0xFFFF:x}"
+    return f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
 
 
 def attack_line(template: str, number: int, when: float, *, user: str = "1000") -> str:

@@ -20,7 +20,7 @@ PYTHON = "/usr/bin/python3"
 
 def scan(folder: Path, times: int) -> Iterator[Row]:
     """Two per cent of attack lines: Debian's filter in Fail2ban, ours in sipguard; then ours in both."""
-    lines = 100_000
+    lines = 200_000
     fs, asterisk = folder / "freeswitch.log", folder / "asterisk.log"
     logs.freeswitch(fs, lines, 2)
     logs.asterisk(asterisk, lines, 2)

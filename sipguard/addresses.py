@@ -22,6 +22,12 @@ def canonical(text: str) -> str:
         return text
     except (OSError, ValueError):
         pass
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, text)
+        if any(packed[:10]):  # those that hold an IPv4 address are written in more than one way
+            return socket.inet_ntop(socket.AF_INET6, packed)
+    except (OSError, ValueError):
+        pass
     bare = text.strip().strip("[]").partition("%")[0]
     if "/" not in bare:
         return str(_unmapped(ipaddress.ip_address(bare)))
@@ -29,6 +35,13 @@ def canonical(text: str) -> str:
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
         network = ipaddress.ip_network(f"{network.network_address.ipv4_mapped}/{network.prefixlen - 96}")
     return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str, prefix: int) -> str:
+    """The network of `prefix` bits that a canonical IPv6 address is in, canonical as well."""
+    packed = int.from_bytes(socket.inet_pton(socket.AF_INET6, address))
+    return f"{ipaddress.IPv6Address(packed >> (128 - prefix) << (128 - prefix))}/{prefix}"
 
 
 def covers(network: str, address: str) -> bool:

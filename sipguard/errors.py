@@ -23,6 +23,10 @@ class FirewallError(SipguardError):
     """The kernel, or the tool that talks to it, refused; the change was not made."""
 
 
+class FullError(FirewallError):
+    """A set has no room for all bans of a call. Without transactions (ipset) the first of them may be in."""
+
+
 class StateError(SipguardError):
     """The state directory or its database cannot be used."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 Clock = Callable[[], float]
 """Gives the time now in POSIX seconds. Injected, so that tests and replays have their own."""
@@ -25,6 +26,9 @@ RejectWith = Literal["port-unreachable", "host-unreachable", "admin-prohibited"]
 
 UseDns = Literal["yes", "warn", "no", "raw"]
 """jail.conf(5) `usedns`: whether a host name in the log may be resolved to the address to ban."""
+
+
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,12 @@ class Filter:
     """The file, for messages."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Key of `[Definition]` → its line in `origin`, for messages."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Key that the jail itself sets or adds to → `file:line` there, for messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One failed authentication that a filter recognised in the log."""
+class Failure(NamedTuple):
+    """One failed authentication that a filter recognised in the log: a tuple, since an attack makes thousands a second."""
 
     host: str
     """The accused, as the log writes it: an address, or a host name where the filter allows one, or another id."""
@@ -92,7 +97,7 @@ class Failure:
     session: str | None = None
     lines: tuple[str, ...] = ()
     """The matched lines, decoded."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = _NO_TAGS
     """Every named group of the match, for the tags of actions: `F-USER` is `user`."""
 
 

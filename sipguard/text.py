@@ -1,8 +1,12 @@
-"""Text of strangers made fit for a log or a terminal."""
+"""Text of strangers: how it is read from bytes, and made fit for a log or a terminal."""
 
 from __future__ import annotations
 
+import codecs
 from urllib.parse import urlsplit
+
+WIDE = frozenset({"utf-16", "utf-16-le", "utf-16-be"})
+"""Codecs whose line feed is two bytes, one of them 0A."""
 
 
 def printable(text: str, limit: int | None = None) -> str:
@@ -11,6 +15,22 @@ def printable(text: str, limit: int | None = None) -> str:
     if shown.isprintable():
         return shown
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def log_codec(name: str) -> str:
+    """Python's own name for the codec of a log: one for text, by which lines that the byte 0A ends can be read one by one.
+
+    Raises LookupError where there is none of that name, or it is of another kind.
+    """
+    try:
+        known = codecs.lookup(name).name
+        ends_lines = known in ("utf-8-sig", *WIDE) or "\n".encode(known) == b"\n"
+        bytes(range(256)).decode(known, "replace")
+    except ValueError as error:  # UnicodeError, of codecs that are not for logs, and NUL in a name
+        raise LookupError(str(error)) from None
+    if not ends_lines:
+        raise LookupError(name)
+    return known
 
 
 def shown_url(url: str) -> str:

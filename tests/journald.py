@@ -74,7 +74,7 @@ class Journal:
 
     @staticmethod
     def _wait(condition):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 45
         while not condition():
             assert time.monotonic() < end, "journald did not begin"
             time.sleep(0.02)

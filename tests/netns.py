@@ -15,7 +15,10 @@ import ctypes
 import os
 import secrets
 import shutil
+import socket
+import struct
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,11 +101,34 @@ def link(one: Namespace, one_addresses: Sequence[str], other: Namespace, other_a
             _ip(end, "address", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
         _ip(end, "link", "set", device, "up")
     for (end, device, _), (far, far_device, addresses) in (ends, ends[::-1]):
-        mac = _ip(far, "-br", "link", "show", far_device).split()[2]
+        mac = _wait_until_up(far, far_device)
         for address in addresses:
             # Told, not discovered: over a new cable the first neighbour solicitations are lost for a second or two.
             if ":" in address:
                 _ip(end, "neighbour", "add", address.split("/")[0], "lladdr", mac, "dev", device)
+
+
+def _wait_until_up(end: Namespace, device: str) -> str:
+    """Give the device's hardware address; until the kernel has seen both ends come up it drops what is sent."""
+    deadline = time.monotonic() + 20
+    while True:
+        _, state, mac, *_ = _ip(end, "-br", "link", "show", device).split()
+        if state == "UP":
+            return mac
+        assert time.monotonic() < deadline, f"{device} is {state}"
+        time.sleep(0.01)
+
+
+SO_TIMESTAMP = 29
+"""socket(7); Python has no name for it."""
+
+
+def arrival(listener: socket.socket) -> float:
+    """Read a datagram and give the time (time.time()) at which the kernel had it, for a socket with SO_TIMESTAMP on."""
+    _, told, _, _ = listener.recvmsg(2000, 100)
+    ((_, _, when),) = told
+    seconds, micros = struct.unpack("ll", when)
+    return float(seconds + micros / 1e6)
 
 
 def _ip(end: Namespace, *arguments: str) -> str:

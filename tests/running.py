@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 import toml
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 15.0
+PATIENCE = 45.0
 """Seconds that a test waits for what should happen at once: the machine may be busy."""
 
 
@@ -78,7 +79,13 @@ class RunningDaemon:
     def stop(self, number=signal.SIGTERM):
         """End it by a signal; gives its exit status. Its output is kept in `output`."""
         self.process.send_signal(number)
-        self.output += self.process.communicate(timeout=PATIENCE)[0]
+        try:
+            self.output += self.process.communicate(timeout=PATIENCE)[0]
+        except subprocess.TimeoutExpired:
+            # Whoever fails here must not leave it to the tests that follow.
+            self.process.kill()
+            self.process.communicate()
+            raise
         return self.process.returncode
 
     def sipguard(self, *arguments, check=True):
@@ -95,6 +102,11 @@ class RunningDaemon:
     def banned(self, jail):
         """The addresses that the jail bans now."""
         return {ban["address"] for ban in self.status(jail)["banned"]}
+
+    def stored(self):
+        """The addresses whose bans are on disk."""
+        with contextlib.closing(sqlite3.connect(self.folder / "state" / "sipguard.db")) as database:
+            return {address for (address,) in database.execute("SELECT address FROM live_bans")}
 
     def answers(self):
         """Whether it is there."""

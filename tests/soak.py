@@ -178,11 +178,15 @@ class Disturbance:
         self._daemon, self._writer, self._events, self._host = daemon, writer, events, host
 
     def __call__(self, seconds, every):
-        """For so long; `every` tells how many seconds lie between two of a kind."""
+        """For so long; `every` tells how many seconds lie between two of a kind.
+
+        A machine that is busy gets the time that it needs for as many of each as fit in.
+        """
         begin = time.monotonic()
         pauses = {what: min(pause, seconds / 3.5) for what, pause in every.items()}
         due = {what: begin + pause for what, pause in pauses.items()}
-        while time.monotonic() < begin + seconds:
+        wanted = {what: self._events[what] + int(seconds / pause) for what, pause in pauses.items()}
+        while time.monotonic() < begin + seconds or any(self._events[what] < few for what, few in wanted.items()):
             time.sleep(0.05)
             for what in [what for what, when in due.items() if time.monotonic() >= when]:
                 due[what] += pauses[what]

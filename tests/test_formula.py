@@ -67,10 +67,10 @@ def test_refused(text):
 )
 def test_too_large(text):
     """Numbers without bound are stopped at once."""
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(OverflowError):
         Formula(text)(600, 3, 1)
-    assert time.monotonic() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(

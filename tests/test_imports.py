@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "errors", "formula", "model", "secret", "shell", "sockets", "text"}
+LEAVES = {"addresses", "errors", "files", "formula", "model", "secret", "shell", "sockets", "text"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
     "addresses": set(),
     "secret": {"model"},
     "text": set(),
+    "files": set(),
     "formula": set(),
     "shell": set(),
     "sockets": {"errors"},

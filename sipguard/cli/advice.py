@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sipguard.errors import ConfigError
+from sipguard.files import open_regular
 
 if TYPE_CHECKING:
     from sipguard.model import Filter, Jail
@@ -47,7 +48,7 @@ def _rules(filter: Filter) -> Iterator[tuple[bool, re.Pattern[str], str]]:  # no
 
 def _last_lines(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - LOOKED_AT))
             return file.read(LOOKED_AT).decode("utf-8", "replace").split("\n")[:-1]

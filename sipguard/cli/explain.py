@@ -31,24 +31,26 @@ def _tell(story: dict[str, Any]) -> None:
     address = story["address"]
     for ban in story["bans"]:
         end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"
-        click.echo(f"{address} is banned by {ban['jail']} since {output.moment(ban['since'])} {end}: {ban['reason']}")
+        part = "" if ban["address"] == address else f" as part of {ban['address']}"
+        since = output.moment(ban["since"])
+        output.say(f"{address} is banned{part} by {ban['jail']} since {since} {end}: {ban['reason']}")
         times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
-        click.echo(f"banned {times}; to let it through: sipguard unban {address}")
+        output.say(f"banned {times}; to let it through: sipguard unban {ban['address']}")
     if story["rejected"] is not None:
         packets = "packet" if story["rejected"] == 1 else "packets"
-        click.echo(f"{story['rejected']} {packets} rejected since")
+        output.say(f"{story['rejected']} {packets} rejected since")
     if not story["bans"]:
-        click.echo(f"{address} is not banned")
+        output.say(f"{address} is not banned")
     for feed in story["feeds"]:
         part = "" if feed["network"] == address else f" as part of {feed['network']}"
         does = "is rejected" if feed["rejected"] else f"is not rejected ({feed['because']}), though listed"
-        click.echo(f"{address} {does} by feed {feed['feed']}{part} until {output.moment(feed['until'])}")
+        output.say(f"{address} {does} by feed {feed['feed']}{part} until {output.moment(feed['until'])}")
     for jail, why in story["ignored"].items():
-        click.echo(f"{jail} never bans it: {why}")
+        output.say(f"{jail} never bans it: {why}")
     for jail, (count, limit) in story["counts"].items():
-        click.echo(f"{jail} counts {count} of {limit} failures")
+        output.say(f"{jail} counts {count} of {limit} failures")
     for ban in story["earlier"]:
-        click.echo(f"was banned by {ban['jail']} from {output.moment(ban['since'])} to {output.moment(ban['until'])}")
+        output.say(f"was banned by {ban['jail']} from {output.moment(ban['since'])} to {output.moment(ban['until'])}")
     output.table(
         ("when", "jail", "user", "regex", "line"),
         (
@@ -58,7 +60,7 @@ def _tell(story: dict[str, Any]) -> None:
     )
     used = {(a["jail"], a["regex"]): a["failregex"] for a in story["attempts"] if a["failregex"]}
     for (jail, regex), text in sorted(used.items()):
-        click.echo(f"{jail} regex {_number(regex)}: {printable(text, 300)}")
+        output.say(f"{jail} regex {_number(regex)}: {printable(text, 300)}")
 
 
 def _number(regex: int | None) -> str:

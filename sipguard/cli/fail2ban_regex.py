@@ -15,10 +15,14 @@ import click
 
 from sipguard import __version__
 from sipguard.cli.out_format import shown
+from sipguard.cli.output import complain_of_call
 from sipguard.cli.regex_report import Asked, RegexReport
-from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter
+from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter, is_reference
 from sipguard.config import paths
-from sipguard.errors import SipguardError
+from sipguard.config.fail2ban.one import read_one
+from sipguard.config.references import parse_reference
+from sipguard.errors import ConfigError, SipguardError
+from sipguard.model import Failure, Filter
 from sipguard.text import printable
 
 WRONG = 255
@@ -50,6 +54,7 @@ _LOG_LEVEL = "Taken for the sake of scripts; there is no such log here."
 @click.option(
     "-o", "--out", metavar="FORMAT", help="Print of each failure this alone: ip, id, row, msg, '<ip> <F-USER>' …"
 )
+@click.option("-i", "--invert", is_flag=True, help="With --out: print what did not match.")
 @click.option("--print-no-missed", is_flag=True, help="Print no missed lines.")
 @click.option("--print-no-ignored", is_flag=True, help="Print no ignored lines.")
 @click.option("--print-all-matched", is_flag=True, help="Print all matched lines.")
@@ -60,12 +65,15 @@ _LOG_LEVEL = "Taken for the sake of scripts; there is no such log here."
 def command(log: str, regex: str, **options: Any) -> None:
     """Try REGEX on LOG.
 
-    LOG is a file, `systemd-journal`, or a line of log. REGEX is a regex, the name of a filter, or a filter file, the last
-    two with options behind them if need be. IGNOREREGEX is a regex or a filter file.
+    LOG is a file, `systemd-journal`, or a line of log. REGEX is a regex, the name of a jail or a filter, or a filter
+    file, the last three with options behind them if need be. IGNOREREGEX is a regex or a filter file.
     """
     if options["out"]:
-        for _, _, result in _trial(log, regex, options).results(comments=False):
-            for line in shown(result.failure, options["out"]) if result.failure else ():
+        for _, text, result in _trial(log, regex, options).results(comments=False):
+            wanted = result.failure
+            if options["invert"]:
+                wanted = None if wanted else Failure("", result.time, None, (), 0, 0, None, (text,), {})
+            for line in shown(wanted, options["out"]) if wanted else ():
                 click.echo(line)
         return
     click.echo("\nRunning tests\n=============\n")
@@ -90,7 +98,7 @@ def main() -> None:
     try:
         command(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        complain_of_call(error)
         sys.exit(WRONG)
     except click.Abort:
         sys.exit(130)
@@ -118,8 +126,19 @@ def _trial(log: str, regex: str, options: dict[str, Any]) -> Trial:
         as_fail2ban=True,
     )
     journal = log.partition("[")[0] == JOURNAL
-    found = find_filter(regex, directories, logtype="journal" if journal else None)
+    found = _of_jail(regex, tree, journal) or find_filter(regex, directories, logtype="journal" if journal else None)
     return Trial(found, log, overrides, directories, clock=time.time)
+
+
+def _of_jail(text: str, tree: Path, journal: bool) -> Filter | None:
+    """The filter of the jail that `text` names, with all that the jail says; None if there is none, or it is no good."""
+    if not is_reference(text) or not (tree / "jail.conf").is_file():
+        return None
+    try:
+        name, options = parse_reference(text, "REGEX")
+        return read_one(tree, name, {**options, "backend": "systemd" if journal else "auto"}).filter
+    except ConfigError:
+        return None
 
 
 def _introduce(trial: Trial, regex: str) -> None:

@@ -14,6 +14,8 @@ from sipguard.model import Filter
 from sipguard.text import printable
 
 MOST_ADDRESSES = 20
+FEW_REGEXES = 5
+"""So many are shown in any case; of more, those that matched."""
 WORTH_CUTTING = 20
 """Characters that all regexes of a filter begin with, from which on they are shown only once."""
 MOST_LINES = 1000
@@ -71,8 +73,8 @@ class Report:
     def show(self, log: str, seconds: float) -> None:
         """Print it all."""
         counts = self._counts
-        click.echo(f"log     {printable(log, 500)}: {counts.lines} lines in {seconds:.2f} s")
-        click.echo(f"filter  {self.filter.name}, {printable(self.filter.origin, 500)}")
+        output.say(f"log     {printable(log, 500)}: {output.counted(counts.lines, 'line')} in {seconds:.2f} s")
+        output.say(f"filter  {self.filter.name}, {printable(self.filter.origin, 500)}")
         self._show_regexes()
         output.table(("lines", "date format"), [*self._date_rows()])
         self._show_addresses()
@@ -84,9 +86,9 @@ class Report:
                 if self._line_counts[kind] > MOST_LINES:
                     click.echo(f"… and {self._line_counts[kind] - MOST_LINES} more {kind} lines")
         missed = self._line_counts["missed"]
-        click.echo(
-            f"{self.failures} failures of {len(self._addresses)} addresses; "
-            f"{counts.ignored} lines ignored, {missed} missed"
+        output.say(
+            f"{output.counted(self.failures, 'failure')} of {output.counted(len(self._addresses), 'address')}; "
+            f"{output.counted(counts.ignored, 'line')} ignored, {missed} missed"
             + (f", {counts.timed_out} gave up: a regex took too long" if counts.timed_out else "")
             + ("" if self._wanted.missed or not missed else " (--print-missed shows them)")
         )
@@ -99,10 +101,14 @@ class Report:
         common = common if len(common) > WORTH_CUTTING else ""
         if common:
             click.echo(f"each failregex begins with  {printable(common, output.MOST_CHARACTERS)}")
-        output.table(
-            ("hits", "no.", "failregex"),
-            ([self._regexes[i], i + 1, ("…" if common else "") + text[len(common) :]] for i, text in enumerate(texts)),
-        )
+        rows = [
+            [self._regexes[i], i + 1, ("…" if common else "") + text[len(common) :]] for i, text in enumerate(texts)
+        ]
+        shown = [row for row in rows if row[0] or self._wanted.failures or len(rows) <= FEW_REGEXES]
+        output.table(("hits", "no.", "failregex"), shown)
+        if len(shown) < len(rows):
+            rest = output.counted(len(rows) - len(shown), f"{'other ' if shown else ''}failregex")
+            click.echo(f"{rest} matched nothing (-v shows all)")
 
     def _date_rows(self) -> list[tuple[int, str]]:
         rows: list[tuple[int, str]] = [(n, name) for name, n in self._dates.most_common()]

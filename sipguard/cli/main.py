@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -42,6 +44,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "run":
+            importlib.import_module("sipguard.cli.lean")
         module = importlib.import_module(f"sipguard.cli.{_FILES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
@@ -62,24 +66,44 @@ def main() -> None:
     called = Path(sys.argv[0]).name
     if called == "fail2ban-client":
         sys.argv.insert(1, "client")
-    if called == "fail2ban-regex":
-        importlib.import_module("sipguard.cli.fail2ban_regex").main()
-        return
     try:
+        if called == "fail2ban-regex":
+            importlib.import_module("sipguard.cli.fail2ban_regex").main()
+            return
         # Without standalone mode click gives the exit status of `Exit` as the result.
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="sipguard", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        error.show()
+        from sipguard.cli.output import complain_of_call  # noqa: PLC0415 - only when there is something to say
+
+        complain_of_call(error)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
     except SipguardError as error:
-        from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
-
-        complain(f"sipguard: {error}")
+        _complain(str(error))
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # Whoever read our output has gone (`sipguard status | head`): not an error, and nothing more to say.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        # A mistake of ours: one line for whoever meets it, that says where, and all of it for who asks.
+        if os.environ.get("SIPGUARD_TRACEBACK"):
+            raise
+        _complain(_unexpected(error))
+        sys.exit(2)
+
+
+def _complain(text: str) -> None:
+    from sipguard.cli.output import complain  # noqa: PLC0415 - only when there is something to say
+
+    complain(f"sipguard: {text}")
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{what} ({Path(at.filename).name}:{at.lineno}); this is a mistake in sipguard: please report it"

@@ -8,7 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -25,20 +25,41 @@ def as_json(value: Any) -> None:
 
 def complain(text: str) -> None:
     """A message on standard error: one line, for grep; on a terminal folded between words, where it stays readable."""
-    shown = printable(text)
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        shown = textwrap.fill(shown, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-    click.echo(shown, err=True)
+    click.echo(_folded(printable(text), sys.stderr), err=True)
+
+
+def say(text: str) -> None:
+    """A sentence on standard output, folded as `complain` does; what strangers wrote in it has been made printable."""
+    click.echo(_folded(text, sys.stdout))
+
+
+def _folded(text: str, stream: TextIO) -> str:
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def complain_of_call(error: click.ClickException) -> None:
+    """A call that is wrong, in one line; help where a call without anything asks for it."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    program = context.command_path if context else "sipguard"
+    said = error.format_message()
+    complain(f"{program}: {said}{'' if said.endswith(('.', '?', ')')) else '.'} Try: {program} --help")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table: drawn on a terminal, tab-separated in a pipe. Cells may hold what an attacker wrote."""
+    """A table: drawn on a terminal, if it has rows; tab-separated in a pipe. Cells may hold what an attacker wrote."""
     cells = list(rows)
     shown = [[printable(str(cell), MOST_CHARACTERS) for cell in row] for row in cells]
     if not sys.stdout.isatty():
         for row in shown:
             click.echo("\t".join(row))
+        return
+    if not shown:
         return
     from rich import box  # noqa: PLC0415 - rich is loaded where there is a terminal to draw on
     from rich.console import Console  # noqa: PLC0415
@@ -65,6 +86,11 @@ def span(seconds: float | None) -> str:
         if number:
             parts.append(f"{number}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 line`, `2 lines`, `2 addresses`, `2 failregexes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"
 
 
 def moment(when: float) -> str:

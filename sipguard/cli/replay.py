@@ -7,6 +7,7 @@ import heapq
 import json
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import click
 from sipguard.cli import output
 from sipguard.config.settings import jail_named
 from sipguard.detection.detector import Detector
+from sipguard.detection.span import Span
 from sipguard.errors import SipguardError
 from sipguard.model import Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -24,6 +26,8 @@ from sipguard.policy.replay import Replay, Story
 
 _PIECE = 1 << 18
 """Bytes read at once."""
+_LONGEST_LINE = 1 << 20
+"""Bytes of a line; longer ones are left out, as when a log is followed."""
 
 
 @click.command("replay")
@@ -38,18 +42,21 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
     LOG is a file, also a compressed one (.gz), or `-` for standard input. Several are read as one, by the times in
     them. Names in ignoreip are not resolved. Exit status 2 if the call or the configuration is wrong.
     """
+    if logs.count("-") > 1:
+        raise click.UsageError("standard input can be read once: give `-` once")
     jail = _jail(name, fail2ban_dir, config)
     detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
     replay = Replay(jail, IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ()))
-    streams = [_events(log, detector) for log, detector in zip(logs, detectors, strict=True)]
+    spans = [Span(jail.filter, clock=time.time, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
+    streams = [_events(*one) for one in zip(logs, detectors, spans, strict=True)]
     replay.run(event for _, event in heapq.merge(*streams, key=lambda pair: pair[0]))
     stories = sorted(replay.stories.values(), key=lambda story: (-story.attempts, story.address))
     if as_json:
         for story in stories:
             sys.stdout.write(json.dumps(_story_as_json(story)) + "\n")
-        sys.stdout.write(json.dumps(_summary(detectors)) + "\n")
+        sys.stdout.write(json.dumps(_summary(detectors, spans)) + "\n")
     else:
-        _show(jail, stories, detectors)
+        _show(jail, stories, _summary(detectors, spans))
 
 
 def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
@@ -60,19 +67,43 @@ def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
     return read_one(fail2ban_dir, name)
 
 
-def _events(log: str, detector: Detector) -> Iterator[tuple[float, LogEvent]]:
+def _events(log: str, detector: Detector, span: Span) -> Iterator[tuple[float, LogEvent]]:
     """What the log tells of, each with the time by which several logs are merged: that of the last dated line."""
     last = 0.0
     with _open(log) as file:
-        rest = b""
-        while piece := file.read(_PIECE):
-            whole, newline, rest = (rest + piece).rpartition(b"\n")
-            for event in detector.events(whole + newline):
+        for lines in _whole_lines(log, file):
+            span.add(lines)
+            for event in detector.events(lines):
                 last = max(last, event.time or last)
                 yield last, event
-        if rest:
-            yield from ((event.time or last, event) for event in detector.events(rest + b"\n"))
     yield from ((event.time or last, event) for event in detector.flush())
+
+
+def _whole_lines(log: str, file: BinaryIO) -> Iterator[bytes]:
+    """All of a log, in pieces that end where a line does; the last line may lack its end."""
+    rest = b""
+    skipping = False
+    while piece := _read(log, file):
+        if skipping:
+            _, newline, piece = piece.partition(b"\n")
+            if not newline:
+                continue
+            skipping = False
+        whole, newline, rest = (rest + piece).rpartition(b"\n")
+        if newline:
+            yield whole + newline
+        if len(rest) > _LONGEST_LINE:
+            rest, skipping = b"", True
+    if rest:
+        yield rest + b"\n"
+
+
+def _read(log: str, file: BinaryIO) -> bytes:
+    try:
+        return file.read(_PIECE)
+    except (OSError, EOFError, zlib.error) as error:
+        # gzip tells of a damaged file in three ways.
+        raise SipguardError(f"{log}: cannot be read to its end: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _open(log: str) -> BinaryIO:
@@ -103,23 +134,23 @@ def _story_as_json(story: Story) -> dict[str, Any]:
     }
 
 
-def _summary(detectors: Sequence[Detector]) -> dict[str, Any]:
+def _summary(detectors: Sequence[Detector], spans: Sequence[Span]) -> dict[str, Any]:
     counts = [detector.counts for detector in detectors]
     return {
         "summary": True,
         "lines": sum(one.lines for one in counts),
         "candidates": sum(one.candidates for one in counts),
         "tampered": sum(one.tampered for one in counts),
-        "from": _iso(min((one.first for one in counts if one.first is not None), default=None)),
-        "to": _iso(max((one.last for one in counts if one.last is not None), default=None)),
+        "from": _iso(min((one.first for one in spans if one.first is not None), default=None)),
+        "to": _iso(max((one.last for one in spans if one.last is not None), default=None)),
     }
 
 
-def _show(jail: Jail, stories: Sequence[Story], detectors: Sequence[Detector]) -> None:
-    summary = _summary(detectors)
-    click.echo(
-        f"jail {jail.name}: {jail.maxretry} attempts within {output.span(jail.findtime)} ban; "
-        f"{summary['lines']} lines, {sum(story.banned_at is not None for story in stories)} addresses banned"
+def _show(jail: Jail, stories: Sequence[Story], summary: dict[str, Any]) -> None:
+    banned = sum(story.banned_at is not None for story in stories)
+    output.say(
+        f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {output.span(jail.findtime)} ban; "
+        f"{output.counted(summary['lines'], 'line')}, {output.counted(banned, 'address')} banned"
     )
     rows = [
         [

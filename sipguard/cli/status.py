@@ -34,15 +34,15 @@ def command(jail: str | None, as_json: bool, path: Path) -> None:
             ([*_numbers(one), _logs(one)] for one in status["jails"]),
         )
     for error in status["errors"]:
-        click.echo(f"not running: {printable(error, 500)}")
+        output.say(f"not running: {printable(error, 500)}")
 
 
 def _head(status: dict[str, Any]) -> None:
     running = output.span(time.time() - status["since"])
-    click.echo(f"sipguard {status['version']}, running {running}, firewall {status['firewall']['backend']}")
+    output.say(f"sipguard {status['version']}, running {running}, firewall {status['firewall']['backend']}")
     for part in ("firewall", "state"):
         if problem := status[part]["problem"]:
-            click.echo(f"{part}: {printable(problem, 500)}")
+            output.say(f"{part}: {printable(problem, 500)}")
 
 
 def _numbers(jail: dict[str, Any]) -> list[object]:
@@ -65,18 +65,18 @@ def _logs(jail: dict[str, Any]) -> str:
 
 def _one(jail: dict[str, Any]) -> None:
     bantime = output.span(jail["bantime"])
-    click.echo(
+    output.say(
         f"jail {jail['name']}: filter {jail['filter']}, {jail['maxretry']} failures within "
         f"{output.span(jail['findtime'])} ban for {bantime}"
     )
     for path, problem in jail["logs"].items():
-        click.echo(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
+        output.say(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
     for action in jail["actions"]:
         numbers = ", ".join(f"{action[what]} {what}" for what in ("done", "failed", "dropped", "queued"))
         problem = f": {printable(action['problem'], 300)}" if action["problem"] else ""
-        click.echo(f"action {printable(action['name'])}: {numbers}{problem}")
+        output.say(f"action {printable(action['name'])}: {numbers}{problem}")
     shown = {**jail["detection"], **jail["totals"]}
-    click.echo(
+    output.say(
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name not in _NOT_COUNTS)
     )
     now = time.time()

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--print-all-ignored", "ignored", is_flag=True, help="Print the lines that ignoreregex took.")
 @click.option("--print-no-missed", is_flag=True, help="Print no missed lines; as without --print-missed.")
 @click.option("--print-no-ignored", is_flag=True, help="Print no ignored lines; as without --print-all-ignored.")
-@click.option("-v", "--verbose", count=True, help="Print every failure below its regex.")
+@click.option("-v", "--verbose", count=True, help="Print every failure, and the regexes without hits.")
 def command(
     log: str, filter_: str, as_json: bool, out: str | None, now: str | None, journal: bool, **options: Any
 ) -> None:

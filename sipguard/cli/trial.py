@@ -6,16 +6,19 @@ behind them (`sshd[mode=ddos]`, `./my.conf[mode=ddos]`), or a regex given litera
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sipguard.config.filters import parse_reference, read_filter, read_filter_file
 from sipguard.detection.detector import Detector, Examined
+from sipguard.detection.encodings import is_wide, line_decoder
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.model import Clock, Filter
@@ -71,7 +74,11 @@ class Trial:
             yield from self._journal()
             return
         with _lines(self.log, quiet) as lines:
-            decoded = ((n, raw.decode(self.encoding, "replace").rstrip("\r\n")) for n, raw in enumerate(lines, 1))
+            encoding = codecs.lookup(self.encoding).name
+            decode = line_decoder(encoding)
+            # In UTF-16 the second byte of the last LF is no further line.
+            whole = filterfalse(b"\0".__eq__, lines) if is_wide(encoding) else lines
+            decoded = ((n, decode(raw.removesuffix(b"\n")).rstrip("\r\n")) for n, raw in enumerate(whole, 1))
             wanted = ((n, line) for n, line in decoded if comments or (line and not line.startswith("#")))
             yield from _told(self.detector, wanted, own_time)
 
@@ -121,13 +128,15 @@ def find_filter(text: str, directories: Sequence[Path], *, logtype: str | None =
 
     Raises ConfigError: a name of no filter, a file that is none.
     """
-    if "\n" not in text and len(text) < os.pathconf("/", "PC_PATH_MAX") and Path(text).is_file():
+    if _is_file(text):
         return read_filter_file(Path(text), logtype=logtype)
     if is_reference(text):
         name, options = parse_reference(text, "FILTER")
         if "/" in name or name.endswith((".conf", ".local")):
-            tried = [Path(name), *(folder / name for folder in directories if not name.startswith("/"))]
-            path = next((one for one in tried if one.is_file()), Path(name))
+            # `filter.d/sshd.conf` is below the tree, whatever the working directory is.
+            bases = [base for folder in directories for base in (folder, folder.parent) if not name.startswith("/")]
+            tried = [Path(name), *(base / name for base in bases)]
+            path = next((one for one in tried if _is_file(str(one))), Path(name))
             return read_filter_file(path, options, logtype=logtype)
         return read_filter(text, directories, logtype=logtype)
     return Filter(name="given on the command line", failregex=(text,), origin="FILTER")
@@ -157,16 +166,31 @@ def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:
     """The log's lines as bytes, in a context that closes them. Lines end at LF alone."""
     if log == "-":
         return nullcontext(sys.stdin.buffer)
-    looks_like_path = "\n" not in log and len(log) < os.pathconf("/", "PC_PATH_MAX")
-    if looks_like_path and Path(log).exists():
+    if os.path.lexists(log):
         try:
             file = Path(log).open("rb")  # noqa: SIM115 - the caller's context closes it
         except OSError as error:
             raise SipguardError(f"{log}: {error.strerror}") from error
         return _with_progress(file) if _worth_a_bar(file, quiet) else file
-    if looks_like_path and log.startswith("/") and " " not in log:
-        raise SipguardError(f"{log}: no such file; give a file, - for standard input, or one line of log")
-    return nullcontext(line.encode() for line in log.split("\n"))
+    if log.startswith("/") and not re.search(r"\s", log):
+        raise SipguardError(f"{log}: {_missing(log)}; give a file, - for standard input, or one line of log")
+    return nullcontext(os.fsencode(line) for line in log.split("\n"))
+
+
+def _is_file(text: str) -> bool:
+    """Whether this is the name of a file, rather than a regex or a line of log, as long as they may be."""
+    return os.path.isfile(text)  # noqa: PTH113 - Path.is_file raises when a name is too long
+
+
+def _missing(path: str) -> str:
+    """Why nothing is found there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or "no such file"
+    return "no such file"
 
 
 def _worth_a_bar(file: BinaryIO, quiet: bool) -> bool:

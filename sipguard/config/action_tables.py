@@ -212,6 +212,6 @@ def _read(option: Option, table: Mapping[str, Any], place: str) -> Any:
         raise BadDetailError(f"{place}.{option.name}: is missing; {option.allowed}")
     try:
         return option.parse(given)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         what = "" if option.secret else f" = {shown(given)}"
         raise BadDetailError(f"{place}.{option.name}{what}: not allowed; {option.allowed}") from None

@@ -100,8 +100,8 @@ class Definition:
         others = {key: self.lookup(key) or "" for key in self.ini.sections.get(DEFINITION, {}) if key not in chosen}
         return substitute_tags({**chosen, **others}, _conditional(chosen), self.lookup, where=self.where)
 
-    def check_resolved(self, key: str, text: str) -> None:
-        """Raise ConfigError for a tag in `text` that was meant for substitution and found nothing.
+    def check_resolved(self, key: str, text: str, where: str = "") -> None:
+        """Raise ConfigError for a tag in `text` that was meant for substitution and found nothing; `where` is its place.
 
         `<root>` may be what the log says, so a plain unknown name stays, as in Fail2ban. A name that another tag has
         put together (`<mdre-<mode>>`), that points at a section, or begins with `_`, can only be a mistake, most often
@@ -118,7 +118,7 @@ class Definition:
                 hint = f"there is {near}" if near else "define it in [Definition]"
                 raise ConfigError(
                     f"{key} has the tag <{name}>, which nothing defines: {hint}; check the options given to it",
-                    self.where(key),
+                    where or self.where(key),
                 )
 
     def _names_like(self, name: str) -> list[str]:

@@ -57,10 +57,23 @@ def open_filter(name: str, directories: Sequence[Path], where: str = "") -> Ini:
     return read_ini(paths)
 
 
-def build_filter(name: str, definition: Definition, chosen: Mapping[str, str]) -> Filter:
-    """Put a resolved definition into the model. `chosen` is what `definition.combined()` gave. Raises ConfigError."""
+def check_definition(name: str, ini: Ini) -> None:
+    """Raises ConfigError where the files of a filter have no `[Definition]`."""
+    if DEFINITION not in ini.sections:
+        where = ini.files[-1] if ini.files else f"filter {name}"
+        raise ConfigError("has no [Definition] section with a failregex: it is no filter", where)
+
+
+def build_filter(
+    name: str, definition: Definition, chosen: Mapping[str, str], places: Mapping[str, str] | None = None
+) -> Filter:
+    """Put a resolved definition into the model. Raises ConfigError.
+
+    `chosen` is what `definition.combined()` gave; `places` says where a jail has set keys of its own.
+    """
+    places = places or {}
     for key in _REGEXES:
-        definition.check_resolved(key, chosen.get(key, ""))
+        definition.check_resolved(key, chosen.get(key, ""), places.get(key, ""))
     files = definition.ini.files
     origin = next((path for path in reversed(files) if Path(path).stem == name), files[-1] if files else "")
     written = definition.ini.sections.get(DEFINITION, {})
@@ -70,11 +83,12 @@ def build_filter(name: str, definition: Definition, chosen: Mapping[str, str]) -
         ignoreregex=_lines(chosen.get("ignoreregex", "")),
         prefregex=chosen.get("prefregex") or None,
         datepattern=chosen.get("datepattern") or None,
-        maxlines=_maxlines(definition, chosen),
+        maxlines=_maxlines(chosen, places.get("maxlines") or definition.where("maxlines")),
         journalmatch=_lines(chosen.get("journalmatch", "")),
         options=_other_options(definition, chosen),
         origin=origin,
         lines={key: value.line for key, value in written.items() if value.path == origin},
+        places=places,
     )
 
 
@@ -83,8 +97,7 @@ def _checked(name: str, ini: Ini, options: Mapping[str, str], logtype: str | Non
     if ini.missing:
         path, where = ini.missing[0]
         raise ConfigError(f"includes {path}, which does not exist; put it there or take the include out", where)
-    if DEFINITION not in ini.sections:
-        raise ConfigError("has no [Definition] section with a failregex: it is no filter", ini.files[-1])
+    check_definition(name, ini)
     definition = Definition(ini, options, FILTER_KEYS)
     if logtype and not options.get("logtype") and not definition.has("logtype"):
         definition.options["logtype"] = logtype
@@ -107,7 +120,7 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(line for line in text.split("\n") if line)
 
 
-def _maxlines(definition: Definition, chosen: Mapping[str, str]) -> int:
+def _maxlines(chosen: Mapping[str, str], where: str) -> int:
     text = chosen.get("maxlines")
     if text is None:
         return 1
@@ -116,15 +129,13 @@ def _maxlines(definition: Definition, chosen: Mapping[str, str]) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise ConfigError(
-            f"maxlines is {_shown(text)}; write a number of lines, 1 or more", definition.where("maxlines")
-        )
+        raise ConfigError(f"maxlines is {_shown(text)}; write a number of lines, 1 or more", where)
     return number
 
 
 def _near(name: str, directories: Iterable[Path]) -> str:
     """What an operator may have meant, for the end of a message."""
-    present = sorted({path.stem for directory in directories for path in directory.glob("*.conf")})
+    present = sorted({path.stem for directory in directories for path in directory.glob("*.conf")} - {name})
     close = (
         difflib.get_close_matches(name, present, n=5)
         or [other for other in present if name and other.startswith(name[:3])][:5]

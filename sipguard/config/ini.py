@@ -8,6 +8,7 @@ that one forgets in which file and line a value stood, and an operator who must 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass, field
@@ -205,9 +206,13 @@ def read_text(path: Path) -> str:
 def read_ini(paths: Sequence[Path]) -> Ini:
     """Read and merge files in the given order, each with its includes and with its `.local` beside it.
 
-    Files that do not exist are passed over. Raises ConfigError for what cannot be parsed and for an include loop.
+    Files that do not exist are passed over, and so is /dev/null, which operators put in the place of a file. Raises
+    ConfigError for what cannot be parsed, for an include loop, and for a folder or pipe in the place of a file.
     """
     ini = Ini()
+    for path in paths:
+        if path.is_dir() or path.is_fifo() or path.is_socket():
+            raise ConfigError("is no file that could be read; take it out of the way", str(path))
     reader = _Includes(ini.missing)
     for path in reader.expand(paths, ()):
         ini.files.append(str(path))
@@ -265,13 +270,19 @@ def _with_local(paths: Sequence[Path]) -> Iterator[Path]:
 def layer_files(directory: Path, name: str) -> list[Path]:
     """The files of one name in the order in which they override each other (jail.conf(5)).
 
-    `name.conf`, `name.d/*.conf`, `name.local`, `name.d/*.local`; only those that exist.
+    `name.conf`, `name.d/*.conf`, `name.local`, `name.d/*.local`; only those that exist. Raises ConfigError when that cannot
+    be told: a folder may not be entered.
     """
     extra = directory / f"{name}.d"
-    candidates = [
-        directory / f"{name}.conf",
-        *sorted(extra.glob("*.conf")),
-        directory / f"{name}.local",
-        *sorted(extra.glob("*.local")),
-    ]
-    return [path for path in candidates if path.exists()]
+    try:
+        candidates = [
+            directory / f"{name}.conf",
+            *sorted(extra.glob("*.conf")),
+            directory / f"{name}.local",
+            *sorted(extra.glob("*.local")),
+        ]
+        return [path for path in candidates if path.exists()]
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return []
+        raise ConfigError(f"cannot be read: {error.strerror}", error.filename or str(directory)) from error

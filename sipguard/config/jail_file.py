@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipguard.config.keys import GROWTH, JAIL
 from sipguard.config.messages import did_you_mean, shown
+from sipguard.config.paths import exists
 from sipguard.errors import ConfigError
 from sipguard.model import BanGrowth, Filter, Jail, Rule
 from sipguard.text import printable
@@ -59,7 +58,10 @@ class Layers:
         """Lay a jail's file over what is there; a key that does not exist is an error."""
         for name, value in file.data.items():
             where = file.where(name)
-            if name in KEYS:
+            if isinstance(value, dict) and (dotted := [key for key in value if f"{name}_{key}" in KEYS]):
+                # As Fail2ban writes it: bantime.increment.
+                self.fail(f"{name}.{dotted[0]}: unknown key; write {name}_{dotted[0]}", where)
+            elif name in KEYS:
                 self.given[name] = Given(value, where)
             elif isinstance(value, dict | list) and not did_you_mean(name, KEYS):
                 self.fail(f"[{printable(name)}]: a jail's file has no tables; its name is the jail's name", where)
@@ -146,7 +148,7 @@ def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[str, ...]:
     """The logs to follow. Those that do not exist yet are followed all the same, and told of."""
     logs: tuple[str, ...] = values.get("logpath") or ()
     if logs:
-        missing = [path for path in logs if not _exists(path)]
+        missing = [path for path in logs if not exists(_bare(path))]
         note = "does not exist yet; sipguard waits for it"
         layers.warnings += [f"{layers.given['logpath'].where}: {layers.prefix}{path} {note}" for path in missing]
         return logs
@@ -154,7 +156,7 @@ def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[str, ...]:
     if not candidates:
         return ()
     for path in candidates:
-        if _exists(path):
+        if exists(_bare(path)):
             return (path,)
     where = layers.given["logpath_first"].where
     note = 'no log found yet; sipguard waits for each of logpath_first; if it is elsewhere, write logpath = "…"'
@@ -165,10 +167,3 @@ def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[str, ...]:
 def _bare(path: str) -> str:
     """The path without Fail2ban's ` tail` or ` head` behind it."""
     return path.removesuffix(" tail").removesuffix(" head").rstrip()
-
-
-def _exists(path: str) -> bool:
-    """Whether a path or pattern names something that is there."""
-    bare = _bare(path)
-    # A path with brackets in its name is a pattern and a path; Path.glob takes no absolute pattern.
-    return os.path.lexists(bare) or next(glob.iglob(bare), None) is not None  # noqa: PTH207

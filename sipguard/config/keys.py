@@ -48,7 +48,7 @@ class Key:
             bad = error.item
         except BadDetailError as error:
             raise ConfigError(f"{prefix}{self.name}{error}", where) from None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # of these the last: a number too large for a float
             bad = value
         found = "…" if self.secret else shown(bad)
         raise ConfigError(f"{prefix}{self.name} = {found}: not allowed; {self.allowed}", where)
@@ -120,6 +120,13 @@ FIREWALL = (
         "sipguard",
         "a name of its own, up to 16 letters, digits, - and _",
         "Name of the chain that the backends ipset and iptables make; some control panels want f2b in it.",
+    ),
+    Key(
+        "hooks",
+        readers.each(readers.chain, r"[\s,]+"),
+        [],
+        "a chain of the filter table such as FORWARD, or a list of these",
+        "Further chains that lead there, beside INPUT and DOCKER-USER: FORWARD where the server is behind this host.",
     ),
     Key(
         "set_size",

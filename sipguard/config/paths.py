@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from pathlib import Path
 
 CONFIG_DIR = Path("/etc/sipguard")
@@ -26,3 +28,11 @@ def packaged(kind: str) -> Path:
 def filter_directories(config_dir: Path) -> tuple[Path, ...]:
     """Where filters are looked for, the first that has one wins: the operator's over the packaged."""
     return config_dir / FILTERS_DIR, packaged("filters")
+
+
+def exists(pattern: str) -> bool:
+    """Whether a path or a pattern names something that is there.
+
+    A path with brackets in its name is both. Path.glob takes no absolute pattern.
+    """
+    return os.path.lexists(pattern) or next(glob.iglob(pattern), None) is not None  # noqa: PTH207

@@ -5,7 +5,6 @@ A reader takes what TOML may hold, so anything, and raises `ValueError` when it 
 
 from __future__ import annotations
 
-import codecs
 import ipaddress
 import locale
 import math
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 from sipguard.config import values
 from sipguard.config.messages import shown
 from sipguard.formula import Formula
+from sipguard.text import log_codec
 
 _JOURNAL_FIELD = re.compile(r"[A-Z_][A-Z0-9_]*=", re.ASCII)
 Reader = Callable[[Any], Any]
@@ -171,6 +171,12 @@ _HOST_NAME = re.compile(
 )
 
 
+def chain(value: Any) -> str:
+    """The name of a chain of iptables."""
+    word = text(value)
+    return word if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,27}", word) else _no(value)
+
+
 def ignored(value: Any) -> str:
     """An address or network in canonical form, or a host name, or a list (`file:/…`), as written."""
     word = text(value)
@@ -180,13 +186,12 @@ def ignored(value: Any) -> str:
 
 
 def encoding(value: Any) -> str:
-    """A Python codec for text whose line feed is the byte 0A, by which lines are found; `auto` is the locale's."""
+    """A Python codec for text in lines; `auto` is the locale's."""
     name = locale.getpreferredencoding(False) if value == "auto" else text(value)
     try:
-        ends_lines = "\n".encode(name) == b"\n"
-    except (LookupError, UnicodeError):
-        _no(value)
-    return codecs.lookup(name).name if ends_lines else _no(value)
+        return log_codec(name)
+    except LookupError:
+        return _no(value)
 
 
 _OFFSET = re.compile(r"(?:UTC|GMT|Z)?(?:[+-](?:0\d|1[0-4]):?[0-5]\d)?", re.ASCII)

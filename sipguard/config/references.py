@@ -1,7 +1,7 @@
 """`name[key=value, other="a,b"]`: how a jail names its filter and its actions, and gives them options.
 
 jail.conf(5), `filter` and `action`. Options may stand in several groups, `name[a=1][b=2]`. A value with a comma or a
-bracket needs quotes.
+bracket needs quotes. A key may have a condition: `name[blocktype?family=inet6=DROP]`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from sipguard.errors import ConfigError
 
 _NAME = re.compile(r"[^\[\s]+")
-_KEY = re.compile(r"\s*([\w.-]+)=")
+_KEY = re.compile(r"\s*([\w.-]+(?:\?[\w.-]+=[\w.-]+)?)=")
 _VALUE = re.compile(r'"([^"]*)"|\'([^\']*)\'|([^,\]]*)')
 _BETWEEN = re.compile(r"\s*(?:,|\]\s*\[)\s*")
 _BLANK = re.compile(r"\s*")

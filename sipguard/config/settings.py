@@ -6,6 +6,7 @@ one, and these over `[defaults]`. A bad jail does not stop the others; a bad sip
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -52,6 +53,7 @@ class Settings:
     fail2ban_dbpurgeage: float = 86_400.0
     """Seconds that ended bans stay in it."""
     chain: str = "sipguard"
+    hooks: tuple[str, ...] = ()
     reject_with: RejectWith = "port-unreachable"
     all_ports: bool = False
     set_size: int = 1_000_000
@@ -193,7 +195,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _jail_files(directory: Path, errors: list[ConfigError], warnings: list[str]) -> Iterator[Path]:
-    if directory.is_dir():
+    if os.path.lexists(directory):
         for other in sorted(one for one in directory.iterdir() if one.suffix in _OTHER_ENDINGS):
             warnings.append(f"{printable(str(other))}: not read; the file of a jail ends in .toml")
     for one in _files(directory):

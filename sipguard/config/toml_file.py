@@ -55,10 +55,13 @@ class TomlFile:
     """Keys from the top down → line."""
 
     def where(self, *keys: str) -> str:
-        """`FILE:LINE` of the key, of the nearest table above it that has a line, or `FILE`."""
+        """`FILE:LINE` of the key, of the nearest table above it that has a line, of what is in it, or `FILE`."""
         for count in range(len(keys), 0, -1):
             if line := self.lines.get(keys[:count]):
                 return f"{printable(str(self.path))}:{line}"
+        # `a.b = 1` gives a table `a` that has no line of its own.
+        if line := next((line for given, line in self.lines.items() if keys and given[: len(keys)] == keys), 0):
+            return f"{printable(str(self.path))}:{line}"
         return printable(str(self.path))
 
 

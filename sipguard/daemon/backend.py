@@ -11,5 +11,5 @@ from sipguard.model import Clock
 
 def firewall_of(settings: Settings, *, clock: Clock) -> Firewall:
     """Construct it; nothing is changed in the kernel yet. Raises `FirewallError`."""
-    options = Options(settings.chain, settings.reject_with, settings.all_ports, settings.set_size)
+    options = Options(settings.chain, settings.reject_with, settings.all_ports, settings.set_size, settings.hooks)
     return open_firewall(settings.firewall, clock=clock, options=options)

@@ -16,7 +16,7 @@ from sipguard.daemon.acting import Acting
 from sipguard.daemon.banlist import BanList
 from sipguard.daemon.enforcer import Enforcer, Verb
 from sipguard.daemon.guard import Guard
-from sipguard.daemon.logs import NOTICE
+from sipguard.daemon.logs import NOTICE, Together
 from sipguard.daemon.store import Store
 from sipguard.errors import SipguardError
 from sipguard.firewall.base import Firewall
@@ -49,7 +49,8 @@ class Bans:
         """A jail has decided on a ban: to the kernel with it."""
         guard = self._guards.get(ban.jail)
         earlier = self.earlier(ban.jail, ban.address, overall=bool(guard and guard.jail.growth.overalljails))
-        ban = self._grown(replace(ban, count=earlier + 1), earlier)
+        if earlier or (guard and guard.jail.growth.increment):
+            ban = self._grown(replace(ban, count=earlier + 1), earlier)
         self._decided[ban.jail, ban.address] = ban
         self._order("ban", [ban])
 
@@ -107,10 +108,10 @@ class Bans:
         ahead = ban.since - self._clock()
         return replace(ban, since=ban.since - ahead, until=ban.until - ahead) if ahead > 0 else ban
 
-    async def settle(self) -> None:
+    async def settle(self, bans: Iterable[Ban] = ()) -> None:
         """Wait until the kernel has done what was ordered by hand, and it is on disk, since no log tells of it again.
 
-        Raises `SipguardError` when the kernel does not answer in good time.
+        Raises `SipguardError` when the kernel does not answer in good time, or has no room for one of these `bans`.
         """
         try:
             async with asyncio.timeout(PATIENCE):
@@ -119,6 +120,8 @@ class Bans:
             why = f": {problem}; it is tried again" if (problem := self.enforcer.problem) else "; it is at it"
             raise SipguardError(f"the firewall has not taken it yet{why}") from None
         self._store.save()
+        if self.enforcer.waits(bans):
+            raise SipguardError("the firewall has no room for it: see set_size in [firewall]; it is tried again")
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
@@ -173,28 +176,37 @@ class Bans:
         if verb == "unban":
             return
         made = [ban for ban in bans if self._made(ban)]
+        if not made:
+            self.changed()
+            return
         for ban in made:
             self.took(max(0.0, self._clock() - ban.since))
         self.changed()
         # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
-        if made and not self._store.save():
+        if not self._store.save():
             self._store.touched()
+        log.log(NOTICE, Together([line for ban in made for line in self._story(ban)]))
         for ban in made:
-            self._tell(ban)
             self.acting.banned(ban)
 
     def _made(self, ban: Ban) -> bool:
-        """Take note that the kernel has it; False for one that was restored, or released before the kernel had it."""
+        """Take note that the kernel has it; False for one that was restored, or whose end came before the kernel had it."""
         key = (ban.jail, ban.address)
         if self._decided.pop(key, None) is None:
+            return False
+        if ban.until <= self._clock():
+            if guard := self._guards.get(ban.jail):
+                guard.banned.pop(ban.address, None)
             return False
         self.live.add(ban)
         self._store.changes.bans[key] = ban
         self._store.changes.ended.pop(key, None)
         return True
 
-    def _tell(self, ban: Ban) -> None:
-        log.log(NOTICE, "[%s] Ban %s", ban.jail, ban.address)
+    def _story(self, ban: Ban) -> list[str]:
+        """What the log says of a ban that was made."""
+        lines = [f"[{ban.jail}] Ban {ban.address}"]
         if (guard := self._guards.get(ban.jail)) and guard.jail.growth.increment and ban.count > 1:
             length = format_duration(round(ban.until - ban.since))
-            log.log(NOTICE, "[%s] Increase Ban %s (%d # %s)", ban.jail, ban.address, ban.count, length)
+            lines.append(f"[{ban.jail}] Increase Ban {ban.address} ({ban.count} # {length})")
+        return lines

@@ -17,9 +17,12 @@ from sipguard.daemon.guard import Guard
 from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import Ban
 from sipguard.state.changes import Attempt
+from sipguard.text import printable
 
 Request = Mapping[str, Any]
 
+_LONGEST_REASON = 300
+"""Characters of what is given as the reason of a ban by hand."""
 REFRESH_PATIENCE = 40.0
 """Seconds that an asker waits for a feed to be fetched anew."""
 
@@ -75,7 +78,7 @@ class Commands:
             "firewall": {
                 "backend": enforcer.firewall.name,
                 "problem": enforcer.problem,
-                "queued": enforcer.queued,
+                "queued": enforcer.queued + enforcer.waiting,
                 "lost": daemon.guardian.lost,
                 "drift": daemon.guardian.drift,
             },
@@ -89,10 +92,12 @@ class Commands:
         guard = self._guard(request.get("jail") or self._only_jail())
         try:
             length = duration(request["time"]) if request.get("time") is not None else guard.jail.bantime
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise SipguardError(f"--time: {error}") from error
+        if length <= 0:
+            raise SipguardError("--time: a ban that ends at once is none; write e.g. 10m or 1h30m, or -1 for ever")
         now = self._daemon.clock()
-        reason = str(request.get("reason") or "by hand")
+        reason = printable(str(request.get("reason") or "by hand"), _LONGEST_REASON)
         bans, refused = [], []
         for text in request.get("addresses") or [request["address"]]:
             try:
@@ -109,7 +114,7 @@ class Commands:
         for ban in bans:
             guard.banned[ban.address] = now
             self._daemon.bans.decide(ban)
-        await self._daemon.bans.settle()
+        await self._daemon.bans.settle(bans)
         made = [_ban_as_json(ban) for ban in bans]
         return made[0] if "address" in request else {"made": made, "refused": refused}
 
@@ -150,7 +155,7 @@ class Commands:
             "address": address,
             "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
             "earlier": [_ban_as_json(ban) for ban in earlier],
-            "attempts": [{**asdict(attempt), "failregex": self._failregex(attempt)} for attempt in attempts],
+            "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in attempts],
             "rejected": await self._rejected(address),
             "feeds": await daemon.feeding.holding(address),
             "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},

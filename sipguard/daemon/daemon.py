@@ -23,6 +23,7 @@ from sipguard.daemon.guard import Guard
 from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.jails import Jails
 from sipguard.daemon.logs import start as start_log
+from sipguard.daemon.progress import Progress
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
@@ -30,10 +31,11 @@ from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Chunk, Clock
 from sipguard.policy.ignore import own_addresses
+from sipguard.sources.watcher import PULSE
 
 log = logging.getLogger("fail2ban.server")
 
-SLICE = 262_144
+SLICE = 131_072
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
@@ -56,6 +58,7 @@ class Daemon:
         self.started = clock()
         self._steps = Steps(clock)
         self.guards: dict[str, Guard] = {}
+        self._progress = Progress()
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
         self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
@@ -169,6 +172,7 @@ class Daemon:
             [guard.jail for guard in self.guards.values()],
             self.store.positions(),
             notify=self._wake_up,
+            clock=self.clock,
         )
         for path, problem in self.logs.problems().items():
             if problem:
@@ -181,30 +185,35 @@ class Daemon:
             self._loop.call_soon_threadsafe(self._changed.set)
 
     async def _read(self) -> None:
+        pulse: asyncio.TimerHandle | None = None
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if pulse is not None:
+                pulse.cancel()
+            pulse = self._loop.call_later(PULSE, self._changed.set) if self.logs.look() else None
             more = True
             while more:
-                more = False
                 # Not within a reload: what new guards have counted, the reload would count again from the state.
                 async with self._one_reload:
                     for chunk in self.logs.read(SLICE):
                         self._take(chunk)
-                        more = True
+                    more = self.logs.pending
                 await asyncio.sleep(0)
 
     def _take(self, chunk: Chunk) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
-        for name in self.logs.readers(chunk.path):
-            guard = self.guards[name]
-            guard.totals.oversize += chunk.oversize
-            if chunk.records:
-                guard.take_records(chunk.records, self.store.changes, chunk.path)
-            else:
-                guard.take(chunk.data, self.store.changes, chunk.path)
+        with self.store.snapshot():
+            for name in self.logs.readers(chunk.path):
+                guard = self.guards[name]
+                guard.totals.oversize += chunk.oversize
+                if chunk.records:
+                    guard.take_records(chunk.records, self.store.changes, chunk.path)
+                else:
+                    guard.take(chunk.data, self.store.changes, chunk.path)
         self.store.changes.positions[chunk.path] = chunk.position
+        self._progress.took(chunk)
         self.store.touched()
 
     async def _end_bans(self) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Protocol
 
-from sipguard.model import Chunk, Jail, Position
+from sipguard.detection.seek import CLOSE, offset_since
+from sipguard.model import Chunk, Clock, Jail, Position
 from sipguard.sources.follower import Follower
 from sipguard.sources.journal_query import query_of
+
+log = logging.getLogger("fail2ban.filter")
 
 
 class Source(Protocol):
@@ -21,6 +26,13 @@ class Source(Protocol):
 
     def start(self) -> None:
         """Begin to follow."""
+
+    def look(self) -> bool:
+        """Let the next `read` ask those logs of which nobody tells; whether there are such."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last `read` may have left something."""
 
     def read(self, limit: int) -> Sequence[Chunk]:
         """What has come since."""
@@ -35,8 +47,16 @@ class Source(Protocol):
 class Logs:
     """The followers of all jails: one that the kernel wakes, one that polls for the jails that ask for it."""
 
-    def __init__(self, jails: Iterable[Jail], positions: Mapping[str, Position], *, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        jails: Iterable[Jail],
+        positions: Mapping[str, Position],
+        *,
+        notify: Callable[[], None],
+        clock: Clock = time.time,
+    ) -> None:
         self._jails = list(jails)
+        self._clock = clock
         self._readers: dict[str, tuple[str, ...]] = {}
         self._followers: list[Source] = []
         for polling in (False, True):
@@ -59,6 +79,15 @@ class Logs:
         self._followers += _journals(self._jails, positions, notify)
         for follower in self._followers:
             follower.start()
+
+    def look(self) -> bool:
+        """Let the next `read` ask those logs of which nobody tells; whether to look again after `PULSE` seconds."""
+        return sum(follower.look() for follower in self._followers) > 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last `read` may have left something that can be read right now."""
+        return any(follower.pending for follower in self._followers)
 
     def read(self, limit: int) -> Iterator[Chunk]:
         """What has come since, at most about `limit` bytes of each kind; nothing when there is nothing."""
@@ -91,11 +120,23 @@ class Logs:
         return self._readers[path]
 
     def _first_offset(self, path: str, file: BinaryIO) -> int:
-        """Where to begin in a log that no earlier run has read: at its end if its jail says `tail`, else at its start."""
+        """Where to begin in a log that no earlier run has read: at its end if its jail says `tail`, else within findtime."""
         tails = (entry for jail in self._jails for entry in jail.logpath if entry.endswith(" tail"))
+        size = file.seek(0, os.SEEK_END)
         if any(fnmatch.fnmatchcase(path, pattern(entry)) for entry in tails):
-            return file.seek(0, os.SEEK_END)
-        return 0
+            return size
+        if size <= 2 * CLOSE:
+            return 0
+        offset = min(self._since_findtime(jail, file) for jail in self._jails if reads(jail, path))
+        if offset:
+            log.info(
+                "%s: begins %d MB before its end; what is before that is too old to count", path, (size - offset) >> 20
+            )
+        return offset
+
+    def _since_findtime(self, jail: Jail, file: BinaryIO) -> int:
+        since = self._clock() - jail.findtime
+        return offset_since(file, jail.filter, since, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
 
 
 def pattern(entry: str) -> str:

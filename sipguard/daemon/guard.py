@@ -10,7 +10,9 @@ from datetime import datetime
 from functools import lru_cache
 
 from sipguard.addresses import canonical
+from sipguard.daemon.logs import Together
 from sipguard.detection.detector import Counts, Detector
+from sipguard.detection.search import Pool
 from sipguard.detection.tags import without_names
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList
@@ -66,10 +68,12 @@ class Guard:
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[Guard, Failure], bool] = lambda _guard, _failure: False,
         registered: Callable[[str], None] = lambda _address: None,
+        pool_of: Callable[[str], Pool] = lambda _path: Pool(),
     ) -> None:
         """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can.
 
-        `registered` is told of addresses that log in, as far as the log can be trusted in that.
+        `registered` is told of addresses that log in, as far as the log can be trusted in that. `pool_of` gives what a log
+        is searched by, for all jails that read it.
         """
         self.jail = jail
         self.totals = Totals()
@@ -82,12 +86,15 @@ class Guard:
         """What detectors have seen that are no more."""
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
+        self._say = Together()
+        """What is to be logged as soon as these lines are through, or something more urgent is to be said."""
         self._slow_told = 0
         self._slow_next = 0.0
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
         self._registered = registered
+        self._pool_of = pool_of
 
     @property
     def detector(self) -> Detector:
@@ -137,12 +144,14 @@ class Guard:
         """Each log has its own: what one log has told so far says nothing of another."""
         if path not in self._detectors:
             self._detectors[path] = self._make_detector() if self._detectors else self._first
+            self._detectors[path].share(self._pool_of(path))
         return self._detectors[path]
 
     def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
         for event in events:
             if isinstance(event, Failure):
-                self._found(event, changes)
+                if not (self.jail.ignorecommand and self._ask(self, event)):
+                    self._weigh(event, changes)
             elif isinstance(event, Challenge):
                 self.judge.challenge(event)
             else:
@@ -152,11 +161,8 @@ class Guard:
                 if forgiven := self.judge.welcome(event):
                     changes.forgotten.add((self.jail.name, forgiven))
         for failure in self.judge.overdue():
-            self.weigh(failure, changes)
-
-    def _found(self, failure: Failure, changes: Changes) -> None:
-        if not (self.jail.ignorecommand and self._ask(self, failure)):
-            self.weigh(failure, changes)
+            self._weigh(failure, changes)
+        self._say_all()
 
     def _tell_slow(self) -> None:
         """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
@@ -194,6 +200,10 @@ class Guard:
 
     def weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
         """Weigh a failure; `address` is that of the host that it names. `answered`: it has been asked for, in vain."""
+        self._weigh(failure, changes, address=address, answered=answered)
+        self._say_all()
+
+    def _weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
         judgement = self.judge.consider(failure, address=address)
         unknown = judgement.outcome is Outcome.NO_ADDRESS and not answered
         if unknown and self.jail.usedns in ("yes", "warn") and self._ask(self, failure):
@@ -209,6 +219,7 @@ class Guard:
                 self.totals.repeated += 1
             case Outcome.MISCONFIGURED:
                 self.totals.misconfigured += 1
+                self._say_all()
                 log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
             case Outcome.OLD:
                 self.totals.old += 1
@@ -216,6 +227,7 @@ class Guard:
                 self._seen_again(judgement)
             case Outcome.NO_ADDRESS:
                 self.totals.no_address += 1
+                self._say_all()
                 log.warning(
                     "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
                 )
@@ -226,6 +238,7 @@ class Guard:
         """A failure of an address that must not be banned, as somebody else has found out."""
         self.totals.failures += 1
         self._ignore(address, why)
+        self._say_all()
 
     def is_settled(self, address: str) -> bool:
         """Whether nothing more need be asked about an address: it is banned, or on the ignore list."""
@@ -233,13 +246,19 @@ class Guard:
 
     def _ignore(self, address: str, why: str) -> None:
         self.totals.ignored += 1
-        log.info("[%s] Ignore %s by %s", self.jail.name, address, why)
+        self._say.append(f"[{self.jail.name}] Ignore {address} by {why}")
+
+    def _say_all(self) -> None:
+        """Log what is to be said, in one go."""
+        if self._say:
+            log.info(self._say)
+            self._say = Together()
 
     def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
         if log.isEnabledFor(logging.INFO):
             known = f", bad - counts as {judgement.attempts}" if judgement.attempts > 1 else ""
             when = _shown(int(judgement.time))
-            log.info("[%s] Found %s - %s%s", self.jail.name, judgement.address, when, known)
+            self._say.append(f"[{self.jail.name}] Found {judgement.address} - {when}{known}")
         self._observe(self.jail.name, judgement.address, failure)
         line = failure.lines[-1] if failure.lines else ""
         changes.attempts.append(
@@ -250,6 +269,7 @@ class Guard:
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""
+        self._say_all()
         self.totals.after_ban += 1
         if judgement.time > self.banned[judgement.address] + RECENT:
             self.banned[judgement.address] = judgement.time

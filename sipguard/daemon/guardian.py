@@ -61,7 +61,7 @@ class Guardian:
         self._next_gap = COMPARE
         self._repairs: list[float] = []
         self._summed = -WINDOW
-        self._full: set[tuple[str, int]] = set()
+        self._full: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -193,19 +193,25 @@ class Guardian:
         return missing, moved
 
     def _alarm(self, bans: Iterable[Ban]) -> None:
-        counts: dict[tuple[str, int], int] = {}
+        room = self._enforcer.firewall.room
+        counts: dict[tuple[str, tuple[str, int] | None], int] = {}
         for ban in bans:
-            if "/" not in ban.address:
-                key = (ban.jail, 6 if ":" in ban.address else 4)
-                counts[key] = counts.get(key, 0) + 1
-        self._full = {key for key in self._full if counts.get(key, 0) >= CALM * self._size}
-        for (jail, version), count in counts.items():
-            if count >= ALARM * self._size and (jail, version) not in self._full:
-                self._full.add((jail, version))
-                log.warning(
-                    "Firewall: the set of jail %s for IPv%d holds %d of %d addresses: raise set_size in [firewall], "
-                    "or ban for less time", jail, version, count, self._size,
-                )  # fmt: skip
+            key = (ban.jail, room(ban.address))
+            counts[key] = counts.get(key, 0) + 1
+        told, self._full = self._full, set()
+        for (jail, held), count in counts.items():
+            if held is None:
+                continue
+            what, limit = held
+            known = (jail, what) in told
+            if count >= (CALM if known else ALARM) * limit:
+                self._full.add((jail, what))
+                if not known:
+                    larger = "raise set_size in [firewall], or " if limit == self._size else ""
+                    log.warning(
+                        "Firewall: jail %s holds %d of at most %d %s: %sban for less time",
+                        jail, count, limit, what, larger,
+                    )  # fmt: skip
 
 
 def _shortened(problems: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from functools import partial
+from weakref import WeakValueDictionary
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.bans import Bans
@@ -15,6 +16,7 @@ from sipguard.daemon.feeding import Feeding
 from sipguard.daemon.guard import Guard, Totals
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.store import Store
+from sipguard.detection.search import Pool
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.model import Clock, Jail
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -47,6 +49,7 @@ class Jails:
         self._store = store
         self._names = names
         self._feeding = feeding
+        self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
         self._clock = clock
 
     async def begin(self, settings: Settings) -> None:
@@ -92,7 +95,15 @@ class Jails:
             earlier=partial(self._bans.earlier, jail.name),
             ask=self.enquiries.ask,
             registered=self._feeding.registered,
+            pool_of=self._pool_of,
         )
+
+    def _pool_of(self, path: str) -> Pool:
+        """What a log is searched by, for all jails that read it; it goes with the last of them."""
+        pool = self._pools.get(path)
+        if pool is None:
+            pool = self._pools[path] = Pool()
+        return pool
 
     async def add(self, jail: Jail) -> None:
         """One more, that the configuration does not have: it ends with the next `begin`. Raises `ConfigError`."""

@@ -58,6 +58,16 @@ REOPEN = 1.0
 """Seconds between two looks whether somebody has moved the log file away: what comes in between goes where it went."""
 
 
+class Together(list[str]):
+    """Messages of one moment, given to a logger as one: each is a line of its own, written in one go.
+
+    An attack is logged by the thousand lines, and a record for each costs more than the line of log that it tells of.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+
 class _Formatter(logging.Formatter):
     """Keeps one record on one line: part of a message may come from an attacker."""
 
@@ -73,6 +83,10 @@ class _Formatter(logging.Formatter):
         return f"{text},{int(record.msecs):03d}"
 
     def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.msg, Together):
+            record.message, record.asctime = "", self.formatTime(record)
+            head = self.formatMessage(record)
+            return "\n".join([f"{head}{printable(message)}" for message in record.msg])
         return printable(super().format(record))
 
 
@@ -83,14 +97,18 @@ class _JournalFormatter(_Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"<{syslog_level(record.levelno)}>{super().format(record)}"
+        level = f"<{syslog_level(record.levelno)}>"
+        return "\n".join([f"{level}{line}" for line in super().format(record).split("\n")])
 
 
 class _JsonFormatter(logging.Formatter):
     """One JSON object a line (RFC 8259), ASCII: nothing of an attacker's can end the line or reach a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
+        messages = record.msg if isinstance(record.msg, Together) else [record.getMessage()]
+        return "\n".join([self._object(record, message) for message in messages])
+
+    def _object(self, record: logging.LogRecord, message: str) -> str:
         told = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -166,6 +184,13 @@ class _SysLog(logging.handlers.SysLogHandler):
     """Knows NOTICE, which Python would send as a warning. Where no syslog runs, lines are lost until one does."""
 
     priority_map = {**logging.handlers.SysLogHandler.priority_map, "NOTICE": "notice"}  # noqa: RUF012 - as its base has it
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send it; of several messages each by itself, as syslog(3) has it."""
+        for message in record.msg if isinstance(record.msg, Together) else ():
+            super().emit(logging.makeLogRecord({**record.__dict__, "msg": message, "args": None}))
+        if not isinstance(record.msg, Together):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Nothing: the protection goes on, and there is nowhere to say it."""

@@ -105,7 +105,7 @@ class Metrics:
         enforcer = self._daemon.bans.enforcer
         for name, told, value in (
             ("drift_bans", "Bans that the kernel lacks or has too many.", self._drift),
-            ("queued_orders", "Bans and unbans that wait for the kernel.", enforcer.queued),
+            ("queued_orders", "Bans and unbans that wait for the kernel.", enforcer.queued + enforcer.waiting),
             ("firewall_ok", "Whether the kernel takes what it is told.", enforcer.problem is None),
             ("state_ok", "Whether the state can be written.", self._daemon.store.problem is None),
             ("jails_not_running", "Jails with an error in their configuration.", len(self._daemon.errors)),

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 
 from sipguard.addresses import canonical
+from sipguard.files import open_regular
 from sipguard.model import Clock
 from sipguard.policy.ignore import FILE, IgnoreList
 from sipguard.text import printable
@@ -31,6 +32,8 @@ FOUND_HOLDS = 300.0
 NOTHING_HOLDS = 60.0
 MOST_NAMES = 1000
 """Names remembered; beyond it the one asked for longest ago goes."""
+LARGEST_LIST = 16 << 20
+"""Bytes of a file of addresses."""
 MOST_WAITING = 1000
 """Look-ups waiting their turn; beyond it a name counts as unknown."""
 
@@ -87,14 +90,17 @@ class Names:
 
     def _read_list(self, entry: str, ignore: IgnoreList) -> None:
         """`file:PATH`: addresses and networks, separated by blanks, commas or lines; `#` and `;` begin a comment."""
-        path = Path(entry.removeprefix(FILE))
         try:
-            text = path.read_text("utf-8", "replace")
+            with open_regular(entry.removeprefix(FILE)) as file:
+                content = file.read(LARGEST_LIST + 1)
+            if len(content) > LARGEST_LIST:
+                raise OSError(errno.EFBIG, f"has more than {LARGEST_LIST >> 20} MiB")
         except OSError as error:
             if self._complain(entry):
                 log.error("ignoreip %s: %s; nothing of it is ignored until it can be read", entry, error.strerror)
             return
         self._files.pop(entry, None)
+        text = content.decode("utf-8", "replace")
         lines = (line.partition("#")[0].partition(";")[0] for line in text.split("\n"))
         ignore.learn(entry, _valid(word for line in lines for word in line.replace(",", " ").split()))
 

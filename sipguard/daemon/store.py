@@ -6,8 +6,9 @@ Protection never waits for the disk: when it is full or locked, what has changed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +21,7 @@ log = logging.getLogger("fail2ban.database")
 
 T = TypeVar("T")
 
-DELAY = 0.05
+DELAY = 0.08
 """Seconds between a change and its writing: a crash loses none of it, since the log is read again from the stored position."""
 RETRY = 2.0
 """Seconds between tries when writing fails."""
@@ -42,6 +43,7 @@ class Store:
         self.database: Database | None = None
         self.saved: Callable[[Changes], None] = lambda _changes: None
         """Called with what has just been written."""
+        self._in_snapshot = False
         self._wake = asyncio.Event()
         self._open()
 
@@ -117,8 +119,20 @@ class Store:
         stored = self._read(lambda database: database.attempts())
         return [*(stored or ()), *self.changes.attempts]
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """While many `ban_count`s may be asked, they are answered from one moment; nothing is to be written within."""
+        self._in_snapshot = True
+        try:
+            yield
+        finally:
+            self._in_snapshot = False
+            self._read(lambda database: database.end_reading())
+
     def ban_count(self, jail: str | None, address: str) -> int:
         """How many bans came before, as far as that can be read."""
+        if self._in_snapshot:
+            self._read(lambda database: database.begin_reading())
         return self._read(lambda database: database.ban_count(jail, address)) or 0
 
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:

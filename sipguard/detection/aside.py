@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Search = Callable[[Expression, str], re.Match[str] | regex.Match[str] | None]
 
 
+_SUCCESS = "successregex"
+
+
 class Aside:
     """These keys of one filter, compiled. Raises ConfigError when a regex does not compile, or names nobody."""
 
@@ -33,15 +36,15 @@ class Aside:
 
         self._events = {
             key: compile_all(lines(key), key=key, where=where(filter, key), needs_id=True)
-            for key in ("successregex", "challengeregex", "answerregex")
+            for key in (_SUCCESS, "challengeregex", "answerregex")
             if lines(key)
         }
         self._tampered = compile_all(lines("tamperedregex"), key="tamperedregex", where=where(filter, "tamperedregex"))
 
-    @property
-    def expressions(self) -> list[Expression]:
-        """All of them."""
-        return [*(one for group in self._events.values() for one in group), *self._tampered]
+    def expressions(self, *, trusted: bool) -> list[Expression]:
+        """All of them; without `trusted`, those that can matter in lines that are not."""
+        events = [one for key, group in self._events.items() if trusted or key != _SUCCESS for one in group]
+        return [*events, *self._tampered]
 
     def __bool__(self) -> bool:
         return bool(self._events or self._tampered)
@@ -49,7 +52,7 @@ class Aside:
     def event(self, text: str, time: float | None, search: Search, *, trusted: bool) -> Success | Challenge | None:
         """What a line without its date tells of; of successes only in a line that is `trusted`."""
         for key, expressions in self._events.items():
-            for expression in expressions if trusted or key != "successregex" else ():
+            for expression in expressions if trusted or key != _SUCCESS else ():
                 match = search(expression, text)
                 if match is None:
                     continue
@@ -57,7 +60,7 @@ class Aside:
                 host, _ = accused(groups)
                 if host:
                     tags = {name: value for name, value in groups.items() if value is not None}
-                    if key == "successregex":
+                    if key == _SUCCESS:
                         return Success(host, time, groups.get("user"), tags)
                     return Challenge(host, time, groups.get("user"), key == "answerregex", tags)
         return None

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sipguard.detection.steps import safe_length
+from sipguard.detection.steps import looks_ahead, safe_length, width_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,26 @@ class AmbiguousDateError(Exception):
     """Two date patterns read this line differently: which is right, the lines before it tell."""
 
 
+class _Known(NamedTuple):
+    """A line whose date is known, and where in it the second and its fraction stand: others that differ there alone."""
+
+    before: str
+    """What stands before the second."""
+    second: str
+    between: str
+    """What stands between the second and its fraction."""
+    places: tuple[int, int, int, int]
+    """Where the second ends; where the fraction begins and ends; up to where what follows matters."""
+    after: str
+    span: tuple[int, int]
+    """What is to be cut out."""
+    when: float
+    """POSIX seconds."""
+    since: float
+    until: float
+    """From when to when by the clock the date means this; `until` is infinite if it is complete."""
+
+
 class CertainDates:
     """The dates of one log, each found without regard to other lines."""
 
@@ -43,35 +63,39 @@ class CertainDates:
         self._formats = [(form, limit, _quick_match(form)) for form, limit in finder.formats]
         # A pattern that may match anywhere can find another date further on, in any line.
         self._lasting = all(form.at_begin for form, *_ in self._formats)
-        self._when: float | None = None
-        self._plain: Callable[[str], re.Match[str] | None] | None = None
-        self._again: Callable[[str], re.Match[str] | None] | None = None
-        self._surroundings = ""
-        self._minute = 0.0
-        self._second = ""
-        self._from = 0.0
-        self._until = 0.0
+        self.when: float | None = None
+        """POSIX seconds of the date that was found last; None if there is no such date (30 February)."""
+        self._known: _Known | None = None
 
-    def find(self, line: str) -> re.Match[str] | regex.Match[str] | None:
+    def again(self, line: str) -> tuple[int, int] | None:
+        """The date in `line` as (begin, end) of what to cut out, if it differs from the last in second and fraction alone.
+
+        What every pattern makes of such a line is known. None says only that `find` has to look.
+        """
+        known = self._known
+        if known is None or not line.startswith(known.before):
+            return None
+        ends, fraction, behind, end = known.places
+        if line[behind:end] != known.after:
+            return None
+        if behind > fraction:
+            digits = line[fraction:behind]
+            if not (digits.isdecimal() and digits.isascii() and line[ends:fraction] == known.between):
+                return None
+        second = line[len(known.before) : ends]
+        complete = known.until == math.inf
+        if second == known.second:
+            if not complete and not known.since <= self._clock() < known.until:
+                return None
+            self.when = known.when
+        elif complete and second < "6" and second.isascii() and second.isdecimal():
+            self.when = known.when + int(second) - int(known.second)
+        else:
+            return None
+        return known.span
+
+    def find(self, line: str) -> regex.Match[str] | None:
         """The date in `line`; its group 1 is what to cut out. Raises AmbiguousDateError and TimeoutError."""
-        if self._again is not None:
-            match = self._again(line)
-            # Only seconds and fractions differ: what every pattern makes of such a line is known.
-            if match is not None and _surroundings(line, match) == self._surroundings:
-                second = match["S"]
-                if self._until == math.inf and second < "6":
-                    self._when = self._minute + int(second)
-                    return match
-                if second == self._second and self._from <= self._clock() < self._until:
-                    self._when = self._minute + int(second)
-                    return match
-        return self._find_only(line)
-
-    def time_of(self, match: re.Match[str] | regex.Match[str]) -> float | None:  # noqa: ARG002 - as in `dates`
-        """POSIX seconds of the date that `find` has just found; None if there is no such date (30 February)."""
-        return self._when
-
-    def _find_only(self, line: str) -> regex.Match[str] | None:
         winner: tuple[DateFormat, regex.Match[str]] | None = None
         result: tuple[tuple[int, int], float | None] | None = None
         until = 0.0
@@ -89,9 +113,13 @@ class CertainDates:
                 raise AmbiguousDateError
         if winner is None or result is None:
             return None
-        self._when = result[1]
-        self._remember(line, *winner, until)
+        self.format, self.when = winner[0], result[1]
+        self._known = self._remember(line, *winner, until) if self._lasting and self.when is not None else None
         return winner[1]
+
+    def time_of(self, match: regex.Match[str] | None) -> float | None:  # noqa: ARG002
+        """As in `dates`: `when`."""
+        return self.when
 
     def _read(self, form: DateFormat, match: regex.Match[str]) -> tuple[float | None, float]:
         """POSIX seconds of a date, and until when by the clock that is so."""
@@ -99,21 +127,38 @@ class CertainDates:
             return form.absolute(match), 0.0
         return self._resolver.resolve(match.groupdict()) or (None, 0.0)
 
-    def _remember(self, line: str, form: DateFormat, match: regex.Match[str], until: float) -> None:
-        """Let the next line with the same date but for the seconds be read at once."""
-        if form is not self.format:
-            self.format = form
-            lasting = self._lasting and "S" in form.pattern.groupindex and form.absolute is None
-            self._plain = _quick_match(form) if lasting else None
-        self._again = None
-        if self._plain is None or self._when is None or not match["S"]:
-            return
-        self._surroundings = _surroundings(line, match)
-        if self._surroundings:
-            self._again = self._plain
-            self._second = match["S"]
-            self._minute = self._when - int(self._second)
-            self._from, self._until = self._clock(), until
+    def _remember(self, line: str, form: DateFormat, match: regex.Match[str], until: float) -> _Known | None:
+        """None where second and fraction stand in no plain order, or text further on could matter."""
+        groups = form.pattern.groupindex
+        ahead = looks_ahead(form.pattern.pattern)
+        if form.absolute is not None or "S" not in groups or not match["S"] or self.when is None or ahead > _BEHIND:
+            return None
+        begin, end = match.span("S")
+        fraction, behind = match.span("f") if "f" in groups else (-1, -1)
+        if fraction < 0:
+            fraction = behind = end
+        if end - begin != 2 or fraction < end or match.end() > behind + _BEHIND:
+            return None
+        last = max(match.end() + ahead, behind + 1)
+        if width_behind(form.pattern.pattern, "f") != match.end() - behind or self._may_read_on(form, line[:last]):
+            last = behind + _BEHIND
+        return _Known(
+            before=line[:begin],
+            second=match["S"],
+            between=line[end:fraction],
+            places=(end, fraction, behind, last),
+            after=line[behind:last],
+            span=match.span(1),
+            when=self.when,
+            since=self._clock(),
+            until=until,
+        )
+
+    def _may_read_on(self, form: DateFormat, begin: str) -> bool:
+        """Whether another pattern could find a date in some line that begins like this."""
+        return any(
+            other is not form and other.pattern.match(begin, partial=True) is not None for other, *_ in self._formats
+        )
 
 
 def _quick_match(form: DateFormat) -> Callable[[str], re.Match[str] | None] | None:
@@ -122,17 +167,3 @@ def _quick_match(form: DateFormat) -> Callable[[str], re.Match[str] | None] | No
     if not form.at_begin or safe_length(source) < _LONG:
         return None
     return re.compile(source).match
-
-
-def _surroundings(line: str, match: re.Match[str] | regex.Match[str]) -> str:
-    """A line's date without its second and its fraction, and what follows; empty where those stand in no plain order."""
-    begin, end = match.span("S")
-    if "f" in match.re.groupindex:
-        fraction, behind = match.span("f")
-        if fraction >= 0:
-            if fraction < end or match.end() > behind + _BEHIND:
-                return ""
-            return f"{line[:begin]}\0{line[end:fraction]}\0{line[behind : behind + _BEHIND]}"
-    if match.end() > end + _BEHIND:
-        return ""
-    return f"{line[:begin]}\0{line[end : end + _BEHIND]}"

@@ -81,12 +81,13 @@ _DIRECTIVES = _directives()
 _DIRECTIVE = re.compile(r"%(Ex[YymdHklMSZz]|.|\Z)", re.DOTALL)
 _ALPHABETIC = re.compile(r"(?<!%)%[aAbBpc]")
 
-_FLAGS = re.compile(r"\(\?[a-z]+\)")
+_FLAGS = re.compile(r"(?<!\\)\(\?[a-z]+\)")
 _FREE_BEGIN = re.compile(r"\(*(?:\(\?\w+\))?(?:\^|\(*\*\*|\((?:\?:)?\^)")
 _FREE_END = re.compile(r"(?<!\\)(?:\$\)?|\\b|\\s|\*\*\)*)$")
 _LINE_BEGIN = re.compile(r"(?:\(\?\w+\))?(?:\^|\((?:\?:)?\^(?!\|))")
 _LINE_END = re.compile(r"(?<![\\|])\$\)?$")
 _PLAIN_GROUP = re.compile(r"(?<!\(\?)(?<!\\)\((?!\?)")
+_ANY_GROUP = re.compile(r"(?<!\\)\((?:(?!\?)|\?P<)")
 _BODY = re.compile(r"((?:\(\?\w+\))?\^?(?:\(\?\w+\))?)(.*?)(\$?)", re.DOTALL)
 _STARS_BEGIN = re.compile(r"^\(*(?:\(\?\w+\))?\(*\*\*")
 _STARS_END = re.compile(r"(?<!\\)\*\*\)*$")
@@ -138,8 +139,11 @@ def date_format(written: str, weight: float = 1.0) -> DateFormat:
         key = key.removeprefix(_WORD_BEGIN)
     if tag := _EPOCH_TAG.search(key):
         number = _LONG_EPOCH if tag[1] else _EPOCH
-        body = "(" + _EPOCH_TAG.sub(lambda _: f"({number})", key) + ")"
-        return _bounded(written, body, weight, begin=begin, end=end, absolute=_epoch_reader(2, long=bool(tag[1])))
+        # What is cut out is the first group, or all of it; what is read is the first number.
+        whole = "" if _PLAIN_GROUP.search(key) else "("
+        group = len(_ANY_GROUP.findall(whole + key[: tag.start()])) + 1
+        body = whole + _EPOCH_TAG.sub(lambda _: f"({number})", key) + (")" if whole else "")
+        return _bounded(written, body, weight, begin=begin, end=end, absolute=_epoch_reader(group, long=bool(tag[1])))
     body = _DIRECTIVE.sub(_directive, key)
     if _ALPHABETIC.search(key):
         body = "(?iu)" + body

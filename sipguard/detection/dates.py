@@ -41,7 +41,7 @@ _DEFAULTS = (
     r"%Exy%Exm%Exd  ?%H:%M:%S",  # 130322 11:46:11
     r"%b %d, %ExY %I:%M:%S %p",  # Jul 06, 2013 3:37:29 PM
     r"^%b-%d-%Exy %k:%M:%S",  # Apr-27-13 02:33:06
-    r"%ExY%Exm%Exd(?:T|  ?)%ExH%ExM%ExS(?:[.,]%f)?(?:\s*%z)?",  # 20050123T215959
+    r"%ExY%Exm%Exd(?:-|T|  ?)%ExH:?%ExM:?%ExS(?:[.,]%f)?(?:\s*%z)?",  # 20050123T215959, 20050123-21:59:59
     r"(?:%Z )?(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",  # PDT Apr 16 21:05:29
     r"(?:%z )?(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",  # +00:00 Jan 23 21:59:59.011 2005
     "TAI64N",
@@ -107,6 +107,10 @@ class DateFinder:
         """The patterns in the order in which they are tried now, each with the seconds that a search may take."""
         return [(candidate.format, candidate.limit) for candidate in self._candidates]
 
+    def again(self, line: str) -> tuple[int, int] | None:  # noqa: ARG002 - as in `certain`
+        """Nothing: here a date depends on the lines before it, and each is looked for."""
+        return None
+
     def find(self, line: str) -> regex.Match[str] | None:
         """The date in `line`; its group 1 is what to cut out. Raises TimeoutError."""
         match: regex.Match[str] | None = None
@@ -128,10 +132,10 @@ class DateFinder:
         self._won(index, match)
         return match
 
-    def time_of(self, match: regex.Match[str]) -> float | None:
+    def time_of(self, match: regex.Match[str] | None) -> float | None:
         """POSIX seconds of a date that `find` has just found; None if there is no such date (30 February)."""
         form = self.format
-        assert form is not None  # noqa: S101 - set by every `find` that found something
+        assert form is not None and match is not None  # noqa: S101, PT018 - by every `find` that found something
         if form.absolute is not None:
             return form.absolute(match)
         groups = form.pattern.groupindex
@@ -279,8 +283,9 @@ def _defaults(*, begin_only: bool) -> Iterator[DateFormat]:
 
 
 def _around_defaults(line: str) -> Iterator[DateFormat]:
-    """Every default in the place of `{DATE}`. Those that are no text with directives cannot stand within another."""
+    """Every default in the place of `{DATE}`. Those without directives are no text that could stand within another."""
     for written in _DEFAULTS:
-        if "%" in written:
-            inner = _BOUND_END.sub("", _BOUND_BEGIN.sub("", written.removeprefix("{UNB}").removeprefix(_BEGIN)))
-            yield date_format(inner.join(_DATE_TAG.split(line)))
+        inner = _BOUND_END.sub("", _BOUND_BEGIN.sub("", written.removeprefix("{UNB}").removeprefix(_BEGIN)))
+        text = inner.join(_DATE_TAG.split(line))
+        if "%" in written or text.upper().removeprefix(_BEGIN).removeprefix("^") == written:
+            yield date_format(text)

@@ -6,7 +6,6 @@ can be known from the bytes alone that a line cannot matter, it is left out (`pr
 
 from __future__ import annotations
 
-import codecs
 import time as _time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,15 +13,20 @@ from typing import TYPE_CHECKING
 from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
+from sipguard.detection.encodings import is_wide, line_decoder
+from sipguard.detection.express import Express
 from sipguard.detection.matching import Matcher, where
 from sipguard.detection.prefilter import Prefilter, prefilter
 from sipguard.detection.results import Counts, Examined
 from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
+from sipguard.text import log_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sipguard.detection.search import Pool
 
 __all__ = ["Counts", "Detector", "Examined"]
 
@@ -49,6 +53,7 @@ class Detector:
         """
         self.counts = Counts()
         self._encoding = _codec(encoding)
+        self._decode = line_decoder(self._encoding)
         try:
             finder = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
         except ValueError as error:
@@ -56,21 +61,33 @@ class Detector:
         self._finder = finder
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
         self._screen = Screen(filter, where=where(filter, "recordstart")) if declares(filter) else None
+        self._trusts = True
+        """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
         self._prefilter = self._make_prefilter() if skim and filter.maxlines <= 1 else None
+        self._pool: Pool | None = None
+        self._express: Express | None = None
         self._unread = (b"", 0, 0)
         self._before = (b"", 0)
         """The data at hand and where in it the present line begins: what is before it tells which of two dates it means."""
         if self._prefilter is not None:
-            self._matcher.dates = CertainDates(finder, clock)
+            dates = self._matcher.dates = CertainDates(finder, clock)
+            if Express.serves(self._matcher):
+                self._express = Express(self._matcher, dates, self._screen, self._encoding)
             if self._screen is None:
                 self._matcher.catch_up = self._catch_up
+
+    def share(self, pool: Pool) -> None:
+        """Search together with the other detectors that read the same log."""
+        self._pool = pool
+        if self._prefilter is not None:
+            self._prefilter.share(pool)
 
     def _make_prefilter(self) -> Prefilter | None:
         """For the lines that may match, and those that the stage before the regexes must see."""
         matcher = self._matcher
         gate = matcher.prefregex.needs if matcher.prefregex is not None else ()
-        wanted = [*matcher.failregex, *matcher.aside.expressions]
+        wanted = [*matcher.failregex, *matcher.aside.expressions(trusted=self._trusts)]
         if self._screen is not None:
             wanted += self._screen.expressions
         if len(wanted) > len(matcher.failregex):
@@ -86,51 +103,73 @@ class Detector:
         """The failures, successes and challenges in `data`, as `feed`."""
         if not data:
             return []
-        self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
         if self._prefilter is None:
+            self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
             return self._read(data)
-        can_skip = self._screen is None or self._screen.can_skip(data)
-        return self._skim(data, self._prefilter.lines(data) if can_skip else None)
+        self.counts.lines += self._prefilter.line_count(data)
+        if self._screen is None:
+            return self._skim(data, self._prefilter.lines(data))
+        if self._trusts and self._screen.is_mixed:
+            self._trusts = False
+            self._prefilter = self._make_prefilter() or self._prefilter
+            if self._pool is not None:
+                self._prefilter.share(self._pool)
+        return self._skim(data, self._prefilter.lines(data) if self._screen.can_skip(data) else None)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
         self.counts.lines += 1
-        return self._events(text, time)
+        events: list[LogEvent] = []
+        self._take(text, time, events)
+        return events
 
     def flush(self) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for seconds, or the log ends."""
-        return [event for one in self._rest() for event in self._event(one.text, None, trusted=one.trusted)]
+        events: list[LogEvent] = []
+        for one in self._rest():
+            self._event(one.text, None, events, trusted=one.trusted)
+        return events
 
     def _read(self, data: bytes) -> list[LogEvent]:
         """Line by line."""
-        return [event for line in self._split(data) for event in self._events(line, None)]
+        events: list[LogEvent] = []
+        for line in self._split(data):
+            self._take(line, None, events)
+        return events
 
     def _split(self, data: bytes) -> Iterable[str]:
+        if is_wide(self._encoding):
+            return (self._decode(line).rstrip("\r") for line in data.removesuffix(b"\n").split(b"\n"))
         return (line.rstrip("\r") for line in self._decode(data).removesuffix("\n").split("\n"))
-
-    def _decode(self, data: bytes) -> str:
-        return data.decode(self._encoding, "replace")
 
     def _skim(self, data: bytes, wanted: list[tuple[int, int]] | None) -> list[LogEvent]:
         """The lines that can matter (None: all), and of the others what those need: all that follow while a record is open."""
-        spans = dict(wanted or ())
-        if wanted is not None and self._screen is not None and self._screen.first_mixed:
-            spans.setdefault(*self._screen.first_mixed)
         events: list[LogEvent] = []
-        position = done = 0
-        for begin, end in (*sorted(spans.items()), (len(data), -1)):
-            while position < begin and (wanted is None or self._must_read_on):
+        screen, matcher = self._screen, self._matcher
+        lines = self._with_mixed(wanted or [])
+        position = done = number = 0
+        while True:
+            if self._express is not None and wanted is not None and not (screen and screen.busy):
+                taken = self._express.take(data, lines, number, events)
+                if taken > number:
+                    number, position = taken, lines[taken - 1][1] + 1
+                    done = position
+            begin, end = lines[number] if number < len(lines) else (len(data), -1)
+            while position < begin and (wanted is None or self._prefilter is None or (screen and screen.busy)):
                 stop = _line_end(data, position)
-                events += self._at(data, position, stop)
+                self._at(data, position, stop, events)
                 position = stop + 1
-            if begin < position or end < 0:
+            if end < 0:
+                break
+            number += 1
+            if begin < position:
                 continue
             self._unread = data, done, begin
-            events += self._at(data, begin, end)
+            self._at(data, begin, end, events)
             position = end + 1
-            if self._matcher.is_dated:
+            if matcher.is_dated:
                 done = position
-        if self._screen is None and self._prefilter is not None:
+        if screen is None and self._prefilter is not None:
             self._unread = data, done, len(data)
             try:
                 self._catch_up()
@@ -138,15 +177,15 @@ class Detector:
                 self._stop_skimming(data)
         return events
 
-    @property
-    def _must_read_on(self) -> bool:
-        """Whether the next line matters, whatever is in it."""
-        return self._prefilter is None or (self._screen is not None and self._screen.busy)
+    def _with_mixed(self, lines: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """With the line from which on nothing is trusted."""
+        mixed = self._screen.first_mixed if self._screen is not None else None
+        return sorted({*lines, mixed}) if mixed is not None else lines
 
-    def _at(self, data: bytes, begin: int, end: int) -> list[LogEvent]:
-        """The events of the line from `begin` to `end`, its LF."""
+    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
+        """Add what the line from `begin` to `end`, its LF, tells."""
         self._before = data, begin
-        return self._events(self._decode(data[begin:end]).rstrip("\r"), None)
+        self._take(self._decode(data[begin:end]).rstrip("\r"), None, events)
 
     def _stop_skimming(self, before: bytes) -> None:
         """Read every line from now on, for their dates: those of `before` are at hand."""
@@ -157,13 +196,17 @@ class Detector:
 
     def _read_all(self) -> None:
         self._prefilter, self._matcher.dates, self._unread = None, self._finder, (b"", 0, 0)
+        self._express = None
         self._matcher.catch_up = lambda: None
 
-    def _events(self, line: str, time: float | None) -> list[LogEvent]:
-        """What a line tells, or those that it completes."""
-        if self._screen is None:
-            return self._event(line, time, trusted=False)
-        return [event for one in self._screened(line) for event in self._event(one.text, time, trusted=one.trusted)]
+    def _take(self, line: str, time: float | None, events: list[LogEvent]) -> None:
+        """Add what a line tells, or those that it completes."""
+        screen = self._screen
+        if screen is None:
+            self._event(line, time, events, trusted=False)
+            return
+        for one in self._screened(line):
+            self._event(one.text, time, events, trusted=one.trusted)
 
     def _catch_up(self) -> None:
         """Find the last date in the lines that were left out: it counts for a line that has none."""
@@ -178,7 +221,7 @@ class Detector:
                 return
             end = begin
 
-    def _event(self, line: str, time: float | None, *, trusted: bool) -> list[LogEvent]:
+    def _event(self, line: str, time: float | None, events: list[LogEvent], *, trusted: bool) -> None:
         try:
             failure = self._matcher.process(line, time, trusted=trusted)
         except AmbiguousDateError:
@@ -186,7 +229,8 @@ class Detector:
             self._stop_skimming(data[:begin])
             failure = self._matcher.process(line, time, trusted=trusted)
         event = failure or self._matcher.other
-        return [event] if event is not None else []
+        if event is not None:
+            events.append(event)
 
     def _screened(self, line: str) -> list[Ready]:
         assert self._screen is not None  # noqa: S101 - told apart by the callers
@@ -253,10 +297,10 @@ def _line_end(data: bytes, begin: int) -> int:
 
 
 def _codec(encoding: str) -> str:
-    """Raises ConfigError if there is no such encoding; `auto` is UTF-8."""
+    """Raises ConfigError if there is no such encoding of text; `auto` is UTF-8."""
     if encoding.lower() == "auto":
         return "utf-8"
     try:
-        return codecs.lookup(encoding).name
+        return log_codec(encoding)
     except LookupError:
         raise ConfigError(f"encoding {encoding!r} is not known: give one like utf-8 or latin-1") from None

@@ -22,6 +22,9 @@ from sipguard.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_SPECIAL = frozenset({"fid", "cidr", "ip", "nofail", "mlfid", "mlfforget", "mlfgained", "content"})
+"""Groups that need more than to be told."""
+
 _SHOWN = 120
 """How much of a wrong regex a message shows, in characters."""
 
@@ -38,7 +41,19 @@ _SPACES = r"\s\x1c-\x1f"
 class Expression:
     """One compiled regex of a filter, and how its groups become the groups of a failure."""
 
-    __slots__ = ("_alternatives", "_tuples", "holds", "needs", "pattern", "plain", "safe_length", "search", "source")
+    __slots__ = (
+        "_alternatives",
+        "_tuples",
+        "holds",
+        "is_simple",
+        "marks",
+        "needs",
+        "pattern",
+        "plain",
+        "safe_length",
+        "search",
+        "source",
+    )
 
     def __init__(self, pattern: str, *, multiline: bool = False) -> None:
         """Compile `pattern`. Raises ValueError with what is wrong with it."""
@@ -55,13 +70,33 @@ class Expression:
         self.needs: list[Need] = needs(self.source)
         self.holds = single(self.needs)
         """A text that every match holds; empty if none is known."""
+        self.marks = _marks(self.needs)
+        """Texts of which every match holds one; empty if none are known."""
         self.safe_length = safe_length(self.source, multiline=multiline)
         """Characters up to which `plain` searches a text quickly, whatever it is."""
         self.plain = re.compile(self.source, re.MULTILINE if multiline else 0).search
         """`re`'s own search, without a time limit."""
         merged = [(m[1], name, group_name(m[2])) for name in self.groups if (m := _MERGED.fullmatch(name))]
+        self.is_simple = not merged and not self.groups.keys() & _SPECIAL
+        """Whether its groups are told as they are: none of them steers the detection or names the accused by an id."""
         self._alternatives = sorted((name, to) for kind, name, to in merged if kind == "alt_")
         self._tuples = sorted((name, to) for kind, name, to in merged if kind == "tuple_")
+
+    def found(self, text: str, limit: float) -> bool:
+        """Whether it matches somewhere in `text`. Raises TimeoutError after `limit` seconds where a search can take long."""
+        if len(text) <= self.safe_length:
+            return self.plain(text) is not None
+        for mark in self.marks:
+            if mark in text:
+                break
+        else:
+            if self.marks:
+                return False
+        return self.search(text, timeout=limit) is not None
+
+    def tags_of(self, match: re.Match[str] | regex.Match[str]) -> dict[str, str]:
+        """The named groups that have matched, of a regex that `is_simple`."""
+        return {name: text for name, text in match.groupdict().items() if text is not None}
 
     @property
     def groups(self) -> Mapping[str, int]:
@@ -123,6 +158,13 @@ def union(expressions: Iterable[Expression], *, multiline: bool = False) -> rege
         return _compile(either, multiline=multiline)
     except regex.error:
         return None
+
+
+def _marks(found: Iterable[Need]) -> tuple[str, ...]:
+    """The texts of the need that has fewest, the longest ones of several such."""
+    plain = [[each.text for each in need] for need in found if not any(each.folded for each in need)]
+    fewest: list[str] = min(plain, key=lambda texts: (len(texts), -len(min(texts, key=len))), default=[])
+    return tuple(fewest)
 
 
 def _check(source: str) -> None:

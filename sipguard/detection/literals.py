@@ -7,11 +7,12 @@ read with certainty gives nothing.
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-__all__ = ["SHORTEST", "Literal", "Need", "best", "needs", "parse", "single", "sre"]
+__all__ = ["SHORTEST", "Literal", "Need", "needs", "parse", "single", "sre"]
 
 # The parser that `re` itself compiles with: the one description of a regex that cannot disagree with it.
 from re import _constants as sre  # type: ignore[attr-defined]  # isort: skip
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SHORTEST = 3
 """Characters below which a text is too frequent to be worth a search."""
+
+_MOST_COMBINATIONS = 16
 
 _REPEATS = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT})
 
@@ -85,19 +88,16 @@ def _needs_of(op: Any, argument: Any, *, folded: bool) -> list[Need]:
     if op in _REPEATS and argument[0] >= 1:
         return _needs(argument[2], folded=folded)
     if op is sre.BRANCH:
-        either: Need = frozenset()
-        for branch in argument[1]:
-            within = best(_needs(branch, folded=folded))
-            if within is None:
-                return []
-            either |= within
-        return [either]
+        branches = [sorted(_needs(branch, folded=folded), key=_worth, reverse=True) for branch in argument[1]]
+        # One need of each branch, in every combination: which texts are rare depends on the log.
+        chosen = itertools.islice(itertools.product(*branches), _MOST_COMBINATIONS)
+        return [frozenset().union(*each) for each in chosen]
     return []
 
 
-def best(found: list[Need]) -> Need | None:
-    """The need that fewest lines meet, as far as that can be guessed: long texts, and few of them."""
-    return max(found, key=lambda need: min(len(each.text) for each in need) - 3 * len(need), default=None)
+def _worth(need: Need) -> int:
+    """How few lines meet a need, as far as that can be guessed: long texts, and few of them."""
+    return min(len(each.text) for each in need) - 3 * len(need)
 
 
 def _flat(items: Iterable[Any], folded: bool) -> Iterator[tuple[Any, Any, bool]]:

@@ -18,13 +18,14 @@ from sipguard.model import Challenge, Clock, Failure, Filter, Success
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import regex
 
     from sipguard.detection.certain import CertainDates
     from sipguard.detection.dates import DateFinder
     from sipguard.detection.results import Counts
+    from sipguard.model import LogEvent
 
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""
@@ -68,7 +69,6 @@ class Matcher:
         self.other: Success | Challenge | None = None
         """What it tells of that is no failure."""
         self.line_time: float | None = None
-        self.date_format: str | None = None
         self.was_ignored = self.was_nofail = self.is_dated = False
         self.consumed = 0
         self.regex: int | None = None
@@ -91,6 +91,11 @@ class Matcher:
         # Fail2ban's rule: few ignoreregexes are searched in the whole line, before anything else.
         self._ignore_first = bool(self._ignoreregex) and len(self._ignoreregex) < len(self.failregex) - 2
 
+    @property
+    def date_format(self) -> str | None:
+        """The pattern that found the date of the last line."""
+        return self.dates.format.name if self.is_dated and self.dates.format else None
+
     def process(self, line: str, time: float | None, *, trusted: bool = False) -> Failure | None:
         """The failure that `line` is or completes. `time` (POSIX seconds) is its own where it brings one, as in the journal.
 
@@ -100,9 +105,7 @@ class Matcher:
         counts.read += 1
         self.was_ignored = self.was_nofail = self.is_dated = False
         self.consumed = 0
-        self.regex = self.line_time = self.date_format = None
-        self._account = None
-        self.other = None
+        self.regex = self.line_time = self._account = self.other = None
         try:
             if time is None:
                 text = self.cut_date(line)
@@ -114,15 +117,27 @@ class Matcher:
         except TimeoutError:
             counts.timed_out += 1
             return None
-        if self.line_time is not None:
-            counts.last = self.line_time
-            if counts.first is None:
-                counts.first = counts.last
         if failure is not None:
             counts.failures += 1
         elif self.was_ignored:
             counts.ignored += 1
         return failure
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a line is nothing but searched for the failregexes, one after another."""
+        return self._maxlines == 1 and self.prefregex is None and not self._ignoreregex and self._any_failregex is None
+
+    def took(self, events: Sequence[LogEvent], searches: int) -> None:
+        """Count dated lines that somebody else has found to be failures."""
+        counts, number = self.counts, len(events)
+        counts.searches += searches
+        if not number:
+            return
+        counts.read += number
+        counts.candidates += number
+        counts.failures += number
+        self._last_time = events[-1].time
 
     def _look_aside(self, text: str, trusted: bool) -> None:
         """A line that is no failure: whether it is a login or a challenge, or not what it seems."""
@@ -134,17 +149,16 @@ class Matcher:
     def cut_date(self, line: str) -> str:
         """Set the time of the line, and give the line without its date."""
         dates = self.dates
+        again = dates.again(line)
+        if again is not None:
+            return self._without_date(line, *again, dates.time_of(None))
         match = dates.find(line)
         text = line
         if match is not None:
             begin, end = match.span(1)
             if begin < end:
-                text = line[:begin] + line[end:]
-                when = dates.time_of(match)
-                if when is not None:
-                    self.is_dated = True
-                    self._last_time = self.line_time = when
-                    self.date_format = dates.format.name if dates.format else None
+                text = self._without_date(line, begin, end, dates.time_of(match))
+                if self.is_dated:
                     return text
             else:
                 # The pattern says that a date may be missing.
@@ -155,6 +169,13 @@ class Matcher:
         self.catch_up()
         self.line_time = self._recent_time(None)
         return text if self.line_time is None else line
+
+    def _without_date(self, line: str, begin: int, end: int, when: float | None) -> str:
+        """The line without what stands from `begin` to `end`; its time is `when`, if there is such a date."""
+        if when is not None:
+            self.is_dated = True
+            self._last_time = self.line_time = when
+        return line[:begin] + line[end:] if begin else line[end:]
 
     def _recent_time(self, otherwise: float | None) -> float | None:
         last = self._last_time
@@ -215,16 +236,18 @@ class Matcher:
             if match is None:
                 continue
             self.regex = index
-            used = lines
-            if self._maxlines > 1:
-                # What has matched is used up, also when it is ignored.
-                used, self._lines = split_match(match, lines)
-                self.consumed = sum(line is not lines[-1] for line in used)
+            used = self._use_up(match, lines) if self._maxlines > 1 else lines
             if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
+            if expression.is_simple and not common:
+                failure = self._simple_failure(index, expression.tags_of(match), used)
+                if failure is None:
+                    continue
+                return failure
             groups = expression.groups_of(match)
             if common:
-                groups = {**common, **groups}
+                # Of two groups of one name the one that took part wins, the failregex's if both did.
+                groups = {**common, **{name: value for name, value in groups.items() if value is not None}}
             if groups.get("mlfid") is not None:
                 return self._judge_session(index, groups, used)
             host, address = accused(groups)
@@ -232,6 +255,23 @@ class Matcher:
                 self.was_nofail = bool(groups.get("nofail"))
                 return None if self.was_nofail else self._failure(index, groups, used, host, address)
         return None
+
+    def _use_up(self, match: re.Match[str] | regex.Match[str], lines: list[Line]) -> list[Line]:
+        """The buffered lines that have matched: they are gone, also when they are ignored."""
+        used, self._lines = split_match(match, lines)
+        self.consumed = sum(line is not lines[-1] for line in used)
+        return used
+
+    def _simple_failure(self, index: int, tags: dict[str, str], used: list[Line]) -> Failure | None:
+        """As `_failure` for the groups that most regexes have: an address, perhaps a user, and what says more of them."""
+        host = host_of(tags)
+        if host is None:
+            return None
+        user = tags.get("user")
+        users = (user,) if user else ()
+        return Failure(
+            host, self.line_time, user, users, len(used), index, None, tuple([whole for _, whole in used]), tags
+        )
 
     def _is_ignored(self, subject: str) -> bool:
         for expression in self._ignoreregex:
@@ -275,8 +315,15 @@ class Matcher:
         return Failure(host, self.line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
 
 
+def host_of(tags: Mapping[str, str]) -> str | None:
+    """The accused, by the groups of a regex that `is_simple`."""
+    return tags.get("ip4") or tags.get("ip6") or tags.get("dns")
+
+
 def where(filter: Filter, key: str) -> str:  # noqa: A002
     """The place of a filter's key, for messages."""
+    if key in filter.places:
+        return filter.places[key]
     line = filter.lines.get(key)
     origin = filter.origin or f"filter {filter.name}"
     return f"{origin}:{line}" if line is not None else origin

@@ -1,31 +1,34 @@
 """Finds the lines that could be failures, in chunks of bytes, without reading the others.
 
 From what a filter's regexes need (`literals`) a few texts are chosen such that every line that matches holds at least one
-of them; `bytes.find` looks for each at several gigabytes per second. Which texts are cheapest depends on the log, so they
+of them; `search` looks for them at several gigabytes per second. Which texts are cheapest depends on the log, so they
 are chosen again as more of it is seen: `[WARNING]` is rare in one log and in every line of another.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sipguard.detection.literals import SHORTEST, Literal, Need, parse, sre
+from sipguard.detection.search import Pool
 from sipguard.detection.steps import ONE, chars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sipguard.detection.dateformats import DateFormat
 
-_BYTE = 0.25
-_LINE = 1500.0
-"""What a search costs per byte of the chunk, and a line that is looked at in vain, in nanoseconds: measured."""
+_LINE = 5000.0
+"""What a line costs that is looked at in vain, in nanoseconds: measured."""
 
 _SAMPLE = 16_384
 """Bytes from which on a chunk says something about the log."""
-_LARGEST_SAMPLE = 131_072
+_LARGEST_SAMPLE = 65_536
+_FEW = 4096
+"""Bytes: texts that find fewer lines than one in so many are good enough."""
 _LONGEST_PLAN = 64 << 20
 """Bytes after which the texts are chosen again at the latest."""
 _MOST_TEXTS = 24
@@ -43,36 +46,57 @@ class Prefilter:
 
     def __init__(self, alternatives: Sequence[Sequence[Need]], gate: Sequence[Need] = ()) -> None:
         """`alternatives` are the needs of each regex of which one must match; `gate` those of one that always must."""
+        self._search = Pool().join()
         self.folded = any(each.folded for needs in (*alternatives, gate) for need in needs for each in need)
         self._regexes = [[self._plain(need) for need in needs] for needs in alternatives]
         self._gate = [self._plain(need) for need in gate]
         self._options = _options(self._regexes) if all(self._regexes) else []
+        self._covers = _covers(self._regexes, self._options)
+        """Which regexes a search for these texts would find all lines of."""
         self._seen = 0
         self._next_plan = 0
-        self.texts: tuple[bytes, ...] = self._plan(b"")
+        self._found = 0
+        self.texts: tuple[bytes, ...] = ()
+        self._choose(b"")
 
     def _plain(self, need: Need) -> frozenset[str]:
         return frozenset(each.text.lower() if self.folded else each.text for each in need)
+
+    def share(self, pool: Pool) -> None:
+        """Search together with others that read the same log; without regard to case, what is searched is another text."""
+        if not self.folded:
+            self._search = pool.join()
+            self._search.prepare(self.texts)
+
+    def line_count(self, data: bytes) -> int:
+        """The number of lines in `data`."""
+        return self._search.line_count(data)
 
     def lines(self, data: bytes) -> list[tuple[int, int]]:
         """Where such lines begin and end (before their LF), in order."""
         if self.folded:
             data = data.lower()
         self._seen += len(data)
-        if self._seen >= self._next_plan and len(data) >= _SAMPLE:
+        if self._seen >= self._next_plan and len(data) >= _SAMPLE and self._found * _FEW >= self._seen - len(data):
             self._next_plan = self._seen + min(7 * self._seen, _LONGEST_PLAN)
-            self.texts = self._plan(data[:_LARGEST_SAMPLE])
-        found: dict[int, int] = {}
-        find = data.find
-        for text in self.texts:
-            position = find(text)
-            while position >= 0:
-                end = find(b"\n", position)
+            self._choose(data[:_LARGEST_SAMPLE])
+        lines: list[tuple[int, int]] = []
+        end = -1
+        for place in self._search.places(data):
+            if place > end:
+                begin = data.rfind(b"\n", 0, place) + 1
+                end = data.find(b"\n", place)
                 if end < 0:
                     end = len(data)
-                found[data.rfind(b"\n", 0, position) + 1] = end
-                position = find(text, end)
-        return sorted(found.items())
+                lines.append((begin, end))
+        self._found += len(lines)
+        return lines
+
+    def _choose(self, sample: bytes) -> None:
+        texts = self._plan(sample)
+        if texts != self.texts:
+            self.texts = texts
+            self._search.prepare(texts)
 
     def _plan(self, sample: bytes) -> tuple[bytes, ...]:
         """The cheapest texts for a log like `sample`: those of the gate, or enough to cover every regex."""
@@ -80,12 +104,12 @@ class Prefilter:
         for option in (*self._options, *self._gate):
             for text in option - cost.keys():
                 if sample:
-                    cost[text] = _BYTE * len(sample) + _LINE * sample.count(text.encode())
+                    cost[text] = self._search.per_text * len(sample) + _LINE * sample.count(text.encode())
                 else:
                     cost[text] = 1 + 10 / len(text)
         plans = [set(need) for need in self._gate]
         if self._options:
-            plans.append(_cover(self._regexes, self._options, cost))
+            plans.append(_cover(self._covers, len(self._regexes), cost))
         texts = min(plans, key=lambda plan: sum(cost[text] for text in plan))
         folds = _FOLDS if self.folded else ()
         return (*(text.encode() for text in sorted(texts)), *folds)
@@ -103,7 +127,7 @@ def prefilter(
         return None
     if any(each.folded for needs in (*alternatives, gate) for need in needs for each in need) and encoding != "utf-8":
         return None
-    leads = [_lead(form) for form in formats]
+    leads = list(dict.fromkeys(_lead(form) for form in formats))
     alternatives = [_unbroken(needs, leads) for needs in alternatives]
     gate = _unbroken(gate, leads)
     if not gate and not (alternatives and all(alternatives)):
@@ -145,12 +169,9 @@ def _shared(one: str, other: str) -> str:
     return one[:same]
 
 
-def _cover(
-    regexes: Sequence[Sequence[frozenset[str]]], options: Iterable[frozenset[str]], cost: dict[str, float]
-) -> set[str]:
+def _cover(covers: Mapping[frozenset[str], set[int]], regexes: int, cost: Mapping[str, float]) -> set[str]:
     """Texts of which every match of every regex holds one: greedily the option that covers most for its price."""
-    covers = {option: {i for i, needs in enumerate(regexes) if _serves(option, needs)} for option in options}
-    open_ = set(range(len(regexes)))
+    open_ = set(range(regexes))
     chosen: set[str] = set()
     while open_:
         prices = {
@@ -161,33 +182,51 @@ def _cover(
         option = min(prices, key=lambda option: prices[option])
         chosen |= option
         open_ -= covers[option]
-    return chosen
+    # A line that holds a text holds every part of it.
+    return {text for text in chosen if not any(part in text for part in chosen - {text})}
 
 
-def _serves(option: frozenset[str], needs: Iterable[frozenset[str]]) -> bool:
-    """Whether a text that meets one of `needs` holds one of `option`."""
-    return any(all(any(text in each for text in option) for each in need) for need in needs)
+def _covers(
+    regexes: Sequence[Sequence[frozenset[str]]], options: Sequence[frozenset[str]]
+) -> dict[frozenset[str], set[int]]:
+    """Which regexes are found by an option: a text that meets one of their needs holds one of the option's."""
+    texts = frozenset().union(*options)
+    parts = {
+        each: frozenset(text for text in texts if text in each) for needs in regexes for need in needs for each in need
+    }
+    return {
+        option: {
+            index
+            for index, needs in enumerate(regexes)
+            if any(all(option & parts[each] for each in need) for need in needs)
+        }
+        for option in options
+    }
 
 
+_EVERY = frozenset(map(chr, range(128)))
 _Lead = frozenset[str] | str | None
 """What may stand before a date: characters; a text: anything that ends in it; None: anything, but the date is a word."""
 
 
 def _lead(form: DateFormat) -> _Lead:
     """The characters that may precede what is cut; raises nothing: what cannot be known is every character."""
-    every = frozenset(map(chr, range(128)))
-    source = form.pattern.pattern
     if not form.at_begin:
-        return None if form.is_word else every
+        return None if form.is_word else _EVERY
+    return _lead_at_begin(form.pattern.pattern)
+
+
+@lru_cache(maxsize=128)
+def _lead_at_begin(source: str) -> _Lead:
     before: set[str] = set()
     last = ""
     for op, argument in parse(source):
         if op is sre.SUBPATTERN and argument[0] == 1:
-            return last if last and before >= every else frozenset(before)
+            return last if last and before >= _EVERY else frozenset(before)
         if op is not sre.AT:
-            before |= _alphabet([(op, argument)], every)
+            before |= _alphabet([(op, argument)], _EVERY)
             last = chr(argument) if op is sre.LITERAL else ""
-    return every
+    return _EVERY
 
 
 def _alphabet(items: Iterable[Any], every: frozenset[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ class Counts:
     """Lines skipped since a regex took longer than the time limit."""
     tampered: int = 0
     """Lines and records that somebody has written into: nobody whom they name was accused."""
-    first: float | None = field(default=None, compare=False)
-    """Date of the first line that has one, POSIX seconds."""
-    last: float | None = field(default=None, compare=False)
 
     @classmethod
     def total(cls, parts: Iterable[Counts]) -> Counts:
@@ -52,8 +49,6 @@ class Counts:
                 "tampered",
             ):
                 setattr(total, name, getattr(total, name) + getattr(part, name))
-            total.first = min((one for one in (total.first, part.first) if one is not None), default=None)
-            total.last = max((one for one in (total.last, part.last) if one is not None), default=None)
         return total
 
 

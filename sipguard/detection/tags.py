@@ -97,11 +97,13 @@ def without_names(filter: Filter) -> Filter:  # noqa: A002 - the noun of the fie
 
 def accused(groups: Mapping[str, str | None]) -> tuple[str | None, str | None]:
     """The id to ban, and the address: they differ where a filter gives an id of its own (`<F-ID>`) beside it."""
-    address = groups.get("ip4")
+    address, longest = groups.get("ip4"), 32
     if address is None:
-        address = groups.get("ip6")
-    if address is not None and groups.get("cidr"):
-        address = f"{address}/{groups['cidr']}"
+        address, longest = groups.get("ip6"), 128
+    length = groups.get("cidr")
+    # What is longer is no network: in a session the length may even have come with another address.
+    if address is not None and length and len(length) <= 3 and int(length) <= longest:
+        address = f"{address}/{length}"
     if address is None:
         address = groups.get("dns")
     own = groups.get("fid")

@@ -7,7 +7,6 @@ So a disk that refuses costs nothing but the view: what could not be written is 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import sqlite3
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.fail2ban.commands.bans import length
+from sipguard.files import open_regular
 from sipguard.model import Ban, Clock, Position
 
 log = logging.getLogger("fail2ban.database")
@@ -151,11 +151,13 @@ class SqliteView:
         if key not in self._hashes:
             self._hashes = {known: value for known, value in self._hashes.items() if known[0] != position.path}
             try:
-                with Path(position.path).open("rb") as file:
+                with open_regular(position.path) as file:
                     line = file.readline(_LONGEST_LINE)
             except OSError:
                 return ""
-            self._hashes[key] = hashlib.sha1(line, usedforsecurity=False).hexdigest()
+            from hashlib import sha1  # noqa: PLC0415 - loads OpenSSL, 4 MB
+
+            self._hashes[key] = sha1(line, usedforsecurity=False).hexdigest()
         return self._hashes[key]
 
     def _failed(self, error: Exception) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +18,8 @@ from sipguard.errors import FeedError
 from sipguard.text import printable
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -94,7 +95,9 @@ class Web:
         raise self._error(f"{host}: {problem}")
 
     def _client(self) -> httpx.AsyncClient:
-        import httpx  # noqa: PLC0415 - see above
+        import ssl  # noqa: PLC0415 - see above
+
+        import httpx  # noqa: PLC0415
 
         if self._context is None:
             try:

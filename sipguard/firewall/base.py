@@ -31,7 +31,8 @@ class Firewall(Protocol):
     def ban(self, bans: Sequence[Ban]) -> None:
         """Reject these addresses until their time, all in one transaction. An address already there gets the new time.
 
-        Times that have passed are left out. When this returns, the kernel has every one of them.
+        Times that have passed are left out. When this returns, the kernel has every one of them. Raises `FullError` where
+        a set has no room.
         """
 
     def unban(self, bans: Sequence[Ban]) -> None:
@@ -70,6 +71,12 @@ class Firewall(Protocol):
 
     def flush(self) -> None:
         """Remove all that is ours, bans and feeds included."""
+
+    def room(self, address: str) -> tuple[str, int] | None:
+        """Name what kind of thing a banned address or network is to this backend, and how many of it a jail can hold.
+
+        `IPv6 networks`, say; None where there is no limit. A cheap call.
+        """
 
     def made_by_us(self, pid: int) -> bool:
         """Whether this process was one that the backend started lately: what it changed is no intrusion. Any thread may ask."""

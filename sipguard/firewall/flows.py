@@ -13,7 +13,7 @@ import logging
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from sipguard.firewall import netlink
 from sipguard.firewall.targets import Network, parse_target
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CTNETLINK = 1 << 8
-_NEW, _GET, _DELETE = _CTNETLINK | 0, _CTNETLINK | 1, _CTNETLINK | 2
+_GET, _DELETE = _CTNETLINK | 1, _CTNETLINK | 2
 _TUPLE_ORIG, _ID, _ZONE, _FILTER = 1, 12, 18, 25
 _TUPLE_IP, _V4_SRC, _V6_SRC = 1, 1, 3
 _FILTER_ORIG_FLAGS, _BY_SOURCE = 1, (1).to_bytes(4, "little")
 _FEW = 4
 """Addresses that are asked for one by one: each question makes the kernel walk its whole table."""
-_PATIENCE = 2.0
 _COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
-_BUFFER = 1 << 17
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -49,8 +47,8 @@ class Flows:
         if not targets or not _any_entry():
             return 0
         try:
-            with _Conversation() as kernel:
-                return sum(kernel.delete(family, body) for family, body in list(_entries_of(kernel, targets)))
+            with netlink.Conversation() as kernel:
+                return sum(_delete(kernel, family, body) for family, body in list(_entries_of(kernel, targets)))
         except OSError as error:
             if self._problem != str(error):
                 log.warning("Flows of banned addresses are not ended in connection tracking: %s", error)
@@ -66,39 +64,18 @@ def _any_entry() -> bool:
         return True
 
 
-class _Conversation:
-    """One netlink socket. Raises `OSError`."""
-
-    def __enter__(self) -> Self:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink.NETLINK_NETFILTER)
-        self._socket.settimeout(_PATIENCE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def dump(self, family: int, body: bytes = b"") -> Iterator[bytes]:
-        """Ask for entries, and give the attributes of each."""
-        self._socket.send(netlink.message(_GET, netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP, family, body))
-        while True:
-            data = self._socket.recv(_BUFFER)
-            if number := netlink.error_of(data):
-                raise OSError(number, "connection tracking cannot be read")
-            for message in netlink.messages(data):
-                if message.kind == netlink.NLMSG_DONE:
-                    return
-                if message.kind == _NEW:
-                    yield message.body
-            if data[4:6] in (b"\x03\0", b"\x02\0"):
-                return
-
-    def delete(self, family: int, body: bytes) -> bool:
-        """Delete one entry; False when it has gone meanwhile."""
-        self._socket.send(netlink.message(_DELETE, netlink.NLM_F_REQUEST | netlink.NLM_F_ACK, family, body))
-        return netlink.error_of(self._socket.recv(_BUFFER)) == 0
+def _delete(kernel: netlink.Conversation, family: int, body: bytes) -> bool:
+    """Delete one entry; False when it has gone meanwhile."""
+    try:
+        kernel.tell(netlink.message(_DELETE, netlink.NLM_F_REQUEST | netlink.NLM_F_ACK, family, body))
+    except TimeoutError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
-def _entries_of(kernel: _Conversation, targets: Sequence[Target]) -> Iterator[tuple[int, bytes]]:
+def _entries_of(kernel: netlink.Conversation, targets: Sequence[Target]) -> Iterator[tuple[int, bytes]]:
     """Give (family, what names the entry) for each entry of one of the targets."""
     for version, family in _FAMILIES.items():
         ours = [target for target in targets if target.version == version]
@@ -110,7 +87,7 @@ def _entries_of(kernel: _Conversation, targets: Sequence[Target]) -> Iterator[tu
         questions: Iterable[bytes] = [_question(target) for target in ours] if single else [b""]
         wanted = _Wanted(ours)
         for question in questions:
-            for entry in kernel.dump(family, question):
+            for _, _, entry in kernel.dump(_GET, family, question):
                 original = netlink.first(entry, _TUPLE_ORIG)
                 source = netlink.first(netlink.first(original, _TUPLE_IP), _V4_SRC if version == 4 else _V6_SRC)
                 if source in wanted:

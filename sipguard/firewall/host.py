@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import socket
 from pathlib import Path
 from typing import Literal
 
@@ -29,12 +30,23 @@ def iptables_kind(program: str = "iptables") -> Kind:
     return "nf_tables" if "nf_tables" in version else "legacy"
 
 
-def legacy_tables() -> list[str]:
-    """Name the legacy tables in use."""
+def legacy_tables() -> list[str] | None:
+    """Name the legacy tables in use; None when we may not know."""
     try:
         return _LEGACY_TABLES.read_text().split()
+    except PermissionError:
+        return None
     except OSError:
         return []
+
+
+def may_open_raw_sockets() -> bool:
+    """Whether we have CAP_NET_RAW: without it legacy tables are closed, and the match `set` of iptables does not work."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).close()
+    except OSError:
+        return False
+    return True
 
 
 def legacy_refusal(program: str = "iptables") -> str:
@@ -69,19 +81,32 @@ def choose() -> tuple[str, str]:
     tables = legacy_tables()
     ipset = all(programs.installed(name) for name in ("ipset", "iptables"))
     no_nft = nft_refusal()
-    if kind == "legacy" and tables:
-        used = f"this host's firewall is iptables-legacy (tables {', '.join(sorted(tables))})"
-        if ipset:
-            return "ipset", f"{used} and ipset is there"
-        if not legacy_refusal():
-            return "iptables", f"{used} and there is no ipset"
-        if not no_nft:
-            return "nftables", f"{used}, but neither ipset nor python-iptables is there; nf_tables works beside it"
+    if kind == "legacy" and tables and (found := _beside_legacy(tables, ipset=ipset, nft=not no_nft)):
+        return found
     if not no_nft:
-        with_iptables = {"nf_tables": ", as for its iptables", "legacy": "; legacy tables are not used"}.get(kind, "")
+        unused = (
+            "; whether it uses legacy tables too, root alone may see"
+            if tables is None
+            else "; legacy tables are not used"
+        )
+        with_iptables = {"nf_tables": ", as for its iptables", "legacy": unused}.get(kind, "")
         return "nftables", f"this host has nf_tables{with_iptables}"
     if ipset:
         return "ipset", f"{no_nft}; ipset and iptables are there"
     if not (refusal := legacy_refusal()):
         return "iptables", f"{no_nft}, and there is no ipset"
     raise FirewallError(f"no firewall can be used: {no_nft}; {refusal}: install the package nftables")
+
+
+def _beside_legacy(tables: list[str], *, ipset: bool, nft: bool) -> tuple[str, str] | None:
+    """Choose for a host whose firewall is in legacy tables; None when nothing is there that suits it."""
+    used = f"this host's firewall is iptables-legacy (tables {', '.join(sorted(tables))})"
+    if nft and not may_open_raw_sockets():
+        return "nftables", f"{used}, which takes root to change; nf_tables works beside it"
+    if ipset:
+        return "ipset", f"{used} and ipset is there"
+    if not legacy_refusal():
+        return "iptables", f"{used} and there is no ipset"
+    if nft:
+        return "nftables", f"{used}, but neither ipset nor python-iptables is there; nf_tables works beside it"
+    return None

@@ -43,7 +43,9 @@ class IpsetFirewall:
         self._options = options or Options()
         self._ipset = Ipset()
         self._pids: deque[int] = deque(maxlen=programs.REMEMBERED)
-        self._chains = [XtChain(self._options.chain, family, pids=self._pids) for family in families()]
+        self._chains = [
+            XtChain(self._options.chain, family, hooks=self._options.hooks, pids=self._pids) for family in families()
+        ]
         self._feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
         self._jails: dict[str, str] = {}
         self._made: list[XtSet] = []
@@ -58,7 +60,9 @@ class IpsetFirewall:
         for header in there:
             if header.name in wanted and (header.size != self._options.size or not header.counts):
                 self._ipset.resize(header.name, self._options.size)
-        self._ipset.do("".join(self._ipset.create(name, self._options.size) for name in dict.fromkeys(wanted)))
+        # Those that are there may be larger than they should be: as large as what they hold.
+        absent = dict.fromkeys(wanted).keys() - {header.name for header in there}
+        self._ipset.do("".join(self._ipset.create(name, self._options.size) for name in sorted(absent)))
         for chain in self._chains:
             chain.make(ipset_text.jail_rules(rules, chain.family, self._options.reject_with))
         stale = [header.name for header in there if header.name not in wanted]
@@ -172,6 +176,10 @@ class IpsetFirewall:
         for chain in self._chains:
             chain.remove()
         self._ipset.do("".join(f"destroy {header.name}\n" for header in self._ipset.headers()))
+
+    def room(self, address: str) -> tuple[str, int]:
+        """A set for each family's addresses, and one for its networks."""
+        return f"IPv{6 if ':' in address else 4} {'networks' if '/' in address else 'addresses'}", self._options.size
 
     def made_by_us(self, pid: int) -> bool:
         """Whether a program that this backend started has this number."""

@@ -32,7 +32,9 @@ class IpsetFeeds:
         self._clock = clock
         self._reject_with = options.reject_with
         name = f"{options.chain}-feeds"
-        self._chains = [XtChain(name, family, before=[options.chain], pids=pids) for family in families()]
+        self._chains = [
+            XtChain(name, family, hooks=options.hooks, before=[options.chain], pids=pids) for family in families()
+        ]
         self._made: set[str] = set()
 
     def set(self, name: str, networks: Sequence[FeedNetwork], verdict: Verdict) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sipguard.errors import FirewallError
+from sipguard.errors import FirewallError, FullError
 from sipguard.firewall import ipset_text, programs
 from sipguard.firewall.ipset_text import Element, Header
 from sipguard.firewall.xt_names import XtSet
 
+_FULL = "an ipset of sipguard is full, and not all of these bans were made"
 _SIGNS = (
-    ("is full", "an ipset of sipguard is full, and not all of these bans were made; see `size` in [firewall]"),
+    ("is full", _FULL),
     ("Operation not permitted", "ipset may not change the firewall: run as root or with CAP_NET_ADMIN"),
     ("Cannot open session to kernel", "this kernel has no ipset: load the module ip_set or choose another firewall"),
     ("Kernel error received: Invalid", "this kernel has no ipset: load the module ip_set or choose another firewall"),
@@ -71,5 +72,5 @@ class Ipset:
         except programs.ProgramError as error:
             for sign, text in _SIGNS:
                 if sign in error.stderr:
-                    raise FirewallError(text) from None
+                    raise (FullError if text is _FULL else FirewallError)(text) from None
             raise

@@ -12,20 +12,18 @@ from __future__ import annotations
 import logging
 import os
 from functools import partial
-from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from sipguard.errors import FirewallError
 from sipguard.firewall import ipset_text, programs
 from sipguard.firewall.host import legacy_refusal
-from sipguard.firewall.legacy_table import Entry as LegacyEntry
-from sipguard.firewall.legacy_table import LegacyTable, Pattern
-from sipguard.firewall.nft_names import escape_jail, unescape_jail
+from sipguard.firewall.legacy_bans import Content, LegacyBans
+from sipguard.firewall.legacy_table import LegacyTable
 from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Target, latest, parse_target
-from sipguard.firewall.xt_chain import HOOKS, families
+from sipguard.firewall.xt_chain import families
 from sipguard.firewall.xt_names import CHAIN_LENGTH, shorten
-from sipguard.model import FOREVER, Ban, Clock, Entry, Rule, Verdict
+from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,12 +34,7 @@ log = logging.getLogger(__name__)
 
 MANY = 1000
 """Rules above which packets become slow (4 µs each here; 30 µs at 10,000)."""
-_FEW = 20
-"""Rules that are removed one by one; more are removed by writing the chain anew."""
-_JAIL_TEXT = 200
 _NO_FEEDS = "backend iptables has one rule per address, too slow for lists: choose the firewall ipset or nftables"
-
-Content = dict["Target", float]
 
 
 class IptablesFirewall:
@@ -57,9 +50,9 @@ class IptablesFirewall:
         self._options = options or Options()
         self._program = program
         self._tables: dict[Family, LegacyTable] = {family: LegacyTable(family) for family in families()}
+        self._bans = {family: LegacyBans(table, self._options.reject_with) for family, table in self._tables.items()}
         self._rules: list[Rule] = []
         self._made: dict[str, dict[Family, Content]] = {}
-        self._patterns: dict[tuple[Family, str], Pattern] = {}
         self._dispatch: dict[Family, list[tuple[bytes, ...]]] = {}
         self._told = False
 
@@ -71,7 +64,7 @@ class IptablesFirewall:
             table.change(partial(self._lay, family, table, self._dispatch_rules(family)))
             self._dispatch[family] = [entry.match for entry in table.entries(self._options.chain)]
             for rule in self._rules:
-                self._made[rule.jail][family] = self._content(table, self._chain(rule.jail))
+                self._made[rule.jail][family] = self._bans[family].content(self._chain(rule.jail))
 
     def ban(self, bans: Sequence[Ban]) -> None:
         """Add a rule for each address and make sure that the kernel has it. Raises `FirewallError`."""
@@ -103,13 +96,9 @@ class IptablesFirewall:
         found = []
         for family, table in self._tables.items():
             table.read()
-            pattern = self._pattern(family, "reject")
             for chain in self._own_chains(table):
-                for entry in table.entries(chain):
-                    if (read := _read(pattern, entry)) is not None:
-                        target, until, escaped = read
-                        known = {escape_jail(jail)[:_JAIL_TEXT]: jail for jail in self._made}
-                        found.append(Entry(str(target), known.get(escaped) or unescape_jail(escaped) or escaped, until))
+                bans = self._bans[family].read(chain)
+                found += [Entry(str(ban.target), ban.jail_of(self._made), ban.until) for ban in bans]
         return found
 
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:  # noqa: ARG002
@@ -143,12 +132,12 @@ class IptablesFirewall:
                 problems.append(f"{name}: rules of chain {self._options.chain} are missing or changed")
             problems += [
                 f"{name}: chain {self._options.chain} is no longer the first in {hook}"
-                for hook in HOOKS
+                for hook in self._options.hooks
                 if hook in chains and not self._is_first(table, hook)
             ]
             for rule in self._rules:
                 chain = self._chain(rule.jail)
-                there = self._content(table, chain) if chain in chains else {}
+                there = self._bans[family].content(chain) if chain in chains else {}
                 if missing := self._made[rule.jail][family].keys() - there.keys():
                     problems.append(f"{name}: {len(missing)} rules of chain {chain} are gone")
                 elif chain not in chains:
@@ -175,6 +164,9 @@ class IptablesFirewall:
         self._rules, self._made = [], {}
         for table in self._tables.values():
             table.change(partial(self._clear, table))
+
+    def room(self, address: str) -> None:
+        """A chain takes any number of rules, only slower and slower."""
 
     def made_by_us(self, pid: int) -> bool:
         """Legacy tables are changed by this very process."""
@@ -204,11 +196,11 @@ class IptablesFirewall:
             if chain not in chains:
                 table.create(chain)
             else:
-                live = {target: until for target, until in self._content(table, chain).items() if until > now}
-                self._write(family, table, rule, live)
+                live = {target: until for target, until in self._bans[family].content(chain).items() if until > now}
+                self._bans[family].write(chain, rule.jail, rule.verdict, live)
         for raw in jumps:
             table.append(main, raw)
-        for hook in HOOKS:
+        for hook in self._options.hooks:
             if hook in chains and not self._is_first(table, hook):
                 self._unhook(table, hook)
                 table.insert(hook, table.jump(main)[0])
@@ -227,9 +219,8 @@ class IptablesFirewall:
         main, chains = self._options.chain, table.chains()
         if main not in chains or self._is_foreign(table):
             return
-        for hook in HOOKS:
-            if hook in chains:
-                self._unhook(table, hook)
+        for hook in chains:
+            self._unhook(table, hook)
         table.clear(main)
         for chain in self._own_chains(table):
             table.clear(chain)
@@ -250,49 +241,17 @@ class IptablesFirewall:
 
         def edit() -> None:
             for rule in jails:
-                self._edit_jail(family, table, rule, additions.get(rule.jail, {}), removals.get(rule.jail, set()))
+                more, fewer = additions.get(rule.jail, {}), removals.get(rule.jail, set())
+                self._bans[family].edit(self._chain(rule.jail), rule.jail, rule.verdict, more, fewer)
 
         table.change(edit)
         for rule in jails:
-            content = self._content(table, self._chain(rule.jail))
+            content = self._bans[family].content(self._chain(rule.jail))
             self._made[rule.jail][family] = content
             if additions.get(rule.jail, {}).keys() - content.keys():
                 raise FirewallError(
                     f"iptables: the kernel has lost rules of {self._chain(rule.jail)} that it had taken"
                 )
-
-    def _edit_jail(
-        self, family: Family, table: LegacyTable, rule: Rule, more: Mapping[Target, float], fewer: set[Target]
-    ) -> None:
-        chain = self._chain(rule.jail)
-        if chain not in table.chains():
-            raise FirewallError(f"iptables: chain {chain} is gone: another program removed it")
-        there = self._content(table, chain)
-        stale = {target for target in there if target in fewer or more.get(target, there[target]) != there[target]}
-        if len(stale) > _FEW:
-            self._write(family, table, rule, {t: until for t, until in there.items() if t not in stale} | dict(more))
-            return
-        pattern = self._pattern(family, rule.verdict)
-        for target in stale:
-            table.remove(chain, pattern.rule(target, _comment(rule.jail, there.pop(target))), pattern.mask)
-        for target, until in more.items():
-            if target not in there:
-                table.append(chain, pattern.rule(target, _comment(rule.jail, until)))
-
-    def _write(self, family: Family, table: LegacyTable, rule: Rule, content: Mapping[Target, float]) -> None:
-        chain, pattern = self._chain(rule.jail), self._pattern(family, rule.verdict)
-        table.clear(chain)
-        for target, until in content.items():
-            table.append(chain, pattern.rule(target, _comment(rule.jail, until)))
-
-    def _content(self, table: LegacyTable, chain: str) -> Content:
-        """What a jail's chain holds. The second of two rules for one address counts for nothing."""
-        pattern = self._pattern(table.family, "reject")
-        found: Content = {}
-        for entry in table.entries(chain):
-            if (read := _read(pattern, entry)) is not None:
-                found.setdefault(read[0], read[1])
-        return found
 
     def _dispatch_rules(self, family: Family) -> list[bytes]:
         table = self._tables[family]
@@ -302,12 +261,6 @@ class IptablesFirewall:
                 for ports in ipset_text.port_lists(rule.ports) if rule.ports else ("",):
                     built.append(table.jump(self._chain(rule.jail), protocol, ports)[0])
         return built
-
-    def _pattern(self, family: Family, verdict: Verdict) -> Pattern:
-        reject_with = "DROP" if verdict == "drop" else ipset_text.icmp_name(family, self._options.reject_with)
-        if (family, reject_with) not in self._patterns:
-            self._patterns[family, reject_with] = self._tables[family].pattern(reject_with)
-        return self._patterns[family, reject_with]
 
     def _chain(self, jail: str) -> str:
         return f"{self._options.chain}-{shorten(jail, CHAIN_LENGTH - len(self._options.chain) - 1)}"
@@ -323,21 +276,3 @@ class IptablesFirewall:
     def _count(self, table: LegacyTable, hook: str) -> int:
         entries = table.entries(hook)
         return sum(entry.target == self._options.chain and entry.matches_all for entry in entries)
-
-
-def _comment(jail: str, until: float) -> str:
-    return f"sipguard {'forever' if until == FOREVER else f'{until:.3f}'} {escape_jail(jail)[:_JAIL_TEXT]}"
-
-
-def _read(pattern: Pattern, entry: LegacyEntry) -> tuple[Target, float, str] | None:
-    """Read one of our rules: (address, until, jail); None for another."""
-    words = pattern.comment_of(entry).split(" ")
-    if len(words) != 3 or words[0] != "sipguard":
-        return None
-    address, length = pattern.source(entry)
-    whole = length == 8 * len(address)
-    target: Target = ip_address(address) if whole else ip_network((address, length))
-    try:
-        return target, FOREVER if words[1] == "forever" else float(words[1]), words[2]
-    except ValueError:
-        return None

@@ -77,6 +77,9 @@ class MemoryFirewall:
         """Forget everything."""
         self._jails, self._feeds = {}, {}
 
+    def room(self, address: str) -> None:
+        """There is no limit."""
+
     def made_by_us(self, pid: int) -> bool:  # noqa: ARG002
         """Nobody reaches this one."""
         return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +14,11 @@ NETLINK_NETFILTER = 12
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 _NESTED = 0x8000
+_BUFFER = 1 << 17
+_PATIENCE = 2.0
+"""Seconds to wait for the kernel's answer."""
+_SO_SNDBUFFORCE = 32
+"""Beyond the host's limit: CAP_NET_ADMIN may."""
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 
@@ -24,10 +31,10 @@ class Message(NamedTuple):
     body: bytes
 
 
-def message(kind: int, flags: int, family: int, body: bytes = b"", sequence: int = 0) -> bytes:
+def message(kind: int, flags: int, family: int, body: bytes = b"", sequence: int = 0, resource: int = 0) -> bytes:
     """Build a message to the subsystem in `kind`'s upper byte. The answer bears the same `sequence`."""
-    # struct nfgenmsg: family, version (0), resource id (0)
-    return _HEADER.pack(20 + len(body), kind, flags, sequence, 0) + struct.pack("=BBH", family, 0, 0) + body
+    # struct nfgenmsg: family, version (0), resource id in network order
+    return _HEADER.pack(20 + len(body), kind, flags, sequence, 0) + struct.pack(">BBH", family, 0, resource) + body
 
 
 def attribute(kind: int, value: bytes, *, nested: bool = False) -> bytes:
@@ -67,3 +74,47 @@ def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
 def first(body: bytes, kind: int) -> bytes:
     """Give the first attribute of this type; empty when there is none."""
     return next((value for found, value in attributes(body) if found == kind), b"")
+
+
+class Conversation:
+    """One socket to netfilter, in the network namespace of the thread that opens it. Raises `OSError`."""
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._socket.settimeout(_PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def dump(self, kind: int, family: int, body: bytes = b"") -> Iterator[Message]:
+        """Ask for all of something, and give each answer."""
+        self._socket.send(message(kind, NLM_F_REQUEST | NLM_F_DUMP, family, body))
+        while True:
+            data = self._socket.recv(_BUFFER)
+            _raise(error_of(data))
+            for answer in messages(data):
+                if answer.kind == NLMSG_DONE:
+                    return
+                yield answer
+            if data[4:6] in (b"\x03\0", b"\x02\0"):
+                return
+
+    def ask(self, kind: int, family: int, body: bytes = b"") -> Message:
+        """Ask for one thing, that answers with one message."""
+        self._socket.send(message(kind, NLM_F_REQUEST, family, body))
+        data = self._socket.recv(_BUFFER)
+        _raise(error_of(data))
+        return next(messages(data))
+
+    def tell(self, script: bytes) -> None:
+        """Send messages of which the last asks for an acknowledgement (NLM_F_ACK), and wait for that."""
+        if len(script) > _BUFFER:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(script) + _BUFFER)
+        self._socket.send(script)
+        _raise(error_of(self._socket.recv(_BUFFER)))
+
+
+def _raise(number: int) -> None:
+    if number:
+        raise OSError(number, os.strerror(number))

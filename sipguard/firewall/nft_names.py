@@ -8,20 +8,23 @@ and ends in `__` and a hash; otherwise a digit follows every `_`, so that no sho
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Literal, NamedTuple
 
 Family = Literal["4", "6"]
-Kind = Literal["a", "n"]
-"""Addresses (a plain set: constant cost per ban) or networks (an interval set, which nft reads whole on a change)."""
+Kind = Literal["a", "p", "n"]
+"""Addresses, and IPv6 networks of the length `PREFIX` (plain sets: constant cost per ban); other networks (an interval set,
+which nft reads whole on a change)."""
+
+PREFIX = 64
+"""Jails count and ban IPv6 by networks of this length unless they say otherwise, so there may be many."""
 
 MAX_LENGTH = 255
 """NFT_NAME_MAXLEN of linux/netfilter/nf_tables.h, without the closing NUL. nft itself stops at the same length."""
 
 _OTHER = re.compile(rb"[^A-Za-z0-9-]")
 _ESCAPED = re.compile(rb"_([0-9a-f]{2})")
-_NAME = re.compile(r"([an])([46])_([A-Za-z0-9_-]*)")
+_NAME = re.compile(r"([apn])([46])_([A-Za-z0-9_-]*)")
 _CUT = re.compile(r"[A-Za-z0-9_-]+__[0-9a-f]{32}")
 _READABLE = MAX_LENGTH - len("a4_")
 _DIGEST = 32
@@ -46,7 +49,9 @@ def escape_jail(jail: str) -> str:
     escaped = _OTHER.sub(lambda match: b"_%02x" % match[0][0], raw).decode("ascii")
     if len(escaped) <= _READABLE:
         return escaped
-    digest = hashlib.sha256(raw).hexdigest()[:_DIGEST]
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, 4 MB, and few names are long
+
+    digest = sha256(raw).hexdigest()[:_DIGEST]
     return f"{escaped[: _READABLE - _DIGEST - 2]}__{digest}"
 
 
@@ -65,6 +70,6 @@ def parse_set_name(name: str) -> SetName | None:
     match = _NAME.fullmatch(name)
     if not match or (unescape_jail(match[3]) is None and not _CUT.fullmatch(match[3])):
         return None
-    kind: Kind = "a" if match[1] == "a" else "n"
+    kinds: dict[str, Kind] = {"a": "a", "p": "p", "n": "n"}
     family: Family = "4" if match[2] == "4" else "6"
-    return SetName(kind, family, match[3])
+    return SetName(kinds[match[1]], family, match[3])

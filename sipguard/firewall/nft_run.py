@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
-from sipguard.errors import FirewallError
+from sipguard.errors import FirewallError, FullError
 from sipguard.firewall import programs
 
 if TYPE_CHECKING:
@@ -58,11 +58,15 @@ class NftError(FirewallError):
         super().__init__(what)
 
 
+class NftFullError(NftError, FullError):
+    """A set has no room, or, for `flood`, may have none."""
+
+
 def explain(stderr: str) -> NftError:
     """Say in one line what nft's complaint means and how to mend it."""
     for sign, cause, text in _EXPLANATIONS:
         if sign in stderr:
-            return NftError(text, cause)
+            return (NftFullError if cause in ("full", "flood") else NftError)(text, cause)
     lines = [line for line in stderr.splitlines() if "Error:" in line] or stderr.splitlines() or ["no message"]
     return NftError(f"nft refused: {lines[0].strip()[:200]!r}")
 
@@ -86,6 +90,15 @@ class NftRunner:
         Raises `NftError`. The command goes as an argument: with `-j`, nft 1.0.6 takes its standard input for JSON only.
         """
         return self._call(("-j", "-t", command) if terse else ("-j", command), "")
+
+    def find(self, command: str) -> str | None:
+        """Do a listing command like `query`; None when what it names is not there. Raises `NftError`."""
+        try:
+            return self.query(command)
+        except NftError as error:
+            if error.cause == "absent":
+                return None
+            raise
 
     def _call(self, arguments: Sequence[str], script: str) -> str:
         try:

@@ -8,7 +8,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipguard.errors import FirewallError
-from sipguard.firewall.nft_names import Family, SetName, escape_jail, parse_set_name
+from sipguard.firewall.nft_names import PREFIX, Family, Kind, SetName, escape_jail, parse_set_name
+from sipguard.firewall.targets import Network
 from sipguard.model import FOREVER, Rule
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ REFUSE = "refuse"
 MOST_NETWORKS = 65_536
 """Elements of a set of networks at most."""
 
+_MASK = "ffff:ffff:ffff:ffff::"
+"""The first `PREFIX` bits."""
 _CHUNK = 500
 _DAY = 86_400_000
 _LONGEST_DAYS = 36_500
@@ -63,16 +66,35 @@ def table_script(rules: Iterable[Rule], stale: Iterable[SetName], options: Optio
 
 
 def set_names(jail: str) -> list[SetName]:
-    """Give the four sets of a jail."""
+    """Give the five sets of a jail."""
     escaped = escape_jail(jail)
-    return [SetName(kind, family, escaped) for kind in ("a", "n") for family in ("4", "6")]
+    kinds: tuple[tuple[Kind, Family], ...] = (("a", "4"), ("a", "6"), ("p", "6"), ("n", "4"), ("n", "6"))
+    return [SetName(kind, family, escaped) for kind, family in kinds]
+
+
+def set_for(jail: str, target: Target) -> SetName:
+    """Give the set of a jail that holds a target."""
+    escaped, family = escape_jail(jail), family_of(target)
+    if not isinstance(target, Network):
+        return SetName("a", family, escaped)
+    return SetName("p" if family == "6" and target.prefixlen == PREFIX else "n", family, escaped)
 
 
 def set_properties(name: SetName, size: int) -> str:
-    """Give the definition of a set of `size` elements that count: addresses are hashed, networks are intervals."""
-    flags = "timeout" if name.kind == "a" else "interval, timeout"
-    size = size if name.kind == "a" else min(size, MOST_NETWORKS)
+    """Give the definition of a set of `size` elements that count: hashed, or intervals."""
+    flags = "interval, timeout" if name.kind == "n" else "timeout"
+    size = min(size, MOST_NETWORKS) if name.kind == "n" else size
     return f"type ipv{name.family}_addr; flags {flags}; size {size}; counter;"
+
+
+def room(address: str, size: int) -> tuple[str, int]:
+    """Name the kind of set that holds a canonical address or network, and how many it holds. Read from the text: asked often."""
+    family = 6 if ":" in address else 4
+    if "/" not in address:
+        return f"IPv{family} addresses", size
+    if family == 6 and address.endswith(f"/{PREFIX}"):
+        return f"IPv6 networks of /{PREFIX}", size
+    return f"IPv{family} networks", min(size, MOST_NETWORKS)
 
 
 def rule_line(rule: Rule, name: SetName) -> str:
@@ -83,7 +105,8 @@ def rule_line(rule: Rule, name: SetName) -> str:
         match += f"th dport {{ {', '.join(map(str, rule.ports))} }} "
     family = "ip" if name.family == "4" else "ip6"
     verdict = "drop" if rule.verdict == "drop" else f"goto {REFUSE}"
-    return f"add rule {TABLE} {CHAIN} {match}{family} saddr @{name} {verdict}"
+    part = f" & {_MASK}" if name.kind == "p" else ""
+    return f"add rule {TABLE} {CHAIN} {match}{family} saddr{part} @{name} {verdict}"
 
 
 def timeout(until: float, now: float) -> str:
@@ -106,8 +129,11 @@ def counter(counted: Counted | None) -> str:
 
 
 def elements(verb: str, name: SetName, items: Iterable[str]) -> str:
-    """Give `add|create|delete element` lines. Each line becomes one netlink message or more, so lines hold many."""
-    chunks = iter(items)
+    """Give `add|create|delete element` lines. Each line becomes one netlink message or more, so lines hold many.
+
+    An item begins with its address or network, however the set holds it.
+    """
+    chunks = iter(items) if name.kind != "p" else (item.replace(f"/{PREFIX}", "", 1) for item in items)
     lines = []
     while chunk := list(itertools.islice(chunks, _CHUNK)):
         lines.append(f"{verb} element {TABLE} {name} {{ {', '.join(chunk)} }}\n")
@@ -158,11 +184,12 @@ def parse_elements(text: str) -> Iterator[Listed]:
         name = parse_set_name(found["name"]) if found else None
         if not name:
             continue
+        length = f"/{PREFIX}" if name.kind == "p" else ""
         for element in found.get("elem", ()):
             if isinstance(element, str):
-                yield Listed(name, element, FOREVER)
+                yield Listed(name, element + length, FOREVER)
             elif isinstance(element, tuple) and isinstance(element[0], str):
-                yield Listed(name, *element)
+                yield Listed(name, element[0] + length, *element[1:])
 
 
 def read_items(text: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> list[Any]:

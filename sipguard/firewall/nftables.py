@@ -9,21 +9,20 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from sipguard.addresses import covers
+from sipguard.errors import FullError
 from sipguard.firewall import nft_text
-from sipguard.firewall.cover import cover, enclosing
 from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
+from sipguard.firewall.nft_networks import ROUNDING, NftNetworks, networks_script
 from sipguard.firewall.nft_run import NftError, NftRunner
 from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Network, Target, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
 _ASLEEP = f"table {nft_text.TABLE} is put to sleep"
-_ROUNDING = 2.0
-"""Seconds by which nft's whole seconds may differ from the time that was asked for."""
 
 
 class NftablesFirewall:
@@ -39,7 +38,7 @@ class NftablesFirewall:
         self._feeds = NftFeeds(self._nft, clock)
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
-        self._networks: dict[SetName, dict[Network, float]] = {}
+        self._networks = NftNetworks(self._nft)
         self._reopened = False
         """Whether the next bans may be those that the sets have from before `open`."""
 
@@ -50,16 +49,14 @@ class NftablesFirewall:
         try:
             stale = [name for name in self._sets() if name not in wanted]
         except nft_text.UnreadableError:
-            self._nft.run(
-                f"add table {nft_text.TABLE} {{ }}\n"
-            )  # the braces wake a table that somebody has put to sleep
+            # The braces wake a table that somebody has put to sleep.
+            self._nft.run(f"add table {nft_text.TABLE} {{ }}\n")
             stale = [name for name in self._sets() if name not in wanted]
         self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
         self._layout = Counter(self._read_layout())
         self._reopened = True
-        for name in stale:
-            self._networks.pop(name, None)
+        self._networks.forget(stale)
 
     def ban(self, bans: Sequence[Ban]) -> None:
         """Put these addresses into their sets in one transaction. Raises `FirewallError`, then none is in.
@@ -73,19 +70,20 @@ class NftablesFirewall:
         networks: dict[SetName, dict[Network, float]] = {}
         for jail, targets in latest(bans, self._jails.values(), now).items():
             for target, until in targets.items():
-                if isinstance(target, Network):
-                    networks.setdefault(_set_for(jail, target), {})[target] = until
+                name = nft_text.set_for(jail, target)
+                if name.kind == "n":
+                    networks.setdefault(name, {})[cast("Network", target)] = until
                 else:
-                    addresses.setdefault(_set_for(jail, target), {})[target] = until
+                    addresses.setdefault(name, {})[target] = until
         if not addresses and not networks:
             return
         if self._reopened and addresses:
             addresses = self._without_known(addresses, now)
-        merged = {name: self._live_networks(name, now) | targets for name, targets in networks.items()}
-        tail = "".join(_network_script(name, targets, now) for name, targets in merged.items())
+        merged = {name: self._networks.live(name, now) | targets for name, targets in networks.items()}
+        tail = "".join(networks_script(name, targets, now) for name, targets in merged.items())
         if addresses or tail:
             self._add(addresses, tail, now)
-        self._networks |= merged
+        self._networks.remember(merged)
         self._reopened = False
 
     def unban(self, bans: Sequence[Ban]) -> None:
@@ -94,26 +92,27 @@ class NftablesFirewall:
         addresses: dict[SetName, set[str]] = {}
         networks: dict[SetName, set[Network]] = {}
         for jail, target in [(ban.jail, parse_target(ban.address)) for ban in bans if ban.jail in self._jails.values()]:
-            if isinstance(target, Network):
-                networks.setdefault(_set_for(jail, target), set()).add(target)
-            else:
-                addresses.setdefault(_set_for(jail, target), set()).add(str(target))
+            name = nft_text.set_for(jail, target)
+            if name.kind != "n":
+                addresses.setdefault(name, set()).add(str(target))
+            if isinstance(target, Network):  # an earlier version may have put any network there
+                networks.setdefault(name._replace(kind="n"), set()).add(target)
         for name, targets in networks.items():
-            self._unban_networks(name, targets, now)
+            self._networks.unban(name, targets, now)
         if addresses:
             self._delete(addresses)
 
     def entries(self) -> list[Entry]:
         """Every address in the kernel's sets. `until` may be up to one second early: nft tells whole seconds."""
         now = self._clock()
-        text = self._query(f"list table {nft_text.TABLE}")
+        text = self._nft.find(f"list table {nft_text.TABLE}")
         found: dict[SetName, dict[str, float]] = {}
         for name, target, remaining, _ in nft_text.parse_elements(text) if text else ():
             # Parts of one network come with the network's name, each with its own rounding.
             entries = found.setdefault(name, {})
             entries[target] = max(now + remaining, entries.get(target, 0.0))
         for name, entries in found.items():
-            entries |= {str(network): until for network, until in self._hidden(name, entries, now).items()}
+            entries |= {str(network): until for network, until in self._networks.hidden(name, entries, now).items()}
         return [
             Entry(target, self._jail_of(name), until)
             for name, entries in found.items()
@@ -127,7 +126,7 @@ class NftablesFirewall:
         element of it.
         """
         wanted = str(parse_target(address))
-        text = self._query(f"list table {nft_text.TABLE}")
+        text = self._nft.find(f"list table {nft_text.TABLE}")
         counted = [
             listed.counted.packets
             for listed in (nft_text.parse_elements(text) if text else ())
@@ -187,7 +186,12 @@ class NftablesFirewall:
         """Remove the table with all bans. That it is there already or not makes no difference."""
         self._nft.run(f"add table {nft_text.TABLE}\ndelete table {nft_text.TABLE}\n")
         self._feeds.flush()
-        self._jails, self._networks, self._layout = {}, {}, Counter()
+        self._networks = NftNetworks(self._nft)
+        self._jails, self._layout = {}, Counter()
+
+    def room(self, address: str) -> tuple[str, int]:
+        """As much as fits into its set."""
+        return nft_text.room(address, self._options.size)
 
     def made_by_us(self, pid: int) -> bool:
         """Whether an `nft` that this backend started has this number."""
@@ -205,24 +209,25 @@ class NftablesFirewall:
                 raise
             # Sets of another size, or of an earlier version that did not count: made anew with what they hold.
             clear = f"delete table {nft_text.TABLE}\n{nft_text.table_script(rules, (), self._options)}"
-            self._nft.run(clear + self._copied(stale))
+            try:
+                self._nft.run(clear + self._copied(stale))
+            except FullError:  # they are smaller now: as many as fit come again with the bans that live
+                self._nft.run(clear)
 
     def _copied(self, stale: Sequence[SetName]) -> str:
         """Write what every set holds, but for the `stale` ones, as elements of new sets."""
         now = self._clock()
-        text = self._query(f"list table {nft_text.TABLE}")
+        text = self._nft.find(f"list table {nft_text.TABLE}")
         kept: dict[SetName, list[str]] = {}
         networks: set[SetName] = set()
         for name, target, remaining, counted in nft_text.parse_elements(text) if text else ():
-            if name in stale:
-                continue
-            if name.kind == "n":
+            if name.kind == "n" and name not in stale:
                 networks.add(name)
-                continue
-            tail = f"{nft_text.counter(counted)}{nft_text.timeout(now + remaining + 1, now)}"
-            kept.setdefault(name, []).append(target + tail)
+            elif name not in stale:
+                tail = f"{nft_text.counter(counted)}{nft_text.timeout(now + remaining + 1, now)}"
+                kept.setdefault(name, []).append(target + tail)
         script = "".join(nft_text.elements("add", name, items) for name, items in kept.items())
-        return script + "".join(_network_script(name, self._live_networks(name, now), now) for name in networks)
+        return script + "".join(networks_script(name, self._networks.live(name, now), now) for name in networks)
 
     def _add(self, addresses: dict[SetName, dict[Target, float]], tail: str, now: float) -> None:
         new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}
@@ -242,7 +247,7 @@ class NftablesFirewall:
         self, addresses: dict[SetName, dict[Target, float]], now: float
     ) -> dict[SetName, dict[Target, float]]:
         """Leave out addresses that are there until the same time: to write one anew would lose what it has counted."""
-        text = self._query(f"list table {nft_text.TABLE}")
+        text = self._nft.find(f"list table {nft_text.TABLE}")
         there = {
             (name, target): now + remaining
             for name, target, remaining, _ in (nft_text.parse_elements(text) if text else ())
@@ -252,7 +257,7 @@ class NftablesFirewall:
         for name, targets in addresses.items():
             for target, until in targets.items():
                 listed = there.get((name, str(target)))
-                if listed is None or not (until == listed or abs(until - listed) < _ROUNDING):
+                if listed is None or not (until == listed or abs(until - listed) < ROUNDING):
                     left.setdefault(name, {})[target] = until
         return left
 
@@ -269,7 +274,7 @@ class NftablesFirewall:
             if error.cause not in ("full", "absent"):
                 raise
             # A full set has no room for the absent, and a set that another program removed has none at all.
-            text = self._query(f"list table {nft_text.TABLE}")
+            text = self._nft.find(f"list table {nft_text.TABLE}")
             there: dict[SetName, set[str]] = {}
             for name, target, *_ in nft_text.parse_elements(text) if text else ():
                 if target in addresses.get(name, ()):
@@ -277,69 +282,18 @@ class NftablesFirewall:
             if there:
                 self._nft.run("".join(nft_text.elements("delete", name, items) for name, items in there.items()))
 
-    def _unban_networks(self, name: SetName, targets: set[Network], now: float) -> None:
-        live = self._live_networks(name, now)
-        left = {network: until for network, until in live.items() if network not in targets}
-        if left != live:
-            self._nft.run(_network_script(name, left, now))
-            self._networks[name] = left
-
-    def _live_networks(self, name: SetName, now: float) -> dict[Network, float]:
-        """Read which networks are banned now. The kernel knows; memory adds the exact time and those inside another."""
-        text = self._query(f"list set {nft_text.TABLE} {name}")
-        known = self._networks.get(name, {})
-        live: dict[Network, float] = {}
-        for _, target, remaining, _ in nft_text.parse_elements(text) if text else ():
-            network = cast("Network", parse_target(target))
-            until = now + remaining
-            exact = known.get(network, until)
-            # Rounded up when it is not known better: to write a set anew must not shorten a ban.
-            live[network] = exact if exact == until or abs(exact - until) < _ROUNDING else until + 1
-        return live | self._hidden(name, {str(network) for network in live}, now)
-
-    def _hidden(self, name: SetName, listed: Collection[str], now: float) -> dict[Network, float]:
-        """Find banned networks that the kernel does not list because a larger one, banned for longer, covers them."""
-        known = self._networks.get(name, {})
-        lengths = {network.prefixlen for network in known}
-        return {
-            network: until
-            for network, until in known.items()
-            if until > now
-            and str(network) not in listed
-            and any(str(around) in listed for around in enclosing(network, lengths))
-        }
-
     def _jail_of(self, name: SetName) -> str:
         return self._jails.get(name.jail) or unescape_jail(name.jail) or name.jail
-
-    def _query(self, command: str) -> str | None:
-        """List something of ours; None when it is not there."""
-        try:
-            return self._nft.query(command)
-        except NftError as error:
-            if error.cause == "absent":
-                return None
-            raise
 
     def _read_layout(self) -> list[tuple[str, str]]:
         # Not `list table`: for that, nft 1.0.6 fetches every element even if it is to print none (0.4 s for 100,000).
         try:
             return nft_text.parse_layout(self._nft.query("list ruleset inet", terse=True))
         except nft_text.UnreadableError:  # somebody's table sleeps; hopefully not ours
-            text = self._query(f"list table {nft_text.TABLE}")
+            text = self._nft.find(f"list table {nft_text.TABLE}")
             return nft_text.parse_layout(text) if text else []
 
     def _sets(self) -> list[SetName]:
         """Name the sets of ours that exist; a set that somebody else put into the table is left alone."""
         names = [label.removeprefix("set ") for label, _ in self._read_layout() if label.startswith("set ")]
         return [name for name in map(parse_set_name, names) if name]
-
-
-def _set_for(jail: str, target: Target) -> SetName:
-    return SetName("n" if isinstance(target, Network) else "a", nft_text.family_of(target), escape_jail(jail))
-
-
-def _network_script(name: SetName, networks: dict[Network, float], now: float) -> str:
-    """Write a set of networks anew: within one script no packet sees it empty."""
-    items = nft_text.piece_items(cover(networks), now)
-    return f"flush set {nft_text.TABLE} {name}\n" + nft_text.elements("add", name, items)

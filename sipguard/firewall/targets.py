@@ -31,11 +31,18 @@ def parse_target(text: str) -> Target:
     except ValueError:
         raise FirewallError(f"cannot ban {text!r}: neither an IP address nor a network") from None
     if isinstance(target, Network):
+        first = target.network_address
+        if "%" not in text and target.prefixlen < target.max_prefixlen and not _is_mapped(first):
+            return target
         return _plain_network(target)
-    if isinstance(target, IPv6Address):
+    if isinstance(target, IPv6Address) and ("%" in text or _is_mapped(target)):
         # Built anew from the number, because `str` of an address keeps its zone, which may hold any character.
         return target.ipv4_mapped or IPv6Address(int(target))
     return target
+
+
+def _is_mapped(address: IPv4Address | IPv6Address) -> bool:
+    return isinstance(address, IPv6Address) and address.ipv4_mapped is not None
 
 
 def _plain_network(network: Network) -> Target:

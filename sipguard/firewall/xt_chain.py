@@ -1,8 +1,8 @@
-"""A chain of sipguard's own in the filter table, made by the host's own iptables and ip6tables.
+"""A chain of sipguard's own in the filter table of iptables and ip6tables.
 
-The chain is jumped to at the very beginning of INPUT, and of DOCKER-USER where Docker has made that: what others accept
-before would let a banned flow on. Nothing but our chain and the jumps to it is ever named in a change. Each change is one
-`iptables-restore --noflush`, which the kernel does as a whole (legacy: under the xtables lock).
+The chain is jumped to at the very beginning of INPUT, of DOCKER-USER where Docker has made that, and of what else is asked
+for: what others accept before would let a banned flow on. Nothing but our chain and the jumps to it is ever named in a change.
+Each change is one script for `iptables-restore --noflush`, which the kernel does as a whole (legacy: under the xtables lock).
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sipguard.errors import FirewallError
-from sipguard.firewall import programs
+from sipguard.firewall.host import iptables_kind, may_open_raw_sockets
+from sipguard.firewall.options import HOOKS
+from sipguard.firewall.xt_program import ProgramFilter
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sipguard.firewall.nft_names import Family
+    from sipguard.firewall.xt_netlink import NetlinkFilter
 
-HOOKS = ("INPUT", "DOCKER-USER")
-"""Chains that jump to ours, where they exist."""
-LOCK_WAIT = "10"
-"""Seconds to wait for the xtables lock."""
+_BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
+"""There at the first rule in them."""
 _SETS = "sg_"
 """How the names of our sets begin (see `xt_names`)."""
 _IPV6 = Path("/proc/net/if_inet6")
@@ -34,17 +35,26 @@ def families() -> tuple[Family, ...]:
 
 
 class XtChain:
-    """One chain in one family's filter table. `before` names chains of ours whose jumps come before its own.
+    """One chain in one family's filter table, jumped to from `hooks`. `before` names chains of ours whose jumps come before.
 
     `pids` is given the numbers of the processes that are started.
     """
 
-    def __init__(self, name: str, family: Family, *, before: Sequence[str] = (), pids: deque[int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        family: Family,
+        *,
+        hooks: Sequence[str] = HOOKS,
+        before: Sequence[str] = (),
+        pids: deque[int],
+    ) -> None:
         self.name = name
         self.family = family
+        self._all_hooks = tuple(hooks)
         self._before = set(before)
         self._program = "iptables" if family == "4" else "ip6tables"
-        self._pids = pids
+        self._filter = _open_filter(self._program, family, pids)
         self._made: list[str] | None = None
 
     def make(self, rules: Sequence[str]) -> None:
@@ -52,35 +62,35 @@ class XtChain:
 
         A chain of that name which holds anything that is not ours is left alone, with an error.
         """
-        found = self._read()
+        found = self._filter.read()
         if self._made is None and self._is_foreign(found):
             raise FirewallError(
                 f"{self._program}: a chain {self.name} with rules of others is there: choose another name with "
                 f"`chain` in [firewall]"
             )
-        lines = ["*filter", f":{self.name} - [0:0]", *(f"-A {self.name} {rule}" for rule in rules)]
+        lines = [f":{self.name} - [0:0]", *(f"-A {self.name} {rule}" for rule in rules)]
         for hook in self._hooks(found):
             if not self._is_first(found, hook):
                 lines += [f"-D {hook} -j {self.name}"] * self._jumps(found, hook).count(self._jump(hook))
                 lines.append(f"-I {hook} {self._place(found, hook)} -j {self.name}")
-        self._restore([*lines, "COMMIT", ""])
-        self._made = self._own(self._read())
+        self._filter.restore(lines)
+        self._made = self._own(self._filter.read())
 
     def remove(self) -> None:
         """Remove the chain and the jumps to it, unless it is none of ours or not there. Raises `FirewallError`."""
-        found = self._read()
+        found = self._filter.read()
         mine, self._made = self._made is not None, None
         if f"-N {self.name}" not in found or (self._is_foreign(found) and not mine):
             return
         jumps = [line for line in found if line.endswith(f" -j {self.name}") and line.startswith("-A ")]
         lines = [f"-D {line.removeprefix('-A ')}" for line in jumps]
-        self._restore(["*filter", *lines, f"-F {self.name}", f"-X {self.name}", "COMMIT", ""])
+        self._filter.restore([*lines, f"-F {self.name}", f"-X {self.name}"])
 
     def verify(self) -> list[str]:
         """What others have changed since `make`, for people; empty when it was not called."""
         if self._made is None:
             return []
-        found = self._read()
+        found = self._filter.read()
         if f"-N {self.name}" not in found:
             return [f"{self._program}: chain {self.name} is gone"]
         problems = []
@@ -95,20 +105,10 @@ class XtChain:
 
     def show(self) -> str:
         """The chain and the jumps to it, in iptables' own syntax."""
-        found = self._read()
+        found = self._filter.read()
         jumps = [line for line in found if line.endswith(f" -j {self.name}")]
         lines = [line for line in found if line == f"-N {self.name}"] + jumps + self._own(found)
         return "".join(f"{self._program} {line}\n" for line in lines)
-
-    def _read(self) -> list[str]:
-        return programs.run([self._program, "-w", LOCK_WAIT, "-S"], package="iptables", pids=self._pids).splitlines()
-
-    def _restore(self, lines: Sequence[str]) -> None:
-        command = [f"{self._program}-restore", "--noflush", "-w", LOCK_WAIT]
-        try:
-            programs.run(command, "\n".join(lines), package="iptables", pids=self._pids)
-        except programs.ProgramError as error:
-            raise _explained(error, self._program) from None
 
     def _own(self, found: Sequence[str]) -> list[str]:
         return [line for line in found if line.startswith(f"-A {self.name} ")]
@@ -121,7 +121,7 @@ class XtChain:
         return f"-A {hook} -j {self.name}"
 
     def _hooks(self, found: Sequence[str]) -> list[str]:
-        return [hook for hook in HOOKS if hook == "INPUT" or f"-N {hook}" in found]
+        return [hook for hook in self._all_hooks if hook in _BUILT_IN or f"-N {hook}" in found]
 
     def _jumps(self, found: Sequence[str], hook: str) -> list[str]:
         return [line for line in found if line.startswith(f"-A {hook} ")]
@@ -141,17 +141,10 @@ class XtChain:
         return jumps[place - 1 : place] == [self._jump(hook)] and jumps.count(self._jump(hook)) == 1
 
 
-_SIGNS: Mapping[str, str] = {
-    "open socket to ipset": "the match `set` of iptables needs a raw socket: give CAP_NET_RAW as well as CAP_NET_ADMIN",
-    "Permission denied": "run as root or with CAP_NET_ADMIN",
-    "Operation not permitted": "run as root or with CAP_NET_ADMIN",
-    "Another app is currently holding the xtables lock": f"another program held the xtables lock for {LOCK_WAIT} s",
-    "can't initialize": "the kernel has no such tables: choose the firewall nftables",
-}
+def _open_filter(program: str, family: Family, pids: deque[int]) -> ProgramFilter | NetlinkFilter:
+    """The way to the filter table: iptables itself, but where its match `set` would not be let to work."""
+    if not may_open_raw_sockets() and iptables_kind(program) == "nf_tables":
+        from sipguard.firewall.xt_netlink import NetlinkFilter  # noqa: PLC0415  most hosts need it not
 
-
-def _explained(error: programs.ProgramError, program: str) -> FirewallError:
-    for sign, text in _SIGNS.items():
-        if sign in error.stderr:
-            return FirewallError(f"{program}: {text}")
-    return error
+        return NetlinkFilter(family, pids)
+    return ProgramFilter(program, pids)

@@ -5,7 +5,6 @@ A name that does not fit is cut and ends in `__` and a hash, which no whole name
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Literal, NamedTuple
 
@@ -40,7 +39,9 @@ def shorten(name: str, room: int) -> str:
     escaped = escape_jail(name)
     if len(escaped) <= room:
         return escaped
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, 4 MB, and few names are long
+
+    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     return f"{escaped[: room - _DIGEST - 2]}__{digest}"
 
 

@@ -90,13 +90,11 @@ class IgnoreList:
 
 
 def _span(text: str) -> tuple[int, int, int]:
-    """Version, first and last address of an address or network, as numbers."""
-    if "/" not in text:
-        family, version = (socket.AF_INET6, 6) if ":" in text else (socket.AF_INET, 4)
-        number = int.from_bytes(socket.inet_pton(family, text))
-        return version, number, number
-    network = ipaddress.ip_network(text)
-    return network.version, int(network.network_address), int(network.broadcast_address)
+    """Version, first and last address of a canonical address or network, as numbers."""
+    base, slash, prefix = text.partition("/")
+    family, version, bits = (socket.AF_INET6, 6, 128) if ":" in base else (socket.AF_INET, 4, 32)
+    first = int.from_bytes(socket.inet_pton(family, base))
+    return version, first, first | ((1 << (bits - int(prefix))) - 1 if slash else 0)
 
 
 def own_addresses(proc: Path = Path("/proc/net")) -> list[str]:

@@ -6,13 +6,12 @@ A judge holds the counting of one jail and touches nothing outside: it neither b
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import sys
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
-from sipguard.addresses import canonical
+from sipguard.addresses import canonical, network_of
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, Success
 from sipguard.policy.attempts import Attempts, seconds
 from sipguard.policy.challenges import Challenges
@@ -39,8 +38,7 @@ class Outcome(Enum):
     """The accused is a host name or another id, and nobody has resolved it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """One failure's outcome."""
 
     outcome: Outcome
@@ -157,7 +155,7 @@ class Judge:
         """
         if self.jail.ipv6prefix >= 128 or ":" not in address or "/" in address:
             return address
-        network = str(ipaddress.ip_network(f"{address}/{self.jail.ipv6prefix}", strict=False))
+        network = network_of(address, self.jail.ipv6prefix)
         return address if self.ignore.reason(network) else network
 
     def _is_misconfigured(self, subject: str, time: float) -> bool:

@@ -83,6 +83,16 @@ class Follower:
         waiting = {pattern: f"{shown(pattern)}: no such file yet" for pattern in self._unmatched}
         return {**{path: tail.problem for path, tail in self._tails.items()}, **waiting}
 
+    def look(self) -> bool:
+        """Let the next `read` ask the logs that change all the time, of which nobody tells; whether there are such.
+
+        If so, it is to be called again after `PULSE` seconds.
+        """
+        busy = self._watcher.busy
+        for directory in busy:
+            self._ready.update((tail.path, tail) for tail in self._index.get(directory, ()))
+        return bool(busy)
+
     def read(self, limit: int = 1 << 20) -> list[Chunk]:
         """Up to about `limit` bytes of what has changed, one block of each log in turn; empty when nothing is left."""
         self._take_changes()

@@ -57,6 +57,8 @@ class JournalFollower:
         self._known_cursor = ""
         self._problem: str | None = None
         self._gave = False
+        self.pending = False
+        """Whether the last `read` may have left something: only one that finds nothing waits for more."""
 
     def start(self) -> None:
         """Begin to follow. What is wrong is in `logs`, and tried again by `rescan`."""
@@ -112,9 +114,14 @@ class JournalFollower:
         """The query's name, and why it cannot be followed, or None."""
         return {self._query.name: self._problem}
 
+    def look(self) -> bool:
+        """Nothing: the pipe always tells."""
+        return False
+
     def read(self, limit: int) -> list[Chunk]:
         """The entries in about `limit` bytes of JSON; empty when there is nothing more for now."""
         process = self._process
+        self.pending = False
         if process is None or process.stdout is None:
             return []
         entries: list[Entry] = []
@@ -129,6 +136,7 @@ class JournalFollower:
                 self._ended(process)
                 return []
             oversize = self._take(block, entries)
+        self.pending = True
         return [self._chunk(entries, oversize)]
 
     def rescan(self) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # sd-journal(3), SD_JOURNAL_…: what `journalflags` adds up.
 _LOCAL_ONLY, _SYSTEM, _CURRENT_USER = 1, 4, 8
-_OPTIONS = frozenset({"journalpath", "journalfiles", "journalflags", "namespace"})
+_OPTIONS = frozenset({"journalpath", "journalfiles", "journalflags", "namespace", "rotated"})
+"""journalctl reads the files that were rotated away in any case: `rotated` changes nothing."""
 _MATCH = re.compile(r"[A-Z_][A-Z0-9_]{0,63}=.*", re.ASCII | re.DOTALL)
 
 

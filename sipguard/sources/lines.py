@@ -9,9 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from hashlib import blake2b
+from typing import BinaryIO
 
 from sipguard.model import Position
+
+try:
+    from _blake2 import blake2b  # hashlib would load OpenSSL, 4 MB, for the same function
+except ImportError:
+    from hashlib import blake2b
 
 HEAD = 1024
 """Bytes at the beginning of a file by which it is known again: enough to hold a few dated lines."""
@@ -54,6 +59,10 @@ class LineReader:
         """Release the descriptor; an error of the file system is of no interest any more."""
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
+
+    def file(self) -> BinaryIO:
+        """The same open file, to look at from its beginning; the caller closes it, and this reader goes on."""
+        return open(os.dup(self._descriptor), "rb")  # noqa: PTH123 - a descriptor
 
     def reopened(self) -> LineReader:
         """The same file from its beginning."""

@@ -12,9 +12,9 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sipguard.files import open_regular
 from sipguard.sources.lines import HEAD, hash_head
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def same_content(path: str, head: bytes, offset: int) -> bool:
     """Whether `path` begins with all of a full `head` and has a line that begins at `offset`. Raises OSError."""
     if len(head) < HEAD or not offset:
         return False  # too little to tell one log from another
-    with Path(path).open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         descriptor = file.fileno()
         return os.pread(descriptor, HEAD, 0) == head and os.pread(descriptor, 1, offset - 1) == b"\n"
 
@@ -177,7 +177,7 @@ def _holds(path: str, status: os.stat_result, position: Position) -> bool:
         return False
     if not os.access(path, os.R_OK, effective_ids=True):
         return False
-    with Path(path).open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         return hash_head(os.pread(file.fileno(), position.head_size, 0)) == position.head
 
 

@@ -7,7 +7,7 @@ restart needs, wherever it falls.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
-# ruff: noqa: PTH116, PTH123
+# ruff: noqa: PTH116
 
 from __future__ import annotations
 
@@ -188,10 +188,12 @@ class Tail:
 
     def _begin(self, opened: LineReader, start: Callable[[BinaryIO], int]) -> LineReader:
         """The same file, from where `start` says."""
-        opened.close()
-        with open(self.path, "rb") as file:
-            offset = min(max(start(file), 0), os.fstat(file.fileno()).st_size)
-            return LineReader(os.dup(file.fileno()), offset=offset, max_line=self._max_line)
+        try:
+            with opened.file() as file:
+                offset = min(max(start(file), 0), os.fstat(file.fileno()).st_size)
+                return LineReader(os.dup(file.fileno()), offset=offset, max_line=self._max_line)
+        finally:
+            opened.close()
 
     def _locate(self, position: Position, *, missing: bool) -> rotated.Place | None:
         try:

@@ -7,6 +7,7 @@ never run ahead of the attempts that the lines before them have caused.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sipguard.model import Ban, Position
 
@@ -14,8 +15,7 @@ MAX_LINE = 1000
 """Characters of a log line that are kept for `explain`: an attacker chooses how long a line is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One counted failure, as it is kept until its address is banned or findtime has passed."""
 
     jail: str

@@ -131,6 +131,21 @@ class Database:
         )[0]
         return int(row[0])
 
+    def begin_reading(self) -> None:
+        """Answer from one moment until `end_reading`: SQLite takes its locks once, not for each question. No `save` meanwhile.
+
+        Raises `StateError`.
+        """
+        if not self._db.in_transaction:
+            with _told(self.path):
+                self._db.execute("BEGIN")
+
+    def end_reading(self) -> None:
+        """Go on to the present. Raises `StateError`."""
+        if self._db.in_transaction:
+            with _told(self.path):
+                self._db.execute("COMMIT")
+
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
         attempts = self._rows(

@@ -6,6 +6,7 @@ names, its quoting; FreeSWITCH's folded headers, its cut of long lines).
 
 from __future__ import annotations
 
+import json
 import re
 
 ATTACKER, VICTIM, PBX = "203.0.113.66", "192.0.2.99", "192.0.2.10"
@@ -23,9 +24,32 @@ def term_strip(line):
     return re.sub(r"\x1b[^m]*m", "", line)
 
 
+LOGGED = 8191
+"""Bytes of a message that Asterisk logs, with what stands before it and the line feed at its end: what is cut has none."""
+
+
 def asterisk(level, file, message, date="2026-01-15 10:20:30"):
-    """One message as the default formatter writes it to a file."""
-    return f"[{date}] {level}[4242] {file}: {term_strip(message[:8192])}" + "\n"
+    """One message as the default formatter writes it to a file: cut first, then stripped."""
+    return term_strip(f"[{date}] {level}[4242] {file}: {message}\n"[:LOGGED])
+
+
+def as_json(line):
+    """The same line of a file as the formatter [json] writes it."""
+    date, _, rest = line.removeprefix("[").partition("] ")
+    level, _, rest = rest.partition("[4242] ")
+    file, _, message = rest.partition(": ")
+    location = {"filename": file, "function": "f", "line": 1}
+    identifiers = {"lwp": 4242, "callid": ""}
+    logmsg = {"location": location, "level": level, "message": message}
+    return json.dumps({"hostname": "pbx1", "timestamp": date, "identifiers": identifiers, "logmsg": logmsg}) + "\n"
+
+
+def in_syslog(line):
+    """The same line of a file as syslog has it: every message is a line of its own, cut or not."""
+    level, _, rest = line.partition("] ")[2].partition("[4242] ")
+    file, _, message = rest.partition(": ")
+    text = f"{level}[4242]: {file}:722 in log_it: {message.removesuffix(chr(10))}"
+    return f"Jan 15 10:20:30 pbx1 asterisk[777]: {text}\n"
 
 
 def notice(fields, reason="No matching endpoint found"):
@@ -150,11 +174,12 @@ def freeswitch_file(messages):
     return "".join(f"{FS_DATE} {message}\n" for message in messages)
 
 
-def freeswitch_syslog(messages):
-    """mod_syslog through rsyslog: no message with ESC or a low control byte, line feeds written #012."""
+def freeswitch_syslog(messages, longest=8192):
+    """mod_syslog through rsyslog: no message with ESC or a low control byte, line feeds written #012, and cut at `longest`."""
     kept = [message for message in messages if not re.search(r"[\x00-\x08\x1b]", message)]
     return "".join(
-        f"Jan 15 10:20:30 pbx1 freeswitch[777]: {FS_DATE} {message.replace(chr(10), '#012')}\n" for message in kept
+        f"Jan 15 10:20:30 pbx1 freeswitch[777]: {FS_DATE} {message.replace(chr(10), '#012')}"[:longest] + "\n"
+        for message in kept
     )
 
 

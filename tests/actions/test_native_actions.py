@@ -276,15 +276,17 @@ def test_mail_digest(mail_server):
     worker = mail(mail_server)
 
     async def run():
-        worker.linger = 0.2
+        worker.linger = 1.0
         lane = Lane("[sip] Action mail", worker)
         for number in range(100):
             lane.put(ban(f"198.51.100.{number}"))
             await asyncio.sleep(0)
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(60):
+            while lane.done < 100:
+                await asyncio.sleep(0.02)
         sent = len(mail_server.mails)
         lane.put(ban("203.0.113.9"))
-        await finish([lane], 5)
+        await finish([lane], 60)
         return sent, lane.done
 
     assert asyncio.run(run()) == (1, 101)
@@ -380,22 +382,22 @@ def test_exec(tmp_path):
 
 
 EXEC_FAILURES = {
-    "fails": ("echo 'bad \x1b[31m'; exit 3", "exit status 3: bad \\x1b[31m"),
-    "hangs": ("sleep 100 & sleep 100", "cut after its time limit of 0.3 s"),
-    "killed": ("kill -9 $$", "ended by signal 9"),
-    "reads nothing": ("exit 0", None),
+    "fails": ("echo 'bad \x1b[31m'; exit 3", "60", "exit status 3: bad \\x1b[31m"),
+    "hangs": ("sleep 100 & sleep 100", "0.3", "cut after its time limit of 0.3 s"),
+    "killed": ("kill -9 $$", "60", "ended by signal 9"),
+    "reads nothing": ("exit 0", "60", None),
 }
 
 
-@pytest.mark.parametrize(("script", "error"), EXEC_FAILURES.values(), ids=EXEC_FAILURES)
-def test_exec_fails(tmp_path, script, error):
+@pytest.mark.parametrize(("script", "limit", "error"), EXEC_FAILURES.values(), ids=EXEC_FAILURES)
+def test_exec_fails(tmp_path, script, limit, error):
     """How it ended is told."""
     program = tmp_path / "told"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
 
     async def run():
-        return await tells(Exec(action(type="exec", command=[str(program)], timeout="0.3"), Runner()))
+        return await tells(Exec(action(type="exec", command=[str(program)], timeout=limit), Runner()))
 
     async def tells(worker):
         try:

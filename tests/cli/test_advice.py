@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from annotations import FILTERS, LOGS
 
@@ -31,9 +33,11 @@ def test_advice(reference, log, words):
 
 
 def test_a_log_that_is_not_there_is_no_matter_of_advice(tmp_path):
-    """Nor is an empty one: nothing is missing where nothing has happened."""
+    """Nor is an empty one: nothing is missing where nothing has happened. A FIFO is not waited for."""
     (tmp_path / "empty").touch()
-    jail = Jail("j", read_filter("asterisk", [FILTERS]), logpath=(str(tmp_path / "none"), str(tmp_path / "empty")))
+    os.mkfifo(tmp_path / "fifo")
+    logs = tuple(str(tmp_path / name) for name in ("none", "empty", "fifo"))
+    jail = Jail("j", read_filter("asterisk", [FILTERS]), logpath=logs)
     assert not list(advice(jail))
 
 

@@ -60,12 +60,10 @@ def test_json_has_the_interface_of_the_design():
 @pytest.mark.parametrize(
     ("log", "regex", "ignore", "status", "told"),
     [
-        pytest.param(
-            LINE, "from ip <HOST>$", [], 0, "1 failures of 1 addresses; 0 lines ignored, 0 missed", id="regex"
-        ),
+        pytest.param(LINE, "from ip <HOST>$", [], 0, "1 failure of 1 address; 0 lines ignored, 0 missed", id="regex"),
         pytest.param(LINE, "nothing of <HOST>", [], 1, "0 failures of 0 addresses; 0 lines ignored, 1 missed", id="no"),
-        pytest.param(LINE, "from ip <HOST>$", ["internal"], 1, "; 1 lines ignored, 0 missed", id="ignored"),
-        pytest.param("a\nb\n" + LINE, "from ip <HOST>$", [], 0, "1 failures of 1", id="several lines"),
+        pytest.param(LINE, "from ip <HOST>$", ["internal"], 1, "; 1 line ignored, 0 missed", id="ignored"),
+        pytest.param("a\nb\n" + LINE, "from ip <HOST>$", [], 0, "1 failure of 1", id="several lines"),
     ],
 )
 def test_literal_log_and_regex(log, regex, ignore, status, told):
@@ -80,7 +78,7 @@ def test_standard_input_and_missed_lines():
     done = run("-", "freeswitch", "--print-missed", stdin=f"{LINE}\nmissed \x1b[31mline\n")
     assert done.returncode == 0
     assert "2\tmissed \\x1b[31mline" in done.stdout
-    assert "1 failures of 1 addresses; 0 lines ignored, 1 missed" in done.stdout
+    assert "1 failure of 1 address; 0 lines ignored, 1 missed" in done.stdout
 
 
 def test_a_filter_file_and_a_folder_of_fail2ban(tmp_path):

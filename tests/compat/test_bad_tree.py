@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from running import append, running
@@ -77,7 +79,58 @@ CASES = [
     pytest.param(
         {"jail.d/wrong.conf": jail("maxretry = many\n", name="good")}, "jail.d/wrong.conf:5", "many", id="number"
     ),
+    pytest.param(
+        {"jail.d/wrong.conf": jail("failregex = ^bad (<HOST>$\n", name="good")},
+        "jail.d/wrong.conf:5",
+        "missing )",
+        id="bad regex of the jail's own",
+    ),
+    pytest.param(
+        {"jail.d/wrong.conf": jail("maxlines = 0\n", name="good")}, "jail.d/wrong.conf:5", "maxlines is '0'", id="lines"
+    ),
+    pytest.param(
+        {"jail.d/wrong.conf": jail("findtime = soon\n", name="good")},
+        "jail.d/wrong.conf:5",
+        "'soon' is no time",
+        id="time",
+    ),
+    pytest.param(
+        {"jail.d/wrong.conf": jail("backend = none\n", name="good")},
+        "jail.d/wrong.conf:2",
+        "backend = 'none': not allowed",
+        id="backend",
+    ),
 ]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+@pytest.mark.parametrize(
+    "name", ["filter.d/wrong.conf", "filter.d/wrong.local", "action.d/wrong.conf", "jail.local", "fail2ban.local"]
+)
+def test_no_file(tmp_path, make, name):
+    """A folder or a pipe in the place of a file is told of, and nobody waits for what comes out of it."""
+    arguments = write(tmp_path, {"jail.d/wrong.conf": jail("action = wrong\n")})
+    for file, text in (("filter.d/wrong.conf", GOOD), ("action.d/wrong.conf", "[Definition]\n")):
+        (tmp_path / "f2b" / file).parent.mkdir(exist_ok=True)
+        (tmp_path / "f2b" / file).write_text(text)
+    (tmp_path / "f2b" / name).unlink(missing_ok=True)
+    make(tmp_path / "f2b" / name)
+    command = [sys.executable, "-m", "sipguard", "check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    (told,) = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
+    assert told.startswith(f"{tmp_path}/f2b/{name}: ")
+    assert "is no file" in told
+
+
+def test_dev_null(tmp_path):
+    """/dev/null in the place of a file is an empty file: so operators take one away."""
+    arguments = write(tmp_path, {})
+    (tmp_path / "f2b" / "jail.local").symlink_to("/dev/null")
+    (tmp_path / "f2b" / "filter.d/good.local").symlink_to("/dev/null")
+    command = [sys.executable, "-m", "sipguard", "check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("is no file")) == (0, 0)
 
 
 @pytest.mark.parametrize(("files", "where", "what"), CASES)

@@ -4,60 +4,43 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
+from reference import ETC, FILTERS, SAMPLES, THERE, WHY_NOT, ask
 
 from sipguard.config.filters import read_filter
 from sipguard.errors import ConfigError
 
-FILTERS = Path("/etc/fail2ban/filter.d")
-SYSTEM_PYTHON = "/usr/bin/python3"
-
 # Runs under the system's Python, where the package is; reads [[name, options, logtype], …], answers in that order.
-ORACLE = r"""
+ORACLE = rf"""
+ETC = {str(ETC)!r}
 import json, logging, sys
 logging.disable(logging.CRITICAL)
 from fail2ban.client.filterreader import FilterReader
 
 def answer(name, options, logtype):
-    reader = FilterReader(name, "jail", dict(options), basedir="/etc/fail2ban")
+    reader = FilterReader(name, "jail", dict(options), basedir=ETC)
     try:
         reader.read()
         if logtype:
             reader.applyAutoOptions("systemd" if logtype == "journal" else "auto")
-        reader.getOptions({})
+        reader.getOptions({{}})
         found = reader.getCombined()
     except Exception as error:
-        return {"error": str(error)}
+        return {{"error": str(error)}}
     keys = ("failregex", "ignoreregex", "prefregex", "maxlines", "datepattern", "journalmatch", "usedns")
-    return {key: found.get(key) for key in keys}
+    return {{key: found.get(key) for key in keys}}
 
 json.dump([answer(*case) for case in json.load(sys.stdin)], sys.stdout)
 """
 
-FIND_SAMPLES = "import fail2ban, os; print(os.path.join(os.path.dirname(fail2ban.__file__), 'tests', 'files', 'logs'))"
-
-
-def samples_directory() -> Path | None:
-    """Where the package keeps its annotated logs; None when it is not installed."""
-    if not FILTERS.is_dir() or not Path(SYSTEM_PYTHON).exists():
-        return None
-    run = subprocess.run([SYSTEM_PYTHON, "-c", FIND_SAMPLES], capture_output=True, text=True, check=False)
-    return Path(run.stdout.strip()) if run.returncode == 0 else None
-
-
-SAMPLES = samples_directory()
-pytestmark = pytest.mark.skipif(
-    SAMPLES is None, reason="Debian's fail2ban package is not installed: nothing to compare with"
-)
+pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
 
 
 def variants(name: str) -> list[dict[str, str]]:
     """The option sets that the package's samples of this filter name."""
-    sample = SAMPLES / name if SAMPLES else None
-    if sample is None or not sample.is_file():
+    sample = SAMPLES / "files/logs" / name
+    if not sample.is_file():
         return []
     found: list[dict[str, str]] = []
     for line in sample.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -108,10 +91,7 @@ def normal(answer: dict[str, object]) -> dict[str, object]:
 def test_every_filter_means_the_same():
     """All filters, all variants: the same regexes, patterns and matches as Fail2ban's own reader gives."""
     cases = all_cases()
-    run = subprocess.run(
-        [SYSTEM_PYTHON, "-c", ORACLE], input=json.dumps(cases), capture_output=True, text=True, check=True
-    )
-    answers = json.loads(run.stdout)
+    answers = ask(ORACLE, cases)
     differences = []
     compared = 0
     for case, answer in zip(cases, answers, strict=True):

@@ -1,23 +1,21 @@
 """The filters are Fail2ban filters: Fail2ban itself reads the sample logs with them, and finds what must be found.
 
-Needs `fail2ban-regex` on the machine; sipguard's own engine is held against the same samples elsewhere.
+Needs `fail2ban-regex`; sipguard's own engine is held against the same samples elsewhere.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+import reference
 from annotations import FILTERS, LOGS, SAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FAIL2BAN = shutil.which("fail2ban-regex")
-pytestmark = pytest.mark.skipif(FAIL2BAN is None, reason="fail2ban-regex is not installed (Debian package fail2ban)")
+pytestmark = pytest.mark.skipif(not reference.THERE, reason=reference.WHY_NOT)
 
 
 def found_by_fail2ban(log: Path, filter_reference: str) -> Counter[tuple[str, str, str]]:
@@ -25,8 +23,8 @@ def found_by_fail2ban(log: Path, filter_reference: str) -> Counter[tuple[str, st
     name, _, options = filter_reference.partition("[")
     filter_file = f"{FILTERS / name}.conf" + (f"[{options}" if options else "")
     # A line of a log may hold tabs, never LF: one row of the output per match.
-    command = [FAIL2BAN, "--encoding", "utf-8", "-o", "<ip>\t<F-USER>\t<matches>", str(log), filter_file]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    arguments = ("--encoding", "utf-8", "-o", "<ip>\t<F-USER>\t<matches>", log, filter_file)
+    done = reference.run(reference.REGEX, *arguments)
     said = done.stdout.decode("utf-8", "replace")
     assert not said.startswith("ERROR"), said
     rows = (row.split("\t", 2) for row in said.split("\n") if row)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import reference
 from annotations import FILTERS, LOGS
 from click.testing import CliRunner
 
@@ -17,11 +17,8 @@ from sipguard.cli.fail2ban_regex import command
 from sipguard.text import printable
 
 ROOT = Path(__file__).parents[2]
-FAIL2BAN = shutil.which("fail2ban-regex")
-STOCK = Path("/etc/fail2ban/filter.d")
-need_fail2ban = pytest.mark.skipif(
-    FAIL2BAN is None or not STOCK.is_dir(), reason="fail2ban-regex is not installed (Debian package fail2ban)"
-)
+STOCK = reference.FILTERS
+need_fail2ban = pytest.mark.skipif(not reference.THERE, reason=reference.WHY_NOT)
 
 LINES = re.compile(r"^Lines: (\d+) lines, (\d+) ignored, (\d+) matched, (\d+) missed$", re.MULTILINE)
 EVERYTHING = ["--print-all-matched", "--print-all-missed", "--print-all-ignored"]
@@ -42,6 +39,12 @@ def run(program, *arguments):
     """Exit status and output."""
     done = subprocess.run([program, *map(str, arguments)], capture_output=True, check=False, timeout=60)
     assert b"Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+def fail2ban(*arguments):
+    """Exit status and output of Fail2ban's own program."""
+    done = reference.run(reference.REGEX, *map(str, arguments))
     return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
@@ -88,7 +91,7 @@ def test_same_lines(reference):
     compared = 0
     for log in LOG_FILES:
         arguments = ["--encoding", "utf-8", *EVERYTHING, log, reference]
-        theirs, ours = run(FAIL2BAN, *arguments)[1], within(*arguments)
+        theirs, ours = fail2ban(*arguments)[1], within(*arguments)
         assert counts(ours) == counts(theirs), log
         for kind in ("Matched", "Missed", "Ignored"):
             assert lines_of(ours, kind) == lines_of(theirs, kind), (log, kind)
@@ -117,7 +120,7 @@ CALLS = [
 @pytest.mark.parametrize("arguments", CALLS)
 def test_same_answers(program, arguments):
     """One call after another: exit status, counts, and with `--out` the whole output."""
-    their_status, theirs = run(FAIL2BAN, *arguments)
+    their_status, theirs = fail2ban(*arguments)
     status, ours = run(program, *arguments)
     assert status == their_status
     if "-o" in arguments:
@@ -140,7 +143,7 @@ WRONG = [
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_calls(program, arguments):
     """Both refuse with the same exit status; ours in one line, without a traceback."""
-    assert run(program, *arguments)[0] == run(FAIL2BAN, *arguments)[0] == 255
+    assert run(program, *arguments)[0] == fail2ban(*arguments)[0] == 255
 
 
 def test_version(program):
@@ -154,3 +157,35 @@ def test_hostile_line_is_escaped(program, tmp_path):
     (tmp_path / "log").write_text("\x1b[2J bad 192.0.2.7\n")
     assert "\x1b" not in run(program, *EVERYTHING, tmp_path / "log", "bad <HOST>")[1]
     assert "\x1b" not in run(program, "-o", "msg", tmp_path / "log", "bad <HOST>")[1]
+
+
+JAIL = """[own]
+filter = demo[mode=two]
+failregex = %(known/failregex)s
+            ^own <HOST>
+datepattern = ^%%Y-%%m-%%d %%H:%%M:%%S\\s
+logpath = /dev/null
+[demo]
+failregex = ^own <HOST>
+"""
+DEMO = "[Definition]\nfailregex = ^ ?<mode> <HOST>\nmode = one\n"
+OF_JAILS = [
+    pytest.param(["own"], "192.0.2.2\n192.0.2.3\n", id="a jail"),
+    pytest.param(["own[mode=one]"], "192.0.2.1\n192.0.2.3\n", id="a jail with options"),
+    pytest.param(["filter.d/demo.conf"], "192.0.2.1\n", id="a file"),
+    pytest.param(["-o", "msg", "-i", "own"], "2026-11-21 10:00:01 one 192.0.2.1\nnothing\n", id="what is left"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), OF_JAILS)
+def test_jail(arguments, expected, program, tmp_path):
+    """The name of a jail stands for its filter with all that the jail says, as in Fail2ban since 1.1.1."""
+    (tmp_path / "filter.d").mkdir()
+    (tmp_path / "filter.d" / "demo.conf").write_text(DEMO)
+    (tmp_path / "jail.conf").write_text(JAIL)
+    lines = [f"2026-11-21 10:00:0{n} {word} 192.0.2.{n}\n" for n, word in enumerate(("one", "two", "own"), 1)]
+    (tmp_path / "log").write_text("".join((*lines, "nothing\n")))
+    call = ["-c", tmp_path, "-o", "ip", *arguments[:-1], tmp_path / "log", arguments[-1]]
+    assert run(program, *call) == (0, expected)
+    if reference.THERE and reference.version() >= "1.1.1":
+        assert fail2ban(*call) == (0, expected)

@@ -1,126 +1,39 @@
-"""Every annotated log of the installed Fail2ban: which lines match, whom they accuse, when it happened.
+"""Every annotated log of Fail2ban: which lines match, whom they accuse, when it happened.
 
-The annotations are those of the package's own tests: `# failJSON: {…}` before a line says what must be found in it, a
-line without one must not match, `# filterOptions: […]` names the variants of the filter that the lines below are for.
+All of them twice: by the engine, and by `sipguard test-filter --json` as a person would call it.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import subprocess
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
+from reference import THERE, WHY_NOT
+from reference_samples import NOW, Variant, copy_filters, names, problem, variants
 
+from sipguard.cli.test_filter import command
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sipguard.model import Failure
 
-FILTERS = Path("/etc/fail2ban/filter.d")
-FIND_PACKAGE = "import fail2ban, os; print(os.path.dirname(fail2ban.__file__))"
-NOW = 1124013600.0
-"""2005-08-14T12:00:00+02:00, which the samples take for now."""
-
-ANNOTATION = re.compile(r"#+ ?(failJSON|fileOptions|filterOptions|addFILE):(.+)")
-CONDITION = re.compile(r"(name|opts\.get\('(\w+)'\)) ?([!=])= ?'([^']*)'")
-
-
-def package() -> Path | None:
-    """Where the package is; None when it is not installed."""
-    try:
-        run = subprocess.run(["/usr/bin/python3", "-c", FIND_PACKAGE], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return Path(run.stdout.strip()) / "tests" if run.returncode == 0 and FILTERS.is_dir() else None
-
-
-TESTS = package()
-LOGS = TESTS / "files" / "logs" if TESTS else None
-
-
-def names() -> list[str]:
-    """The filters that have samples."""
-    if TESTS is None or LOGS is None:
-        return []
-    filters = [*FILTERS.glob("*.conf"), *(TESTS / "config" / "filter.d").glob("zzz-*.conf")]
-    known = {path.stem for path in filters}
-    return sorted(path.name for path in LOGS.iterdir() if path.name in known)
+COUNTED = Counter[str]()
+pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
 
 
 @pytest.fixture(scope="module")
-def directories(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The package's filters, and those of its tests, which include others by the path that they have in its sources."""
-    assert TESTS is not None
-    top = tmp_path_factory.mktemp("fail2ban")
-    stock, own = top / "config" / "filter.d", top / "1" / "2" / "3" / "4" / "5" / "6" / "filter.d"
-    shutil.copytree(FILTERS, stock)
-    shutil.copytree(TESTS / "config" / "filter.d", own)
-    return [stock, own]
-
-
-@dataclass
-class Expected:
-    """What the annotation before a line says."""
-
-    match: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Sample:
-    """One line of a log, what is expected of it, and the variants to try it with."""
-
-    where: str
-    line: str
-    expected: Expected
-    variants: list[dict[str, str]]
-
-
-def holds(condition: str | None, name: str, options: dict[str, str]) -> bool:
-    """Evaluate the few conditions that the annotations use."""
-    if condition is None:
-        return True
-    match = CONDITION.fullmatch(condition.strip())
-    assert match is not None, f"unknown condition {condition!r}"
-    value = name if match[1] == "name" else options.get(match[2])
-    return (value == match[4]) == (match[3] == "=")
-
-
-def samples(name: str) -> Iterator[Sample]:
-    """The lines of the logs of one filter, in order."""
-    assert LOGS is not None
-    files = [name]
-    variants: list[dict[str, str]] = [{}]
-    for file in files:
-        common: dict[str, str] = {}
-        expected = Expected()
-        for number, raw in enumerate((LOGS / file).read_bytes().split(b"\n"), 1):
-            line = raw.decode("utf-8", "replace").rstrip("\r")
-            if annotation := ANNOTATION.match(line):
-                kind, data = annotation[1], json.loads(annotation[2])
-                if kind == "failJSON":
-                    expected = Expected(data.get("match", False), data)
-                elif kind == "fileOptions":
-                    common = data
-                elif kind == "addFILE":
-                    files.append(data)
-                else:
-                    listed = [{**common, **one} for one in (data if isinstance(data, list) else [data])]
-                    variants = [one for one in listed if holds(one.get("test.condition"), name, one)]
-                continue
-            if expected.facts or not (line.startswith("#") or not line.strip()):
-                yield Sample(f"{file}:{number}", line, expected, variants)
-            expected = Expected()
+def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Copies of the package's filters, and of those of its tests."""
+    return copy_filters(tmp_path_factory.mktemp("fail2ban"))
 
 
 @pytest.fixture(autouse=True)
@@ -133,70 +46,72 @@ def zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def problem(failure: Failure | None, expected: Expected) -> str | None:
-    """What is wrong with what was found in a line; None when it is right."""
+def facts(failure: Failure | None) -> dict[str, Any] | None:
+    """What the annotations may tell of; all other names are what the filter's tags have captured."""
     if failure is None:
-        return "not matched" if expected.match else None
-    if not expected.match:
-        return f"matched {failure}"
-    found: dict[str, Any] = {
-        **failure.tags,
+        return None
+    own = {
         "host": failure.host,
         "attempts": failure.attempts,
-        "users": sorted(failure.users),
+        "users": list(failure.users),
         "user": failure.user,
     }
-    for key, value in expected.facts.items():
-        if key in {"match", "desc", "constraint", "time"}:
-            continue
-        if found.get(key) != (sorted(value) if isinstance(value, list) else value):
-            return f"{key} is {found.get(key)!r}, should be {value!r}"
-    when = expected.facts.get("time")
-    if when is not None and failure.time != local_time(when):
-        return f"time is {failure.time}, should be {when}"
-    return None
+    return Facts({**failure.tags, **own})
 
 
-def local_time(text: str) -> float:
-    """POSIX seconds of a time in the annotations: in the machine's zone, not always with two digits a field."""
-    date_time, _, fraction = text.partition(".")
-    return time.mktime(time.strptime(date_time, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{fraction or 0}")
+class Facts(dict[str, Any]):
+    """Facts of which none may be missing: a tag that was not captured is None."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> None:
+        return None
 
 
-COUNTED = Counter[str]()
-needs_package = pytest.mark.skipif(
-    TESTS is None, reason="Debian's fail2ban package is not installed: nothing to compare with"
-)
+def by_engine(variant: Variant, trees: tuple[Path, Path]) -> list[str]:
+    """What is wrong with what the engine finds."""
+    folders = [tree / "filter.d" for tree in trees]
+    detector = Detector(read_filter(variant.reference, folders), clock=lambda: NOW)
+    problems = []
+    for sample in variant.samples:
+        failure = detector.examine(sample.line, time=NOW if variant.is_journal else None).failure
+        wrong = problem(facts(failure), failure.time if failure else None, sample.expected)
+        if wrong:
+            problems.append(f"{sample.where} {variant.reference}: {wrong}: {sample.line}")
+    return problems
 
 
-@needs_package
+def by_command(variant: Variant, trees: tuple[Path, Path], log: Path) -> list[str]:
+    """What is wrong with what `test-filter --json` prints: one object per line, and nothing else."""
+    log.write_text("".join(f"{sample.line}\n" for sample in variant.samples), encoding="utf-8", newline="")
+    tree = next(tree for tree in trees if (tree / f"filter.d/{variant.filter}.conf").is_file())
+    options = ["--json", "--fail2ban-dir", str(tree), "--now", "2005-08-14T12:00:00+02:00"]
+    options += ["--journal"] if variant.is_journal else []
+    done = CliRunner().invoke(command, [*options, str(log), variant.reference], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["line"] for answer in answers] == list(range(1, len(variant.samples) + 1))
+    problems = []
+    for sample, answer in zip(variant.samples, answers, strict=True):
+        when = datetime.fromisoformat(answer["time"]).timestamp() if answer["time"] else None
+        wrong = problem(answer if answer["matched"] else None, when, sample.expected)
+        if wrong:
+            problems.append(f"{sample.where} test-filter {variant.reference}: {wrong}: {sample.line}")
+    return problems
+
+
 @pytest.mark.parametrize("name", names())
-def test_sample(name: str, directories: list[Path]) -> None:
+def test_sample(name: str, trees: tuple[Path, Path], tmp_path: Path) -> None:
     """Each variant of the filter finds in each line what the annotation says, and nothing else."""
-    detectors: dict[str, Detector] = {}
-    problems: list[str] = []
-    checked = 0
-    for sample in samples(name):
-        for options in sample.variants:
-            if not holds(sample.expected.facts.get("constraint"), name, options):
-                continue
-            chosen = {key: value for key, value in options.items() if not key.startswith("test.")}
-            key = options.get("test.filter-name") or json.dumps(chosen)
-            if key not in detectors:
-                detectors[key] = Detector(read_filter(name + shown(chosen), directories), clock=lambda: NOW)
-            line = options.get("test.prefix-line", "") + sample.line
-            journal = options.get("logtype") == "journal"
-            examined = detectors[key].examine(line, time=NOW if journal else None)
-            checked += 1
-            wrong = problem(examined.failure, sample.expected)
-            if wrong:
-                problems.append(f"{sample.where} {chosen or ''}: {wrong}: {line}")
-    COUNTED.update(filters=1, variants=len(detectors), lines=checked)
-    assert checked, "no line was checked"
+    found = variants(name)
+    COUNTED.update(filters=1, variants=len(found), lines=sum(len(variant.samples) for variant in found))
+    assert all(variant.samples for variant in found), "no line was checked"
+    problems = [line for variant in found for line in by_engine(variant, trees)]
+    problems += [line for variant in found for line in by_command(variant, trees, tmp_path / "log")]
     assert not problems, "\n".join(problems)
 
 
-@needs_package
 def test_count(capsys: pytest.CaptureFixture[str]) -> None:
     """How much the tests above have held against the package: printed, and not less than it has."""
     if COUNTED["filters"] != len(names()):
@@ -204,8 +119,3 @@ def test_count(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\n{COUNTED['filters']} filters, {COUNTED['variants']} variants, {COUNTED['lines']} lines as annotated")
     assert COUNTED["lines"] > COUNTED["variants"] > COUNTED["filters"] > 80
-
-
-def shown(options: dict[str, str]) -> str:
-    """Options as `filter =` of a jail has them."""
-    return "[" + ", ".join(f'{key}="{value}"' for key, value in options.items()) + "]" if options else ""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 from netns import namespace
+from reference import ETC, THERE, WHY_NOT
 from running import append, running
 
-ETC = Path("/etc/fail2ban")
 ATTACKER = "203.0.113.9"
 
 pytestmark = [
     pytest.mark.root,
-    pytest.mark.skipif(not (ETC / "jail.conf").is_file(), reason="Debian's fail2ban package is not installed"),
+    pytest.mark.skipif(not THERE, reason=WHY_NOT),
 ]
 
 

@@ -7,11 +7,11 @@ import glob
 import json
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from reference import CLIENT, ETC, THERE, WHY_NOT, run, version
 
 from sipguard.config.fail2ban.actions import commands_for
 from sipguard.config.fail2ban.tree import dump, read_tree
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
     from sipguard.config.fail2ban.nouns import Fail2banJail
     from sipguard.model import Action
 
-ETC = Path("/etc/fail2ban")
-CLIENT = shutil.which("fail2ban-client")
-
-pytestmark = pytest.mark.skipif(
-    CLIENT is None or not (ETC / "jail.conf").is_file(),
-    reason="Debian's fail2ban package is not installed: nothing to compare with",
-)
+pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
 
 ALL_ENABLED = {"jail.local": "[DEFAULT]\nenabled = true\n"}
 
@@ -238,21 +232,14 @@ def with_defaults(jail: dict[str, Any]) -> dict[str, Any]:
 
 def run_client(directory: Path) -> str:
     """`fail2ban-client -d` on this tree."""
-    command = [str(CLIENT), "-c", str(directory), "-d"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
-def installed_version() -> str:
-    """The version that `%(fail2ban_version)s` is to the installed client."""
-    run = subprocess.run([str(CLIENT), "-V"], capture_output=True, text=True, check=True)
-    return run.stdout.split()[0]
+    done = run(CLIENT, "-c", directory, "-d")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
 
 
 def test_every_jail_means_the_same(tree_directory, tmp_path):
     """Each jail's settings, regexes, log files and actions are those of the installed client: no difference at all."""
-    tree = read_tree(tree_directory, version=installed_version())
+    tree = read_tree(tree_directory, version=version())
     assert [str(error) for error in tree.errors] == []
     make_logs(tree.jails, tmp_path)
     _general, jails = theirs(run_client(tree_directory))

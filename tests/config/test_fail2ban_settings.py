@@ -121,3 +121,27 @@ def test_skip_if_nologs(tree, log, runs):
     """A jail without logs is left out, if it asks for that, and waits otherwise."""
     assert bool(load(tree, jail=f"skip_if_nologs = true\nlogpath = {log}\n").jails) is runs
     assert load(tree, jail=f"logpath = {log}\n").jails
+
+
+JOURNAL_TOO = [
+    pytest.param("journalmatch = A=b\nlogpath = /nonexistent/log\n", (True, ()), id="no log"),
+    pytest.param("journalmatch = A=b\nlogpath = /dev/null\n", (False, ("/dev/null",)), id="a log"),
+    pytest.param("logpath = /nonexistent/log\n", (False, ("/nonexistent/log",)), id="no match of its own"),
+    pytest.param(
+        "journalmatch = A=b\nlogpath = /nonexistent/log\nsystemd_if_nologs = no\n",
+        (False, ("/nonexistent/log",)),
+        id="not wanted",
+    ),
+    pytest.param(
+        "journalmatch = A=b\nlogpath = /nonexistent/log\nbackend = polling\n",
+        (False, ("/nonexistent/log",)),
+        id="another backend",
+    ),
+]
+
+
+@pytest.mark.parametrize(("jail", "expected"), JOURNAL_TOO)
+def test_systemd_if_nologs(tree, jail, expected):
+    """Without logs, `backend = auto` reads the journal, if the jail says what to look for there."""
+    (found,) = load(tree, jail=jail).jails
+    assert (found.journal, found.logpath) == expected

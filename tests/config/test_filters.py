@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ REFERENCES = [
     pytest.param("sshd[mode=ddos]", "sshd", {"mode": "ddos"}, id="one"),
     pytest.param('n[a=b, c="d,e"]', "n", {"a": "b", "c": "d,e"}, id="quoted comma"),
     pytest.param("n[a='x]y', b=\"'\"]", "n", {"a": "x]y", "b": "'"}, id="quoted bracket and quote"),
+    pytest.param('n[a=b, a?family=inet6="c d"]', "n", {"a": "b", "a?family=inet6": "c d"}, id="condition"),
     pytest.param("n[a=1][b=2]", "n", {"a": "1", "b": "2"}, id="groups"),
     pytest.param("n[a=1,\n  b=2]", "n", {"a": "1", "b": "2"}, id="over lines"),
     pytest.param("n[a=, b= 2 ]", "n", {"a": "", "b": "2"}, id="empty and blanks"),
@@ -235,6 +238,24 @@ def test_what_is_no_tag_stays(tmp_path, text):
     """Groups, text of the log, and the tags of the matching are not touched."""
     (tmp_path / "f.conf").write_text(f"[Definition]\nfailregex = {text}\n")
     assert read_filter("f", [tmp_path]).failregex == (text,)
+
+
+def test_a_folder_in_the_place_of_a_filter(tmp_path):
+    """It is no file, so no filter: not an error that nobody understands."""
+    (tmp_path / "f.conf").mkdir()
+    with pytest.raises(ConfigError, match=r"f\.conf: is no file"):
+        read_filter("f", [tmp_path])
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    """Whether it has the filter cannot be known: that is told, and the packaged one is not taken in its place."""
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}.*: cannot be read: Permission denied$"):
+        read_filter("f", [tmp_path])
 
 
 NAMES = st.sampled_from(["a", "b", "c", "a?family=inet6"])

@@ -166,8 +166,12 @@ BAD_VALUES = [
     ("usedns = true", "usedns = true: not allowed; yes, warn, no or raw"),
     ('backend = "gamin"', 'backend = "gamin": not allowed; auto, inotify, polling or systemd'),
     ('encoding = "utf-9"', 'encoding = "utf-9": not allowed; a text encoding'),
-    ('encoding = "utf-16"', 'encoding = "utf-16": not allowed'),
+    ('encoding = "utf-32"', 'encoding = "utf-32": not allowed'),
     ('encoding = "rot13"', 'encoding = "rot13": not allowed'),
+    ('encoding = "idna"', 'encoding = "idna": not allowed'),
+    ("bantime.increment = true", "bantime.increment: unknown key; write bantime_increment"),
+    (f"bantime_factor = 1{'0' * 400}", "bantime_factor = 0x1b4ec7f9"),
+    ("port.x = true", "port = {…}: not allowed; a port (1 to 65535)"),
     ('timezone = "Mars/Olympus"', 'timezone = "Mars/Olympus": not allowed; UTC, UTC+0200'),
     ('timezone = "../../etc/passwd"', 'timezone = "../../etc/passwd": not allowed'),
     ('verdict = "allow"', 'verdict = "allow": not allowed; reject or drop'),
@@ -307,6 +311,14 @@ def test_foreign_file(tree):
     settings = tree.load()
     assert [jail.name for jail in settings.jails] == ["pbx"]
     assert settings.warnings == (f"{tree.directory}/jails.d/x.conf: not read; the file of a jail ends in .toml",)
+
+
+def test_jails_that_are_no_folder(tree):
+    """A file in the place of jails.d is not taken for none at all."""
+    (tree.directory / "sipguard.toml").touch()
+    (tree.directory / "jails.d").touch()
+    with pytest.raises(ConfigError, match=r"jails\.d: cannot be read: Not a directory"):
+        load(tree.directory / "sipguard.toml")
 
 
 class TestWhichLog:

@@ -17,6 +17,7 @@ from sipguard.actions.evidence import MOST_LINES, Evidence
 from sipguard.actions.pool import Lane, finish
 from sipguard.actions.ticket import JailFacts, Ticket
 from sipguard.model import Ban, Failure
+from tests.backends import within
 
 BURST = 1000
 SCRIPTS = {
@@ -71,13 +72,14 @@ def test_a_burst_with_bad_actions(tmp_path, log, programs, enforced):
     options, in_kernel = enforced
     with running(tmp_path, {"freeswitch": {"logpath": str(log), "actions": programs}}, **options) as daemon:
         process = psutil.Process(daemon.process.pid)
+        begun = time.monotonic()
         append(log, "".join(failure(address) for address in addresses) * 5)
         daemon.wait_for(lambda: daemon.logged().count("] Ban ") == BURST)
-        assert took(daemon.logged()) < 2
+        assert took(daemon.logged()) < min(within(2), 60)
         assert len(daemon.banned("freeswitch")) == BURST
         assert in_kernel() in (None, BURST)
         found = actions_of(daemon)
-        assert found["sleeps"]["done"] <= 3
+        assert found["sleeps"]["done"] <= 1 + (time.monotonic() - begun) / 5
         daemon.wait_for(lambda: actions_of(daemon)["hangs"]["failed"] >= 2)
         found = actions_of(daemon)
         assert found["hangs"]["problem"].endswith("cut after its time limit of 2 s")
@@ -92,7 +94,7 @@ def test_a_burst_with_bad_actions(tmp_path, log, programs, enforced):
         assert process.memory_info().rss < 80_000_000
         began = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - began < 14
+        assert time.monotonic() - began < within(14)
     for name in ("sleeps", "hangs"):
         for pid in (tmp_path / f"{name}.noted").read_text().split():
             assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE

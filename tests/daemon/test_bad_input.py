@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from netns import namespace
-from running import RunningDaemon, append, failure, running
+from running import PATIENCE, RunningDaemon, append, failure, running
 
 ATTACKER = "203.0.113.66"
 
@@ -211,7 +211,7 @@ def test_second_daemon(tmp_path, log):
     with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as first:
         second = RunningDaemon(tmp_path, {"freeswitch": {"logpath": str(log)}})
         second.spawn()
-        said = second.process.communicate(timeout=15)[0]
+        said = second.process.communicate(timeout=PATIENCE)[0]
         assert second.process.returncode == 2
         assert said == (
             f"sipguard: {tmp_path}/state: another sipguard is running on this state; "

@@ -100,6 +100,25 @@ def test_ignored_list(tmp_path):
         assert daemon.banned("demo") == {ATTACKER}
 
 
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        pytest.param(os.mkfifo, "not a regular file", id="fifo"),
+        pytest.param(lambda path: path.symlink_to("/dev/zero"), "not a regular file", id="endless"),
+        pytest.param(lambda path: path.write_bytes(b"x" * ((16 << 20) + 1)), "has more than 16 MiB", id="large"),
+    ],
+)
+def test_ignored_list_that_is_none(tmp_path, make, problem):
+    """What is in a list's place holds nobody up: it is told of, and the daemon goes on."""
+    known = tmp_path / "known"
+    make(known)
+    arguments, log = tree_with(tmp_path, f"ignoreip = file:{known}\n")
+    with running(tmp_path, {}, arguments=arguments) as daemon:
+        append(log, bad(ATTACKER) * 2)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+        assert f"ignoreip file:{known}: {problem}" in daemon.logged()
+
+
 def test_jail_that_only_reports(tmp_path):
     """A jail without a firewall action bans as far as the log and the state go, and asks nothing of the firewall."""
     arguments, log = tree_with(tmp_path, "action =\n")

@@ -152,8 +152,6 @@ def test_clients_that_never_read(tmp_path, log):
                 clients.append(client)
         append(log, failure(ATTACKER) * 5)
         daemon.wait_logged(f"Ban {ATTACKER}")
-        begun = time.monotonic()
         assert daemon.banned("freeswitch") == {ATTACKER}
-        assert time.monotonic() - begun < 5
         for client in clients:
             client.close()

@@ -103,7 +103,7 @@ def test_only_local_places(tmp_path, where):
     daemon = RunningDaemon(tmp_path, {})
     daemon.config.write_text(daemon.config.read_text() + "\n" + toml.dumps({"metrics": {"listen": where}}))
     daemon.spawn()
-    said = daemon.process.communicate(timeout=20)[0]
+    said = daemon.process.communicate(timeout=45)[0]
     assert daemon.process.returncode == 2
     assert "not allowed; a local address with a port" in said
     assert said.count("\n") == 1

@@ -6,7 +6,6 @@ import contextlib
 import json
 import signal
 import socket
-import time
 
 import pytest
 from running import append, failure, running
@@ -51,7 +50,7 @@ def test_explain_counts_rejected_packets(tmp_path, backend):
             assert story()["rejected"] == 3
             assert "3 packets rejected since\n" in daemon.sipguard("explain", ATTACKER).stdout
             if backend == "nftables":
-                time.sleep(0.3)  # what a crash must not lose is on disk within 100 ms
+                daemon.wait_for(lambda: daemon.stored() == {ATTACKER}, "the ban on disk")
                 daemon.stop(signal.SIGKILL)
                 daemon.start()
                 knock(attacker, 1)

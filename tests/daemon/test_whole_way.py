@@ -110,7 +110,8 @@ def test_ban_a_list(daemon):
     ("arguments", "message"),
     [
         pytest.param(["ban", "nonsense"], "'nonsense' is not an address; write e.g. 203.0.113.5", id="no address"),
-        pytest.param(["ban", "203.0.113.5", "--time", "soon"], "--time: ", id="no time"),
+        pytest.param(["ban", "203.0.113.5", "--time", "soon"], "--time: soon is not a duration", id="no time"),
+        pytest.param(["ban", "203.0.113.5", "--time", "0"], "--time: a ban that ends at once is none", id="time 0"),
         pytest.param(["ban", "203.0.113.5", "--jail", "x"], "no jail x is running; running: freeswitch", id="no jail"),
         pytest.param(["status", "x"], "no jail x is running; running: freeswitch", id="status of no jail"),
     ],
@@ -121,6 +122,22 @@ def test_wrong_calls(daemon, arguments, message):
     assert done.returncode == 2
     assert done.stderr.startswith(f"sipguard: {message}")
     assert done.stderr.count("\n") == 1
+
+
+def test_explain_names_the_network(daemon):
+    """An address that is banned with its neighbours: what to unban is all of them."""
+    daemon.sipguard("ban", "203.0.113.0/28")
+    said = daemon.sipguard("explain", "203.0.113.5").stdout
+    assert said.startswith("203.0.113.5 is banned as part of 203.0.113.0/28 by freeswitch since ")
+    assert "to let it through: sipguard unban 203.0.113.0/28\n" in said
+
+
+def test_a_reason_is_one_line(daemon):
+    """Whatever is given with a ban by hand comes out as plain text, and not at any length."""
+    daemon.sipguard("ban", "203.0.113.5", "--reason", "a\nb\x1b[31m" + "x" * 5000)
+    said = daemon.sipguard("explain", "203.0.113.5").stdout
+    assert r": a\nb\x1b[31mxxx" in said
+    assert len(said) < 600
 
 
 def test_explain(daemon, log):

@@ -93,6 +93,12 @@ DIRECTIVES = [
     ("LEPOCH", "1741305600500000 x", "2025-03-07T00:00:00.500000"),
     ("^t={EPOCH},", "t=1741305600, x", "2025-03-07T00:00:00"),
     ("^t={LEPOCH},", "t=1741305600500, x", "2025-03-07T00:00:00.500000"),
+    (r"^\[({EPOCH})\] x", "[1741305600] x", "2025-03-07T00:00:00"),
+    (r"(?P<x>a) {EPOCH}", "a 1741305600", "2025-03-07T00:00:00"),
+    ("{^LN-BEG}{DATE}", "1741305600 x", "2025-03-07T00:00:00"),
+    ("^{DATE}", "@4000000067ca37000000000a x", "2025-03-07T00:00:00"),
+    ("<{DATE}>", "<1741305600>", None),
+    (r"(at\(?x) %Y-%m-%d", "at(x 2025-03-07", "2025-03-07T00:00:00"),
     ("TAI64N", "@4000000067ca37000000000a x", "2025-03-07T00:00:00"),
     ("{UNB}%Y%m%d", "a20250307b", "2025-03-07T00:00:00"),
     ("%Y%m%d", "a20250307b", None),
@@ -139,6 +145,7 @@ USUAL = [
     ("Jul 06, 2013 3:37:29 PM x", "Jul 06, 2013 3:37:29 PM", "2013-07-06T15:37:29"),
     ("Apr-27-13 02:33:06 x", "Apr-27-13 02:33:06", "2013-04-27T02:33:06"),
     ("20050123T215959 x", "20050123T215959", "2005-01-23T21:59:59"),
+    ("20050123-21:59:59 x", "20050123-21:59:59", "2005-01-23T21:59:59"),
     ("PDT Apr 16 21:05:29 x", "PDT Apr 16 21:05:29", "2026-04-17T04:05:29"),
     ("+02:00 Jan 23 21:59:59 2005", "+02:00 Jan 23 21:59:59 2005", "2005-01-23T19:59:59"),
     ("@4000000067ca37000000000a x", "@4000000067ca37000000000a", "2025-03-07T00:00:00"),
@@ -271,6 +278,25 @@ def test_none_matches_everywhere():
     """{NONE} finds an empty date."""
     assert finder("{NONE}").find("no date").span(1) == (0, 0)
     assert finder("{NONE}").find("").span(1) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cut"),
+    [
+        ("^t={EPOCH} x", "t=1741305600 x"),
+        ("^t=({EPOCH}) x", "1741305600"),
+        (r"^(\[{EPOCH}\]) x", "[1741305600]"),
+        ("^(t|u)={EPOCH}", "t"),
+    ],
+)
+def test_what_is_cut_out(pattern, cut):
+    """The first group of the pattern, or all of it where there is none."""
+    dates = finder(pattern)
+    for line in ("t=1741305600 x", "[1741305600] x"):
+        if match := dates.find(line):
+            assert (match[1], dates.time_of(match)) == (cut, 1_741_305_600)
+            return
+    raise AssertionError("no date")
 
 
 def test_several_patterns():

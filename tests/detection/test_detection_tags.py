@@ -151,7 +151,7 @@ def test_expand_never_raises(pattern):
 
 def test_timeout_is_kept():
     """The engine stops a search that backtracks for ever."""
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(TimeoutError):
         regex.compile(r"^(?:a|aa)+$").search("a" * 80 + "b", timeout=0.05)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2

@@ -24,23 +24,32 @@ PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Callable[[str], Lab]]:
-    """`lab(suite)` gives a running `Lab`, started once per session and suite; skips with the reason where it cannot."""
+def labs() -> Iterator[tuple[Callable[[str], Lab], dict[str, Lab]]]:
+    """What starts a `Lab`, once per session and suite, and those that run; skips with the reason where it cannot."""
     started: dict[str, Lab] = {}
     refused: dict[str, str] = {}
-    with ExitStack() as labs:
+    with ExitStack() as stack:
 
         def start(suite: str = "sid") -> Lab:
             if suite not in started and suite not in refused:
                 try:
-                    started[suite] = labs.enter_context(Lab(suite))
+                    started[suite] = stack.enter_context(Lab(suite))
                 except LabUnavailableError as reason:
                     refused[suite] = str(reason)
             if suite in refused:
                 pytest.skip(refused[suite])
             return started[suite]
 
-        yield start
+        yield start, started
+
+
+@pytest.fixture
+def lab(labs: tuple[Callable[[str], Lab], dict[str, Lab]]) -> Iterator[Callable[[str], Lab]]:
+    """`lab(suite)` gives a running `Lab`; what a test leaves in its firewall goes with the test, failed or not."""
+    start, started = labs
+    yield start
+    for one in started.values():
+        one.clear_firewall()
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +61,7 @@ def packages(tmp_path_factory):
         pytest.skip(f"the cached Debian is {SUITE}; packages are built for the Debian that they are built on")
     folder = tmp_path_factory.mktemp("debs")
     built = subprocess.run(
-        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=300
+        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=600
     )
     assert built.returncode == 0, built.stderr
     return [Path(line) for line in built.stdout.split()]

@@ -153,14 +153,14 @@ def fail2ban(tmp_path):
 
 
 def _wait(condition):
-    end = time.monotonic() + 40
+    end = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
 
 
 @pytest.mark.root
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_taken_over_and_given_back(fail2ban):
     """Every ban with its time and every position; not one packet of the attacker arrives, there and back again."""
     where = ["--fail2ban-dir", fail2ban.tree, "--firewall", "nftables", "--socket", fail2ban.folder / "sg.sock"]

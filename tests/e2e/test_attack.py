@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import re
+from datetime import datetime
 
 import pytest
 from running import running
 
+# The first use of a suite may have to install it.
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
-@pytest.mark.root
+
 @pytest.mark.parametrize("suite", ["sid", "bullseye"])
 def test_guesses_are_rejected_after_the_fifth(lab, suite, tmp_path):
     """Five wrong passwords are answered 401, the sixth packet is rejected; the phone never notices; then it is over."""
@@ -19,16 +22,23 @@ def test_guesses_are_rejected_after_the_fifth(lab, suite, tmp_path):
         assert attacked.guess(5) == ["401"] * 5
         # The fifth answer leaves before its line is read; what comes after the ban is rejected.
         daemon.wait_logged("[asterisk] Ban 198.51.100.66")
-        banned = time.monotonic()
         assert attacked.guess(3) == ["rejected"] * 3
         assert attacked.register() == "200"
         daemon.wait_logged("[asterisk] Unban 198.51.100.66")
-        assert 9 < time.monotonic() - banned < 12
         assert attacked.guess(1) == ["401"]
         assert attacked.register() == "200"
+        assert 9.5 < _seconds_banned(daemon.logged()) < 15
 
 
-@pytest.mark.root
+def _seconds_banned(logged):
+    """Seconds between Ban and Unban, by the daemon's own log: however long this test had to wait for its turn."""
+    ban, unban = (
+        datetime.fromisoformat(re.search(rf"^(\S+ \S+) .* \[asterisk\] {what} ", logged, re.M)[1])
+        for what in ("Ban", "Unban")
+    )
+    return (unban - ban).total_seconds()
+
+
 @pytest.mark.parametrize("suite", ["sid", "bullseye"])
 def test_guesses_without_a_pause(lab, suite, tmp_path):
     """A tool on the same machine guesses every millisecond: what it gets in before the ban is printed."""
@@ -36,13 +46,12 @@ def test_guesses_without_a_pause(lab, suite, tmp_path):
     jail = {"logpath": f"{attacked.log('security')} tail", "maxretry": 5, "bantime": 600}
     options = {"firewall": "nftables", "prefix": attacked.command("pbx")}
     with running(tmp_path, {"asterisk": jail}, **options) as daemon:
-        answers = attacked.guess(40)
+        answers = attacked.guess_until_rejected()
         daemon.wait_logged("[asterisk] Ban 198.51.100.66")
-        assert set(answers) <= {"401", "rejected", "silent"}, answers
+        assert "rejected" in answers, f"none of {len(answers)} guesses was rejected"
         turned = answers.index("rejected")
         print(f"\n{suite}: {turned - 5} guesses slipped in between the fifth and the ban")
-        assert set(answers[:turned]) == {"401"}
-        assert turned >= 5
-        # The kernel answers only some of many rejected packets (icmp_ratelimit): the others are dropped without a word.
-        assert "401" not in answers[turned:]
-        daemon.sipguard("flush")
+        # An Asterisk that does not get its turn for seconds is silent.
+        assert set(answers[:turned]) <= {"401", "silent"}
+        assert answers[:turned].count("401") >= 5
+        assert answers[turned:] == ["rejected"] * 11

@@ -18,7 +18,7 @@ FAILURE = (
 pytestmark = pytest.mark.root
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_install_use_purge(packages, debian):
     """apt installs it, it works as the unit runs it, an upgrade keeps what the operator wrote, and purge leaves nothing."""
     debian.take(*packages)
@@ -44,9 +44,9 @@ def _bans(debian):
     said = debian.run(f"""
         install -d -o sipguard -g sipguard /run/sipguard /var/lib/sipguard
         {AS_THE_UNIT_DOES} /usr/bin/sipguard run > /tmp/out 2>&1 &
-        for i in $(seq 100); do sipguard status >/dev/null 2>&1 && break; sleep 0.1; done
+        for i in $(seq 450); do sipguard status >/dev/null 2>&1 && break; sleep 0.1; done
         for i in 1 2 3 4 5; do echo "{FAILURE}" >> /var/log/freeswitch/freeswitch.log; done
-        for i in $(seq 100); do nft list ruleset | grep -q 203.0.113.66 && break; sleep 0.1; done
+        for i in $(seq 450); do nft list ruleset | grep -q 203.0.113.66 && break; sleep 0.1; done
         nft list table inet sipguard
         kill $!; wait $! || true
         cat /tmp/out
@@ -55,7 +55,7 @@ def _bans(debian):
     assert "[freeswitch] Ban 203.0.113.66" in said
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_in_the_place_of_fail2ban(packages, debian, tmp_path):
     """sipguard-fail2ban takes Fail2ban's place: the package goes, its names and its unit stay."""
     fake = tmp_path / "fake/DEBIAN"

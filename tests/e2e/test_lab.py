@@ -9,7 +9,7 @@ from lab.chroot import install
 from lab.lab import ATTACKER, PHONE, SUITES, Lab, LabUnavailableError, _call, sweep
 
 # The first use of a suite may have to install it.
-pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(params=list(SUITES))
@@ -23,6 +23,7 @@ def test_a_wrong_password_is_answered_401_and_logged(running):
     log = running.log("security")
     before = log.read_text().count("ChallengeResponseFailed")
     assert running.guess(2) == ["401", "401"]
+    running.settle()
     lines = [line for line in log.read_text().splitlines() if "ChallengeResponseFailed" in line]
     assert len(lines) - before == 2
     assert f"/{ATTACKER}/" in lines[-1]
@@ -31,6 +32,7 @@ def test_a_wrong_password_is_answered_401_and_logged(running):
 def test_the_right_password_is_answered_200(running):
     """The phone registers, and the log says so with its address."""
     assert running.register() == "200"
+    running.settle()
     assert f"/{PHONE}/" in running.log("security").read_text()
 
 
@@ -39,6 +41,7 @@ def test_sipvicious_reaches_the_server(running):
     log = running.log("security")
     before = log.read_text().count("ChallengeResponseFailed")
     running.crack(5)
+    running.settle()
     assert log.read_text().count("ChallengeResponseFailed") - before >= 5
 
 
@@ -48,6 +51,7 @@ def test_a_run_leaves_nothing_behind(lab):
     with Lab("sid") as second:
         assert second.guess() == ["401"]
         assert first.register() == "200"
+        second.settle()
         assert ATTACKER in second.log("full").read_text()
     assert second.name not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
     assert not second.home.exists()

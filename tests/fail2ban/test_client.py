@@ -175,7 +175,7 @@ def test_start_in_the_background(tmp_path):
     def call(*words):
         command = [str(name), "-c", str(tmp_path), "-s", str(sock), *words]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=60)
 
     try:
         started = call("start")

@@ -101,7 +101,7 @@ class Caller:
     def close(self) -> None:
         """No more calls."""
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
@@ -128,17 +128,23 @@ def _running(command: list[str], directory: Path):
     with (directory / "output.txt").open("w") as output:
         server = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT)
     try:
-        _until(lambda: (directory / "f2b.sock").exists() or server.poll() is not None, 15)
-        time.sleep(0.5)  # Fail2ban's server is configured by its client after it has begun to answer
+        # Fail2ban's server is configured by its client after it has begun to answer.
+        _until(lambda: _begun(directory) or server.poll() is not None, 60)
         assert server.poll() is None, (directory / "output.txt").read_text()
         yield server
     finally:
         server.terminate()
         try:
-            server.wait(20)
+            server.wait(60)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+def _begun(directory: Path) -> bool:
+    log = directory / "f2b.log"
+    told = log.read_text() if log.exists() else ""
+    return told.count("' started") == 2 or "Jails started: alpha, beta" in told
 
 
 def _until(condition, seconds: float) -> None:
@@ -156,7 +162,7 @@ def _session(caller: Caller, directory: Path) -> list[tuple[int, str, str]]:
                 log.write(step.text.replace("{now}", time.strftime("%Y-%m-%d %H:%M:%S")))
             counted = re.compile(rf"Total failed:\t{step.failed}\n(?s:.*)Currently banned:\t{step.banned}\n")
             _until(
-                lambda step=step, counted=counted: counted.search(caller.call(directory, ["status", step.jail])[1]), 20
+                lambda step=step, counted=counted: counted.search(caller.call(directory, ["status", step.jail])[1]), 60
             )
         else:
             results.append(caller.call(directory, step))
@@ -193,7 +199,7 @@ def test_enough_calls():
 
 
 @pytest.mark.root
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(len(CALLS)), ids=[f"{at}-{'_'.join(call)}" for at, call in enumerate(CALLS)])
 def test_same_everywhere(sessions, number):
     """Debian's client gets the same from both servers, and sipguard's client gives that too."""

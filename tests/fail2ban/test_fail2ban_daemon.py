@@ -9,7 +9,7 @@ import time
 
 import pytest
 import toml
-from running import RunningDaemon
+from running import PATIENCE, RunningDaemon
 
 from sipguard.fail2ban.answers import RemoteError
 from sipguard.fail2ban.client.connection import Connection
@@ -37,14 +37,14 @@ class Lab(RunningDaemon):
 
     def get(self, *words):
         """The value that is answered; fails with the error that is."""
-        with Connection(str(self.f2b), 10) as connection:
+        with Connection(str(self.f2b), PATIENCE) as connection:
             status, value = connection.ask(list(words))
         assert status == 0, value
         return value
 
     def error(self, *words):
         """The error that is answered."""
-        with Connection(str(self.f2b), 10) as connection:
+        with Connection(str(self.f2b), PATIENCE) as connection:
             status, value = connection.ask(list(words))
         assert status == 1
         assert isinstance(value, RemoteError)
@@ -194,7 +194,7 @@ def test_bans_that_grow(lab):
     assert lab.get("set", "alpha", "bantime.factor", "30") == "30"
     lab.fail(3)
     lab.wait_logged(f"Unban {ATTACKER}")
-    time.sleep(0.3)  # the count of earlier bans is that of the database, which is written 50 ms after
+    lab.wait_for(lambda: lab.stored() == set(), "the end on disk: the count of earlier bans is that of the database")
     lab.fail(3)
     lab.wait_for(lambda: lab.banned() == [ATTACKER])
     assert lab.get("get", "alpha", "banip", "--with-time")[0].split(" + ")[1].startswith("60 ")

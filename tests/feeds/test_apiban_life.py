@@ -75,7 +75,7 @@ def test_killed_while_paging(certificates, ca_file, tmp_path, when):
 def fetcher(server, ca_file, folder):
     command = [sys.executable, "-c", FETCHER, server.url, ca_file, str(folder)]
     server.victim = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = server.victim.communicate(timeout=40)
+    out, err = server.victim.communicate(timeout=120)
     return subprocess.CompletedProcess(command, server.victim.returncode, out, err)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from sipguard.firewall.nftables import NftablesFirewall
 from sipguard.model import Feed
+from tests.backends import within
 from tests.feeds.conftest import KEY, Sink, apiban, entries, managing
 from tests.feeds.web_server import ApibanServer
 from tests.netns import link, namespace
@@ -102,7 +103,7 @@ def test_three_thousand_addresses_and_a_foreign_flush(lab, certificates, ca_file
                     subprocess.run(flush, check=True)
                     begin = time.perf_counter()
                     await manager.check()
-                    assert time.perf_counter() - begin < 1.0
+                    assert time.perf_counter() - begin < within(1.0)
                     check(lab, sink, web)
                 assert len(web.requests) == asked
 
@@ -150,7 +151,7 @@ def test_two_hundred_thousand_from_a_list(lab, tmp_path, capsys):
     assert status["entries"] == 200_000
     # Nothing here waits for anybody, so this is what it takes where nobody else uses the CPU: other programs' share is not ours.
     assert used < 5
-    assert taken < 30
+    assert taken < within(30)
     assert dear < 2 * cheap + 2e-6
     assert [lab.gets_through(source) for source in LISTED] == [False] * 3
     assert lab.gets_through(STRANGER)
@@ -257,7 +258,10 @@ class Daemon:
 
     def __exit__(self, *exc):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(20) == 0
+        try:
+            assert self.process.wait(60) == 0
+        finally:
+            self.process.kill()
 
     def say(self, *words):
         """What a command prints, on either output."""
@@ -268,7 +272,7 @@ class Daemon:
     def ask(self, *words):
         return json.loads(self.say(*words, "--json"))
 
-    def wait_for(self, look, enough, seconds=20.0):
+    def wait_for(self, look, enough, seconds=60.0):
         end = time.monotonic() + seconds
         while True:
             found = look()

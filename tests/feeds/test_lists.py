@@ -208,12 +208,15 @@ def test_broken_local_copy(server, ca_file, tmp_path, sink):
     assert len(list(tmp_path.glob("feeds.db.aside-*"))) == 1
 
 
-def test_fetches_by_itself(server, ca_file, tmp_path, sink):
+def test_fetches_by_itself(server, ca_file, tmp_path):
     """A started manager fetches a new feed at once, and a refresh does not wait for its time."""
     feed = Feed("drop", url=server.url, ca_file=ca_file)
+    clock = Time()
+    # The same clock for both: by today's, entries that end seven days after that date are over.
+    sink = Sink(MemoryFirewall(clock=clock))
 
     async def run():
-        manager = Manager([feed], tmp_path, sink, lambda: (), clock=Time(), pace=PACE)
+        manager = Manager([feed], tmp_path, sink, lambda: (), clock=clock, pace=PACE)
         await manager.start()
         while not held(sink):
             await asyncio.sleep(0.01)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
+from tests.as_nobody import readable_copy, setpriv
 from tests.netns import LEGACY, namespace
 
 CHOOSE = """
@@ -27,24 +28,28 @@ def test_names(name, kind):
     assert open_firewall(name, clock=time.time).name == kind
 
 
+RULE = ["iptables-legacy", "-A", "INPUT", "-j", "ACCEPT"]
+PACKAGED = "setpriv --inh-caps=-all --bounding-set=-all,+net_admin,+dac_read_search "
+NOBODY = f"{shlex.join(setpriv())} "
 HOSTS = {
-    "nf_tables": ([], "nftables", "since this host has nf_tables"),
-    "foreign-nft": ([["nft", "add table inet filter"]], "nftables", "since this host has nf_tables"),
-    "legacy": ([["iptables-legacy", "-A", "INPUT", "-j", "ACCEPT"]], "ipset", "is iptables-legacy (tables filter)"),
+    "nf_tables": ([], "", "auto: nftables, since this host has nf_tables, as for its iptables"),
+    "foreign-nft": ([["nft", "add table inet filter"]], "", "auto: nftables, since this host has nf_tables"),
+    "legacy": ([RULE], LEGACY, "auto: ipset, since this host's firewall is iptables-legacy (tables filter)"),
+    "legacy-unused": ([], LEGACY, "auto: nftables, since this host has nf_tables; legacy tables are not used"),
+    "legacy-unseen": ([RULE], LEGACY + NOBODY, "auto: nftables, since this host has nf_tables; whether it uses legacy"),
+    "legacy-without-raw": ([RULE], LEGACY + PACKAGED, "auto: nftables, since this host's firewall is iptables-legacy"),
 }
 
 
-@pytest.mark.parametrize(("commands", "kind", "reason"), HOSTS.values(), ids=HOSTS)
-def test_auto(tmp_path, commands, kind, reason):
-    """`auto` takes what the host uses, and says why in the log."""
-    programs = tmp_path / "programs.py"
-    with namespace("nft", "iptables-legacy", "ipset") as net:
+@pytest.mark.parametrize(("commands", "before", "reason"), HOSTS.values(), ids=HOSTS)
+def test_auto(commands, before, reason):
+    """`auto` takes what the host uses and its own rights let it use, and says why in the log."""
+    with namespace("nft", "iptables-legacy", "ipset", "setpriv") as net:
         for command in commands:
             net.run(*command)
-        programs.write_text(CHOOSE)
-        legacy = LEGACY if kind != "nftables" else ""
-        script = f"{legacy}exec {sys.executable} {programs}"
-        assert reason in net.run("env", f"PYTHONPATH={Path.cwd()}", "sh", "-c", script)
+        script = f'{before}{sys.executable} -c "$CHOOSE"'
+        path = f"PYTHONPATH={readable_copy()}"
+        assert reason in net.run("env", path, f"CHOOSE={CHOOSE}", "sh", "-c", script)
 
 
 def test_iptables_on_nf_tables():

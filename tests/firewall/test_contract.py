@@ -12,19 +12,20 @@ import pytest
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
 from sipguard.model import FOREVER, Ban, PortRange, Rule
-from tests.backends import backend_of
+from tests.backends import backend_of, within
 from tests.foreign import dump
 from tests.netns import namespace
 
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
 ALL = Rule("recidive")
 ODD = Rule("tür-1.b_c ü\N{PILE OF POO}; flush ruleset", (PortRange(5060, 5060),), ("udp",), "drop")
-ROUNDING = 1.1
+ROUNDING = 3.0
+"""Seconds by which an end may differ: ipset counts whole ones, and what is left was asked for a moment before it is read."""
 TICK = {"ipset": 1.0}
 """Seconds by which a kernel may end a ban late."""
 
 
-@pytest.fixture(params=["memory", "nftables", "ipset", "iptables"])
+@pytest.fixture(params=["memory", "nftables", "ipset", "iptables", "nftables as nobody", "ipset as nobody"])
 def firewall(request):
     """Each backend in turn."""
     yield from unopened(request.param)
@@ -41,8 +42,12 @@ def unopened(name):
         backend.close()
 
 
+_made = {}
+
+
 def bans(*addresses, jail="asterisk", seconds=600.0):
     now = time.time()
+    _made.update(dict.fromkeys([*addresses, "last"], now))
     return [Ban(address, jail, now, now + seconds) for address in addresses]
 
 
@@ -50,9 +55,10 @@ def listed(firewall, jail="asterisk"):
     return sorted(entry.address for entry in firewall.entries() if entry.jail == jail)
 
 
-def remaining(firewall, address):
+def lasts(firewall, address):
+    """Seconds from when the ban was asked for to its end, however long this test took meanwhile."""
     (until,) = (entry.until for entry in firewall.entries() if entry.address == address)
-    return until - time.time()
+    return until - _made.get(address, _made["last"])
 
 
 def pass_time(firewall, seconds):
@@ -86,7 +92,7 @@ def test_ban_list_unban(firewall, given, kept):
     firewall.open([SIP])
     firewall.ban(bans(given))
     assert listed(firewall) == [kept]
-    assert remaining(firewall, kept) == pytest.approx(600, abs=ROUNDING)
+    assert lasts(firewall, kept) == pytest.approx(600, abs=ROUNDING)
     firewall.unban(bans(given))
     assert firewall.entries() == []
 
@@ -116,14 +122,14 @@ def test_ban_again(firewall, address, first, second):
     firewall.ban(bans(address, seconds=first))
     firewall.ban([*bans(address, seconds=second), *bans("198.51.100.1")])
     assert listed(firewall) == sorted([address, "198.51.100.1"])
-    assert remaining(firewall, address) == pytest.approx(second, abs=ROUNDING)
+    assert lasts(firewall, address) == pytest.approx(second, abs=ROUNDING)
 
 
 def test_same_address_twice(firewall):
     """Of several bans of one address in a call the last counts, and a mapped address is the same one."""
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", seconds=50) + bans("::ffff:203.0.113.5", seconds=500))
-    assert remaining(firewall, "203.0.113.5") == pytest.approx(500, abs=ROUNDING)
+    assert lasts(firewall, "203.0.113.5") == pytest.approx(500, abs=ROUNDING)
 
 
 @pytest.mark.parametrize("seconds", [1e6, 90 * 86400.0, 1e9, 1e12, 1e18])
@@ -131,16 +137,16 @@ def test_long_times(firewall, seconds):
     """A very long time is no error and no short one; beyond a hundred years a backend may cut it."""
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", seconds=seconds))
-    assert remaining(firewall, "203.0.113.5") > min(seconds, 99 * 365 * 86400) - ROUNDING
+    assert lasts(firewall, "203.0.113.5") > min(seconds, 99 * 365 * 86400) - ROUNDING
 
 
 def test_expiry(firewall):
     """A ban ends by itself, an address or a network, and times that have passed are left out."""
     firewall.open([SIP])
-    firewall.ban(bans("203.0.113.5", "203.0.113.128/25", "2001:db8::5", seconds=0.3))
+    firewall.ban(bans("203.0.113.5", "203.0.113.128/25", "2001:db8::5", seconds=3))
     firewall.ban(bans("203.0.113.7", seconds=0.0) + bans("203.0.113.8", seconds=-5) + bans("203.0.113.9"))
     assert listed(firewall) == ["2001:db8::5", "203.0.113.128/25", "203.0.113.5", "203.0.113.9"]
-    pass_time(firewall, 0.5)
+    pass_time(firewall, 3.2)
     assert listed(firewall) == ["203.0.113.9"]
     firewall.ban(bans("203.0.113.5", "203.0.113.128/25"))
     assert listed(firewall) == ["203.0.113.128/25", "203.0.113.5", "203.0.113.9"]
@@ -161,13 +167,13 @@ def test_overlapping_networks(firewall):
     firewall.ban(bans("10.0.0.0/8", "203.0.113.5", seconds=600))
     firewall.ban(bans("10.1.2.0/24", seconds=60))
     assert listed(firewall) == ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "203.0.113.5"]
-    assert remaining(firewall, "10.0.0.0/8") == pytest.approx(600, abs=ROUNDING)
-    assert remaining(firewall, "10.1.0.0/16") == pytest.approx(6000, abs=ROUNDING)
+    assert lasts(firewall, "10.0.0.0/8") == pytest.approx(600, abs=ROUNDING)
+    assert lasts(firewall, "10.1.0.0/16") == pytest.approx(6000, abs=ROUNDING)
     firewall.unban(bans("10.1.0.0/16"))
     assert listed(firewall) == ["10.0.0.0/8", "10.1.2.0/24", "203.0.113.5"]
     firewall.unban(bans("10.0.0.0/8"))
     assert listed(firewall) == ["10.1.2.0/24", "203.0.113.5"]
-    assert remaining(firewall, "10.1.2.0/24") == pytest.approx(60, abs=ROUNDING)
+    assert lasts(firewall, "10.1.2.0/24") == pytest.approx(60, abs=ROUNDING)
 
 
 def test_unban_absent(firewall):
@@ -197,7 +203,7 @@ def test_open_again(firewall):
     assert before.count("\n") == firewall.show().count("\n")
     firewall.open([Rule("asterisk", (PortRange(5080, 5080),))])
     assert [(entry.address, entry.jail) for entry in firewall.entries()] == [("203.0.113.5", "asterisk")]
-    assert remaining(firewall, "203.0.113.5") == pytest.approx(600, abs=ROUNDING)
+    assert lasts(firewall, "203.0.113.5") == pytest.approx(600, abs=ROUNDING)
     assert firewall.verify() == []
     firewall.open([SIP, ALL])
     assert listed(firewall) == ["203.0.113.5"]
@@ -238,6 +244,24 @@ def test_ten_thousand(firewall):
     assert min(entry.until for entry in firewall.entries()) > time.time() + 5000
     firewall.unban(bans(*many))
     assert firewall.entries() == []
+
+
+def test_many_ipv6_networks(firewall):
+    """Ten thousand networks of the length by which jails ban IPv6 are no more work than addresses, nor is one more."""
+    first = int(ipaddress.ip_address("2001:db8::"))
+    many = [str(ipaddress.ip_network((first + (i << 64), 64))) for i in range(10_000)]
+    firewall.open([SIP])
+    firewall.ban(bans(*many))
+    assert listed(firewall) == sorted(many)
+    taken = []
+    for number in range(5):
+        begin = time.perf_counter()
+        firewall.ban(bans(f"2001:db8:f:{number + 1:x}::/64"))
+        taken.append(time.perf_counter() - begin)
+    if firewall.name != "iptables":  # a rule each is slower, and intervals took nft a second
+        assert min(taken) < within(0.2)
+    firewall.unban(bans(*many))
+    assert len(firewall.entries()) == 5
 
 
 def test_others_untouched(firewall):

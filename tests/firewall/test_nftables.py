@@ -135,18 +135,18 @@ def test_full_set(net, monkeypatch, addresses):
         pytest.param("delete table inet sipguard", ["table inet sipguard is gone"], id="delete-table"),
         pytest.param(
             "flush chain inet sipguard banned",
-            ["rule banned of table inet sipguard is missing or changed"] * 4,
+            ["rule banned of table inet sipguard is missing or changed"] * 5,
             id="flush-chain",
         ),
         pytest.param(
             "flush table inet sipguard",
-            ["rule banned of table inet sipguard is missing or changed"] * 4
+            ["rule banned of table inet sipguard is missing or changed"] * 5
             + ["rule refuse of table inet sipguard is missing or changed"] * 2,
             id="flush-table",
         ),
         pytest.param(
             "flush chain inet sipguard banned; delete set inet sipguard n6_asterisk",
-            ["rule banned of table inet sipguard is missing or changed"] * 4
+            ["rule banned of table inet sipguard is missing or changed"] * 5
             + ["set n6_asterisk of table inet sipguard is missing or changed"],
             id="delete-set",
         ),
@@ -259,6 +259,18 @@ def test_table_of_an_earlier_version(net):
     assert {entry.address: entry.until for entry in second.entries()} == pytest.approx(before, abs=2)
     assert second.rejected("203.0.113.1") == second.rejected("198.51.100.7") == 0
     assert second.verify() == []
+
+
+def test_prefix_of_an_earlier_version(net):
+    """A /64 that an earlier version put among the intervals is listed, and an unban finds it."""
+    firewall = new()
+    firewall.open([SIP])
+    one = "add element inet sipguard n6_asterisk { 2001:db8::/64 timeout 1h, 2001:db8:1::/48 timeout 1h }"
+    net.run("nft", one)
+    assert listed(firewall) == ["2001:db8:1::/48", "2001:db8::/64"]
+    firewall.ban(bans("2001:db8::/64"))
+    firewall.unban(bans("2001:db8::/64"))
+    assert listed(firewall) == ["2001:db8:1::/48"]
 
 
 def test_count_stays(net):

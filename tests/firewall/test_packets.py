@@ -12,7 +12,7 @@ import pytest
 from sipguard.firewall.choose import open_firewall
 from sipguard.model import Ban, PortRange, Rule
 from tests.backends import backend_of
-from tests.netns import link, namespace
+from tests.netns import SO_TIMESTAMP, arrival, link, namespace
 
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
 ATTACKER, NEIGHBOUR, SERVER = "198.51.100.66", "198.51.100.67", "198.51.100.1"
@@ -25,7 +25,7 @@ WAIT = 0.25
 """Seconds after which a packet that did not come over the cable will not come."""
 
 
-BACKENDS = ["nftables", "ipset", "iptables"]
+BACKENDS = ["nftables", "ipset", "iptables", "nftables as nobody", "ipset as nobody"]
 
 
 class Lab:
@@ -54,10 +54,16 @@ class Lab:
             end.connect((target, port))
         return end
 
+    def firewall(self):
+        """The server's backend, not opened; to be called in its namespace."""
+        firewall = backend_of(self.backend)
+        self.stack.callback(firewall.close)
+        return firewall
+
     def ban(self, *addresses, rule=SIP):
         """Ban as the daemon would, in the server's namespace."""
         with self.server.inside():
-            firewall = backend_of(self.backend)
+            firewall = self.firewall()
             firewall.open([rule])
             now = time.time()
             firewall.ban([Ban(address, rule.jail, now, now + 60) for address in addresses])
@@ -72,14 +78,12 @@ def _socket(kind, address):
 
 def arrives(sender, listener):
     """Whether a datagram gets through now; the sender's refusal raises."""
-    sender.send(b"OPTIONS sip:example.com SIP/2.0\r\n\r\n")
-    try:
-        listener.recv(2000)
-    except TimeoutError:
-        # What came back is told on the next call.
-        sender.send(b"\r\n")
-        return False
-    return True
+    # What came back is told on the next call. Where nothing did, a busy machine may be slow to deliver: it is asked again.
+    for _ in range(4):
+        sender.send(b"OPTIONS sip:example.com SIP/2.0\r\n\r\n")
+        with contextlib.suppress(TimeoutError):
+            return bool(listener.recv(2000))
+    return False
 
 
 @pytest.fixture(params=BACKENDS)
@@ -123,7 +127,7 @@ def test_udp(lab, attacker, neighbour, server, network, by_network):
         assert arrives(lab.connect(socket.SOCK_DGRAM, neighbour, server, 5060), sip)
 
 
-@pytest.mark.parametrize("backend", ["nftables", "ipset"])
+@pytest.mark.parametrize("backend", ["nftables", "ipset", "ipset as nobody"])
 @pytest.mark.parametrize("by_network", [False, True], ids=["address", "network"])
 @pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
 def test_rejected_packets_are_counted(backend, attacker, neighbour, server, network, by_network):
@@ -140,6 +144,24 @@ def test_rejected_packets_are_counted(backend, attacker, neighbour, server, netw
             assert firewall.rejected(attacker) == 3
             if not by_network:
                 assert firewall.rejected(neighbour) is None
+
+
+def test_ipv6_prefix(lab):
+    """A /64, by which jails ban IPv6, rejects who is in it and nobody else, and counts what it rejects."""
+    sip = lab.listen(socket.SOCK_DGRAM, SERVER6, 5060)
+    flow = lab.connect(socket.SOCK_DGRAM, ATTACKER6, SERVER6, 5060)
+    firewall = lab.ban("2001:db8:0:1::/64")
+    assert arrives(flow, sip)
+    with lab.server.inside():
+        firewall.ban([Ban("2001:db8::/64", "asterisk", 0, time.time() + 60)])
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, sip)
+    with lab.server.inside():
+        if firewall.name != "iptables":
+            assert firewall.rejected(ATTACKER6) >= 1
+            assert firewall.rejected("2001:db8:0:1::5") == 0
+        firewall.unban([Ban("2001:db8::/64", "asterisk", 0, 0)])
+    assert arrives(flow, sip)
 
 
 @pytest.mark.parametrize(("attacker", "neighbour", "server", "network"), FAMILIES)
@@ -203,16 +225,20 @@ def test_expires_in_the_kernel(lab):
     """The ban ends by itself: nobody calls anything."""
     sip = lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
     with lab.server.inside():
-        firewall = backend_of(lab.backend)
+        firewall = lab.firewall()
         firewall.open([SIP])
-        firewall.ban([Ban(ATTACKER, "asterisk", 0, time.time() + 0.6)])
+        firewall.ban([Ban(ATTACKER, "asterisk", 0, time.time() + 3)])
     flow = lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
     with pytest.raises(ConnectionRefusedError):
         arrives(flow, sip)
     if not firewall.ends_bans:
         return  # the daemon's timer does it, and has a test of its own
-    time.sleep(0.7 if firewall.name == "nftables" else 1.2)
-    assert arrives(flow, sip)
+    time.sleep(2)
+    for _ in range(200):
+        with contextlib.suppress(ConnectionRefusedError):
+            if arrives(flow, sip):
+                return
+    pytest.fail("the ban does not end")
 
 
 ESTABLISHED = """
@@ -284,6 +310,7 @@ def test_established_flow_stops_at_once(lab):
     assert arrives(flow, sip)
     sip.sendto(b"SIP/2.0 200 OK\r\n\r\n", flow.getsockname())
     assert flow.recv(100)
+    sip.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
     arrived, end = [], threading.Event()
 
     def attack():
@@ -294,19 +321,18 @@ def test_established_flow_stops_at_once(lab):
     def watch():
         while not end.is_set():
             with contextlib.suppress(TimeoutError):
-                sip.recv(100)
-                arrived.append(time.monotonic())
+                arrived.append(arrival(sip))
 
     threads = [threading.Thread(target=attack), threading.Thread(target=watch)]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    while len(arrived) < 20:
+        time.sleep(0.01)
     lab.ban(ATTACKER)
-    banned = time.monotonic()
+    banned = time.time()
     time.sleep(0.2)
     end.set()
     for thread in threads:
         thread.join()
-    assert len(arrived) > 10
     assert arrived[-1] - banned < 0.02
     assert arrives(neighbours, sip)

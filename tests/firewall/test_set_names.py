@@ -74,6 +74,6 @@ def test_kernel_takes_them():
     with namespace("nft") as net, net.inside():
         firewall = open_firewall("nftables", clock=time.time)
         firewall.open([Rule(name) for name in names])
-        assert firewall.show().count("\tset ") == 4 * len(names)
+        assert firewall.show().count("\tset ") == 5 * len(names)
         firewall.open([Rule("asterisk")])
-        assert firewall.show().count("\tset ") == 4
+        assert firewall.show().count("\tset ") == 5

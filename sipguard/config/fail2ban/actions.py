@@ -78,7 +78,7 @@ def _shell(
         commands={key: found[key] for key in found if key in COMMANDS},
         flags={key: is_true(found[key]) for key in FLAGS if key in found},
         properties={key: text for key, text in others.items() if not key.startswith("known/")},
-        origin=definition.ini.files[-1],
+        origin=str(paths[-1]),
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from sipguard.config.definition import DEFINITION, Definition
+from sipguard.config.definition import Definition
 from sipguard.config.fail2ban.actions import read_actions
 from sipguard.config.fail2ban.nouns import Fail2banJail, LogPath
 from sipguard.config.fail2ban.rules import is_firewall, rule_of
 from sipguard.config.fail2ban.values import is_true, number, seconds, words
-from sipguard.config.filters import FILTER_KEYS, build_filter, open_filter
+from sipguard.config.filters import FILTER_KEYS, build_filter, check_definition, open_filter
 from sipguard.config.ini import Ini
 from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
@@ -53,15 +53,32 @@ _KEYS = (
     "logencoding",
     "logpath",
     "skip_if_nologs",
+    "systemd_if_nologs",
     "action",
     *FILTER_KEYS,
 )
 _DEFAULTS = {**_FIRST_DEFAULTS, "action": ""}
 _INTEGERS = frozenset({"maxretry", "maxmatches", "maxlines"})
-_BOOLEANS = frozenset({"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs"})
+_BOOLEANS = frozenset(
+    {"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs", "systemd_if_nologs"}
+)
 # These have commands of their own in Fail2ban's protocol, or none.
-_NOT_SENT = frozenset({"action", "filter", "enabled", "logpath", "skip_if_nologs", "backend", "ignoreip", *FILTER_KEYS})
+_NOT_SENT = frozenset(
+    {
+        "action",
+        "filter",
+        "enabled",
+        "logpath",
+        "skip_if_nologs",
+        "systemd_if_nologs",
+        "backend",
+        "ignoreip",
+        *FILTER_KEYS,
+    }
+)
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
+# Fail2ban sends these before all others, the jail's before the filter's: what the filter has in [Init] stands.
+_SET_FIRST = frozenset({"usedns", "maxlines", "prefregex"})
 
 
 def is_enabled(ini: Ini, name: str) -> bool:
@@ -69,18 +86,22 @@ def is_enabled(ini: Ini, name: str) -> bool:
     return is_true(ini.get(name, "enabled") or "")
 
 
-def read_jail(ini: Ini, name: str, directory: Path) -> Fail2banJail:
-    """The jail `name` of the merged jail files; `directory` is the tree. Raises ConfigError with file and line."""
-    return _JailReader(ini, name, directory).read()
+def read_jail(ini: Ini, name: str, directory: Path, more: Mapping[str, str] | None = None) -> Fail2banJail:
+    """The jail `name` of the merged jail files; `directory` is the tree. Raises ConfigError with file and line.
+
+    `more` are options that go before those of the jail and those that it gives to its filter.
+    """
+    return _JailReader(ini, name, directory, more or {}).read()
 
 
 class _JailReader:
     """One jail being read."""
 
-    def __init__(self, ini: Ini, name: str, directory: Path) -> None:
+    def __init__(self, ini: Ini, name: str, directory: Path, more: Mapping[str, str]) -> None:
         self._ini = ini
         self._name = name
         self._directory = directory
+        self._more = more
         self._options: dict[str, str] = {}
         self._notes: list[str] = []
 
@@ -106,6 +127,7 @@ class _JailReader:
             filter=found,
             logpath=() if backend == "systemd" else self._logpath(),
             skip_if_nologs=self._value("skip_if_nologs", is_true, False),
+            systemd_if_nologs=self._has_journal_too(backend),
             backend=backend,
             backend_options=backend_options,
             maxretry=self._value("maxretry", int, 3),
@@ -151,7 +173,7 @@ class _JailReader:
                 text = str(self._convert(key, text, int))
             if text is not None:
                 options[key] = text
-        return options
+        return {**options, **self._more}
 
     def _convert(self, key: str, text: str, convert: Callable[[str], T]) -> T:
         try:
@@ -177,10 +199,10 @@ class _JailReader:
             self._notes.append("no filter is set")
             return None
         name, options = parse_reference(reference, self._where("filter"))
+        options |= self._more
         ini = open_filter(name, [self._directory / "filter.d"], self._where("filter"))
         self._notes += [f"{where}: includes {path}, which does not exist" for path, where in ini.missing]
-        if DEFINITION not in ini.sections:
-            raise ConfigError("has no [Definition] section with a failregex: it is no filter", ini.files[-1])
+        check_definition(name, ini)
         definition = Definition(ini, options, FILTER_KEYS)
         if not options.get("logtype") and not definition.has("logtype"):
             definition.options["logtype"] = "journal" if self._options["backend"].startswith("systemd") else "file"
@@ -199,14 +221,21 @@ class _JailReader:
         name = parse_reference(self._options["filter"])[0] if self._options["filter"] else ""
         definition.select(self._options)
         chosen = definition.combined()
+        places = {}
         for key in FILTER_KEYS:
             text = self._options.get(key)
-            if text is not None:
-                chosen[key] = "\n".join(filter(None, (chosen.get(key), text))) if key in _LISTS else text
-        found = build_filter(name, definition, chosen)
+            if text is None or (key in _SET_FIRST and key in chosen):
+                continue
+            chosen[key] = "\n".join(filter(None, (chosen.get(key), text))) if key in _LISTS else text
+            places[key] = self._where(key)
+        found = build_filter(name, definition, chosen, places)
         if not found.failregex:
             self._notes.append("neither the jail nor its filter has a failregex: it will never find anything")
         return found
+
+    def _has_journal_too(self, backend: str) -> bool:
+        """As Fail2ban 1.1.1: it must say itself what to look for in the journal, its filter's word is not enough."""
+        return backend == "auto" and "journalmatch" in self._options and self._value("systemd_if_nologs", is_true, True)
 
     def _logpath(self) -> tuple[LogPath, ...]:
         paths: list[LogPath] = []

@@ -58,6 +58,8 @@ class Fail2banJail:
     filter: Filter
     logpath: tuple[LogPath, ...] = ()
     skip_if_nologs: bool = False
+    systemd_if_nologs: bool = False
+    """Whether the journal is read where none of the logs exists."""
     """Do not run where none of its logs exists."""
     backend: str = "auto"
     """Without its options: `auto`, `polling`, `systemd` …"""

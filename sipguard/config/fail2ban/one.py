@@ -1,4 +1,4 @@
-"""One jail of a Fail2ban tree, enabled or not: for `replay`, which is asked before a jail is enabled."""
+"""One jail of a Fail2ban tree, enabled or not: for `replay` and fail2ban-regex, which are asked before it is enabled."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from sipguard.config.interpolation import Value
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sipguard.model import Jail
 
 
-def read_one(directory: Path, name: str) -> Jail:
-    """The jail `name` of the tree. Raises ConfigError: there is no tree, no such jail, or it is wrong."""
+def read_one(directory: Path, name: str, more: Mapping[str, str] | None = None) -> Jail:
+    """The jail `name` of the tree. Raises ConfigError: there is no tree, no such jail, or it is wrong.
+
+    `more` are options that go before those of the jail and those that it gives to its filter.
+    """
     files = layer_files(directory, "jail")
     if not files:
         raise ConfigError("there is no jail.conf or jail.local here; name the directory that has it", str(directory))
@@ -27,4 +31,4 @@ def read_one(directory: Path, name: str) -> Jail:
     known = jail_names(ini)
     if name not in known:
         raise ConfigError(f"there is no jail {name!a}; known are {', '.join(known) or 'none'}", str(directory))
-    return read_jail(ini, name, directory).as_jail()
+    return read_jail(ini, name, directory, more).as_jail()

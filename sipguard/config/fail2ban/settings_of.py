@@ -6,13 +6,12 @@ socket) is sipguard.toml's, where there is one; jails of its jails.d run beside 
 
 from __future__ import annotations
 
-import glob
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sipguard.config.fail2ban.tree import read_tree
+from sipguard.config.paths import exists
 from sipguard.config.readers import encoding as read_encoding
 from sipguard.config.readers import timezone as read_timezone
 from sipguard.config.settings import Settings, load
@@ -30,6 +29,8 @@ BanActions = Literal["firewall", "commands"]
 _LEVELS = frozenset({"CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", "TRACEDEBUG", "HEAVYDEBUG"})
 # Fail2ban's words for where its log goes → ours. The journal reads what is sent to syslog.
 _TARGETS = {"STDOUT": "STDOUT", "SYSOUT": "STDOUT", "STDERR": "STDERR", "SYSLOG": "SYSLOG", "SYSTEMD-JOURNAL": "SYSLOG"}
+# gamin is no more; who still names it wants what `auto` gives.
+_BACKENDS = ("auto", "pyinotify", "gamin", "polling", "systemd")
 _NO_DATABASE = frozenset({"none", ":memory:"})
 
 
@@ -79,6 +80,10 @@ def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warni
             errors.append(error)
             continue
         missing = list(_missing_logs(jail))
+        if one.systemd_if_nologs and len(missing) >= len(jail.logpath):
+            warnings.append(f"jail {one.name}: none of its logs exists; it reads the journal")
+            jails.append(replace(jail, journal=True, logpath=()))
+            continue
         if one.skip_if_nologs and len(missing) == len(jail.logpath) and not jail.journal:
             warnings.append(f"jail {one.name}: none of its logs exists; not run, since skip_if_nologs is set")
             continue
@@ -88,7 +93,10 @@ def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warni
 
 
 def _jail(one: nouns.Fail2banJail) -> Jail:
-    """The jail for sipguard's stages. Raises ConfigError: an encoding or zone that does not exist."""
+    """The jail for sipguard's stages. Raises ConfigError: a backend, encoding or zone that does not exist."""
+    if one.backend.lower() not in _BACKENDS:
+        what = f"backend = {one.backend[:40]!a}: not allowed; write one of {', '.join(_BACKENDS)}"
+        raise ConfigError(f"jail {one.name}: {what}", one.origin)
     try:
         encoding = read_encoding(one.logencoding)
         if (encoding, one.logencoding) == ("ascii", "auto"):
@@ -110,8 +118,7 @@ def _missing_logs(jail: Jail) -> Iterable[str]:
         yield f"jail {jail.name}: no logpath; it reads nothing"
     for entry in jail.logpath:
         bare = entry.removesuffix(" tail")
-        # A log's own name may hold brackets; Path.glob takes no absolute pattern.
-        if not os.path.lexists(bare) and next(glob.iglob(bare), None) is None:  # noqa: PTH207
+        if not exists(bare):
             yield f"jail {jail.name}: {printable(bare)} does not exist yet; sipguard waits for it"
 
 

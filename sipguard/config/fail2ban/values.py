@@ -38,11 +38,11 @@ _TRUE = frozenset({"1", "on", "true", "yes"})
 def seconds(text: str) -> float:
     """`10m`, `1d 12h`, `1y-6mo`, `60*60`, `-1`: seconds; below zero means for ever. Raises ValueError."""
     if len(text) > _MAX_EXPRESSION:
-        raise ValueError("is too long for a time")
+        raise ValueError(f"{text[:40]!a}… is too long for a time")
     expression = re.sub(r"\)\s*\(", ")+(", _QUANTITY.sub(_in_seconds, text.strip()))
     try:
         value = _evaluate(ast.parse(expression, mode="eval").body)
-    except (SyntaxError, ZeroDivisionError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
         raise ValueError(f"{text!a} is no time; write seconds, or for example 10m, 1h 30m, 1d") from error
     return FOREVER if value < 0 else value
 
@@ -51,7 +51,7 @@ def number(text: str) -> float:
     """A number, or an arithmetic expression of numbers, as `bantime.factor` may hold. Raises ValueError."""
     try:
         return _evaluate(ast.parse(text.strip()[:_MAX_EXPRESSION], mode="eval").body)
-    except (SyntaxError, ZeroDivisionError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
         raise ValueError(f"{text!a} is no number") from error
 
 

@@ -8,6 +8,7 @@ from hashlib import md5, sha1
 from pathlib import Path
 
 from sipguard.daemon.adoption.fail2ban_file import LogRow
+from sipguard.files import open_regular
 from sipguard.model import Position
 from sipguard.sources.lines import LineReader
 from sipguard.sources.rotated import is_rotated, locate
@@ -44,7 +45,7 @@ def first_line_hash(path: Path, like: str = "") -> str | None:
     The column is called `firstlinemd5`, but under Python 3 Fail2ban writes SHA-1: its trial of MD5 passes a str and fails.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             line = file.readline(_LONGEST_LINE)
     except OSError:
         return None
@@ -63,7 +64,9 @@ def _position(row: LogRow) -> Position | None:
         if path.is_file() and row.first_line and first_line_hash(path, row.first_line) == row.first_line:
             if path.stat().st_size < row.offset:
                 continue
-            reader = LineReader(os.open(path, os.O_RDONLY | os.O_CLOEXEC), offset=row.offset, max_line=_LONGEST_LINE)
+            reader = LineReader(
+                os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), offset=row.offset, max_line=_LONGEST_LINE
+            )
             try:
                 return reader.position(row.path)
             finally:

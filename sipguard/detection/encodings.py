@@ -1,0 +1,41 @@
+"""The bytes of one line → its text. Lines are told apart by the byte LF, in every encoding.
+
+In UTF-16 that byte is half of a character. Its other half, a NUL, ends the line (big endian) or begins the next one
+(little endian), where `sources` may have dropped it, since after a truncation NULs stand at the beginning of lines.
+Any other character with that byte in it (U+0A0A) ends a line as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipguard.text import WIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MARK = "\ufeff"
+
+
+def line_decoder(encoding: str) -> Callable[[bytes], str]:
+    """Gives the text of a line without its LF; what is invalid is replaced. `encoding` as `codecs.lookup` names it."""
+    if encoding == "utf-16-be":
+        return _big
+    if encoding in ("utf-16", "utf-16-le"):
+        return _little
+    return lambda line: line.decode(encoding, "replace")
+
+
+def is_wide(encoding: str) -> bool:
+    """Whether only single lines can be decoded, not several at once."""
+    return encoding in WIDE
+
+
+def _little(line: bytes) -> str:
+    return line.lstrip(b"\0").decode("utf-16-le", "replace").removeprefix(_MARK)
+
+
+def _big(line: bytes) -> str:
+    line = line.removesuffix(b"\0").lstrip(b"\0")
+    even = line if len(line) % 2 == 0 else b"\0" + line
+    return even.decode("utf-16-be", "replace").removeprefix(_MARK)

@@ -1,0 +1,94 @@
+"""A firewall backend in a process of its own, of an unprivileged user who has CAP_NET_ADMIN and no other right.
+
+with namespace("ipset") as net, net.inside():
+    firewall = AsNobody("ipset")  # to be used as the backend itself
+    firewall.open(rules)
+    firewall.close()
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sipguard.errors import FirewallError
+
+USER = 65534
+ROOT = Path(__file__).parents[1]
+
+SERVER = """
+import pickle, sys, time
+from sipguard.errors import FirewallError
+from sipguard.firewall.choose import open_firewall
+name, options = pickle.load(sys.stdin.buffer)
+firewall = open_firewall(name, clock=time.time, **options)
+while True:
+    try:
+        what, values = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    try:
+        found = getattr(firewall, what)
+        answer = found(*values) if callable(found) else found, None
+    except FirewallError as error:
+        answer = None, str(error)
+    pickle.dump(answer, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+"""
+
+
+def setpriv(rights: str = "+net_admin") -> list[str]:
+    """What a program is started under to have these rights alone."""
+    only = f"--inh-caps=-all,{rights} --ambient-caps=-all,{rights} --bounding-set=-all,{rights}"
+    return f"setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs {only}".split()
+
+
+@functools.cache
+def readable_copy() -> Path:
+    """A folder with sipguard, its filters and jails, that everybody may read, whatever a clone's own permissions are."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    for name in ("sipguard", "filters", "jails"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+    return folder
+
+
+class AsNobody:
+    """The backend `name`, each call of which is done by that process. Raises what the backend raises."""
+
+    def __init__(self, name, **options):
+        self._process = subprocess.Popen(
+            [*setpriv(), sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd="/",
+            env={"PYTHONPATH": str(readable_copy()), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        self._say((name, options))
+        self.name, self.ends_bans = self._ask("name"), self._ask("ends_bans")
+
+    def __getattr__(self, what):
+        return functools.partial(self._ask, what)
+
+    def close(self):
+        """End the process."""
+        with self._process:
+            self._process.stdin.close()
+
+    def _say(self, thing):
+        pickle.dump(thing, self._process.stdin)
+        self._process.stdin.flush()
+
+    def _ask(self, what, *values):
+        self._say((what, values))
+        answer, complaint = pickle.load(self._process.stdout)
+        if complaint:
+            raise FirewallError(complaint)
+        return answer
