@@ -82,7 +82,10 @@ class Logs:
 
     def look(self) -> bool:
         """Let the next `read` ask those logs of which nobody tells; whether to look again after `PULSE` seconds."""
-        return sum(follower.look() for follower in self._followers) > 0
+        busy = False
+        for follower in self._followers:
+            busy |= follower.look()
+        return busy
 
     @property
     def pending(self) -> bool:

@@ -117,6 +117,10 @@ class CertainDates:
         self._known = self._remember(line, *winner, until) if self._lasting and self.when is not None else None
         return winner[1]
 
+    def date_of(self, line: str) -> float | None:
+        """POSIX seconds of the date in `line`; None if there is none. Raises AmbiguousDateError and TimeoutError."""
+        return self.when if self.find(line) is not None else None
+
     def time_of(self, match: regex.Match[str] | None) -> float | None:  # noqa: ARG002
         """As in `dates`: `when`."""
         return self.when

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
-from sipguard.detection.encodings import is_wide, line_decoder
+from sipguard.detection.encodings import codec_of, is_wide, line_decoder
 from sipguard.detection.express import Express
 from sipguard.detection.matching import Matcher, where
 from sipguard.detection.prefilter import Prefilter, prefilter
@@ -21,7 +21,6 @@ from sipguard.detection.results import Counts, Examined
 from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
-from sipguard.text import log_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -201,8 +200,7 @@ class Detector:
 
     def _take(self, line: str, time: float | None, events: list[LogEvent]) -> None:
         """Add what a line tells, or those that it completes."""
-        screen = self._screen
-        if screen is None:
+        if self._screen is None:
             self._event(line, time, events, trusted=False)
             return
         for one in self._screened(line):
@@ -298,9 +296,7 @@ def _line_end(data: bytes, begin: int) -> int:
 
 def _codec(encoding: str) -> str:
     """Raises ConfigError if there is no such encoding of text; `auto` is UTF-8."""
-    if encoding.lower() == "auto":
-        return "utf-8"
     try:
-        return log_codec(encoding)
+        return codec_of(encoding)
     except LookupError:
         raise ConfigError(f"encoding {encoding!r} is not known: give one like utf-8 or latin-1") from None

@@ -14,7 +14,14 @@ from sipguard.text import WIDE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+from sipguard.text import log_codec
+
 _MARK = "\ufeff"
+
+
+def codec_of(encoding: str) -> str:
+    """The codec of a log as `codecs.lookup` names it; `auto` is UTF-8. Raises LookupError: there is none for logs."""
+    return log_codec("utf-8" if encoding.lower() == "auto" else encoding)
 
 
 def line_decoder(encoding: str) -> Callable[[bytes], str]:

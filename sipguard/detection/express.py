@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipguard.detection.matching import host_of
-from sipguard.model import Failure
+from sipguard.detection.matching import simple_failure
 
 if TYPE_CHECKING:
     import re
@@ -57,12 +56,10 @@ class Express:
             searches += tried
             if match is None:
                 break
-            tags = {name: value for name, value in match.groupdict().items() if value is not None}
-            host = host_of(tags)
-            if host is None:
+            failure = simple_failure(match, index, dates.when, (line,))
+            if failure is None:
                 break
-            user = tags.get("user")
-            events.append(Failure(host, dates.when, user, (user,) if user else (), 1, index, None, (line,), tags))
+            events.append(failure)
         else:
             number = len(lines)
         self._matcher.took(events[len(events) - (number - first) :], searches)

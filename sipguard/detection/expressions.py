@@ -94,10 +94,6 @@ class Expression:
                 return False
         return self.search(text, timeout=limit) is not None
 
-    def tags_of(self, match: re.Match[str] | regex.Match[str]) -> dict[str, str]:
-        """The named groups that have matched, of a regex that `is_simple`."""
-        return {name: text for name, text in match.groupdict().items() if text is not None}
-
     @property
     def groups(self) -> Mapping[str, int]:
         """Name of each group → its index."""

@@ -18,7 +18,7 @@ from sipguard.model import Challenge, Clock, Failure, Filter, Success
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import regex
 
@@ -240,7 +240,7 @@ class Matcher:
             if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             if expression.is_simple and not common:
-                failure = self._simple_failure(index, expression.tags_of(match), used)
+                failure = simple_failure(match, index, self.line_time, tuple([whole for _, whole in used]))
                 if failure is None:
                     continue
                 return failure
@@ -261,17 +261,6 @@ class Matcher:
         used, self._lines = split_match(match, lines)
         self.consumed = sum(line is not lines[-1] for line in used)
         return used
-
-    def _simple_failure(self, index: int, tags: dict[str, str], used: list[Line]) -> Failure | None:
-        """As `_failure` for the groups that most regexes have: an address, perhaps a user, and what says more of them."""
-        host = host_of(tags)
-        if host is None:
-            return None
-        user = tags.get("user")
-        users = (user,) if user else ()
-        return Failure(
-            host, self.line_time, user, users, len(used), index, None, tuple([whole for _, whole in used]), tags
-        )
 
     def _is_ignored(self, subject: str) -> bool:
         for expression in self._ignoreregex:
@@ -315,9 +304,16 @@ class Matcher:
         return Failure(host, self.line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
 
 
-def host_of(tags: Mapping[str, str]) -> str | None:
-    """The accused, by the groups of a regex that `is_simple`."""
-    return tags.get("ip4") or tags.get("ip6") or tags.get("dns")
+def simple_failure(
+    match: re.Match[str] | regex.Match[str], index: int, time: float | None, lines: tuple[str, ...]
+) -> Failure | None:
+    """The failure that the match of a regex tells of that `is_simple`, number `index`; None where it names nobody."""
+    tags = {name: text for name, text in match.groupdict().items() if text is not None}
+    host = tags.get("ip4") or tags.get("ip6") or tags.get("dns")
+    if not host:
+        return None
+    user = tags.get("user")
+    return Failure(host, time, user, (user,) if user else (), len(lines), index, None, lines, tags)
 
 
 def where(filter: Filter, key: str) -> str:  # noqa: A002

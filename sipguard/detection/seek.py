@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
-from sipguard.detection.encodings import is_wide, line_decoder
+from sipguard.detection.encodings import codec_of, is_wide, line_decoder
 from sipguard.detection.screen import PACKET, Screen, declares
 from sipguard.errors import ConfigError
-from sipguard.text import log_codec
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -46,7 +45,7 @@ def offset_since(
     would be taken for lines of the server. Raises OSError.
     """
     try:
-        codec = log_codec("utf-8" if encoding.lower() == "auto" else encoding)
+        codec = codec_of(encoding)
         finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone), time_limit=0.2)
         screen = Screen(filter_, where=filter_.origin) if declares(filter_) else None
     except (ConfigError, ValueError, LookupError):
@@ -94,8 +93,9 @@ class _Looks:
             return None
         self._file.seek(begin)
         for line in self._file.read(_LOOK).split(b"\n")[:-1]:
-            if self._dates.find(self._decode(line).rstrip("\r")) is not None and self._dates.when is not None:
-                return begin, self._dates.when
+            when = self._dates.date_of(self._decode(line).rstrip("\r"))
+            if when is not None:
+                return begin, when
             begin += len(line) + 1
         return None
 

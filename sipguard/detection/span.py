@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
-from sipguard.detection.encodings import line_decoder
+from sipguard.detection.encodings import codec_of, line_decoder
 from sipguard.detection.screen import from_json
-from sipguard.text import log_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +28,7 @@ class Span:
         self.last: float | None = None
         finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone), time_limit=0.2)
         self._dates = CertainDates(finder, clock)
-        self._decode = line_decoder(log_codec("utf-8" if encoding.lower() == "auto" else encoding))
+        self._decode = line_decoder(codec_of(encoding))
         self._json = filter_.options.get("jsonline", "")
 
     def add(self, data: bytes) -> None:
@@ -46,8 +45,9 @@ class Span:
             if text and self._json and text.startswith("{"):
                 text = from_json(self._json, text)
             try:
-                if text and self._dates.find(text) is not None and self._dates.when is not None:
-                    return self._dates.when
+                when = self._dates.date_of(text) if text else None
             except (AmbiguousDateError, TimeoutError):
                 continue
+            if when is not None:
+                return when
         return None

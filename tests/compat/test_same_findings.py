@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import random
-import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,12 @@ from sipguard.errors import ConfigError
 from sipguard.model import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sipguard.model import Failure
 
 NOW = 1124013600.0
 CASES = 800
 
-pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
+pytestmark = [pytest.mark.skipif(not THERE, reason=WHY_NOT), pytest.mark.usefixtures("zurich")]
 
 # Each case by Fail2ban's server: its answer per line is what it would count, before any name is looked up.
 ORACLE = r"""
@@ -351,16 +348,6 @@ def canonical(host: str) -> str:
         return str(ipaddress.ip_network(host, strict=False) if "/" in host else ipaddress.ip_address(host))
     except ValueError:
         return host
-
-
-@pytest.fixture(autouse=True)
-def zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The oracle is in Zurich."""
-    monkeypatch.setenv("TZ", "Europe/Zurich")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_random_filters_find_the_same():

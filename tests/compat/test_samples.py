@@ -6,7 +6,6 @@ All of them twice: by the engine, and by `sipguard test-filter --json` as a pers
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,29 +20,18 @@ from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sipguard.model import Failure
 
 COUNTED = Counter[str]()
-pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
+pytestmark = [pytest.mark.skipif(not THERE, reason=WHY_NOT), pytest.mark.usefixtures("zurich")]
 
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Copies of the package's filters, and of those of its tests."""
     return copy_filters(tmp_path_factory.mktemp("fail2ban"))
-
-
-@pytest.fixture(autouse=True)
-def zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The samples are from Zurich."""
-    monkeypatch.setenv("TZ", "Europe/Zurich")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def facts(failure: Failure | None) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -38,16 +37,6 @@ def read(dates, line):
         return None
     when = dates.time_of(match)
     return match[1], None if when is None else datetime.fromtimestamp(when, UTC).isoformat()
-
-
-@pytest.fixture
-def zurich(monkeypatch):
-    """The machine stands in Zurich."""
-    monkeypatch.setenv("TZ", "Europe/Zurich")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 DIRECTIVES = [
