@@ -84,7 +84,7 @@ def _demo(folder: Path, firewall: str, prefix: list[str]) -> int:
         rules = _output([*prefix, "nft", "list", "table", "inet", "sipguard"]) if prefix else ""
     finally:
         daemon.terminate()
-        daemon.wait(10)
+        daemon.wait(30)
         reader.join()
     if rules:
         console.rule("what it made in the firewall")
@@ -115,7 +115,7 @@ def _prepare(folder: Path) -> list[Track]:
 
 def _wait_for(socket: Path, daemon: subprocess.Popen[str]) -> None:
     """Until the daemon answers, or is dead."""
-    for _ in range(200):
+    for _ in range(600):
         if socket.exists() or daemon.poll() is not None:
             return
         time.sleep(0.05)
@@ -135,7 +135,14 @@ def _show(daemon: subprocess.Popen[str], shown: Counter[str]) -> None:
             if shown[verb] == SHOWN + 1:
                 console.print("… more failures, not shown; bans and unbans are", style="dim")
             continue
-        console.print(Text(line.rstrip("\n"), style=STYLES.get(verb, "")))
+        console.print(Text(_fitting(line.rstrip("\n"), match), style=STYLES.get(verb, "")))
+
+
+def _fitting(line: str, event: re.Match[str] | None) -> str:
+    """The line as the log has it; on a terminal that is too narrow for it, the time and what happens."""
+    if event is None or not console.is_terminal or len(line) <= console.width:
+        return line
+    return f"{line[11:19]} {line[event.start() :].partition(' - ')[0]}"
 
 
 def _sum_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -63,6 +64,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 the answer is no, 2 the call or the configuration is wrong."""
+    _write_what_they_can(sys.stdout, sys.stderr)
     called = Path(sys.argv[0]).name
     if called == "fail2ban-client":
         sys.argv.insert(1, "client")
@@ -93,6 +95,13 @@ def main() -> None:
             raise
         _complain(_unexpected(error))
         sys.exit(2)
+
+
+def _write_what_they_can(*streams: object) -> None:
+    """A terminal of an older encoding, and what a stranger wrote: no reason to fail."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str) -> None:

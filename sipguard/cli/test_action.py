@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -172,7 +174,7 @@ def _described(action: Action | NativeAction, notice: Notice) -> str:
         case "mail":
             what = f"mail to {', '.join(options['to'])} through {options['host']}"
         case "exec":
-            what = f"{' '.join(options['command'])} < {record(notice)}"
+            what = f"{shlex.join(options['command'])} <<< {json.dumps(record(notice))}"
     return printable(what)
 
 

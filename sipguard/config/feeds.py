@@ -99,7 +99,14 @@ def _common(interval: str, expiry: str) -> tuple[Key, ...]:
 
 
 APIBAN_KEYS = (
-    Key("key", _key, "", "the key that APIBAN gave you: letters, digits, - and _", "APIBAN's key.", secret=True),
+    Key(
+        "key",
+        _key,
+        "",
+        "the key that APIBAN gave you: at least 8 letters, digits, - and _",
+        "APIBAN's key.",
+        secret=True,
+    ),
     Key("key_file", readers.path, "", "an absolute path", "File that holds the key alone; instead of `key`."),
     Key("url", _url, "https://apiban.org/api", "an address that begins with https://", "Base address of the API."),
     Key("start", _start, "100", "an ID: digits", "ID to begin with; 100 is the full list."),

@@ -10,6 +10,7 @@ Or, for programs that would rather not take lines apart (`logformat = "json"`):
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -128,16 +129,52 @@ def syslog_level(level: int) -> int:
     return next((number for least, number in _SYSLOG_LEVELS if level >= least), 7)
 
 
-class _File(logging.handlers.WatchedFileHandler):
+class _Stream(logging.StreamHandler[Any]):
+    """Lines that cannot be written are lost: the protection goes on. That is said once on standard error, not of each."""
+
+    _fails = _failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it; never raises."""
+        self._failed, self._fails = self._fails, False
+        try:
+            super().emit(record)
+        except OSError:  # from reopening a file
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's name
+        """Say it, unless it was so before."""
+        self._fails = True
+        if not self._failed:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                error = sys.exc_info()[1]
+                why = getattr(error, "strerror", None) or error
+                sys.stderr.write(
+                    f"sipguard: its log cannot be written: {why}; lines are lost until it can, bans go on\n"
+                )
+
+    def close(self) -> None:
+        """Never raises: what it still holds cannot be written either."""
+        with contextlib.suppress(OSError, ValueError):
+            super().close()
+
+
+class _File(_Stream, logging.handlers.WatchedFileHandler):
     """Reopens the file when somebody has moved it away, so that log rotation needs no signal."""
 
     _looked = 0.0
 
     def reopenIfNeeded(self) -> None:  # noqa: N802 - logging's name
         """Look, but not before each of a thousand lines."""
-        if time.monotonic() >= self._looked + REOPEN:
+        if self._fails or self._failed or time.monotonic() >= self._looked + REOPEN:
             self._looked = time.monotonic()
-            super().reopenIfNeeded()
+            try:
+                super().reopenIfNeeded()
+            except OSError:
+                # The old file does not take what it has not got yet. That is lost; `emit` opens what is there now.
+                old, self.stream = self.stream, None
+                with contextlib.suppress(OSError, ValueError, AttributeError):
+                    old.close()  # type: ignore[union-attr]  # None when it was the new one that could not be opened
 
 
 def start(target: str, level: str, style: LogFormat = "fail2ban") -> None:
@@ -199,9 +236,9 @@ class _SysLog(logging.handlers.SysLogHandler):
 def _handler(target: str) -> logging.Handler:
     match target.upper():
         case "STDOUT":
-            return logging.StreamHandler(sys.stdout)
+            return _Stream(sys.stdout)
         case "STDERR":
-            return logging.StreamHandler(sys.stderr)
+            return _Stream(sys.stderr)
         case "SYSLOG":
             return _SysLog(SYSLOG_SOCKET, facility=logging.handlers.SysLogHandler.LOG_DAEMON)
     try:

@@ -93,7 +93,7 @@ def test_native(tmp_path):
     program.write_text(f"#!/bin/sh\ncat > {tmp_path}/noted\n")
     program.chmod(0o755)
     actions = [
-        {"type": "exec", "command": [str(program)]},
+        {"type": "exec", "command": [str(program), "a b"]},
         {"type": "webhook", "url": "https://example.com/t0ken", "secret": "s3cret", "headers": {"Key": "k3y"}},
         {"type": "mail", "to": "ops@example.com", "user": "ban", "password": "p4ss"},
     ]
@@ -104,6 +104,9 @@ def test_native(tmp_path):
     config.write_text("")
     shown = [sipguard("test-action", name, "--jail", "asterisk", "-c", config) for name in ("exec", "webhook", "mail")]
     assert [one.returncode for one in shown] == [0, 0, 0], [one.stderr for one in shown]
+    call, _, given = next(line for line in shown[0].stdout.splitlines() if str(program) in line).partition(" <<< ")
+    assert call.strip() == f"{program} 'a b'"
+    assert json.loads(given)["address"] == "203.0.113.7"
     assert "POST json to ***" in shown[1].stdout
     assert "mail to ops@example.com through localhost" in shown[2].stdout
     dumped = sipguard("check", "-c", config, "--dump").stdout

@@ -24,6 +24,11 @@ def sipguard(*arguments, stdin="", before=()):
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=env)
 
 
+FAILURE = (
+    "2026-01-15 10:20:30.123456 98.53% [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile 'internal' for "
+    "[\u20ac@192.0.2.10] from ip 203.0.113.66"
+)
+
 WRONG = {
     "a filter with a long name": (["test-filter", "/dev/null", LONG], "there is no filter 'xxx"),
     "options of a long name": (["test-filter", "/dev/null", f"freeswitch[{LONG}]"], "FILTER: 'xxx"),
@@ -124,3 +129,14 @@ def test_a_mistake_of_ours(shown):
         assert (
             done.stderr == "sipguard: KeyError: 'key' (<string>:1); this is a mistake in sipguard: please report it\n"
         )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["test-filter", f"{FAILURE}", "freeswitch"]], ids=["help", "log"])
+def test_a_terminal_of_another_encoding(encoding, arguments, monkeypatch):
+    """What it cannot show is written in another way."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    command = [sys.executable, "-m", "sipguard", *arguments]
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout) > 200

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -85,6 +86,51 @@ def test_no_syslog(tmp_path, monkeypatch, capfd):
         ear.settimeout(5)
         _say()
         assert b"Ban 203.0.113.66" in ear.recv(1000)
+
+
+def test_a_log_that_cannot_be_written(tmp_path, capfd):
+    """A full disk is told once on standard error, without a traceback; nothing stops, and nothing is raised."""
+    target = tmp_path / "own.log"
+    target.symlink_to("/dev/full")
+    logs.start(str(target), "INFO")
+    for _ in range(3):
+        _say()
+    said = "sipguard: its log cannot be written: No space left on device; lines are lost until it can, bans go on\n"
+    assert capfd.readouterr() == ("", said)
+    target.unlink()
+    _say()
+    _say()
+    assert target.read_text().count("Ban 203.0.113.66") >= 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_log_whose_folder_is_gone(tmp_path, monkeypatch, capfd):
+    """Neither ends anything; with the folder the log comes back."""
+    monkeypatch.setattr(logs, "REOPEN", 0.0)
+    target = tmp_path / "folder" / "own.log"
+    target.parent.mkdir()
+    logs.start(str(target), "INFO")
+    _say()
+    shutil.rmtree(target.parent)
+    for _ in range(3):
+        _say()
+    assert capfd.readouterr().err.count("\n") == 1
+    target.parent.mkdir()
+    _say("[sip] Unban 203.0.113.66")
+    assert "Unban 203.0.113.66" in target.read_text()
+
+
+def test_standard_output_that_nobody_reads(tmp_path, log):
+    """Whoever read it has gone: the daemon protects all the same, and ends as it should."""
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+        daemon.stop()
+        daemon.config.write_text(daemon.config.read_text().replace(str(daemon.log), "STDOUT"))
+        daemon.start()
+        daemon.process.stdout.close()
+        append(log, failure(ATTACKER) * 5)
+        daemon.wait_for(lambda: daemon.banned("freeswitch") == {ATTACKER})
+        daemon.process.terminate()
+        assert daemon.process.wait(45) == 0
 
 
 def test_standard_output_that_is_the_journal(monkeypatch):
