@@ -11,8 +11,11 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from weakref import WeakKeyDictionary
 
 from sipguard.addresses import canonical
 from sipguard.files import open_regular
@@ -34,6 +37,8 @@ MOST_NAMES = 1000
 """Names remembered; beyond it the one asked for longest ago goes."""
 LARGEST_LIST = 16 << 20
 """Bytes of a file of addresses."""
+UNSETTLED = 2.0
+"""Seconds after a change in which a file is read again: another change may have the same time."""
 MOST_WAITING = 1000
 """Look-ups waiting their turn; beyond it a name counts as unknown."""
 
@@ -47,7 +52,9 @@ class Names:
         self._answers: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
         self._running: dict[str, asyncio.Task[tuple[str, ...]]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._files: dict[str, tuple[int, int, int] | None] = {}
+        self._read: WeakKeyDictionary[IgnoreList, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
+        """What each ignore list was told of its files: which state of them."""
+        self._unreadable: set[str] = set()
 
     async def addresses(self, name: str) -> tuple[str, ...]:
         """The addresses of a host, in canonical form; none if it has none, or nobody knows in time."""
@@ -90,25 +97,27 @@ class Names:
 
     def _read_list(self, entry: str, ignore: IgnoreList) -> None:
         """`file:PATH`: addresses and networks, separated by blanks, commas or lines; `#` and `;` begin a comment."""
+        read = self._read.setdefault(ignore, {})
         try:
             with open_regular(entry.removeprefix(FILE)) as file:
+                status = os.fstat(file.fileno())
+                state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                if read.get(entry) == state:
+                    return
                 content = file.read(LARGEST_LIST + 1)
             if len(content) > LARGEST_LIST:
                 raise OSError(errno.EFBIG, f"has more than {LARGEST_LIST >> 20} MiB")
         except OSError as error:
-            if self._complain(entry):
+            if entry not in self._unreadable:
                 log.error("ignoreip %s: %s; nothing of it is ignored until it can be read", entry, error.strerror)
+            self._unreadable.add(entry)
             return
-        self._files.pop(entry, None)
+        self._unreadable.discard(entry)
+        if time.time() - status.st_mtime > UNSETTLED:
+            read[entry] = state
         text = content.decode("utf-8", "replace")
         lines = (line.partition("#")[0].partition(";")[0] for line in text.split("\n"))
         ignore.learn(entry, _valid(word for line in lines for word in line.replace(",", " ").split()))
-
-    def _complain(self, entry: str) -> bool:
-        """Whether this is the first time in a row that a list cannot be read."""
-        first = entry not in self._files
-        self._files[entry] = None
-        return first
 
     async def stop(self) -> None:
         """End every look-up."""

@@ -47,9 +47,11 @@ class IgnoreList:
 
     def set_own(self, addresses: Iterable[str]) -> None:
         """The machine's own addresses as they are now."""
-        self._changed()
-        self._own = [(network, "loopback") for network in _LOOPBACK]
-        self._own += [(ipaddress.ip_network(address), "this machine's own address") for address in addresses]
+        own = [(network, "loopback") for network in _LOOPBACK]
+        own += [(ipaddress.ip_network(address), "this machine's own address") for address in addresses]
+        if own != self._own:
+            self._changed()
+            self._own = own
 
     def learn(self, name: str, addresses: Iterable[str]) -> None:
         """A host name of `names`, or a list of `files`, has these addresses or networks now."""

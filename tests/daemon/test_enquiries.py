@@ -100,6 +100,38 @@ def test_ignored_list(tmp_path):
         assert daemon.banned("demo") == {ATTACKER}
 
 
+def test_ignored_list_is_read_when_it_has_changed(tmp_path):
+    """Not every five seconds, however long it is; each jail's ignore list is told, also one that a reload has made."""
+    known = tmp_path / "known"
+    learned = []
+
+    class Told(IgnoreList):
+        def learn(self, name, addresses):
+            learned.append(list(addresses))
+
+    def written(text, when):
+        known.write_text(text)
+        os.utime(known, (when, when))
+
+    async def look():
+        names = Names(clock=time.time)
+        first, second = Told([f"file:{known}"]), Told([f"file:{known}"])
+        for ignore in (first, second, first, first, second):
+            await names.refresh(ignore)
+        written("198.51.100.8\n", time.time() - 100)
+        await names.refresh(first)
+        written("198.51.100.9\n", time.time())
+        await names.refresh(first)
+        known.unlink()
+        await names.refresh(first)
+        written("198.51.100.9\n", time.time() - 50)
+        await names.refresh(first)
+
+    written("198.51.100.7\n", time.time() - 100)
+    asyncio.run(look())
+    assert learned == [[f"198.51.100.{n}"] for n in (7, 7, 8, 9, 9)]
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [

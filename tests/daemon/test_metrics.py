@@ -107,3 +107,34 @@ def test_only_local_places(tmp_path, where):
     assert daemon.process.returncode == 2
     assert "not allowed; a local address with a port" in said
     assert said.count("\n") == 1
+
+
+def test_lines_of_every_log(tmp_path):
+    """A jail may have several logs, each with a detector of its own: they are counted together."""
+    logs = [tmp_path / name for name in ("one.log", "other.log")]
+    for path in logs:
+        path.write_text(failure(ATTACKER))
+    where = str(tmp_path / "metrics.sock")
+    daemon = RunningDaemon(tmp_path, {"freeswitch": {"filter": "freeswitch", "logpath": [str(path) for path in logs]}})
+    daemon.config.write_text(daemon.config.read_text() + "\n" + toml.dumps({"metrics": {"listen": where}}))
+    daemon.start()
+    try:
+        daemon.wait_logged(f"Found {ATTACKER}", times=2)
+        found = _ask(_Local(where))
+    finally:
+        daemon.stop()
+    assert found["sipguard_lines_total", "freeswitch"] == found["sipguard_candidates_total", "freeswitch"] == 2
+
+
+def test_a_file_in_its_place(tmp_path):
+    """It is not ours to remove: one line says so."""
+    where = tmp_path / "precious"
+    where.write_text("precious")
+    daemon = RunningDaemon(tmp_path, {})
+    daemon.config.write_text(daemon.config.read_text() + "\n" + toml.dumps({"metrics": {"listen": str(where)}}))
+    daemon.spawn()
+    said = daemon.process.communicate(timeout=45)[0]
+    assert daemon.process.returncode == 2
+    assert "is not a socket; name another place" in said
+    assert said.count("\n") == 1
+    assert where.read_text() == "precious"
