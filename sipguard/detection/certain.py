@@ -12,6 +12,7 @@ import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from sipguard.detection.beginnings import fails_for_good
 from sipguard.detection.steps import looks_ahead, safe_length, width_behind
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class AmbiguousDateError(Exception):
     """Two date patterns read this line differently: which is right, the lines before it tell."""
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """A line whose date is known, and where in it the second and its fraction stand: others that differ there alone."""
 
     before: str
@@ -65,14 +66,15 @@ class CertainDates:
         self._lasting = all(form.at_begin for form, *_ in self._formats)
         self.when: float | None = None
         """POSIX seconds of the date that was found last; None if there is no such date (30 February)."""
-        self._known: _Known | None = None
+        self.known: Known | None = None
+        """What the lines of the same minute have in common, if that is known; another one whenever `find` finds a date."""
 
     def again(self, line: str) -> tuple[int, int] | None:
         """The date in `line` as (begin, end) of what to cut out, if it differs from the last in second and fraction alone.
 
         What every pattern makes of such a line is known. None says only that `find` has to look.
         """
-        known = self._known
+        known = self.known
         if known is None or not line.startswith(known.before):
             return None
         ends, fraction, behind, end = known.places
@@ -114,7 +116,7 @@ class CertainDates:
         if winner is None or result is None:
             return None
         self.format, self.when = winner[0], result[1]
-        self._known = self._remember(line, *winner, until) if self._lasting and self.when is not None else None
+        self.known = self._remember(line, *winner, until) if self._lasting and self.when is not None else None
         return winner[1]
 
     def date_of(self, line: str) -> float | None:
@@ -131,7 +133,7 @@ class CertainDates:
             return form.absolute(match), 0.0
         return self._resolver.resolve(match.groupdict()) or (None, 0.0)
 
-    def _remember(self, line: str, form: DateFormat, match: regex.Match[str], until: float) -> _Known | None:
+    def _remember(self, line: str, form: DateFormat, match: regex.Match[str], until: float) -> Known | None:
         """None where second and fraction stand in no plain order, or text further on could matter."""
         groups = form.pattern.groupindex
         ahead = looks_ahead(form.pattern.pattern)
@@ -146,7 +148,7 @@ class CertainDates:
         last = max(match.end() + ahead, behind + 1)
         if width_behind(form.pattern.pattern, "f") != match.end() - behind or self._may_read_on(form, line[:last]):
             last = behind + _BEHIND
-        return _Known(
+        return Known(
             before=line[:begin],
             second=match["S"],
             between=line[end:fraction],
@@ -161,7 +163,9 @@ class CertainDates:
     def _may_read_on(self, form: DateFormat, begin: str) -> bool:
         """Whether another pattern could find a date in some line that begins like this."""
         return any(
-            other is not form and other.pattern.match(begin, partial=True) is not None for other, *_ in self._formats
+            not fails_for_good(other.pattern.pattern) or other.pattern.match(begin, partial=True) is not None
+            for other, *_ in self._formats
+            if other is not form
         )
 
 

@@ -19,6 +19,7 @@ from sipguard.detection.matching import Matcher, where
 from sipguard.detection.prefilter import Prefilter, prefilter
 from sipguard.detection.results import Counts, Examined
 from sipguard.detection.screen import Ready, Screen, declares
+from sipguard.detection.search import count_lines
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
 
@@ -103,7 +104,7 @@ class Detector:
         if not data:
             return []
         if self._prefilter is None:
-            self.counts.lines += data.count(b"\n") + (not data.endswith(b"\n"))
+            self.counts.lines += count_lines(data)
             return self._read(data)
         self.counts.lines += self._prefilter.line_count(data)
         if self._screen is None:

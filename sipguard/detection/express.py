@@ -2,23 +2,33 @@
 
 Such a line stands alone, its date differs from that of the line before in the second at most, and a failregex without
 anything special matches it. Each step is the one of `screen`, `certain` and `matching`, in the same order and with the
-same answers, in one loop without a call for each. Whatever is not plain is left to them.
+same answers, in one loop without a call for each; what is known from how such lines begin is not asked again. Whatever
+is not plain is left to them.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
-from sipguard.detection.matching import simple_failure
+from sipguard.detection.expressions import Rest
+from sipguard.model import Failure
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sipguard.detection.certain import CertainDates
+    from sipguard.detection.certain import CertainDates, Known
     from sipguard.detection.matching import Matcher
     from sipguard.detection.screen import Screen
     from sipguard.model import LogEvent
+
+_HEAD = 12
+"""Characters behind the date by which it is decided what is left to ask of a line."""
+_MOST_HEADS = 100
+_CR = 0x0D
+_OTHER = "\n"
+"""What no line begins with."""
+_new = tuple.__new__
 
 
 class Express:
@@ -29,52 +39,118 @@ class Express:
         self._dates = dates
         self._screen = screen
         self._encoding = encoding
-        self._regexes = [(each.holds, each.safe_length, each.plain, each.is_simple) for each in matcher.failregex]
+        self._known: Known | None = None
+        """The beginning of a line for which the following is prepared."""
+        self._lead: str | None = None
+        self._rests: list[Rest] = []
+        """The failregexes behind a date that `_lead` stands before."""
+        self._checks: dict[str, Callable[[str], bool] | None] = {}
+        """What is left to ask of a line, by what stands behind its date."""
+        self._serves = False
+        self._same = _OTHER
+        """How the last line began, up to the fraction of its second."""
+        self._when = 0.0
 
     @staticmethod
     def serves(matcher: Matcher) -> bool:
         """Whether the filter can have plain lines at all."""
         return matcher.is_plain and any(each.is_simple and each.safe_length for each in matcher.failregex)
 
-    def take(self, data: bytes, lines: Sequence[tuple[int, int]], first: int, events: list[LogEvent]) -> int:
+    def take(  # noqa: C901 - one loop: a call for each step would cost as much as the step
+        self, data: bytes, lines: Sequence[tuple[int, int]], first: int, events: list[LogEvent]
+    ) -> int:
         """Read the plain ones of `lines` (begin and end in `data`) from number `first` on; give that of the next other.
 
         No record may be under way.
         """
-        dates, screen, encoding = self._dates, self._screen, self._encoding
-        again = dates.again
-        number, searches = first, 0
-        for number in range(first, len(lines)):
-            begin, end = lines[number]
-            line = data[begin:end].decode(encoding, "replace").rstrip("\r")
-            place = again(line)
-            if place is None or (screen is not None and not screen.is_plain(line)):
+        known = self._dates.known
+        if known is None or not self._is_prepared(known):
+            return first
+        (left, right), rests = known.span, self._rests
+        searches, before = 0, len(events)
+        for text in self._beginning_alike(data, lines[first:] if first else lines, known):
+            length = len(text) - right + left
+            for index, (holds, safe, search, optional, simple) in enumerate(rests):  # noqa: B007 - of the one that matches
+                if holds in text:
+                    if length > safe or not simple:
+                        match = None
+                        break
+                    searches += 1
+                    match = search(text, right)
+                    if match is not None:
+                        break
+            else:
                 break
-            left, right = place
-            text = f"{line[:left]}{line[right:]}\n"
-            match, index, tried = self._match(text)
-            searches += tried
             if match is None:
                 break
-            failure = simple_failure(match, index, dates.when, (line,))
-            if failure is None:
+            tags = match.groupdict()
+            for name in optional:
+                if tags[name] is None:
+                    del tags[name]
+            get = tags.get
+            host, user = get("ip4") or get("ip6") or get("dns"), get("user")
+            if not host:
                 break
-            events.append(failure)
-        else:
-            number = len(lines)
-        self._matcher.took(events[len(events) - (number - first) :], searches)
-        return number
+            users = (user,) if user else ()
+            # Past the constructor of the named tuple, which takes three times as long.
+            events.append(_new(Failure, (host, self._when, user, users, 1, index, None, (text[:-1],), tags)))
+        self._matcher.took(events[before:], searches)
+        return first + len(events) - before
 
-    def _match(self, text: str) -> tuple[re.Match[str] | None, int, int]:
-        """How the first failregex that matches does, its number, and how many were tried; None where it is not plain."""
-        tried = 0
-        for index, (holds, safe, search, simple) in enumerate(self._regexes):
-            if holds not in text:
-                continue
-            if len(text) > safe:
-                break
-            tried += 1
-            match = search(text)
-            if match is not None:
-                return (match if simple else None), index, tried
-        return None, 0, tried
+    def _beginning_alike(self, data: bytes, lines: Sequence[tuple[int, int]], known: Known) -> Iterator[str]:
+        """The lines up to the first that is not plain, each with its LF."""
+        encoding, checks, screened, size = self._encoding, self._checks, self._screen is not None, len(data)
+        _, fraction, behind, _ = known.places
+        after, right = known.after, known.span[1]
+        for begin, end in lines:
+            text = data[begin : end + 1].decode(encoding, "replace")
+            if text.startswith(self._same) and text.startswith(after, behind):
+                if fraction < behind:
+                    digits = text[fraction:behind]
+                    if not (digits.isdecimal() and digits.isascii()):
+                        return
+            elif not self._is_same_minute(text, fraction):
+                return
+            if end == size or data[end - 1] == _CR:
+                return
+            if screened:
+                head = text[right : right + _HEAD]
+                check = checks[head] if head in checks else self._check(text, head, right)
+                if check is not None and not check(text[:-1]):
+                    return
+            yield text
+
+    def _is_prepared(self, known: Known) -> bool:
+        """Make ready for lines that begin like this one; False if they cannot be plain."""
+        if known is not self._known:
+            self._known = known
+            self._checks = {}
+            lead = known.before[: known.span[0]]
+            _, _, behind, end = known.places
+            self._serves = len(known.after) == end - behind and len(lead) == known.span[0]
+            if self._serves and lead != self._lead:
+                self._lead = lead
+                self._rests = [each.behind(lead) for each in self._matcher.failregex]
+            self._same, self._when = f"{known.before}{known.second}{known.between}", known.when
+        if known.until != inf:
+            self._same = _OTHER  # what the date means has to be asked again
+        return self._serves
+
+    def _is_same_minute(self, text: str, fraction: int) -> bool:
+        """Whether the date is known, but for its second: then that is what the next lines are expected to begin with."""
+        if self._dates.again(text) is None:
+            return False
+        self._same, self._when = text[:fraction], self._dates.when or 0.0
+        return True
+
+    def _check(self, text: str, head: str, right: int) -> Callable[[str], bool] | None:
+        """What is left to ask of this line, and of those that begin like it."""
+        screen = self._screen
+        if screen is None:
+            return None
+        if screen.first_mixed is not None:
+            return screen.is_plain  # in this chunk
+        if len(self._checks) >= _MOST_HEADS:
+            self._checks.clear()
+        check = self._checks[head] = screen.check_behind(text[:right] + head)
+        return check

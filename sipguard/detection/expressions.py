@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import regex
 
+from sipguard.detection.beginnings import behind, optional_groups
 from sipguard.detection.literals import Need, needs, single
 from sipguard.detection.steps import safe_length
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _SPECIAL = frozenset({"fid", "cidr", "ip", "nofail", "mlfid", "mlfforget", "mlfgained", "content"})
 """Groups that need more than to be told."""
@@ -36,6 +37,21 @@ _POSITIONAL = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?\(\d")
 _MERGED = re.compile(r"(alt_|tuple_)(.*?(?:ip[46])?)(?:_?\d+)?")
 
 _SPACES = r"\s\x1c-\x1f"
+
+
+class Rest(NamedTuple):
+    """A regex for lines whose beginning is known, with the date in it that has to be cut out."""
+
+    holds: str
+    """A text that every match holds."""
+    safe: int
+    """Characters of the whole text up to which `match` is quick, whatever it is."""
+    match: Callable[[str, int], re.Match[str] | None]
+    """Takes a line with its LF, and where in it the date ends."""
+    optional: tuple[str, ...]
+    """The groups that need not take part."""
+    simple: bool
+    """As `Expression.is_simple`."""
 
 
 class Expression:
@@ -94,6 +110,20 @@ class Expression:
                 return False
         return self.search(text, timeout=limit) is not None
 
+    def behind(self, lead: str) -> Rest:
+        """The regex for lines that begin with `lead` and a date, whose end is known."""
+        source = behind(self.source, lead)
+        optional = optional_groups(self.source)
+        if source is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # "possible nested set": about a future Python, nothing for the operator
+                match = re.compile(source).match
+            return Rest(single(needs(source)), self.safe_length, match, optional, self.is_simple)
+        holds = "" if lead else self.holds  # which could be joined by the cut
+        return Rest(holds, self.safe_length, _without_date(self.plain, len(lead)), optional, self.is_simple)
+
     @property
     def groups(self) -> Mapping[str, int]:
         """Name of each group → its index."""
@@ -111,6 +141,13 @@ class Expression:
             parts = [part for part in (groups.get(to), groups[name]) if part is not None]
             groups[to] = " ".join(parts) if parts else None
         return groups
+
+
+def _without_date(
+    search: Callable[[str], re.Match[str] | None], begin: int
+) -> Callable[[str, int], re.Match[str] | None]:
+    """Search what is left of a text when the date is cut out of it."""
+    return lambda text, end: search(text[:begin] + text[end:])
 
 
 def compile_all(

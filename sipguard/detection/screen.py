@@ -27,9 +27,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import regex
 
+from sipguard.detection.beginnings import is_digit_blind, is_found_behind, is_never_behind
 from sipguard.detection.expressions import Expression, compile_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sipguard.model import Filter
 
 KEYS = frozenset(
@@ -159,6 +162,33 @@ class Screen:
         except TimeoutError:
             return False  # as for `push`, which says so
 
+    def check_behind(self, head: str) -> Callable[[str], bool] | None:
+        """What is left of `is_plain` for lines that begin with `head`, but for other digits in its place; None: nothing.
+
+        Asked while `first_mixed` is None: no line of the data at hand changes who is trusted.
+        """
+        known = [each for each in (self._start, self._open, self._begin_quarantine) if each is not None]
+        if not all(is_digit_blind(each.source) for each in known) or (self._json and head.startswith("{")):
+            return self.is_plain
+        if self._begin_quarantine is not None and not is_never_behind(self._begin_quarantine, head):
+            return self.is_plain
+        if self._start is None:
+            return self.is_plain if self._cut else None
+        if not is_found_behind(self._start, head):
+            return self.is_plain
+        if not self._cut and (self._open is None or is_never_behind(self._open, head)):
+            return None
+        return self._is_plain_record
+
+    def _is_plain_record(self, line: str) -> bool:
+        """The same as `is_plain` of a line that begins a record, and nothing else."""
+        try:
+            if self._cut and len(line) > self._cut:
+                return False
+            return self._open is None or self._is_whole(line) or not self._open.found(line, _LIMIT)
+        except TimeoutError:
+            return False
+
     def push(self, line: str) -> list[Ready]:
         """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
         self._pushed += 1
@@ -172,9 +202,7 @@ class Screen:
             return False
         if self._start is None:
             return not self._cut
-        if (self._cut and len(line) > self._cut) or not self._start.found(line, _LIMIT):
-            return False
-        return self._open is None or self._is_whole(line) or not self._open.found(line, _LIMIT)
+        return self._start.found(line, _LIMIT) and self._is_plain_record(line)
 
     def flush(self) -> list[Ready]:
         """Nothing comes for now: what is held back is ready, or incomplete for good."""

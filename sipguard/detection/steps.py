@@ -64,7 +64,7 @@ def looks_ahead(source: str) -> int:
         found = 0
         for op, argument in items:
             if op in {sre.ASSERT, sre.ASSERT_NOT}:
-                found = max(found, int(argument[1].getwidth()[1]))
+                found = max(found, int(argument[1].getwidth()[1]) + most(argument[1]))
             elif op is sre.SUBPATTERN:
                 found = max(found, most(argument[3]))
             elif op in _REPEATS:
@@ -72,7 +72,8 @@ def looks_ahead(source: str) -> int:
             elif op is sre.BRANCH:
                 found = max(found, *map(most, argument[1]))
             elif op is sre.AT:
-                found = max(found, int((op, argument) not in _BEGINNINGS))
+                # `$` asks whether a line feed follows, and nothing behind it.
+                found = max(found, 0 if (op, argument) in _BEGINNINGS else 2 if argument is sre.AT_END else 1)
             elif op not in ONE and op is not sre.GROUPREF:
                 return _FAR
         return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -130,6 +131,67 @@ def test_generated_lines(name):
         assert full
         left -= 20_000
         seed += 1
+
+
+DATED = re.compile(rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{3,6})?")
+JUNK = (
+    b"\r",
+    b"\0",
+    b"\x1b[31m",
+    b"]",
+    b"[",
+    b"{",
+    b" ",
+    b"-",
+    b"6",
+    b"99",
+    b"#012",
+    b"\xd9\xa3",
+    b"\n",
+    b"\n2026-11-21 21:24:07.4022",
+)
+
+
+def flood(filter_, lines, seed):
+    """The lines of the samples that accuse somebody, second after second, each hundredth changed a little."""
+    source = random.Random(seed)
+    detector = Detector(filter_, clock=lambda: NOW, timezone="UTC")
+    every = [line for log in sorted(LOGS.glob("*.log")) for line in log.read_bytes().split(b"\n")]
+    guilty = [line for line in every if DATED.search(line) and detector.feed(line + b"\n")]
+    others = source.sample(every, 50)
+    result = []
+    line = guilty[0]
+    for number in range(lines):
+        if not source.randrange(50):
+            line = source.choice(guilty)
+        date = f"2026-11-21 21:{number // 3000 % 60:02}:{number // 50 % 60:02}.{source.randrange(10**6):06}"
+        new = DATED.sub(lambda match, date=date: date.encode()[: len(match[0])], line)
+        match source.randrange(200):
+            case 0 | 1:
+                place = source.choice((source.randrange(60), source.randrange(len(new) + 1), len(new)))
+                new = new[:place] + source.choice(JUNK) + new[place + source.randrange(2) :]
+            case 2:
+                new = new[: source.randrange(len(new) + 1)]
+            case 3:
+                new = source.choice(others)
+            case 4:
+                new += source.choice(guilty)
+        result.append(new)
+    return b"\n".join(result) + b"\n"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("chunk", [700, 30_000])
+@pytest.mark.parametrize(
+    "name", ["freeswitch", "freeswitch[mode=scan]", "asterisk", "asterisk[log=all,mode=aggressive]"]
+)
+def test_floods(name, chunk):
+    """An attack, for which there is a short way, with lines among it that must leave it."""
+    filter_ = read_filter(name, [FILTERS])
+    lines = max(LINES // 8, 1000)
+    skimmed, full, _ = both(filter_, flood(filter_, lines, chunk), chunk=chunk)
+    assert skimmed == full
+    assert len(full) > lines / 2
 
 
 ATOM = st.sampled_from(
