@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 COPIES = 11
 """How often a request is sent at most when no answer comes (RFC 3261, 17.1.2.2: timer E, until 32 s): more are no copies."""
-_TAGS = frozenset({"session", "source", "probe", "answer", "once"})
-_ANSWER_ALONE = frozenset({"answer"})
+_MORE = frozenset({"session", "source", "probe", "once"})
+"""The tags that tell more than that a line is an answer."""
 _SESSIONS = 4096
 """Sessions remembered at once."""
 _REMEMBERED = 1000
@@ -102,10 +102,13 @@ class Attempts:
     def new(self, address: str, failure: Failure, time: float) -> int:
         """How many attempts this failure adds to what is counted already: 0 when it tells of a known one again."""
         tags = failure.tags
-        if not self._window or _TAGS.isdisjoint(tags):
+        if not self._window:
             return 1
-        if not self._rank and tags.keys() & _TAGS <= _ANSWER_ALONE and (address, "") not in self._sessions:
-            return 1  # an answer that no probe came before; what comes after it is told without it
+        if _MORE.isdisjoint(tags):
+            if "answer" not in tags:
+                return 1
+            if not self._rank and (address, "") not in self._sessions:
+                return 1  # an answer that no probe came before; what comes after it is told without it
         rank = self._rank.get(tags.get("source", ""), len(self._rank))
         self._best = min(self._best, rank)
         # A worse source can be made to say anything (an ESC in Asterisk's NOTICE); where there is a better one, it alone counts.

@@ -87,26 +87,28 @@ class Judge:
         Raises nothing; a failure that tells of a known attempt again is REPEATED, whatever else may be true of it.
         """
         now = self._clock()
-        time = now if failure.time is None else min(failure.time, now)
+        time = failure.time
+        if time is None or time > now:
+            time = now
         try:
             source = address or canonical(failure.host)
         except ValueError:
             return Judgement(Outcome.NO_ADDRESS, failure.host, time)
         if why := self.ignore.reason(source):
             return Judgement(Outcome.IGNORED, source, time, why, source=source)
-        subject = self.subject(source)
-        attempts = self._weight(subject)
-        if "scanner" in failure.tags:
+        subject = self.subject(source) if ":" in source else source
+        attempts = self._weight(subject) if self.jail.growth.increment else 1
+        if self._scanner_weight > 1 and "scanner" in failure.tags:
             attempts *= self._scanner_weight
-        outcome = self._count(failure, subject, source, time, attempts)
+        outcome = self._count(failure, subject, source, time, now, attempts)
         ban = self._ban(subject, now) if outcome is Outcome.BAN else None
-        return Judgement(outcome, subject, time, ban=ban, attempts=attempts, source=source)
+        return Judgement(outcome, subject, time, "", ban, source, attempts)
 
-    def _count(self, failure: Failure, subject: str, source: str, time: float, weight: int) -> Outcome:
+    def _count(self, failure: Failure, subject: str, source: str, time: float, now: float, weight: int) -> Outcome:
         new = self._attempts.new(source, failure, time)
         if not new:
             return Outcome.REPEATED
-        if time < self._clock() - self.jail.findtime:
+        if time < now - self.jail.findtime:
             return Outcome.OLD
         if subject in self._banned:
             return Outcome.ALREADY_BANNED
@@ -174,8 +176,7 @@ class Judge:
 
     def _weight(self, address: str) -> int:
         """Who has been banned before has fewer tries, if bans are to grow."""
-        growth = self.jail.growth
-        return weight(growth, self._earlier(address), self.jail.maxretry) if growth.increment else 1
+        return weight(self.jail.growth, self._earlier(address), self.jail.maxretry)
 
     def _ban(self, address: str, now: float) -> Ban:
         jail = self.jail

@@ -26,11 +26,16 @@ class Window:
 
     def add(self, address: str, time: float, attempts: int = 1, user: str = "") -> bool:
         """Count attempts; say whether the address is over the limit now. `user` is for `forgive` and `users`."""
-        told = self._attempts.setdefault(address, [])
+        told = self._attempts.get(address)
+        if told is None:
+            told = self._attempts[address] = []
+        attempt = time, user[:_LONGEST_USER]
         for _ in range(min(attempts, self.maxretry)):
-            insort(told, (time, user[:_LONGEST_USER]))
+            insort(told, attempt)
+        if len(told) < self.maxretry:
+            return False
         del told[: -self.maxretry]
-        return len(told) == self.maxretry and told[-1][0] - told[0][0] <= self.findtime
+        return told[-1][0] - told[0][0] <= self.findtime
 
     def count(self, address: str, now: float) -> int:
         """Attempts that still count at `now`, at most maxretry."""
