@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sipguard.config.filters import read_filter
-from sipguard.daemon.daemon import SLICE
 from sipguard.daemon.guard import Guard
+from sipguard.daemon.reading import SLICE
 from sipguard.detection.detector import Detector
 from sipguard.model import Jail
 from sipguard.policy.ignore import IgnoreList

@@ -23,20 +23,17 @@ from sipguard.daemon.guard import Guard
 from sipguard.daemon.guardian import Guardian
 from sipguard.daemon.jails import Jails
 from sipguard.daemon.logs import start as start_log
-from sipguard.daemon.progress import Progress
+from sipguard.daemon.reading import Reading
 from sipguard.daemon.resolving import Names
 from sipguard.daemon.steps import Steps
 from sipguard.daemon.store import Store
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
-from sipguard.model import Chunk, Clock
+from sipguard.model import Clock
 from sipguard.policy.ignore import own_addresses
-from sipguard.sources.watcher import PULSE
 
 log = logging.getLogger("fail2ban.server")
 
-SLICE = 131_072
-"""Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
 RETRY_BROKEN = 20.0
@@ -58,7 +55,6 @@ class Daemon:
         self.started = clock()
         self._steps = Steps(clock)
         self.guards: dict[str, Guard] = {}
-        self._progress = Progress()
         self.store = Store(Path(settings.state_dir))
         self.bans = Bans(firewall, self.store, self.guards, clock=clock)
         self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
@@ -75,11 +71,9 @@ class Daemon:
             clock=clock,
         )
         self._read_settings = reload
-        self.logs = Logs((), {}, notify=lambda: None)
-        self._changed = asyncio.Event()
+        self.reading = Reading(self.guards, self.store, clock=clock, check_clock=self._check_clock)
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
-        self._one_reload = asyncio.Lock()
         self.ready = asyncio.Event()
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
@@ -90,6 +84,11 @@ class Daemon:
     def settings(self) -> Settings:
         """What it runs by."""
         return self.jails.settings
+
+    @property
+    def logs(self) -> Logs:
+        """What is followed."""
+        return self.reading.logs
 
     @property
     def errors(self) -> list[ConfigError]:
@@ -105,10 +104,10 @@ class Daemon:
         try:
             async with serve():
                 await self.jails.begin(self.settings)
-                self._follow()
+                self.reading.follow()
                 jobs += [
                     self._loop.create_task(job)
-                    for job in (self._read(), self._look_around(), self._tell_systemd(), self.guardian.run())
+                    for job in (self.reading.run(), self._look_around(), self._tell_systemd(), self.guardian.run())
                 ]
                 self.ready.set()
                 await self.feeding.start(self.settings)
@@ -128,7 +127,7 @@ class Daemon:
 
     async def reload(self) -> Settings:
         """Read the configuration again and run by it; bans of jails that go on stay. Raises `ConfigError`, changing nothing."""
-        async with self._one_reload:
+        async with self.reading.paused:  # what new guards have counted, the reload would count again from the state
             systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 return await self._reload()
@@ -140,10 +139,10 @@ class Daemon:
         if self._read_settings is None:
             raise ConfigError("nothing to read the configuration from")
         settings = self._read_settings()
-        self.logs.stop()
+        self.reading.stop()
         self.store.save()
         await self.jails.begin(settings)
-        self._follow()
+        self.reading.follow()
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
@@ -164,57 +163,7 @@ class Daemon:
     def follow_again(self) -> None:
         """The jails' logs are others than before: read on where reading stopped."""
         self.store.save()
-        self._follow()
-
-    def _follow(self) -> None:
-        self.logs.stop()
-        self.logs = Logs(
-            [guard.jail for guard in self.guards.values()],
-            self.store.positions(),
-            notify=self._wake_up,
-            clock=self.clock,
-        )
-        for path, problem in self.logs.problems().items():
-            if problem:
-                log.warning("%s: %s", path, problem)
-        self._changed.set()
-
-    def _wake_up(self) -> None:
-        """Called from the watcher's thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has just ended: nothing is left to wake
-            self._loop.call_soon_threadsafe(self._changed.set)
-
-    async def _read(self) -> None:
-        pulse: asyncio.TimerHandle | None = None
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            if pulse is not None:
-                pulse.cancel()
-            pulse = self._loop.call_later(PULSE, self._changed.set) if self.logs.look() else None
-            more = True
-            while more:
-                # Not within a reload: what new guards have counted, the reload would count again from the state.
-                async with self._one_reload:
-                    for chunk in self.logs.read(SLICE):
-                        self._take(chunk)
-                    more = self.logs.pending
-                await asyncio.sleep(0)
-
-    def _take(self, chunk: Chunk) -> None:
-        """One chunk through every jail that reads its log; its position is stored with what it caused."""
-        self._check_clock()
-        with self.store.snapshot():
-            for name in self.logs.readers(chunk.path):
-                guard = self.guards[name]
-                guard.totals.oversize += chunk.oversize
-                if chunk.records:
-                    guard.take_records(chunk.records, self.store.changes, chunk.path)
-                else:
-                    guard.take(chunk.data, self.store.changes, chunk.path)
-        self.store.changes.positions[chunk.path] = chunk.position
-        self._progress.took(chunk)
-        self.store.touched()
+        self.reading.follow()
 
     async def _end_bans(self) -> None:
         """Sleep until the next ban ends, or until that moment moves."""
@@ -234,8 +183,7 @@ class Daemon:
         while True:
             await asyncio.sleep(LOOK_AROUND)
             self._check_clock()
-            self.logs.rescan()
-            self._changed.set()
+            self.reading.rescan()
             own, followed = own_addresses(), self.logs.problems()
             for guard in self.guards.values():
                 if guard.jail.ignoreself:
@@ -281,7 +229,7 @@ class Daemon:
 
     async def _shut_down(self, jobs: Sequence[asyncio.Task[None]]) -> None:
         systemd.notify("STOPPING=1")
-        self.logs.stop()
+        self.reading.stop()
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)

@@ -81,7 +81,7 @@ class Logs:
             follower.start()
 
     def look(self) -> bool:
-        """Let the next `read` ask those logs of which nobody tells; whether to look again after `PULSE` seconds."""
+        """Let the next `read` ask those logs of which nobody tells; whether to look again in a moment."""
         busy = False
         for follower in self._followers:
             busy |= follower.look()

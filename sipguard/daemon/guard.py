@@ -25,6 +25,9 @@ log = logging.getLogger("fail2ban.filter")
 RECENT = 10
 """Seconds after a ban in which lines of its address are what was already under way, not a sign that the ban does not work."""
 
+MOST_UNSAID = 1000
+"""Lines of our own log that may wait."""
+
 SLOW_TOLD_EVERY = 60.0
 """Seconds between two words about a regex that takes too long."""
 
@@ -88,6 +91,8 @@ class Guard:
         self._ask = ask
         self._say = Together()
         """What is to be logged as soon as these lines are through, or something more urgent is to be said."""
+        self.patient = False
+        """Whether it may wait for `tell`, unless there is a ban: of a busy log, many lines are as cheap as one."""
         self._slow_told = 0
         self._slow_next = 0.0
         self._decide = decide
@@ -138,7 +143,7 @@ class Guard:
         return Detector(filter_, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
 
     def _every_detector(self) -> list[Detector]:
-        return list(dict.fromkeys((self._first, *self._detectors.values())))
+        return list({self._first: None} | dict.fromkeys(self._detectors.values()))
 
     def _detector_of(self, path: str) -> Detector:
         """Each log has its own: what one log has told so far says nothing of another."""
@@ -148,6 +153,7 @@ class Guard:
         return self._detectors[path]
 
     def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
+        bans = self.totals.bans
         for event in events:
             if isinstance(event, Failure):
                 if not (self.jail.ignorecommand and self._ask(self, event)):
@@ -162,11 +168,16 @@ class Guard:
                     changes.forgotten.add((self.jail.name, forgiven))
         for failure in self.judge.overdue():
             self._weigh(failure, changes)
+        if not self.patient or self.totals.bans > bans or len(self._say) > MOST_UNSAID:
+            self._say_all()
+
+    def tell(self) -> None:
+        """Log what has waited."""
         self._say_all()
 
     def _tell_slow(self) -> None:
         """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
-        slow = self.counts.timed_out - self._slow_told
+        slow = self._left.timed_out + sum(one.counts.timed_out for one in self._every_detector()) - self._slow_told
         if slow and self._clock() >= self._slow_next:
             self._slow_told += slow
             self._slow_next = self._clock() + SLOW_TOLD_EVERY

@@ -6,9 +6,8 @@ Protection never waits for the disk: when it is full or locked, what has changed
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +20,7 @@ log = logging.getLogger("fail2ban.database")
 
 T = TypeVar("T")
 
-DELAY = 0.08
+DELAY = 0.25
 """Seconds between a change and its writing: a crash loses none of it, since the log is read again from the stored position."""
 RETRY = 2.0
 """Seconds between tries when writing fails."""
@@ -43,7 +42,7 @@ class Store:
         self.database: Database | None = None
         self.saved: Callable[[Changes], None] = lambda _changes: None
         """Called with what has just been written."""
-        self._in_snapshot = False
+        self._snapshot = Snapshot(self)
         self._wake = asyncio.Event()
         self._open()
 
@@ -119,21 +118,21 @@ class Store:
         stored = self._read(lambda database: database.attempts())
         return [*(stored or ()), *self.changes.attempts]
 
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator[None]:
+    @property
+    def snapshot(self) -> Snapshot:
         """While many `ban_count`s may be asked, they are answered from one moment; nothing is to be written within."""
-        self._in_snapshot = True
-        try:
-            yield
-        finally:
-            self._in_snapshot = False
-            self._read(lambda database: database.end_reading())
+        return self._snapshot
 
     def ban_count(self, jail: str | None, address: str) -> int:
         """How many bans came before, as far as that can be read."""
-        if self._in_snapshot:
+        if self._snapshot.wanted and not self._snapshot.begun:
+            self._snapshot.begun = True
             self._read(lambda database: database.begin_reading())
         return self._read(lambda database: database.ban_count(jail, address)) or 0
+
+    def end_snapshot(self) -> None:
+        """Go on to the present."""
+        self._read(lambda database: database.end_reading())
 
     def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
         """The attempts and the ended bans of an address, as far as they can be read."""
@@ -185,3 +184,19 @@ class Store:
         if self.database is not None:
             self.database.close()
             self.database = None
+
+
+class Snapshot:
+    """One moment of a store, for as long as its context lasts: made only when something is asked."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.wanted = self.begun = False
+
+    def __enter__(self) -> None:
+        self.wanted = True
+
+    def __exit__(self, *_: object) -> None:
+        if self.begun:
+            self._store.end_snapshot()
+        self.wanted = self.begun = False

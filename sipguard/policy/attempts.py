@@ -104,11 +104,8 @@ class Attempts:
         tags = failure.tags
         if not self._window:
             return 1
-        if _MORE.isdisjoint(tags):
-            if "answer" not in tags:
-                return 1
-            if not self._rank and (address, "") not in self._sessions:
-                return 1  # an answer that no probe came before; what comes after it is told without it
+        if _MORE.isdisjoint(tags) and ("answer" not in tags or not (self._rank or (address, "") in self._sessions)):
+            return 1  # an answer that no probe came before; what comes after it is told without it
         rank = self._rank.get(tags.get("source", ""), len(self._rank))
         self._best = min(self._best, rank)
         # A worse source can be made to say anything (an ESC in Asterisk's NOTICE); where there is a better one, it alone counts.

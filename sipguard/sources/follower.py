@@ -86,7 +86,7 @@ class Follower:
     def look(self) -> bool:
         """Let the next `read` ask the logs that change all the time, of which nobody tells; whether there are such.
 
-        If so, it is to be called again after `PULSE` seconds.
+        If so, it is to be called again in a moment.
         """
         busy = self._watcher.busy
         for directory in busy:

@@ -1,8 +1,8 @@
 """Says when something in a directory changes: through inotify(7) by way of watchdog, or by looking every second.
 
 An event costs watchdog some 0.1 ms of thread switches: nothing for a quiet log, half a core for one with 5,000 lines a
-second. So a directory in which much happens is not watched: whoever reads looks at it every 20 ms by himself, until nothing
-more is read there.
+second. So a directory in which much happens is not watched: whoever reads looks at it by himself, some fifty times a
+second, until nothing more is read there.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
@@ -34,12 +34,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PULSE = 0.02
-"""Seconds between two looks at a busy directory."""
 IDLE = 0.2
 """Seconds without anything read, after which a busy directory is watched again."""
 BUSY = ((150, 0.1), (300, 2.0))
-"""So many events within so many seconds make a directory busy. A burst of guesses must not: a ban would wait for the pulse."""
+"""So many events within so many seconds make a directory busy. A burst of guesses must not: its ban would wait for a look."""
 POLLING = 1.0
 """Seconds between two looks at every directory when polling."""
 
@@ -61,7 +59,7 @@ class Watcher:
         self._wanted: frozenset[str] = frozenset()
         self._watches: dict[str, tuple[ObservedWatch, tuple[int, int]]] = {}
         self.busy: frozenset[str] = frozenset()
-        """Directories that nobody watches now, since they change all the time: to be looked at every `PULSE` seconds."""
+        """Directories that nobody watches now, since they change all the time: the reader looks by himself."""
         self._newly_busy: deque[str] = deque()
         self._refused: set[str] = set()
         self._progress = 0.0
