@@ -266,17 +266,13 @@ class Guard:
             self._say = Together()
 
     def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
+        name, (_, address, time, _, _, _, attempts) = self.jail.name, judgement
         if log.isEnabledFor(logging.INFO):
-            known = f", bad - counts as {judgement.attempts}" if judgement.attempts > 1 else ""
-            when = _shown(int(judgement.time))
-            self._say.append(f"[{self.jail.name}] Found {judgement.address} - {when}{known}")
-        self._observe(self.jail.name, judgement.address, failure)
+            found = f"[{name}] Found {address} - {_shown(int(time))}"
+            self._say.append(found if attempts == 1 else f"{found}, bad - counts as {attempts}")
+        self._observe(name, address, failure)
         line = failure.lines[-1] if failure.lines else ""
-        changes.attempts.append(
-            Attempt(
-                self.jail.name, judgement.address, judgement.time, judgement.attempts, failure.user, line, failure.regex
-            )
-        )
+        changes.attempts.append(Attempt(name, address, time, attempts, failure.user, line, failure.regex))
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""

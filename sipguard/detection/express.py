@@ -15,11 +15,11 @@ from sipguard.detection.expressions import Rest
 from sipguard.model import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sipguard.detection.certain import CertainDates, Known
     from sipguard.detection.matching import Matcher
-    from sipguard.detection.screen import Screen
+    from sipguard.detection.screen import Screen, Unknown
     from sipguard.model import LogEvent
 
 _HEAD = 12
@@ -44,7 +44,7 @@ class Express:
         self._lead: str | None = None
         self._rests: list[Rest] = []
         """The failregexes behind a date that `_lead` stands before."""
-        self._checks: dict[str, Callable[[str], bool] | None] = {}
+        self._unknown: dict[str, Unknown] = {}
         """What is left to ask of a line, by what stands behind its date."""
         self._serves = False
         self._same = _OTHER
@@ -68,7 +68,7 @@ class Express:
             return first
         (left, right), rests = known.span, self._rests
         searches, before = 0, len(events)
-        for text in self._beginning_alike(data, lines[first:] if first else lines, known):
+        for text, when in self._beginning_alike(data, lines[first:] if first else lines, known):
             length = len(text) - right + left
             for index, (holds, safe, search, optional, simple) in enumerate(rests):  # noqa: B007 - of the one that matches
                 if holds in text:
@@ -93,38 +93,57 @@ class Express:
                 break
             users = (user,) if user else ()
             # Past the constructor of the named tuple, which takes three times as long.
-            events.append(_new(Failure, (host, self._when, user, users, 1, index, None, (text[:-1],), tags)))
+            events.append(_new(Failure, (host, when, user, users, 1, index, None, (text[:-1],), tags)))
         self._matcher.took(events[before:], searches)
         return first + len(events) - before
 
-    def _beginning_alike(self, data: bytes, lines: Sequence[tuple[int, int]], known: Known) -> Iterator[str]:
-        """The lines up to the first that is not plain, each with its LF."""
-        encoding, checks, screened, size = self._encoding, self._checks, self._screen is not None, len(data)
+    def _beginning_alike(  # noqa: C901, PLR0912 - as `take`
+        self, data: bytes, lines: Sequence[tuple[int, int]], known: Known
+    ) -> Iterator[tuple[str, float]]:
+        """The lines up to the first that is not plain, each with its LF, and their times."""
+        encoding, unknown, screen, size = self._encoding, self._unknown, self._screen, len(data)
         _, fraction, behind, _ = known.places
         after, right = known.after, known.span[1]
+        held: tuple[str, float] | None = None  # begins a record, which may go on in the next line
+        following = 0  # where that begins
         for begin, end in lines:
             text = data[begin : end + 1].decode(encoding, "replace")
             if text.startswith(self._same) and text.startswith(after, behind):
                 if fraction < behind:
                     digits = text[fraction:behind]
                     if not (digits.isdecimal() and digits.isascii()):
-                        return
+                        break
             elif not self._is_same_minute(text, fraction):
-                return
+                break
             if end == size or data[end - 1] == _CR:
-                return
-            if screened:
-                head = text[right : right + _HEAD]
-                check = checks[head] if head in checks else self._check(text, head, right)
-                if check is not None and not check(text[:-1]):
+                break
+            if screen is None:
+                yield text, self._when
+                continue
+            head = text[right : right + _HEAD]
+            left = unknown[head] if head in unknown else self._ask(text, head, right)
+            if held is not None:
+                # If this begins a record, that one has ended.
+                if (begin != following or left == "all") and not screen.is_plain_record(held[0][:-1]):
                     return
-            yield text
+                yield held
+                held = None
+            if left == "its end":
+                if screen.is_long(text):
+                    return
+                held, following = (text, self._when), end + 1
+            elif left == "nothing" or screen.is_plain(text[:-1]):
+                yield text, self._when
+            else:
+                return
+        if held is not None and screen is not None and screen.is_plain_record(held[0][:-1]):
+            yield held
 
     def _is_prepared(self, known: Known) -> bool:
         """Make ready for lines that begin like this one; False if they cannot be plain."""
         if known is not self._known:
             self._known = known
-            self._checks = {}
+            self._unknown = {}
             lead = known.before[: known.span[0]]
             _, _, behind, end = known.places
             self._serves = len(known.after) == end - behind and len(lead) == known.span[0]
@@ -143,14 +162,14 @@ class Express:
         self._same, self._when = text[:fraction], self._dates.when or 0.0
         return True
 
-    def _check(self, text: str, head: str, right: int) -> Callable[[str], bool] | None:
-        """What is left to ask of this line, and of those that begin like it."""
+    def _ask(self, text: str, head: str, right: int) -> Unknown:
+        """What the beginning of this line, and of those that begin like it, does not tell."""
         screen = self._screen
         if screen is None:
-            return None
+            return "nothing"
         if screen.first_mixed is not None:
-            return screen.is_plain  # in this chunk
-        if len(self._checks) >= _MOST_HEADS:
-            self._checks.clear()
-        check = self._checks[head] = screen.check_behind(text[:right] + head)
-        return check
+            return "all"  # in this chunk
+        if len(self._unknown) >= _MOST_HEADS:
+            self._unknown.clear()
+        self._unknown[head] = unknown = screen.unknown_behind(text[:right] + head)
+        return unknown

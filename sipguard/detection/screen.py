@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import regex
 
@@ -31,8 +31,6 @@ from sipguard.detection.beginnings import is_digit_blind, is_found_behind, is_ne
 from sipguard.detection.expressions import Expression, compile_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sipguard.model import Filter
 
 KEYS = frozenset(
@@ -63,6 +61,10 @@ _MOST_BRACES = 1000
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12} ")
 _FIELD = re.compile(r"\{([\w.]+)(?:\|(\w+))?\}")
 _SEVERITIES = ("CONSOLE", "ALERT", "CRIT", "ERR", "WARNING", "NOTICE", "INFO", "DEBUG")
+
+
+Unknown = Literal["nothing", "its end", "all"]
+"""What a line's beginning does not tell: of one that begins a record, whether that goes on in the next, which may tell it."""
 
 
 class Ready(NamedTuple):
@@ -162,32 +164,36 @@ class Screen:
         except TimeoutError:
             return False  # as for `push`, which says so
 
-    def check_behind(self, head: str) -> Callable[[str], bool] | None:
-        """What is left of `is_plain` for lines that begin with `head`, but for other digits in its place; None: nothing.
+    def unknown_behind(self, head: str) -> Unknown:
+        """What is left of `is_plain` for lines that begin with `head`, but for other digits in its place.
 
         Asked while `first_mixed` is None: no line of the data at hand changes who is trusted.
         """
         known = [each for each in (self._start, self._open, self._begin_quarantine) if each is not None]
         if not all(is_digit_blind(each.source) for each in known) or (self._json and head.startswith("{")):
-            return self.is_plain
+            return "all"
         if self._begin_quarantine is not None and not is_never_behind(self._begin_quarantine, head):
-            return self.is_plain
+            return "all"
         if self._start is None:
-            return self.is_plain if self._cut else None
+            return "all" if self._cut else "nothing"
         if not is_found_behind(self._start, head):
-            return self.is_plain
+            return "all"
         if not self._cut and (self._open is None or is_never_behind(self._open, head)):
-            return None
-        return self._is_plain_record
+            return "nothing"
+        return "its end"
 
-    def _is_plain_record(self, line: str) -> bool:
-        """The same as `is_plain` of a line that begins a record, and nothing else."""
+    def is_plain_record(self, line: str) -> bool:
+        """`is_plain` of a line that begins a record and nothing else."""
         try:
             if self._cut and len(line) > self._cut:
                 return False
             return self._open is None or self._is_whole(line) or not self._open.found(line, _LIMIT)
         except TimeoutError:
             return False
+
+    def is_long(self, line: str) -> bool:
+        """Whether the server may have cut the line."""
+        return bool(self._cut) and len(line) > self._cut
 
     def push(self, line: str) -> list[Ready]:
         """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
@@ -202,7 +208,7 @@ class Screen:
             return False
         if self._start is None:
             return not self._cut
-        return self._start.found(line, _LIMIT) and self._is_plain_record(line)
+        return self._start.found(line, _LIMIT) and self.is_plain_record(line)
 
     def flush(self) -> list[Ready]:
         """Nothing comes for now: what is held back is ready, or incomplete for good."""
