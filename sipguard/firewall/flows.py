@@ -43,9 +43,9 @@ class Flows:
 
     def end(self, bans: Sequence[Ban]) -> int:
         """Delete the entries whose first packet came from these addresses, and give their number. Raises nothing."""
-        targets = list(dict.fromkeys(parse_target(ban.address) for ban in bans))
-        if not targets or not _any_entry():
+        if not bans or not _any_entry():
             return 0
+        targets = list(dict.fromkeys(parse_target(ban.address) for ban in bans))
         try:
             with netlink.Conversation() as kernel:
                 return sum(_delete(kernel, family, body) for family, body in list(_entries_of(kernel, targets)))
