@@ -41,9 +41,12 @@ class Express:
         self._encoding = encoding
         self._known: Known | None = None
         """The beginning of a line for which the following is prepared."""
-        self._lead: str | None = None
-        self._rests: list[Rest] = []
-        """The failregexes behind a date that `_lead` stands before."""
+        self._lead = _OTHER
+        """What stands before the date."""
+        self._asked: list[tuple[str, int, bool]] = []
+        """Of each failregex: what a line must hold, the length up to which it is searched without a time limit, `is_simple`."""
+        self._rests: list[Rest | None] = []
+        """The failregexes themselves, as far as they were needed."""
         self._unknown: dict[str, Unknown] = {}
         """What is left to ask of a line, by what stands behind its date."""
         self._serves = False
@@ -70,21 +73,20 @@ class Express:
         searches, before = 0, len(events)
         for text, when in self._beginning_alike(data, lines[first:] if first else lines, known):
             length = len(text) - right + left
-            for index, (holds, safe, search, optional, simple) in enumerate(rests):  # noqa: B007 - of the one that matches
+            match = None
+            for index, (holds, safe, simple) in enumerate(self._asked):
                 if holds in text:
                     if length > safe or not simple:
-                        match = None
                         break
+                    rest = rests[index] or self._compile(index)
                     searches += 1
-                    match = search(text, right)
+                    match = rest.match(text, right)
                     if match is not None:
                         break
-            else:
-                break
             if match is None:
                 break
             tags = match.groupdict()
-            for name in optional:
+            for name in rest.optional:
                 if tags[name] is None:
                     del tags[name]
             get = tags.get
@@ -149,11 +151,18 @@ class Express:
             self._serves = len(known.after) == end - behind and len(lead) == known.span[0]
             if self._serves and lead != self._lead:
                 self._lead = lead
-                self._rests = [each.behind(lead) for each in self._matcher.failregex]
+                failregex = self._matcher.failregex
+                self._asked = [(each.holds_behind(lead), each.safe_length, each.is_simple) for each in failregex]
+                self._rests = [None] * len(failregex)
             self._same, self._when = f"{known.before}{known.second}{known.between}", known.when
         if known.until != inf:
             self._same = _OTHER  # what the date means has to be asked again
         return self._serves
+
+    def _compile(self, index: int) -> Rest:
+        """Get a failregex ready that is needed for the first time."""
+        rest = self._rests[index] = self._matcher.failregex[index].behind(self._lead)
+        return rest
 
     def _is_same_minute(self, text: str, fraction: int) -> bool:
         """Whether the date is known, but for its second: then that is what the next lines are expected to begin with."""

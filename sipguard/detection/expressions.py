@@ -42,16 +42,10 @@ _SPACES = r"\s\x1c-\x1f"
 class Rest(NamedTuple):
     """A regex for lines whose beginning is known, with the date in it that has to be cut out."""
 
-    holds: str
-    """A text that every match holds."""
-    safe: int
-    """Characters of the whole text up to which `match` is quick, whatever it is."""
     match: Callable[[str, int], re.Match[str] | None]
     """Takes a line with its LF, and where in it the date ends."""
     optional: tuple[str, ...]
     """The groups that need not take part."""
-    simple: bool
-    """As `Expression.is_simple`."""
 
 
 class Expression:
@@ -110,19 +104,23 @@ class Expression:
                 return False
         return self.search(text, timeout=limit) is not None
 
+    def holds_behind(self, lead: str) -> str:
+        """`holds` of a line that begins with `lead` and a date: empty where it may be joined by cutting the date out."""
+        joined = any(lead[n:].startswith(self.holds) or self.holds.startswith(lead[n:]) for n in range(len(lead)))
+        return "" if joined else self.holds
+
     def behind(self, lead: str) -> Rest:
-        """The regex for lines that begin with `lead` and a date, whose end is known."""
+        """The regex for lines that begin with `lead` and a date, whose end is known. Takes milliseconds."""
         source = behind(self.source, lead)
-        optional = optional_groups(self.source)
-        if source is not None:
+        if source is None:
+            match = _without_date(self.plain, len(lead))
+        else:
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore"
                 )  # "possible nested set": about a future Python, nothing for the operator
                 match = re.compile(source).match
-            return Rest(single(needs(source)), self.safe_length, match, optional, self.is_simple)
-        holds = "" if lead else self.holds  # which could be joined by the cut
-        return Rest(holds, self.safe_length, _without_date(self.plain, len(lead)), optional, self.is_simple)
+        return Rest(match, optional_groups(self.source))
 
     @property
     def groups(self) -> Mapping[str, int]:
