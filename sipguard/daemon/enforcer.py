@@ -77,8 +77,9 @@ class Enforcer:
 
     def order(self, verb: Verb, bans: Sequence[Ban]) -> None:
         """Queue bans or unbans."""
-        for ban in bans:
-            self._waiting.pop((ban.jail, ban.address), None)
+        if self._waiting:
+            for ban in bans:
+                self._waiting.pop((ban.jail, ban.address), None)
         self._orders += [(verb, ban) for ban in bans]
         self._idle.clear()
         self._wake.set()
