@@ -32,6 +32,8 @@ class IgnoreList:
         self._configured: list[tuple[Network, str]] = []
         self._resolved: dict[str, list[tuple[Network, str]]] = {}
         self._own: list[tuple[Network, str]] = []
+        self.version = object()
+        """Another one whenever `reason` may answer otherwise, and for every list."""
         self._known: dict[str, str | None] = {}
         self._spans: list[tuple[int, int, int, str]] = []
         """All of it as numbers: version, first and last address, why. In a burst every address asks."""
@@ -87,6 +89,7 @@ class IgnoreList:
         return None
 
     def _changed(self) -> None:
+        self.version = object()
         self._known.clear()
         self._spans.clear()
 

@@ -20,6 +20,9 @@ from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
 
+_new = tuple.__new__
+_MOST_SOURCES = 4096
+
 
 class Outcome(Enum):
     """What became of a failure."""
@@ -80,6 +83,9 @@ class Judge:
         self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
         self._knows_users = bool(jail.maxusers or jail.filter.options.get("successregex"))
         self._earlier = earlier
+        self._sources: dict[str, tuple[str, str]] = {}
+        """Host in the log → the address, and what is counted for it; only of those that are not to be ignored."""
+        self._version = ignore.version
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
         """Weigh a failure. `address` stands for its host where that is a name that has been resolved.
@@ -90,19 +96,32 @@ class Judge:
         time = failure.time
         if time is None or time > now:
             time = now
-        try:
-            source = address or canonical(failure.host)
-        except ValueError:
-            return Judgement(Outcome.NO_ADDRESS, failure.host, time)
-        if why := self.ignore.reason(source):
-            return Judgement(Outcome.IGNORED, source, time, why, source=source)
-        subject = self.subject(source) if ":" in source else source
+        known = self._sources.get(failure.host) if address is None and self._version is self.ignore.version else None
+        if known is None:
+            try:
+                source = address or canonical(failure.host)
+            except ValueError:
+                return Judgement(Outcome.NO_ADDRESS, failure.host, time)
+            if why := self.ignore.reason(source):
+                return Judgement(Outcome.IGNORED, source, time, why, source=source)
+            known = source, self.subject(source)
+            if address is None:
+                self._remember(failure.host, known)
+        source, subject = known
         attempts = self._weight(subject) if self.jail.growth.increment else 1
         if self._scanner_weight > 1 and "scanner" in failure.tags:
             attempts *= self._scanner_weight
         outcome = self._count(failure, subject, source, time, now, attempts)
         ban = self._ban(subject, now) if outcome is Outcome.BAN else None
-        return Judgement(outcome, subject, time, "", ban, source, attempts)
+        # Past the constructor of the named tuple, which takes twice as long.
+        return _new(Judgement, (outcome, subject, time, "", ban, source, attempts))
+
+    def _remember(self, host: str, known: tuple[str, str]) -> None:
+        """Whom a host in the log stands for: an attacker's lines come by the thousand."""
+        if self._version is not self.ignore.version or len(self._sources) >= _MOST_SOURCES:
+            self._sources.clear()
+            self._version = self.ignore.version
+        self._sources[host] = known
 
     def _count(self, failure: Failure, subject: str, source: str, time: float, now: float, weight: int) -> Outcome:
         new = self._attempts.new(source, failure, time)
