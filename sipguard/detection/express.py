@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 _HEAD = 12
 """Characters behind the date by which it is decided what is left to ask of a line."""
 _MOST_HEADS = 100
+_LONGEST_LEAD = 8
+_MOST_LEADS = 4
 _CR = 0x0D
 _OTHER = "\n"
 """What no line begins with."""
 _new = tuple.__new__
+
+_Asked = tuple[str, int, bool]
+"""What a line must hold for a failregex, the length up to which it is searched without a time limit, and `is_simple`."""
 
 
 class Express:
@@ -43,13 +48,12 @@ class Express:
         """The beginning of a line for which the following is prepared."""
         self._lead = _OTHER
         """What stands before the date."""
-        self._asked: list[tuple[str, int, bool]] = []
-        """Of each failregex: what a line must hold, the length up to which it is searched without a time limit, `is_simple`."""
+        self._prepared: dict[str, tuple[list[_Asked], list[Rest | None]]] = {}
+        """For each lead: what is asked of a line before each failregex, and the failregexes themselves, once they are needed."""
+        self._asked: list[_Asked] = []
         self._rests: list[Rest | None] = []
-        """The failregexes themselves, as far as they were needed."""
         self._unknown: dict[str, Unknown] = {}
         """What is left to ask of a line, by what stands behind its date."""
-        self._serves = False
         self._same = _OTHER
         """How the last line began, up to the fraction of its second."""
         self._when = 0.0
@@ -66,8 +70,8 @@ class Express:
 
         No record may be under way.
         """
-        known = self._dates.known
-        if known is None or not self._is_prepared(known):
+        known = self._prepare()
+        if known is None:
             return first
         (left, right), rests = known.span, self._rests
         searches, before = 0, len(events)
@@ -141,23 +145,34 @@ class Express:
         if held is not None and screen is not None and screen.is_plain_record(held[0][:-1]):
             yield held
 
-    def _is_prepared(self, known: Known) -> bool:
-        """Make ready for lines that begin like this one; False if they cannot be plain."""
-        if known is not self._known:
-            self._known = known
-            self._unknown = {}
-            lead = known.before[: known.span[0]]
+    def _prepare(self) -> Known | None:
+        """Make ready for lines that begin like the last one with a date, or the last such that can be plain."""
+        known = self._dates.known
+        if known is not None and known is not self._known:
             _, _, behind, end = known.places
-            self._serves = len(known.after) == end - behind and len(lead) == known.span[0]
-            if self._serves and lead != self._lead:
-                self._lead = lead
-                failregex = self._matcher.failregex
-                self._asked = [(each.holds_behind(lead), each.safe_length, each.is_simple) for each in failregex]
-                self._rests = [None] * len(failregex)
-            self._same, self._when = f"{known.before}{known.second}{known.between}", known.when
-        if known.until != inf:
-            self._same = _OTHER  # what the date means has to be asked again
-        return self._serves
+            if len(known.after) == end - behind and self._takes(known.before, known.span[0]):
+                self._known = known
+                self._unknown = {}
+                self._same, self._when = f"{known.before}{known.second}{known.between}", known.when
+        if self._known is not None:
+            self._dates.known = self._known
+            if self._known.until != inf:
+                self._same = _OTHER  # what the date means has to be asked again
+        return self._known
+
+    def _takes(self, before: str, left: int) -> bool:
+        """Whether lines with this before their date have a short way; there are few of them: strangers could write others."""
+        if left > min(len(before), _LONGEST_LEAD):
+            return False
+        self._lead = lead = before[:left]
+        if lead not in self._prepared:
+            if len(self._prepared) >= _MOST_LEADS:
+                return False
+            failregex = self._matcher.failregex
+            asked = [(each.holds_behind(lead), each.safe_length, each.is_simple) for each in failregex]
+            self._prepared[lead] = asked, [None] * len(failregex)
+        self._asked, self._rests = self._prepared[lead]
+        return True
 
     def _compile(self, index: int) -> Rest:
         """Get a failregex ready that is needed for the first time."""

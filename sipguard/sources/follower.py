@@ -5,7 +5,7 @@ thread that calls `read` and `rescan`.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
-# ruff: noqa: PTH113, PTH118, PTH119, PTH120, PTH122, PTH207
+# ruff: noqa: PTH113, PTH116, PTH118, PTH119, PTH120, PTH122, PTH207
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class Follower:
         self._directories: frozenset[str] = frozenset()
         self._changes: deque[tuple[str, bool]] = deque()
         self._ready: dict[str, Tail] = {}
+        self._seen: dict[str, tuple[int, int, int, int]] = {}
+        """By path: device, inode, size and time at the last look at a busy directory."""
         self._watcher = Watcher(self._changed, polling=polling)
         self._discover(start)
 
@@ -90,8 +92,25 @@ class Follower:
         """
         busy = self._watcher.busy
         for directory in busy:
-            self._ready.update((tail.path, tail) for tail in self._index.get(directory, ()))
+            for tail in self._index.get(directory, ()):
+                if self._is_news(tail):
+                    self._ready[tail.path] = tail
         return bool(busy)
+
+    def _is_news(self, tail: Tail) -> bool:
+        """Whether the log may have changed since the last look: there may be many beside a busy one, and `read` asks more.
+
+        A change that leaves inode, size and time as they were is found by the next `rescan`.
+        """
+        try:
+            status = os.stat(tail.path)
+        except OSError:
+            return True
+        seen = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if tail.at_end and self._seen.get(tail.path) == seen:
+            return False
+        self._seen[tail.path] = seen
+        return True
 
     def read(self, limit: int = 1 << 20) -> list[Chunk]:
         """Up to about `limit` bytes of what has changed, one block of each log in turn; empty when nothing is left."""
@@ -156,6 +175,7 @@ class Follower:
             if self._tails[path].finished:
                 self._tails.pop(path).close()
                 self._ready.pop(path, None)
+                self._seen.pop(path, None)
         self._ready.update(self._tails)
         self._map()
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
+from sipguard.detection.expressions import Expression
 from sipguard.detection.screen import declares
 from sipguard.detection.search import Find
 from sipguard.errors import ConfigError
@@ -232,6 +233,24 @@ def test_counted_work():
     counts = detector.counts
     assert (counts.lines, counts.failures, counts.read) == (20_000, 400, 400)
     assert counts.searches <= 1.1 * counts.read
+
+
+def test_regexes_are_made_ready_once(monkeypatch):
+    """Not again whenever lines of another kind come between those of an attack."""
+    made = []
+    behind = Expression.behind
+    monkeypatch.setattr(Expression, "behind", lambda self, lead: (made.append(lead), behind(self, lead))[1])
+    every = (LOGS / "freeswitch-debug.log").read_bytes().split(b"\n")
+    attack = next(line for line in every if b"auth failure" in line)
+    other = attack.replace(b" [WARNING] ", b" [NOTICE] ")
+    strange = b"%08x-94a2-4d4c-9de9-dcf8a0a5c79b " + other
+    lines = [attack, other, attack, strange, attack, b"[" + attack, attack]
+    data = b"\n".join(lines) + b"\n"
+    detector = Detector(read_filter("freeswitch", [FILTERS]), clock=lambda: NOW, timezone="UTC")
+    for number in range(200):
+        detector.feed(data.replace(b"%08x", b"%08x" % number))
+    assert detector.counts.failures >= 800
+    assert len(made) <= 3, made
 
 
 def test_many_regexes_need_few_searches():

@@ -14,6 +14,7 @@ import pytest
 
 from sipguard.sources import watcher
 from sipguard.sources.follower import Follower
+from sipguard.sources.tail import Tail
 
 PULSE = 0.02
 
@@ -179,6 +180,50 @@ def test_rotation_while_busy(tmp_path):
             time.sleep(0.0005)
             loop.pump()
         loop.wait_for(expected)
+
+
+def test_logs_beside_a_busy_one(tmp_path, monkeypatch):
+    """They are asked only when they have changed: written to, rotated, truncated and filled again, or gone."""
+    logs = [tmp_path / f"{number}.log" for number in range(5)]
+    for log in logs:
+        append(log, b"begin\n")
+    asked = []
+    read = Tail.read
+    monkeypatch.setattr(Tail, "read", lambda tail, limit: (asked.append(tail.path), read(tail, limit))[1])
+
+    def look():
+        asked.clear()
+        assert loop.follower.look()
+        found = {}
+        while chunks := loop.follower.read():
+            for chunk in chunks:
+                found[Path(chunk.path).name] = found.get(Path(chunk.path).name, b"") + chunk.data
+        return found
+
+    with Loop(*map(str, logs)) as loop:
+        settle(loop)
+        loop.follower._watcher.busy = frozenset({os.path.realpath(tmp_path)})
+        look()
+        assert look() == {}
+        assert asked == []
+        append(logs[1], b"x\n")
+        assert look() == {"1.log": b"x\n"}
+        assert set(asked) == {str(logs[1])}
+        append(logs[2], b"part")
+        assert look() == {}
+        append(logs[2], b" of a line\n")
+        assert look() == {"2.log": b"part of a line\n"}
+        logs[3].rename(tmp_path / "3.log.1")
+        assert look() == {}
+        append(tmp_path / "3.log.1", b"late\n")
+        assert look() == {"3.log": b"late\n"}
+        append(logs[3], b"new\n")
+        assert look() == {"3.log": b"new\n"}
+        os.truncate(logs[4], 0)
+        append(logs[4], b"again\n")
+        assert look() == {"4.log": b"again\n"}
+        assert look() == {}
+        assert asked == []
 
 
 def test_rename_and_delete_are_heard(tmp_path):
