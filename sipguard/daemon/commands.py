@@ -148,6 +148,7 @@ class Commands:
         guards = daemon.guards.values()
         # A jail may count the address by its network (`ipv6prefix`).
         names = dict.fromkeys([address, *(guard.judge.subject(address) for guard in guards)])
+        daemon.store.save()  # what has just been counted belongs to it
         stories = [daemon.store.story(name) for name in names]
         attempts = [attempt for told, _ in stories for attempt in told]
         earlier = [ban for _, bans in stories for ban in bans]
