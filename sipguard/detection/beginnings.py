@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _DIGITS = frozenset("0123456789")
 _REPEATS = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT})
+_LOOKS = frozenset({sre.ASSERT, sre.ASSERT_NOT})
+_FAR = 1 << 20
 _BORDERS = frozenset({sre.AT_BOUNDARY, sre.AT_NON_BOUNDARY})
 
 
@@ -49,33 +51,32 @@ def _looks_back(items: Iterable[Any]) -> bool:
     """Whether any item asks what stands before the text, or can do so at its beginning."""
     width = 0
     for op, argument in items:
-        if op is sre.AT:
-            back = 1 if argument in _BORDERS else 0
-            if argument in {sre.AT_BEGINNING, sre.AT_BEGINNING_STRING} or back > width:
-                return True
-        elif _back(op, argument) > width:
+        if _back(op, argument) > width:
             return True
         width += _shortest(op, argument)
     return False
 
 
+def _inside(op: Any, argument: Any) -> Sequence[Any]:
+    """The sequences of items within an item."""
+    if op in _REPEATS:
+        return (argument[2],)
+    if op is sre.SUBPATTERN:
+        return (argument[3],)
+    if op is sre.BRANCH:
+        return tuple(argument[1])
+    return (argument[1],) if op in _LOOKS else ()
+
+
 def _back(op: Any, argument: Any) -> int:
     """How many characters before its own beginning an item can ask about, at most."""
-    if op in {sre.ASSERT, sre.ASSERT_NOT}:
-        inner = max((_back(*each) for each in argument[1]), default=0)
-        return inner + (int(argument[1].getwidth()[1]) if argument[0] < 0 else 0)
     if op is sre.AT:
-        return 1 << 20 if argument in {sre.AT_BEGINNING, sre.AT_BEGINNING_STRING} else int(argument in _BORDERS)
-    parts: Iterable[Any] = ()
-    if op in _REPEATS:
-        parts = (argument[2],)
-    elif op is sre.SUBPATTERN:
-        parts = (argument[3],)
-    elif op is sre.BRANCH:
-        parts = argument[1]
-    elif op not in ONE and op is not sre.GROUPREF:
-        return 1 << 20
-    return max((_back(*each) for part in parts for each in part), default=0)
+        return _FAR if argument in {sre.AT_BEGINNING, sre.AT_BEGINNING_STRING} else int(argument in _BORDERS)
+    parts = _inside(op, argument)
+    if not parts and op not in ONE and op is not sre.GROUPREF:
+        return _FAR
+    inner = max((_back(*each) for part in parts for each in part), default=0)
+    return inner + int(argument[1].getwidth()[1]) if op in _LOOKS and argument[0] < 0 else inner
 
 
 def _shortest(op: Any, argument: Any) -> int:
@@ -114,21 +115,11 @@ def is_digit_blind(source: str) -> bool:
 
 def _is_blind(items: Iterable[Any]) -> bool:
     for op, argument in items:
-        parts: Iterable[Any] = ()
+        parts = _inside(op, argument)
         if op in ONE:
             if chars(op, argument) & _DIGITS not in (frozenset(), _DIGITS):
                 return False
-        elif op in _REPEATS:
-            parts = (argument[2],)
-        elif op is sre.SUBPATTERN:
-            parts = (argument[3],)
-        elif op is sre.BRANCH:
-            parts = argument[1]
-        elif op in {sre.ASSERT, sre.ASSERT_NOT}:
-            parts = (argument[1],)
-        elif op is not sre.AT:
-            return False
-        if not all(map(_is_blind, parts)):
+        elif not (parts or op is sre.AT) or not all(map(_is_blind, parts)):
             return False
     return True
 
@@ -145,21 +136,14 @@ def fails_for_good(source: str) -> bool:
 
 def _fails_for_good(items: Iterable[Any]) -> bool:
     for op, argument in items:
-        parts: Iterable[Any] = ()
-        if op in _REPEATS:
-            parts = (argument[2],)
-        elif op is sre.SUBPATTERN:
-            parts = (argument[3],)
-        elif op is sre.BRANCH:
-            parts = argument[1]
-        elif op is sre.ASSERT and argument[0] > 0:
-            parts = (argument[1],)
-        elif op is sre.AT:
-            if argument in _BORDERS:
-                return False
-        elif op not in ONE:
-            return False
-        if not all(map(_fails_for_good, parts)):
+        parts = _inside(op, argument)
+        if op is sre.AT:
+            known = argument not in _BORDERS
+        elif op in _LOOKS:
+            known = op is sre.ASSERT and argument[0] > 0
+        else:
+            known = op in ONE or bool(parts)
+        if not known or not all(map(_fails_for_good, parts)):
             return False
     return True
 

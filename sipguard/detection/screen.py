@@ -20,15 +20,14 @@ Everything here is bounded: what is held back, and for how long.
 
 from __future__ import annotations
 
-import json
 import re
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import regex
 
 from sipguard.detection.beginnings import is_digit_blind, is_found_behind, is_never_behind
 from sipguard.detection.expressions import Expression, compile_all
+from sipguard.detection.json_lines import from_json, has_json, read_json
 
 if TYPE_CHECKING:
     from sipguard.model import Filter
@@ -55,12 +54,7 @@ _LIMIT = 0.2
 _MOST_TRIES = 20
 """Matches over several lines, which are none, after which every line is read instead."""
 _NEWLINE = "#012"
-_LF = 0x0A
-_MOST_BRACES = 1000
-"""Braces within lines after which it is cheaper to look for those that begin one."""
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12} ")
-_FIELD = re.compile(r"\{([\w.]+)(?:\|(\w+))?\}")
-_SEVERITIES = ("CONSOLE", "ALERT", "CRIT", "ERR", "WARNING", "NOTICE", "INFO", "DEBUG")
 
 
 Unknown = Literal["nothing", "its end", "all"]
@@ -125,7 +119,7 @@ class Screen:
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
-        if self._json and _has_json(data):
+        if self._json and has_json(data):
             return False  # in JSON texts are written in another way than they are searched for
         self.first_mixed = None
         if self._mixed_bytes is None or self.is_mixed:
@@ -230,7 +224,7 @@ class Screen:
         text = from_json(self._json, line)
         if text is not None:
             return [Ready(text, number, trusted=not self.is_mixed)]
-        self.tampered += _read_json(line) is None
+        self.tampered += read_json(line) is None
         return []
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
@@ -311,65 +305,9 @@ def _search(expression: Expression, text: str) -> re.Match[str] | regex.Match[st
     return match
 
 
-def _has_json(data: bytes) -> bool:
-    """Whether a line begins with a brace. To look for one byte is four times as fast as for two."""
-    place = data.find(b"{")
-    for _ in range(_MOST_BRACES):
-        if place < 0:
-            return False
-        if place == 0 or data[place - 1] == _LF:
-            return True
-        place = data.find(b"{", place + 1)
-    return b"\n{" in data
-
-
 def _in_bytes(expression: Expression | None) -> regex.Pattern[bytes] | None:
     """The same search in undecoded lines."""
     return regex.compile(expression.pattern.pattern.encode(), regex.MULTILINE) if expression is not None else None
-
-
-def _read_json(line: str) -> Any:
-    """What a line of JSON says; None when it is none, as one that was cut."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def from_json(template: str, line: str) -> str | None:
-    """A line of JSON as a line of text; None when it is not the object that the template asks for.
-
-    Line feeds within become `#012`. `{key|severity}` writes a number of syslog's as its name in FreeSWITCH's spelling,
-    `{key|time}` microseconds since 1970 as a date with zone.
-    """
-    data = _read_json(line)
-    missing = False
-
-    def field(match: re.Match[str]) -> str:
-        nonlocal missing
-        value: Any = data
-        for key in match[1].split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        text = _written(value, match[2])
-        missing = missing or text is None
-        return text or ""
-
-    text = _FIELD.sub(field, template)
-    return None if missing else text.rstrip("\r\n").replace("\n", _NEWLINE)
-
-
-def _written(value: Any, how: str | None) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    if how is None:
-        return str(value)
-    try:
-        number = float(value)
-        if how == "severity":
-            return _SEVERITIES[int(number)]
-        return datetime.fromtimestamp(number / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f%z")
-    except (ValueError, IndexError, OverflowError, OSError):
-        return None
 
 
 def declares(filter: Filter) -> bool:  # noqa: A002

@@ -8,7 +8,7 @@ from sipguard.detection.certain import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.encodings import codec_of, line_decoder
-from sipguard.detection.screen import from_json
+from sipguard.detection.json_lines import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
