@@ -10,12 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sipguard.detection.literals import parse, sre
-from sipguard.detection.steps import ONE, chars, looks_ahead
+from sipguard.detection.steps import ONE, chars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from sipguard.detection.expressions import Expression
 
 _DIGITS = frozenset("0123456789")
 _REPEATS = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT})
@@ -149,7 +147,8 @@ def _fails_for_good(items: Iterable[Any]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _is_anchored(source: str) -> bool:
+def is_anchored(source: str) -> bool:
+    """Whether the regex matches at the beginning of a text or nowhere."""
     return _begins(list(parse(source)))
 
 
@@ -162,17 +161,3 @@ def _begins(items: Sequence[Any]) -> bool:
     if op is sre.BRANCH:
         return all(_begins(list(each)) for each in argument[1])
     return op is sre.AT and argument in {sre.AT_BEGINNING, sre.AT_BEGINNING_STRING}
-
-
-def is_found_behind(expression: Expression, head: str) -> bool:
-    """Whether the regex is found in every text that begins with `head`."""
-    match = expression.plain(head) if len(head) <= expression.safe_length else None
-    return match is not None and match.end() + looks_ahead(expression.source) <= len(head)
-
-
-def is_never_behind(expression: Expression, head: str) -> bool:
-    """Whether the regex is found in no text that begins with `head`."""
-    source = expression.source
-    if not (_is_anchored(source) and fails_for_good(source)):
-        return False
-    return expression.pattern.match(head, partial=True) is None

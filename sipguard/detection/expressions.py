@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import regex
 
-from sipguard.detection.beginnings import behind, optional_groups
+from sipguard.detection.beginnings import behind, fails_for_good, is_anchored, optional_groups
 from sipguard.detection.literals import Need, needs, single
-from sipguard.detection.steps import safe_length
+from sipguard.detection.steps import looks_ahead, safe_length
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
 from sipguard.errors import ConfigError
 
@@ -121,6 +121,17 @@ class Expression:
                 )  # "possible nested set": about a future Python, nothing for the operator
                 match = re.compile(source).match
         return Rest(match, optional_groups(self.source))
+
+    def is_found_behind(self, head: str) -> bool:
+        """Whether it is found in every text that begins with `head`."""
+        match = self.plain(head) if len(head) <= self.safe_length else None
+        return match is not None and match.end() + looks_ahead(self.source) <= len(head)
+
+    def is_never_behind(self, head: str) -> bool:
+        """Whether it is found in no text that begins with `head`."""
+        if not (is_anchored(self.source) and fails_for_good(self.source)):
+            return False
+        return self.pattern.match(head, partial=True) is None
 
     @property
     def groups(self) -> Mapping[str, int]:

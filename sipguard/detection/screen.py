@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import regex
 
-from sipguard.detection.beginnings import is_digit_blind, is_found_behind, is_never_behind
+from sipguard.detection.beginnings import is_digit_blind
 from sipguard.detection.expressions import Expression, compile_all
 from sipguard.detection.json_lines import from_json, has_json, read_json
 
@@ -166,13 +166,13 @@ class Screen:
         known = [each for each in (self._start, self._open, self._begin_quarantine) if each is not None]
         if not all(is_digit_blind(each.source) for each in known) or (self._json and head.startswith("{")):
             return "all"
-        if self._begin_quarantine is not None and not is_never_behind(self._begin_quarantine, head):
+        if self._begin_quarantine is not None and not self._begin_quarantine.is_never_behind(head):
             return "all"
         if self._start is None:
             return "all" if self._cut else "nothing"
-        if not is_found_behind(self._start, head):
+        if not self._start.is_found_behind(head):
             return "all"
-        if not self._cut and (self._open is None or is_never_behind(self._open, head)):
+        if not self._cut and (self._open is None or self._open.is_never_behind(head)):
             return "nothing"
         return "its end"
 

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from sipguard.detection.beginnings import (
     behind,
     is_digit_blind,
-    is_found_behind,
-    is_never_behind,
     optional_groups,
 )
 from sipguard.detection.expressions import Expression
@@ -90,9 +88,9 @@ def test_conclusions_hold(pieces, anchored, head, rest):
     if expression is None:
         return
     found = expression.plain(head + rest) is not None
-    if is_found_behind(expression, head):
+    if expression.is_found_behind(head):
         assert found
-    if is_never_behind(expression, head):
+    if expression.is_never_behind(head):
         assert not found
     if is_digit_blind(expression.source):
         assert (expression.plain((head + rest).replace("1", "7")) is not None) is found
