@@ -94,7 +94,8 @@ class Guard:
         """What is to be logged as soon as these lines are through, or something more urgent is to be said."""
         self.patient = False
         """Whether it may wait for `tell`, unless there is a ban: of a busy log, many lines are as cheap as one."""
-        self._slow_told = 0
+        self._slow = 0
+        """Lines that took too long, of which nothing has been said."""
         self._slow_next = 0.0
         self._decide = decide
         self._reinforce = reinforce
@@ -128,14 +129,19 @@ class Guard:
 
     def take(self, data: bytes, changes: Changes, path: str = "") -> None:
         """Read whole lines of one log."""
-        self._take_all(self._detector_of(path).events(data), changes)
+        detector = self._detector_of(path)
+        slow = detector.counts.timed_out
+        self._take_all(detector.events(data), changes)
+        self._slow += detector.counts.timed_out - slow
         self._tell_slow()
 
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
         detector = self._detector_of(path)
+        slow = detector.counts.timed_out
         for time, text in records:
             self._take_all(detector.entry(text, time), changes)
+        self._slow += detector.counts.timed_out - slow
         self._tell_slow()
 
     def _make_detector(self) -> Detector:
@@ -178,9 +184,9 @@ class Guard:
 
     def _tell_slow(self) -> None:
         """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
-        slow = self._left.timed_out + sum(one.counts.timed_out for one in self._every_detector()) - self._slow_told
+        slow = self._slow
         if slow and self._clock() >= self._slow_next:
-            self._slow_told += slow
+            self._slow = 0
             self._slow_next = self._clock() + SLOW_TOLD_EVERY
             log.warning(
                 "[%s] a regex of filter %s took too long on %d line%s, skipped; `sipguard test-filter` shows which",
@@ -206,7 +212,9 @@ class Guard:
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
         for detector in self._every_detector():
+            slow = detector.counts.timed_out
             self._take_all(detector.flush(), changes)
+            self._slow += detector.counts.timed_out - slow
         if self.judge.window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 

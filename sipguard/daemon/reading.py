@@ -25,7 +25,7 @@ log = logging.getLogger("fail2ban.server")
 
 SLICE = 131_072
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
-PULSE = 0.02, 0.05
+PULSE = 0.02, 0.06
 """Seconds between two looks at a busy log, at least and at most: a ban waits so long."""
 SHARE = 0.0125
 """Of one processor's time, what looking may take before it becomes rarer."""
