@@ -61,10 +61,8 @@ class Bans:
 
     def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
         """To the firewall; what it has nothing to do with is carried out at the loop's next turn."""
-        enforced = [ban for ban in bans if self._enforced(ban)]
-        self.enforcer.order(verb, enforced)
-        if len(enforced) < len(bans):
-            others = [ban for ban in bans if not self._enforced(ban)]
+        self.enforcer.order(verb, [ban for ban in bans if self._enforced(ban)])
+        if others := [ban for ban in bans if not self._enforced(ban)]:
             asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
 
     def earlier(self, jail: str, address: str, *, overall: bool = False) -> int:

@@ -46,8 +46,6 @@ class Express:
         self._encoding = encoding
         self._known: Known | None = None
         """The beginning of a line for which the following is prepared."""
-        self._lead = _OTHER
-        """What stands before the date."""
         self._prepared: dict[str, tuple[list[_Asked], list[Rest | None]]] = {}
         """For each lead: what is asked of a line before each failregex, and the failregexes themselves, once they are needed."""
         self._asked: list[_Asked] = []
@@ -82,7 +80,7 @@ class Express:
                 if holds in text:
                     if length > safe or not simple:
                         break
-                    rest = rests[index] or self._compile(index)
+                    rest = rests[index] or self._compile(index, text[:left])
                     searches += 1
                     match = rest.match(text, right)
                     if match is not None:
@@ -110,6 +108,7 @@ class Express:
         encoding, unknown, screen, size = self._encoding, self._unknown, self._screen, len(data)
         _, fraction, behind, _ = known.places
         after, right = known.after, known.span[1]
+        mixed = screen is not None and screen.first_mixed is not None  # then each line is asked whether it is the one
         held: tuple[str, float] | None = None  # begins a record, which may go on in the next line
         following = 0  # where that begins
         for begin, end in lines:
@@ -127,7 +126,7 @@ class Express:
                 yield text, self._when
                 continue
             head = text[right : right + _HEAD]
-            left = unknown[head] if head in unknown else self._ask(text, head, right)
+            left = "all" if mixed else unknown[head] if head in unknown else self._ask(text, head, right)
             if held is not None:
                 # If this begins a record, that one has ended.
                 if (begin != following or left == "all") and not screen.is_plain_record(held[0][:-1]):
@@ -164,7 +163,7 @@ class Express:
         """Whether lines with this before their date have a short way; there are few of them: strangers could write others."""
         if left > min(len(before), _LONGEST_LEAD):
             return False
-        self._lead = lead = before[:left]
+        lead = before[:left]
         if lead not in self._prepared:
             if len(self._prepared) >= _MOST_LEADS:
                 return False
@@ -174,9 +173,9 @@ class Express:
         self._asked, self._rests = self._prepared[lead]
         return True
 
-    def _compile(self, index: int) -> Rest:
+    def _compile(self, index: int, lead: str) -> Rest:
         """Get a failregex ready that is needed for the first time."""
-        rest = self._rests[index] = self._matcher.failregex[index].behind(self._lead)
+        rest = self._rests[index] = self._matcher.failregex[index].behind(lead)
         return rest
 
     def _is_same_minute(self, text: str, fraction: int) -> bool:
@@ -191,8 +190,6 @@ class Express:
         screen = self._screen
         if screen is None:
             return "nothing"
-        if screen.first_mixed is not None:
-            return "all"  # in this chunk
         if len(self._unknown) >= _MOST_HEADS:
             self._unknown.clear()
         self._unknown[head] = unknown = screen.unknown_behind(text[:right] + head)

@@ -253,6 +253,22 @@ def test_regexes_are_made_ready_once(monkeypatch):
     assert made == [""]
 
 
+def test_a_mixed_line_that_begins_like_others():
+    """From the line on that only a log of other things has, logins are not believed: also where it begins like an attack."""
+    filter_ = Filter(
+        "x",
+        (r"^\s*login failed from <ADDR>",),
+        datepattern="{^LN-BEG}",
+        options={"successregex": r"^\s*login worked from <ADDR>$", "mixed": r"login failed from \S+ by others$"},
+    )
+    date = "2026-11-21 20:00:00"
+    failed, worked = f"{date} login failed from 203.0.113.5", f"{date} login worked from 203.0.113.6"
+    lines = [failed] * 4 + [worked] + [failed] * 2 + [f"{failed} by others"] + [failed] * 2 + [worked]
+    skimmed, full, _ = both(filter_, "".join(f"{line}\n" for line in lines).encode(), chunk=200)
+    assert skimmed == full
+    assert len(full) == len(lines) - 1
+
+
 def test_many_regexes_need_few_searches():
     """Regexes with words in common are served by those words."""
     counts = Detector(read_filter("asterisk", [FILTERS]))._prefilter
