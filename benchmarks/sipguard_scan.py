@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sipguard.config.filters import read_filter
-from sipguard.daemon.guard import Guard
-from sipguard.daemon.reading import SLICE
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.log_reader import SLICE
 from sipguard.detection.detector import Detector
 from sipguard.model import Jail
 from sipguard.policy.ignore import IgnoreList
@@ -32,7 +32,9 @@ def main() -> None:
     if "add" in sys.argv[4:]:
         logging.disable(logging.CRITICAL)
         jail = Jail("bench", found, maxretry=1 << 30, findtime=1e9)
-        guard = Guard(jail, ignore=IgnoreList(()), clock=time.time, decide=lambda _: None, reinforce=lambda _, __: None)
+        guard = JailRunner(
+            jail, ignore=IgnoreList(()), clock=time.time, decide=lambda _: None, reinforce=lambda _, __: None
+        )
         changes = Changes()
         seconds = scan(path, lambda data: guard.take(data, changes))
         failures = guard.totals.failures

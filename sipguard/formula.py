@@ -20,7 +20,7 @@ _MOST_BITS = 1024
 
 Value = Any
 """int, float, bool, or a tuple of these."""
-Names = Mapping[str, float]
+Resolver = Mapping[str, float]
 
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -116,15 +116,15 @@ def _function(node: ast.expr) -> Callable[..., Any] | None:
     return None
 
 
-def _evaluate(node: ast.expr, names: Names) -> Value:
+def _evaluate(node: ast.expr, names: Resolver) -> Value:
     return _RULES[type(node)](node, names)
 
 
-def _unary(node: ast.UnaryOp, names: Names) -> Value:
+def _unary(node: ast.UnaryOp, names: Resolver) -> Value:
     return _bounded(_UNARY[type(node.op)](_evaluate(node.operand, names)))
 
 
-def _binary(node: ast.BinOp, names: Names) -> Value:
+def _binary(node: ast.BinOp, names: Resolver) -> Value:
     left, right = _evaluate(node.left, names), _evaluate(node.right, names)
     if isinstance(left, tuple) or isinstance(right, tuple):
         raise TypeError("lists have no arithmetic")
@@ -135,7 +135,7 @@ def _binary(node: ast.BinOp, names: Names) -> Value:
     return _bounded(_BINARY[type(node.op)](left, right))
 
 
-def _either(node: ast.BoolOp, names: Names) -> Value:
+def _either(node: ast.BoolOp, names: Resolver) -> Value:
     wanted = isinstance(node.op, ast.Or)
     value: Value = None
     for one in node.values:
@@ -145,7 +145,7 @@ def _either(node: ast.BoolOp, names: Names) -> Value:
     return value
 
 
-def _compare(node: ast.Compare, names: Names) -> bool:
+def _compare(node: ast.Compare, names: Resolver) -> bool:
     left = _evaluate(node.left, names)
     for op, other in zip(node.ops, node.comparators, strict=True):
         right = _evaluate(other, names)
@@ -155,7 +155,7 @@ def _compare(node: ast.Compare, names: Names) -> bool:
     return True
 
 
-def _called(node: ast.Call, names: Names) -> Value:
+def _called(node: ast.Call, names: Resolver) -> Value:
     function = _function(node.func)
     assert function is not None  # noqa: S101 - `_check` has seen it
     arguments = [_evaluate(one, names) for one in node.args]
@@ -166,7 +166,7 @@ def _called(node: ast.Call, names: Names) -> Value:
     return _bounded(function(*arguments))
 
 
-_RULES: Mapping[type[ast.expr], Callable[[Any, Names], Value]] = {
+_RULES: Mapping[type[ast.expr], Callable[[Any, Resolver], Value]] = {
     ast.Constant: lambda node, _: _bounded(node.value),
     ast.Name: lambda node, names: names[ast.unparse(node)],
     ast.Attribute: lambda node, names: names[ast.unparse(node)],

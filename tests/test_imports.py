@@ -26,10 +26,10 @@ MAY_IMPORT = {
     "actions": LEAVES
     | {"__version__", "config"},  # the rules by which action files are read are those of the configuration
     "feeds": LEAVES,
-    # Speaks for what others do: it shows their regexes, and its client reads the tree that it sends.
-    "fail2ban": LEAVES | {"__version__", "config", "detection"},
+    # All of Fail2ban that needs no daemon: its configuration, its action files, its protocol and client.
+    "fail2ban": LEAVES | {"__version__", "config", "actions"},
 }
-"""Stage → what of sipguard it may know besides itself. `daemon` and `cli` join, so they may know all."""
+"""Stage → what of sipguard it may know besides itself. `daemon`, `adopt` and `cli` join, so they may know all."""
 
 
 def _imports(path):
@@ -56,4 +56,4 @@ def test_a_stage_knows_only_the_nouns(stage):
 def test_every_stage_is_listed():
     """A new folder says here what it may know."""
     stages = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert stages - {"daemon", "cli"} <= set(MAY_IMPORT)
+    assert stages - {"daemon", "adopt", "cli"} <= set(MAY_IMPORT)

@@ -16,8 +16,8 @@ from sipguard.text import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sipguard.adopt.services import Services
     from sipguard.config.settings import Settings
-    from sipguard.daemon.adoption.services import Services
 
 COMMANDS = {
     "stop_fail2ban": "Instead of `systemctl disable --now fail2ban`, or `fail2ban-client stop` where there is no systemd.",
@@ -62,10 +62,10 @@ def command(
     Says what will change, then bans in sipguard's own table, stops Fail2ban, and starts sipguard: nobody is unprotected in
     between. With --undo, the other way round.
     """
-    from sipguard.config.fail2ban.settings import read_settings  # noqa: PLC0415 - the help needs none of it
-    from sipguard.config.fail2ban.settings_of import load_tree  # noqa: PLC0415
-    from sipguard.daemon.adoption.takeover import Adoption  # noqa: PLC0415
+    from sipguard.adopt.takeover import Adoption  # noqa: PLC0415
     from sipguard.daemon.backend import firewall_of  # noqa: PLC0415
+    from sipguard.fail2ban.config.settings import read_settings  # noqa: PLC0415 - the help needs none of it
+    from sipguard.fail2ban.config.to_settings import load_tree  # noqa: PLC0415
 
     loaded = load_tree(fail2ban_dir, config)
     settings = replace(
@@ -104,7 +104,7 @@ def _database(dbfile: str) -> Path:
 def _services(
     settings: Settings, fail2ban_dir: Path, given: Mapping[str, object], commands: dict[str, str | None]
 ) -> Services:
-    from sipguard.daemon.adoption.services import Services, own_program  # noqa: PLC0415
+    from sipguard.adopt.services import Services, own_program  # noqa: PLC0415
 
     options = [word for key, value in given.items() if value is not None for word in (key, str(value))]
     run = [*own_program(), "run", "--fail2ban-dir", str(fail2ban_dir), *options]

@@ -19,9 +19,9 @@ from sipguard.cli.output import complain_of_call
 from sipguard.cli.regex_report import Asked, RegexReport
 from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter, is_reference
 from sipguard.config import paths
-from sipguard.config.fail2ban.one import read_one
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError, SipguardError
+from sipguard.fail2ban.config.read_jail import read_one
 from sipguard.model import Failure, Filter
 from sipguard.text import printable
 

@@ -18,7 +18,7 @@ import click
 from sipguard.cli import output
 from sipguard.config.settings import jail_named
 from sipguard.detection.detector import Detector
-from sipguard.detection.span import Span
+from sipguard.detection.time_range import Span
 from sipguard.errors import SipguardError
 from sipguard.model import Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -62,7 +62,7 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
 def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
     if fail2ban_dir is None:
         return jail_named(name, config)
-    from sipguard.config.fail2ban.one import read_one  # noqa: PLC0415 - only who has such a tree needs it
+    from sipguard.fail2ban.config.read_jail import read_one  # noqa: PLC0415 - only who has such a tree needs it
 
     return read_one(fail2ban_dir, name)
 

@@ -15,15 +15,15 @@ import click
 
 from sipguard.actions.base import ActionError, Notice, Verb, Worker
 from sipguard.actions.command import Result, Runner
-from sipguard.actions.fail2ban_action import Fail2banAction
-from sipguard.actions.make import make_worker
 from sipguard.actions.record import record
 from sipguard.actions.ticket import JailFacts, Ticket, blank
 from sipguard.addresses import canonical
 from sipguard.cli.tree import load_settings
-from sipguard.config.fail2ban.actions import read_actions
 from sipguard.config.plain import plain
+from sipguard.daemon.make_action import make_worker
 from sipguard.errors import ConfigError, SipguardError
+from sipguard.fail2ban.actions.command_action import Fail2banAction
+from sipguard.fail2ban.config.actions import read_actions
 from sipguard.model import Action, Ban, Jail, NativeAction
 from sipguard.secret import SECRET_NAME, hide
 from sipguard.text import printable

@@ -33,6 +33,6 @@ def load_settings(config: Path | None, fail2ban_dir: Path | None, banactions: Ba
     """The native configuration, or with a tree what the tree says over it. Raises ConfigError."""
     if fail2ban_dir is None:
         return load(config)
-    from sipguard.config.fail2ban.settings_of import load_tree  # noqa: PLC0415 - most run without a tree
+    from sipguard.fail2ban.config.to_settings import load_tree  # noqa: PLC0415 - most run without a tree
 
     return load_tree(fail2ban_dir, config, banactions=banactions)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sipguard.config import readers, values
+from sipguard.config import validators, values
 from sipguard.config.messages import did_you_mean, shown
-from sipguard.config.readers import BadDetailError, Reader
+from sipguard.config.validators import BadDetailError, Reader
 from sipguard.model import NativeAction
 from sipguard.secret import Secret
 from sipguard.text import printable
@@ -43,7 +43,7 @@ def _secret(parse: Reader) -> Reader:
 
 
 def _url(value: Any) -> str:
-    word = readers.text(value)
+    word = validators.text(value)
     parts = urlsplit(word)
     if parts.scheme not in ("http", "https") or not parts.hostname or " " in word:
         raise ValueError
@@ -51,14 +51,14 @@ def _url(value: Any) -> str:
 
 
 def _mail_address(value: Any) -> str:
-    word = readers.text(value)
+    word = validators.text(value)
     if not _ADDRESS.fullmatch(word):
         raise ValueError
     return word
 
 
 def _list_or_one(parse: Reader) -> Reader:
-    return readers.at_least_one(readers.each(parse, r"\n"))
+    return validators.at_least_one(validators.each(parse, r"\n"))
 
 
 def _command(value: Any) -> tuple[str, ...]:
@@ -116,13 +116,13 @@ def _pause(value: Any) -> float:
 
 
 _SPAN = "a time such as 10 or 30s"
-_TIMEOUT = Option("timeout", readers.finite_span, "30s", _SPAN, "How long one try may take.")
+_TIMEOUT = Option("timeout", validators.finite_span, "30s", _SPAN, "How long one try may take.")
 COMMON = (
-    Option("type", readers.choice("webhook", "mail", "exec"), None, "webhook, mail or exec", "What it does."),
-    Option("name", readers.text, ..., "a word", "Its name in the log and for `test-action`; else its type."),
+    Option("type", validators.choice("webhook", "mail", "exec"), None, "webhook, mail or exec", "What it does."),
+    Option("name", validators.text, ..., "a word", "Its name in the log and for `test-action`; else its type."),
     Option(
         "on",
-        _list_or_one(readers.choice(*_PLACES)),
+        _list_or_one(validators.choice(*_PLACES)),
         ["ban"],
         "ban, unban, start, stop, or a list of these",
         "What it is told of.",
@@ -131,31 +131,35 @@ COMMON = (
 TYPES: Mapping[str, tuple[Option, ...]] = {
     "webhook": (
         Option("url", _secret(_url), None, "an http or https address", "Where the request goes.", secret=True),
-        Option("method", readers.choice("POST", "PUT"), "POST", "POST or PUT", "Of the request."),
-        Option("format", readers.choice("json", "form"), "json", "json or form", "How the body is written."),
+        Option("method", validators.choice("POST", "PUT"), "POST", "POST or PUT", "Of the request."),
+        Option("format", validators.choice("json", "form"), "json", "json or form", "How the body is written."),
         Option("fields", _fields, ..., "a table of texts", "The body, with tags such as `<ip>`; else all of the ban."),
         Option("headers", _headers, {}, "a table of texts", "Further headers, for keys and tokens.", secret=True),
-        Option("secret", _secret(readers.text), ..., "a text", "Signs each request.", secret=True),
+        Option("secret", _secret(validators.text), ..., "a text", "Signs each request.", secret=True),
         Option("retries", _retries, 5, f"a number from 0 to {_MOST_RETRIES}", "Further tries when it fails."),
         _TIMEOUT,
     ),
     "mail": (
         Option("to", _list_or_one(_mail_address), None, "an address or a list of them", "Who gets the mail."),
         Option("from", _mail_address, "sipguard", "an address", "The sender."),
-        Option("host", readers.text, "localhost", "the name of a mail server", "Where the mail is handed in."),
+        Option("host", validators.text, "localhost", "the name of a mail server", "Where the mail is handed in."),
         Option("port", _port, ..., "a port", "Else 25, with `starttls` 587, with `tls` 465."),
         Option(
             "tls",
-            readers.choice("no", "starttls", "tls"),
+            validators.choice("no", "starttls", "tls"),
             ...,
             "no, starttls or tls",
             "Encryption, with the server's certificate verified; else `starttls`, and `no` for localhost.",
         ),
         Option(
-            "ca_file", readers.path, ..., "an absolute path", "Whose certificates are trusted, instead of the system's."
+            "ca_file",
+            validators.path,
+            ...,
+            "an absolute path",
+            "Whose certificates are trusted, instead of the system's.",
         ),
-        Option("user", readers.text, ..., "a name", "To log in."),
-        Option("password", _secret(readers.text), ..., "a text", "To log in.", secret=True),
+        Option("user", validators.text, ..., "a name", "To log in."),
+        Option("password", _secret(validators.text), ..., "a text", "To log in.", secret=True),
         Option("digest", _pause, "1m", f"{_SPAN}, 0 for none", "Bans within this time are told in one mail."),
         _TIMEOUT,
     ),
@@ -167,7 +171,7 @@ TYPES: Mapping[str, tuple[Option, ...]] = {
             'a list such as ["/usr/local/bin/told", "-v"]',
             "Program and arguments; no shell.",
         ),
-        Option("timeout", readers.finite_span, "60s", _SPAN, "How long it may run."),
+        Option("timeout", validators.finite_span, "60s", _SPAN, "How long it may run."),
     ),
 }
 """Type of an action → its keys, beside those of all."""

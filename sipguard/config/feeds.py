@@ -11,9 +11,9 @@ import stat
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from sipguard.config import readers
-from sipguard.config.keys import Key
+from sipguard.config import validators
 from sipguard.config.messages import did_you_mean, shown
+from sipguard.config.schema import Key
 from sipguard.errors import ConfigError
 from sipguard.model import Feed
 from sipguard.text import printable
@@ -40,12 +40,12 @@ def _no(value: object) -> NoReturn:
 
 
 def _key(value: Any) -> str:
-    word = readers.text(value)
+    word = validators.text(value)
     return word if _KEY.fullmatch(word) else _no(value)
 
 
 def _url(value: Any) -> str:
-    word = readers.text(value)
+    word = validators.text(value)
     where = urlsplit(word)
     port = where.port  # raises ValueError when it is none
     fits = where.scheme == "https" and where.hostname and where.username is None and port != 0
@@ -53,7 +53,7 @@ def _url(value: Any) -> str:
 
 
 def _interval(value: Any) -> float:
-    seconds = readers.finite_span(value)
+    seconds = validators.finite_span(value)
     return seconds if seconds >= _SHORTEST else _no(value)
 
 
@@ -67,17 +67,17 @@ def _growth(value: Any) -> float:
 
 
 def _mebibytes(value: Any) -> int:
-    return readers.count(value) << 20 if readers.count(value) <= 1024 else _no(value)
+    return validators.count(value) << 20 if validators.count(value) <= 1024 else _no(value)
 
 
 def _start(value: Any) -> str:
-    word = str(value) if isinstance(value, int) and not isinstance(value, bool) else readers.text(value)
+    word = str(value) if isinstance(value, int) and not isinstance(value, bool) else validators.text(value)
     return word if word.isascii() and word.isdigit() and len(word) <= 30 else _no(value)
 
 
 _TIME = "a time such as 10m or 1d"
 _VERDICT = Key(
-    "verdict", readers.choice("reject", "drop"), None, "reject or drop", "As in `[firewall]`, for this feed."
+    "verdict", validators.choice("reject", "drop"), None, "reject or drop", "As in `[firewall]`, for this feed."
 )
 
 
@@ -86,14 +86,14 @@ def _common(interval: str, expiry: str) -> tuple[Key, ...]:
         Key("interval", _interval, interval, f"{_TIME}, at least 1m", "How often it is asked for what is new."),
         Key(
             "expiry",
-            readers.finite_span,
+            validators.finite_span,
             expiry,
             f"{_TIME}, longer than 0",
             "How long an entry stays if not listed again.",
         ),
         Key("priority", _priority, 100, "a whole number from 0 to 1000", "Feeds of a lower number come first."),
         Key("max_growth", _growth, 3, "a number above 1", "Growth at once by more than this factor holds the feed."),
-        Key("ca_file", readers.path, "", "an absolute path", "Certificates to trust instead of the system's."),
+        Key("ca_file", validators.path, "", "an absolute path", "Certificates to trust instead of the system's."),
         _VERDICT,
     )
 
@@ -107,15 +107,15 @@ APIBAN_KEYS = (
         "APIBAN's key.",
         secret=True,
     ),
-    Key("key_file", readers.path, "", "an absolute path", "File that holds the key alone; instead of `key`."),
+    Key("key_file", validators.path, "", "an absolute path", "File that holds the key alone; instead of `key`."),
     Key("url", _url, "https://apiban.org/api", "an address that begins with https://", "Base address of the API."),
     Key("start", _start, "100", "an ID: digits", "ID to begin with; 100 is the full list."),
     *_common("5m", "7d"),
 )
 LIST_KEYS = (
     Key("url", _url, "", "an address that begins with https://", "Where the list is."),
-    Key("file", readers.path, "", "an absolute path", "Where the list is, on this machine; instead of `url`."),
-    Key("format", readers.choice(*_FORMATS), "auto", ", ".join(_FORMATS), "How the list is written; `auto` looks."),
+    Key("file", validators.path, "", "an absolute path", "Where the list is, on this machine; instead of `url`."),
+    Key("format", validators.choice(*_FORMATS), "auto", ", ".join(_FORMATS), "How the list is written; `auto` looks."),
     Key("max_size", _mebibytes, 32, "a whole number of MiB, up to 1024", "The largest list that is read, in MiB."),
     *_common("1h", "7d"),
 )

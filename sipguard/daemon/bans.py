@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sipguard.config.values import format_duration
-from sipguard.daemon.acting import Acting
+from sipguard.daemon.action_dispatcher import ActionDispatcher
 from sipguard.daemon.banlist import BanList
-from sipguard.daemon.enforcer import Enforcer, Verb
-from sipguard.daemon.guard import Guard
-from sipguard.daemon.logs import NOTICE, Together
-from sipguard.daemon.store import Store
+from sipguard.daemon.firewall_worker import FirewallWorker, Verb
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.own_log import NOTICE, LogBatch
+from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import SipguardError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Ban, Clock
@@ -32,36 +32,40 @@ PATIENCE = 5.0
 class Bans:
     """Every ban of every jail. `guards` are the jails that run now, by name."""
 
-    def __init__(self, firewall: Firewall, store: Store, guards: Mapping[str, Guard], *, clock: Clock) -> None:
+    def __init__(
+        self, firewall: Firewall, store: StateWriter, runners: Mapping[str, JailRunner], *, clock: Clock
+    ) -> None:
         self.live = BanList()
-        self.acting = Acting(self.live, store, guards, clock=clock)
-        self.enforcer = Enforcer(firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)])
+        self.dispatcher = ActionDispatcher(self.live, store, runners, clock=clock)
+        self.firewall_worker = FirewallWorker(
+            firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)]
+        )
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
         self.took: Callable[[float], None] = lambda _seconds: None
         """Called with the seconds from a decision to the kernel's having the ban."""
         self._store = store
-        self._guards = guards
+        self._runners = runners
         self._clock = clock
         self._decided: dict[tuple[str, str], Ban] = {}
 
     def decide(self, ban: Ban) -> None:
         """A jail has decided on a ban: to the kernel with it."""
-        guard = self._guards.get(ban.jail)
-        earlier = self.earlier(ban.jail, ban.address, overall=bool(guard and guard.jail.growth.overalljails))
-        if earlier or (guard and guard.jail.growth.increment):
+        runner = self._runners.get(ban.jail)
+        earlier = self.earlier(ban.jail, ban.address, overall=bool(runner and runner.jail.growth.overalljails))
+        if earlier or (runner and runner.jail.growth.increment):
             ban = self._grown(replace(ban, count=earlier + 1), earlier)
         self._decided[ban.jail, ban.address] = ban
         self._order("ban", [ban])
 
     def _enforced(self, ban: Ban) -> bool:
         """Whether the firewall has to do with it; a jail that is gone may have left it there."""
-        guard = self._guards.get(ban.jail)
-        return guard is None or guard.jail.enforced
+        runner = self._runners.get(ban.jail)
+        return runner is None or runner.jail.enforced
 
     def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
         """To the firewall; what it has nothing to do with is carried out at the loop's next turn."""
-        self.enforcer.order(verb, [ban for ban in bans if self._enforced(ban)])
+        self.firewall_worker.order(verb, [ban for ban in bans if self._enforced(ban)])
         if others := [ban for ban in bans if not self._enforced(ban)]:
             asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
 
@@ -71,11 +75,11 @@ class Bans:
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
-        guard = self._guards.get(ban.jail)
-        if guard is None or not ban.attempts:
+        runner = self._runners.get(ban.jail)
+        if runner is None or not ban.attempts:
             return ban
         try:
-            seconds = grown(guard.jail.bantime, guard.jail.growth, earlier)
+            seconds = grown(runner.jail.bantime, runner.jail.growth, earlier)
         except ValueError as error:
             log.error("[%s] bantime.formula: %s; the ban lasts bantime", ban.jail, error)
             return ban
@@ -83,12 +87,12 @@ class Bans:
 
     def restore(self, stored: Iterable[Ban]) -> None:
         """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
-        bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._guards]
+        bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._runners]
         for ban in bans:
-            self._guards[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
+            self._runners[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
-            self._guards[ban.jail].banned[ban.address] = ban.since
-            self.acting.banned(ban, restored=True)
+            self._runners[ban.jail].banned[ban.address] = ban.since
+            self.dispatcher.banned(ban, restored=True)
         self._order("ban", bans)
 
     def shift(self, seconds: float) -> None:
@@ -101,7 +105,7 @@ class Bans:
             key: replace(ban, since=ban.since + seconds, until=ban.until + seconds)
             for key, ban in self._decided.items()
         }
-        self.enforcer.shift(seconds)
+        self.firewall_worker.shift(seconds)
 
     def _not_from_the_future(self, ban: Ban) -> Ban:
         """Stored before the clock was set back: it begins now, and lasts no longer than it was meant to."""
@@ -115,19 +119,19 @@ class Bans:
         """
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.enforcer.settled()
+                await self.firewall_worker.settled()
         except TimeoutError:
-            why = f": {problem}; it is tried again" if (problem := self.enforcer.problem) else "; it is at it"
+            why = f": {problem}; it is tried again" if (problem := self.firewall_worker.problem) else "; it is at it"
             raise SipguardError(f"the firewall has not taken it yet{why}") from None
         self._store.save()
-        if self.enforcer.waits(bans):
+        if self.firewall_worker.waits(bans):
             raise SipguardError("the firewall has no room for it: see set_size in [firewall]; it is tried again")
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
         if ban := self.live.get(jail, address):
             log.log(NOTICE, "[%s] %s already banned", jail, address)
-            self.acting.seen_again(ban)
+            self.dispatcher.seen_again(ban)
             self._order("ban", [ban])
 
     def prolong(self, jail: str, address: str, until: float) -> None:
@@ -139,7 +143,7 @@ class Bans:
             self._store.changes.bans[jail, address] = ban
             self._store.touched()
             self._order("ban", [ban])
-            self.acting.banned(ban)
+            self.dispatcher.banned(ban)
 
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
@@ -159,18 +163,18 @@ class Bans:
         for ban in ended:
             self._end(ban)
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
-        if ended and not self.enforcer.firewall.ends_bans:
+        if ended and not self.firewall_worker.firewall.ends_bans:
             self._order("unban", ended)
         self._store.touched()
 
     def _end(self, ban: Ban) -> None:
         self.live.remove(ban.jail, ban.address)
-        self.acting.ended(ban)
+        self.dispatcher.ended(ban)
         key = (ban.jail, ban.address)
         self._store.changes.ended[key] = min(self._clock(), ban.until)
-        if guard := self._guards.get(ban.jail):
-            guard.banned.pop(ban.address, None)
-            guard.judge.window.forget(ban.address)
+        if runner := self._runners.get(ban.jail):
+            runner.banned.pop(ban.address, None)
+            runner.judge.window.forget(ban.address)
 
     def _carried_out(self, verb: Verb, bans: Sequence[Ban]) -> None:
         if verb == "unban":
@@ -185,9 +189,9 @@ class Bans:
         # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
         if not self._store.save():
             self._store.touched()
-        log.log(NOTICE, Together([line for ban in made for line in self._story(ban)]))
+        log.log(NOTICE, LogBatch([line for ban in made for line in self._story(ban)]))
         for ban in made:
-            self.acting.banned(ban)
+            self.dispatcher.banned(ban)
 
     def _made(self, ban: Ban) -> bool:
         """Take note that the kernel has it; False for one that was restored, or whose end came before the kernel had it."""
@@ -195,8 +199,8 @@ class Bans:
         if self._decided.pop(key, None) is None:
             return False
         if ban.until <= self._clock():
-            if guard := self._guards.get(ban.jail):
-                guard.banned.pop(ban.address, None)
+            if runner := self._runners.get(ban.jail):
+                runner.banned.pop(ban.address, None)
             return False
         self.live.add(ban)
         self._store.changes.bans[key] = ban
@@ -206,7 +210,7 @@ class Bans:
     def _story(self, ban: Ban) -> list[str]:
         """What the log says of a ban that was made."""
         lines = [f"[{ban.jail}] Ban {ban.address}"]
-        if (guard := self._guards.get(ban.jail)) and guard.jail.growth.increment and ban.count > 1:
+        if (runner := self._runners.get(ban.jail)) and runner.jail.growth.increment and ban.count > 1:
             length = format_duration(round(ban.until - ban.since))
             lines.append(f"[{ban.jail}] Increase Ban {ban.address} ({ban.count} # {length})")
         return lines

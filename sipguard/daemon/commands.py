@@ -13,7 +13,7 @@ from sipguard.addresses import canonical
 from sipguard.config.values import duration
 from sipguard.daemon.control import Command
 from sipguard.daemon.daemon import Daemon
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import Ban
 from sipguard.state.changes import Attempt
@@ -70,28 +70,28 @@ class Commands:
         """All jails, or one with its banned addresses."""
         daemon = self._daemon
         wanted = request.get("jail")
-        guards = [self._guard(wanted)] if wanted else list(daemon.guards.values())
-        enforcer = daemon.bans.enforcer
+        runners = [self._guard(wanted)] if wanted else list(daemon.runners.values())
+        firewall_worker = daemon.bans.firewall_worker
         return {
             "version": __version__,
             "since": daemon.started,
             "firewall": {
-                "backend": enforcer.firewall.name,
-                "problem": enforcer.problem,
-                "queued": enforcer.queued + enforcer.waiting,
-                "lost": daemon.guardian.lost,
-                "drift": daemon.guardian.drift,
+                "backend": firewall_worker.firewall.name,
+                "problem": firewall_worker.problem,
+                "queued": firewall_worker.queued + firewall_worker.waiting,
+                "lost": daemon.monitor.lost,
+                "drift": daemon.monitor.drift,
             },
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
-            "jails": [self._jail(guard) for guard in guards],
+            "jails": [self._jail(runner) for runner in runners],
             "errors": [str(error) for error in daemon.errors],
         }
 
     async def ban(self, request: Request) -> Any:
         """Ban by hand, for the jail's time or a given one: `address`, or as many of `addresses` as may be, in one go."""
-        guard = self._guard(request.get("jail") or self._only_jail())
+        runner = self._guard(request.get("jail") or self._only_jail())
         try:
-            length = duration(request["time"]) if request.get("time") is not None else guard.jail.bantime
+            length = duration(request["time"]) if request.get("time") is not None else runner.jail.bantime
         except (TypeError, ValueError) as error:
             raise SipguardError(f"--time: {error}") from error
         if length <= 0:
@@ -105,14 +105,14 @@ class Commands:
             except SipguardError as error:
                 refused.append(str(error))
                 continue
-            if why := guard.judge.ignore.reason(address):
+            if why := runner.judge.ignore.reason(address):
                 refused.append(f"{address} is not banned: {why}")
             else:
-                bans.append(Ban(address, guard.jail.name, now, now + length, reason=reason))
+                bans.append(Ban(address, runner.jail.name, now, now + length, reason=reason))
         if refused and "address" in request:
             raise SipguardError(refused[0])
         for ban in bans:
-            guard.banned[ban.address] = now
+            runner.banned[ban.address] = now
             self._daemon.bans.decide(ban)
         await self._daemon.bans.settle(bans)
         made = [_ban_as_json(ban) for ban in bans]
@@ -145,9 +145,9 @@ class Commands:
         """Why an address is, was or is not banned."""
         daemon = self._daemon
         address = _address(request["address"])
-        guards = daemon.guards.values()
+        runners = daemon.runners.values()
         # A jail may count the address by its network (`ipv6prefix`).
-        names = dict.fromkeys([address, *(guard.judge.subject(address) for guard in guards)])
+        names = dict.fromkeys([address, *(runner.judge.subject(address) for runner in runners)])
         daemon.store.save()  # what has just been counted belongs to it
         stories = [daemon.store.story(name) for name in names]
         attempts = [attempt for told, _ in stories for attempt in told]
@@ -159,28 +159,28 @@ class Commands:
             "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in attempts],
             "rejected": await self._rejected(address),
             "feeds": await daemon.feeding.holding(address),
-            "ignored": {guard.jail.name: why for guard in guards if (why := guard.judge.ignore.reason(address))},
+            "ignored": {runner.jail.name: why for runner in runners if (why := runner.judge.ignore.reason(address))},
             "counts": {
-                guard.jail.name: [count, guard.jail.maxretry]
-                for guard in guards
-                if (count := guard.judge.window.count(guard.judge.subject(address), daemon.clock()))
+                runner.jail.name: [count, runner.jail.maxretry]
+                for runner in runners
+                if (count := runner.judge.window.count(runner.judge.subject(address), daemon.clock()))
             },
         }
 
     def _failregex(self, attempt: Attempt) -> str | None:
         """The regex that matched, as its filter has it now."""
-        guard = self._daemon.guards.get(attempt.jail)
-        regexes = guard.jail.filter.failregex if guard else ()
+        runner = self._daemon.runners.get(attempt.jail)
+        regexes = runner.jail.filter.failregex if runner else ()
         return regexes[attempt.regex] if attempt.regex is not None and attempt.regex < len(regexes) else None
 
     async def _rejected(self, address: str) -> int | None:
         """Packets of a banned address that the kernel has rejected; None where the firewall does not count them."""
         if not self._daemon.bans.live.of_address(address):
             return None
-        enforcer = self._daemon.bans.enforcer
-        count = getattr(enforcer.firewall, "rejected", None)
+        firewall_worker = self._daemon.bans.firewall_worker
+        count = getattr(firewall_worker.firewall, "rejected", None)
         try:
-            return int(await enforcer.call(count, address)) if count else None
+            return int(await firewall_worker.call(count, address)) if count else None
         except FirewallError:
             return None
 
@@ -204,48 +204,48 @@ class Commands:
 
     async def firewall(self, request: Request) -> Any:
         """What the firewall has of ours: in its own syntax, or what is missing."""
-        enforcer = self._daemon.bans.enforcer
+        firewall_worker = self._daemon.bans.firewall_worker
         if request.get("what") == "verify":
-            return await enforcer.call(enforcer.firewall.verify)
-        return await enforcer.call(enforcer.firewall.show)
+            return await firewall_worker.call(firewall_worker.firewall.verify)
+        return await firewall_worker.call(firewall_worker.firewall.show)
 
-    def _jail(self, guard: Guard) -> dict[str, Any]:
+    def _jail(self, runner: JailRunner) -> dict[str, Any]:
         daemon = self._daemon
         now = daemon.clock()
-        live = daemon.bans.live.of_jail(guard.jail.name)
+        live = daemon.bans.live.of_jail(runner.jail.name)
         return {
-            "name": guard.jail.name,
-            "filter": guard.jail.filter.name,
-            "maxretry": guard.jail.maxretry,
-            "findtime": guard.jail.findtime,
-            "bantime": _finite(guard.jail.bantime),
-            "logs": daemon.logs.problems(guard.jail),
-            "counting": guard.judge.window.counts(now),
+            "name": runner.jail.name,
+            "filter": runner.jail.filter.name,
+            "maxretry": runner.jail.maxretry,
+            "findtime": runner.jail.findtime,
+            "bantime": _finite(runner.jail.bantime),
+            "logs": daemon.logs.problems(runner.jail),
+            "counting": runner.judge.window.counts(now),
             "banned": [_ban_as_json(ban) for ban in live],
-            "actions": daemon.bans.acting.status(guard.jail.name),
-            "totals": asdict(guard.totals),
-            "detection": asdict(guard.counts),
+            "actions": daemon.bans.dispatcher.status(runner.jail.name),
+            "totals": asdict(runner.totals),
+            "detection": asdict(runner.counts),
         }
 
-    def _guard(self, name: str) -> Guard:
+    def _guard(self, name: str) -> JailRunner:
         try:
-            return self._daemon.guards[name]
+            return self._daemon.runners[name]
         except KeyError:
-            known = ", ".join(self._daemon.guards) or "none"
+            known = ", ".join(self._daemon.runners) or "none"
             raise SipguardError(f"no jail {name} is running; running: {known}") from None
 
     def _only_jail(self) -> str:
-        names = list(self._daemon.guards)
+        names = list(self._daemon.runners)
         if len(names) != 1:
             raise SipguardError(f"say which jail with --jail; running: {', '.join(names) or 'none'}")
         return names[0]
 
     def _forget(self, address: str) -> None:
         """An operator who unbans means it: earlier attempts count no more."""
-        for guard in self._daemon.guards.values():
-            for name in {address, guard.judge.subject(address)}:
-                guard.judge.window.forget(name)
-                self._daemon.store.changes.forgotten.add((guard.jail.name, name))
+        for runner in self._daemon.runners.values():
+            for name in {address, runner.judge.subject(address)}:
+                runner.judge.window.forget(name)
+                self._daemon.store.changes.forgotten.add((runner.jail.name, name))
         self._daemon.store.touched()
 
 

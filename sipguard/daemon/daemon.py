@@ -17,16 +17,16 @@ from pathlib import Path
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
-from sipguard.daemon.feeding import Feeding
-from sipguard.daemon.following import Logs
-from sipguard.daemon.guard import Guard
-from sipguard.daemon.guardian import Guardian
-from sipguard.daemon.jails import Jails
-from sipguard.daemon.logs import start as start_log
-from sipguard.daemon.reading import Reading
-from sipguard.daemon.resolving import Names
-from sipguard.daemon.steps import Steps
-from sipguard.daemon.store import Store
+from sipguard.daemon.clock_jump import ClockJumps
+from sipguard.daemon.feed_runner import FeedRunner
+from sipguard.daemon.firewall_monitor import FirewallMonitor
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.jail_set import Jails
+from sipguard.daemon.log_reader import LogReader
+from sipguard.daemon.log_sources import LogSources
+from sipguard.daemon.own_log import start as start_log
+from sipguard.daemon.resolver import Resolver
+from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Clock
@@ -53,17 +53,19 @@ class Daemon:
     ) -> None:
         self.clock = clock
         self.started = clock()
-        self._steps = Steps(clock)
-        self.guards: dict[str, Guard] = {}
-        self.store = Store(Path(settings.state_dir))
-        self.bans = Bans(firewall, self.store, self.guards, clock=clock)
-        self.feeding = Feeding(self.bans.enforcer, self.guards, clock=clock)
-        enforcer, feeds = self.bans.enforcer, self.feeding.reapply
-        self.guardian = Guardian(enforcer, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size)
-        self.names = Names(clock=clock)
+        self._steps = ClockJumps(clock)
+        self.runners: dict[str, JailRunner] = {}
+        self.store = StateWriter(Path(settings.state_dir))
+        self.bans = Bans(firewall, self.store, self.runners, clock=clock)
+        self.feeding = FeedRunner(self.bans.firewall_worker, self.runners, clock=clock)
+        firewall_worker, feeds = self.bans.firewall_worker, self.feeding.reapply
+        self.monitor = FirewallMonitor(
+            firewall_worker, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size
+        )
+        self.names = Resolver(clock=clock)
         self.jails = Jails(
             settings,
-            self.guards,
+            self.runners,
             bans=self.bans,
             store=self.store,
             names=self.names,
@@ -71,7 +73,7 @@ class Daemon:
             clock=clock,
         )
         self._read_settings = reload
-        self.reading = Reading(self.guards, self.store, clock=clock, check_clock=self._check_clock)
+        self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._check_clock)
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
@@ -86,7 +88,7 @@ class Daemon:
         return self.jails.settings
 
     @property
-    def logs(self) -> Logs:
+    def logs(self) -> LogSources:
         """What is followed."""
         return self.reading.logs
 
@@ -100,18 +102,20 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
-        jobs = [self._loop.create_task(job) for job in (self.bans.enforcer.run(), self.store.run(), self._end_bans())]
+        jobs = [
+            self._loop.create_task(job) for job in (self.bans.firewall_worker.run(), self.store.run(), self._end_bans())
+        ]
         try:
             async with serve():
                 await self.jails.begin(self.settings)
                 self.reading.follow()
                 jobs += [
                     self._loop.create_task(job)
-                    for job in (self.reading.run(), self._look_around(), self._tell_systemd(), self.guardian.run())
+                    for job in (self.reading.run(), self._look_around(), self._tell_systemd(), self.monitor.run())
                 ]
                 self.ready.set()
                 await self.feeding.start(self.settings)
-                log.info("Jails started: %s", ", ".join(self.guards) or "none")
+                log.info("Jails started: %s", ", ".join(self.runners) or "none")
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
                 done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
@@ -145,7 +149,7 @@ class Daemon:
         self.reading.follow()
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
-        log.info("Reloaded: %s", ", ".join(self.guards) or "no jail")
+        log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
         gc.collect()  # the followers of before refer to themselves; by itself that would stay for hours
         return settings
 
@@ -155,8 +159,8 @@ class Daemon:
             log.warning("The clock was set by %+.0f s: the times of bans and counts move with it", step)
             self.store.save()
             self.bans.shift(step)
-            for guard in self.guards.values():
-                guard.shift(step)
+            for runner in self.runners.values():
+                runner.shift(step)
             self.store.shift(step)
             self._ends_moved.set()
 
@@ -185,13 +189,13 @@ class Daemon:
             self._check_clock()
             self.reading.rescan()
             own, followed = own_addresses(), self.logs.problems()
-            for guard in self.guards.values():
-                if guard.jail.ignoreself:
-                    guard.judge.ignore.set_own(own)
-                guard.prune(self.clock(), self.store.changes)
-                guard.leave(followed)
+            for runner in self.runners.values():
+                if runner.jail.ignoreself:
+                    runner.judge.ignore.set_own(own)
+                runner.prune(self.clock(), self.store.changes)
+                runner.leave(followed)
             await self.jails.learn_ignored()
-            if self.bans.enforcer.problem and not self.bans.enforcer.queued:
+            if self.bans.firewall_worker.problem and not self.bans.firewall_worker.queued:
                 await self.jails.open_firewall()
             self.store.trim()
             if self.errors and time.monotonic() > retried + RETRY_BROKEN:
@@ -234,10 +238,10 @@ class Daemon:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
-        await self.jails.enquiries.stop()
-        await self.bans.acting.stop()
-        self.bans.enforcer.stop()
-        self.bans.enforcer.leave(flush=self.settings.flush_on_stop)
+        await self.jails.lookups.stop()
+        await self.bans.dispatcher.stop()
+        self.bans.firewall_worker.stop()
+        self.bans.firewall_worker.leave(flush=self.settings.flush_on_stop)
         self.store.close()
         log.info("Stopped; %d bans stay until their time", len(self.bans.live))
 

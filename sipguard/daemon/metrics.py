@@ -83,15 +83,15 @@ class Metrics:
         """What Prometheus asks for."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
 
-        guards = self._daemon.guards
+        runners = self._daemon.runners
         for name, part, field, told in _OF_JAILS:
             counter = CounterMetricFamily(f"sipguard_{name}", told, labels=["jail"])
-            for jail, guard in guards.items():
-                counts: Any = guard.counts if part == "detection" else guard.totals
+            for jail, runner in runners.items():
+                counts: Any = runner.counts if part == "detection" else runner.totals
                 counter.add_metric([jail], getattr(counts, field))
             yield counter
         live = GaugeMetricFamily("sipguard_live_bans", "Addresses banned now.", labels=["jail"])
-        for jail in guards:
+        for jail in runners:
             live.add_metric([jail], len(self._daemon.bans.live.of_jail(jail)))
         yield live
         age = GaugeMetricFamily("sipguard_feed_age_seconds", "Since the feed's last good fetch.", labels=["feed"])
@@ -102,11 +102,15 @@ class Metrics:
                 # One that was never fetched has no age: its absence is what an alarm asks for.
                 age.add_metric([feed["name"]], max(0.0, self._daemon.clock() - feed["fetched"]))
         yield from (age, entries)
-        enforcer = self._daemon.bans.enforcer
+        firewall_worker = self._daemon.bans.firewall_worker
         for name, told, value in (
             ("drift_bans", "Bans that the kernel lacks or has too many.", self._drift),
-            ("queued_orders", "Bans and unbans that wait for the kernel.", enforcer.queued + enforcer.waiting),
-            ("firewall_ok", "Whether the kernel takes what it is told.", enforcer.problem is None),
+            (
+                "queued_orders",
+                "Bans and unbans that wait for the kernel.",
+                firewall_worker.queued + firewall_worker.waiting,
+            ),
+            ("firewall_ok", "Whether the kernel takes what it is told.", firewall_worker.problem is None),
             ("state_ok", "Whether the state can be written.", self._daemon.store.problem is None),
             ("jails_not_running", "Jails with an error in their configuration.", len(self._daemon.errors)),
         ):
@@ -157,5 +161,8 @@ class Metrics:
         self._compared = time.monotonic()
         bans = self._daemon.bans
         with contextlib.suppress(FirewallError):
-            kernel = {(entry.jail, entry.address) for entry in await bans.enforcer.call(bans.enforcer.firewall.entries)}
+            kernel = {
+                (entry.jail, entry.address)
+                for entry in await bans.firewall_worker.call(bans.firewall_worker.firewall.entries)
+            }
             self._drift = len(kernel ^ {(ban.jail, ban.address) for ban in bans.live})

@@ -10,12 +10,12 @@ from pathlib import Path
 from sipguard.config.settings import Settings
 from sipguard.daemon.backend import firewall_of
 from sipguard.daemon.commands import Commands
+from sipguard.daemon.compat.start import serving
 from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
-from sipguard.daemon.fail2ban_server import serving
-from sipguard.daemon.logs import start as start_log
 from sipguard.daemon.memory import frugal
 from sipguard.daemon.metrics import measured
+from sipguard.daemon.own_log import start as start_log
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:

@@ -105,7 +105,7 @@ def offset_minutes(zone: str) -> int | None:
     return base - span if sign == "-" else base + span
 
 
-class Resolver:
+class DateResolver:
     """Turns the fields of a date into POSIX seconds, by a clock and a default zone."""
 
     def __init__(self, clock: Callable[[], float], zone: tzinfo | None) -> None:

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sipguard.detection.datefields import Resolver
+from sipguard.detection.datefields import DateResolver
 from sipguard.detection.dateformats import DateFormat, date_format
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class DateFinder:
     ) -> None:
         """Raises ValueError: a line of `datepattern` is not a date pattern."""
         self._clock = clock
-        self.resolver = Resolver(clock, zone)
+        self.resolver = DateResolver(clock, zone)
         self._candidates = list(_candidates(datepattern, time_limit))
         self._last: int | None = None
         self._line = ""

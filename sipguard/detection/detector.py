@@ -17,8 +17,8 @@ from sipguard.detection.encodings import codec_of, is_wide, line_decoder
 from sipguard.detection.express import Express
 from sipguard.detection.matching import Matcher, where
 from sipguard.detection.prefilter import Prefilter, prefilter
+from sipguard.detection.record_assembler import Ready, RecordAssembler, declares
 from sipguard.detection.results import Counts, Examined
-from sipguard.detection.screen import Ready, Screen, declares
 from sipguard.detection.search import count_lines
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
@@ -60,7 +60,7 @@ class Detector:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", where(filter, "datepattern")) from None
         self._finder = finder
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
-        self._screen = Screen(filter, where=where(filter, "recordstart")) if declares(filter) else None
+        self._screen = RecordAssembler(filter, where=where(filter, "recordstart")) if declares(filter) else None
         self._trusts = True
         """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.

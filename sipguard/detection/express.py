@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sipguard.detection.certain import CertainDates, Known
     from sipguard.detection.matching import Matcher
-    from sipguard.detection.screen import Screen, Unknown
+    from sipguard.detection.record_assembler import RecordAssembler, Unknown
     from sipguard.model import LogEvent
 
 _HEAD = 12
@@ -39,7 +39,7 @@ _Asked = tuple[str, int, bool]
 class Express:
     """Reads the plain lines of one log."""
 
-    def __init__(self, matcher: Matcher, dates: CertainDates, screen: Screen | None, encoding: str) -> None:
+    def __init__(self, matcher: Matcher, dates: CertainDates, screen: RecordAssembler | None, encoding: str) -> None:
         self._matcher = matcher
         self._dates = dates
         self._screen = screen

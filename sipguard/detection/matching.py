@@ -10,7 +10,7 @@ from __future__ import annotations
 import time as _time
 from typing import TYPE_CHECKING
 
-from sipguard.detection.aside import Aside
+from sipguard.detection.auxiliary_events import AuxiliaryEvents
 from sipguard.detection.expressions import Expression, compile_all, has_id, union
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
 from sipguard.detection.tags import accused
@@ -58,7 +58,7 @@ class Matcher:
         self._limit = time_limit
         self._maxlines = max(1, filter.maxlines)
         self._compile(filter)
-        self.aside = Aside(filter, where=where)
+        self.aside = AuxiliaryEvents(filter, where=where)
         self.tampered = 0
         """Lines that a tamperedregex has matched."""
         self._sessions = Sessions(clock)

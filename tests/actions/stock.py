@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sipguard.actions.base import Notice
 from sipguard.actions.command import Result
-from sipguard.actions.fail2ban_action import Fail2banAction
 from sipguard.actions.ticket import JailFacts, Past, Ticket
-from sipguard.config.fail2ban.actions import read_actions
+from sipguard.fail2ban.actions.command_action import Fail2banAction
+from sipguard.fail2ban.config.actions import read_actions
 from sipguard.model import Ban
 
 ETC = Path("/etc/fail2ban")

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import stock
 
-from sipguard.actions import fail2ban_action
 from sipguard.actions.command import Runner
+from sipguard.fail2ban.actions import command_action as fail2ban_action
 
 pytestmark = [
     pytest.mark.skipif(bool(stock.fail2ban_missing()), reason=stock.fail2ban_missing() or "-"),

@@ -9,7 +9,7 @@ from mail_server import MailServer, free_port
 from notices import NOW, action, ban, tell
 
 from sipguard.actions.mail import Mail
-from sipguard.actions.pool import Lane, finish
+from sipguard.actions.queue import ActionQueue, finish
 
 
 def mail(server, **options):
@@ -44,7 +44,7 @@ def test_mail_digest(mail_server):
 
     async def run():
         worker.linger = 1.0
-        lane = Lane("[sip] Action mail", worker)
+        lane = ActionQueue("[sip] Action mail", worker)
         for number in range(100):
             lane.put(ban(f"198.51.100.{number}"))
             await asyncio.sleep(0)

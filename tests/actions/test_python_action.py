@@ -11,8 +11,8 @@ import pytest
 import stock
 
 from sipguard.actions.base import ActionError, Notice
-from sipguard.actions.python_action import PythonAction
 from sipguard.actions.ticket import JailFacts, Ticket
+from sipguard.fail2ban.actions.python_action import PythonAction
 from sipguard.model import Action, Ban
 
 ACTION = """

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import stock
 
-from sipguard.actions import fail2ban_action
+from sipguard.fail2ban.actions import command_action as fail2ban_action
 
 pytestmark = pytest.mark.skipif(bool(stock.fail2ban_missing()), reason=stock.fail2ban_missing() or "-")
 

@@ -10,9 +10,9 @@ import pytest
 import reference
 
 from sipguard.config.definition import Definition
-from sipguard.config.fail2ban.values import seconds
 from sipguard.config.filters import FILTER_KEYS, open_filter
 from sipguard.errors import ConfigError
+from sipguard.fail2ban.config.values import seconds
 
 CASES = 250
 

@@ -10,7 +10,7 @@ import pytest
 from reference import THERE, WHY_NOT, ask, version
 from test_tree import differences, empty_jail, ours, take, with_defaults
 
-from sipguard.config.fail2ban.tree import read_tree
+from sipguard.fail2ban.config.tree import read_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from reference import CLIENT, ETC, THERE, WHY_NOT, run, version
 
-from sipguard.config.fail2ban.actions import commands_for
-from sipguard.config.fail2ban.tree import dump, read_tree
+from sipguard.fail2ban.config.actions import commands_for
+from sipguard.fail2ban.config.tree import dump, read_tree
 
 if TYPE_CHECKING:
-    from sipguard.config.fail2ban.nouns import Fail2banJail
+    from sipguard.fail2ban.config.tree_model import Fail2banJail
     from sipguard.model import Action
 
 pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from sipguard.config.fail2ban.settings_of import load_tree
 from sipguard.errors import ConfigError
+from sipguard.fail2ban.config.to_settings import load_tree
 
 FILTER = "[Definition]\nfailregex = ^bad <HOST>$\n"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sipguard.config.fail2ban.actions import commands_for, read_actions
-from sipguard.config.fail2ban.nouns import LogPath
-from sipguard.config.fail2ban.rules import is_firewall
-from sipguard.config.fail2ban.tree import dump, read_tree
 from sipguard.errors import ConfigError
+from sipguard.fail2ban.config.actions import commands_for, read_actions
+from sipguard.fail2ban.config.rules import is_firewall
+from sipguard.fail2ban.config.tree import dump, read_tree
+from sipguard.fail2ban.config.tree_model import LogPath
 from sipguard.model import FOREVER, BanGrowth, IgnoreCache, PortRange
 
 FILES = {

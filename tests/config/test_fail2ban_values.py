@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.config.fail2ban.values import number, seconds, words
+from sipguard.fail2ban.config.values import number, seconds, words
 
 TIMES = [
     ("600", 600),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.config.keys import SECTIONS
+from sipguard.config.schema import SECTIONS
 from sipguard.config.settings import load
 from sipguard.errors import ConfigError
 

@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 
-from sipguard.daemon.adoption.fail2ban_file import LogRow, read_file, write_file
-from sipguard.daemon.adoption.positions import positions_of, rows_of
-from sipguard.daemon.adoption.takeover import _as_changes
+from sipguard.adopt.fail2ban_file import LogRow, read_file, write_file
+from sipguard.adopt.positions import positions_of, rows_of
+from sipguard.adopt.takeover import _as_changes
 from sipguard.errors import StateError
 from sipguard.model import FOREVER
 from sipguard.state.database import Database

@@ -8,8 +8,8 @@ import pytest
 from running import append, failure
 
 from sipguard.config.settings import load
+from sipguard.daemon.clock_jump import ClockJumps
 from sipguard.daemon.daemon import Daemon
-from sipguard.daemon.steps import Steps
 from sipguard.firewall.memory import MemoryFirewall
 
 ATTACKER, SECOND = "203.0.113.66", "203.0.113.67"
@@ -77,7 +77,7 @@ def test_clock_set_while_running(folder, step):
         async with _daemon(folder, world) as daemon:
             append(log, failure(ATTACKER) * 5 + failure(SECOND) * 4)
             await _until(lambda: daemon.bans.live.get("freeswitch", ATTACKER))
-            await _until(lambda: daemon.guards["freeswitch"].judge.window.count(SECOND, world.clock()) == 4)
+            await _until(lambda: daemon.runners["freeswitch"].judge.window.count(SECOND, world.clock()) == 4)
             left = daemon.bans.live.get("freeswitch", ATTACKER).until - world.clock()
             then = time.monotonic()
             world.offset += step
@@ -117,7 +117,7 @@ def test_clock_set_back_while_stopped(folder):
 def test_a_steered_clock_is_no_step():
     """NTP moves a clock by fractions of a second; only a jump is one."""
     now = [1000.0, 0.0]
-    steps = Steps(lambda: now[0], lambda: now[1])
+    steps = ClockJumps(lambda: now[0], lambda: now[1])
     for _ in range(10):
         now[0] += 5.5
         now[1] += 5.0

@@ -9,7 +9,7 @@ import pytest
 from running import RunningDaemon
 
 from sipguard.cli.client import DaemonError, ask
-from sipguard.daemon.enforcer import Enforcer
+from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.errors import FullError
 from sipguard.firewall.memory import MemoryFirewall
 from sipguard.model import Ban, Rule
@@ -43,9 +43,9 @@ def bans_of(jail, count):
     return [Ban(f"10.0.{i // 250}.{i % 250}", jail, now, now + 60) for i in range(count)]
 
 
-async def until_idle(enforcer):
+async def until_idle(firewall_worker):
     async with asyncio.timeout(20):
-        await enforcer.settled()
+        await firewall_worker.settled()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -56,27 +56,29 @@ def test_what_fits_is_made(caplog, whole, size):
     async def run():
         made = []
         firewall = SmallFirewall(size, whole=whole)
-        enforcer = Enforcer(firewall, lambda verb, bans: made.extend((verb, ban.jail) for ban in bans), list)
-        enforcer.rules = [Rule("many"), Rule("few")]
-        worker = asyncio.create_task(enforcer.run())
+        firewall_worker = FirewallWorker(
+            firewall, lambda verb, bans: made.extend((verb, ban.jail) for ban in bans), list
+        )
+        firewall_worker.rules = [Rule("many"), Rule("few")]
+        worker = asyncio.create_task(firewall_worker.run())
         many, few = bans_of("many", 500), bans_of("few", size)
-        enforcer.order("ban", [ban for pair in zip(many, few, strict=False) for ban in pair] + many[size:])
-        await until_idle(enforcer)
+        firewall_worker.order("ban", [ban for pair in zip(many, few, strict=False) for ban in pair] + many[size:])
+        await until_idle(firewall_worker)
         assert made.count(("ban", "few")) == size
         assert made.count(("ban", "many")) == size
-        assert enforcer.waiting == 500 - size
-        assert enforcer.problem is None
-        assert enforcer.waits(many)
-        assert not enforcer.waits(few)
+        assert firewall_worker.waiting == 500 - size
+        assert firewall_worker.problem is None
+        assert firewall_worker.waits(many)
+        assert not firewall_worker.waits(few)
         assert firewall.calls < 40
-        gone = [ban for ban in many if not enforcer.waits([ban])][:1]
-        enforcer.order("unban", [*gone, many[-1]])
-        await until_idle(enforcer)
+        gone = [ban for ban in many if not firewall_worker.waits([ban])][:1]
+        firewall_worker.order("unban", [*gone, many[-1]])
+        await until_idle(firewall_worker)
         assert sorted(made).count(("ban", "many")) == size + 1
-        assert enforcer.waiting == 500 - size - 2
+        assert firewall_worker.waiting == 500 - size - 2
         assert many[-1].address not in {entry.address for entry in firewall.entries() if entry.jail == "many"}
         worker.cancel()
-        enforcer.stop()
+        firewall_worker.stop()
 
     asyncio.run(run())
     assert caplog.text.count("jail many has no room for more than") == 1

@@ -15,9 +15,9 @@ from running import failure
 
 from sipguard.config.filters import read_filter
 from sipguard.daemon.banlist import BanList
-from sipguard.daemon.enforcer import Enforcer
-from sipguard.daemon.fail2ban_options import options_of, run_by
-from sipguard.daemon.guard import Guard
+from sipguard.daemon.compat.jail_options import options_of, run_by
+from sipguard.daemon.firewall_worker import FirewallWorker
+from sipguard.daemon.jail_runner import JailRunner
 from sipguard.detection.detector import Detector
 from sipguard.firewall.memory import MemoryFirewall
 from sipguard.model import Ban, Failure, Jail, Rule
@@ -44,7 +44,7 @@ def bounded(most):
 
 def guard_of(jail=FREESWITCH):
     """A guard whose bans lead to nothing."""
-    return Guard(
+    return JailRunner(
         jail,
         ignore=IgnoreList([]),
         clock=lambda: NOW,
@@ -94,32 +94,32 @@ def test_an_address_that_guesses():
 
 def test_logs_that_come_and_go():
     """Each log has a detector, as long as it is there; what was counted in it stays counted."""
-    guard = guard_of()
+    runner = guard_of()
     before = sum(isinstance(one, Detector) for one in gc.get_objects())
     text = failure("203.0.113.66", when=NOW).encode()
     for day in range(5):
         path = f"freeswitch-{day}.log"
-        guard.take(text, Changes(), path)
-        guard.leave({path})
+        runner.take(text, Changes(), path)
+        runner.leave({path})
     gc.collect()
     assert sum(isinstance(one, Detector) for one in gc.get_objects()) - before <= 1
-    assert guard.counts.lines == guard.counts.failures == 5
-    guard.leave(())
-    guard.take(text, Changes(), "freeswitch-9.log")
-    assert guard.counts.lines == 6
+    assert runner.counts.lines == runner.counts.failures == 5
+    runner.leave(())
+    runner.take(text, Changes(), "freeswitch-9.log")
+    assert runner.counts.lines == 6
 
 
 def test_counts_go_on_with_another_filter():
     """A client that adds a regex changes the detector, not what was counted, of however many logs."""
-    guard = guard_of()
+    runner = guard_of()
     text = failure("203.0.113.66", when=NOW).encode()
     for path in ("one.log", "other.log"):
-        guard.take(text, Changes(), path)
-    old = options_of(guard.jail)
+        runner.take(text, Changes(), path)
+    old = options_of(runner.jail)
     new = replace(old, failregex=(*old.failregex, r"^\s*odd <HOST>$"))
-    run_by(guard, old, new, list, lambda: NOW)
-    guard.take(text, Changes(), "one.log")
-    assert guard.counts.lines == guard.counts.failures == 3
+    run_by(runner, old, new, list, lambda: NOW)
+    runner.take(text, Changes(), "one.log")
+    assert runner.counts.lines == runner.counts.failures == 3
 
 
 def test_orders_that_are_carried_out():
@@ -127,16 +127,16 @@ def test_orders_that_are_carried_out():
 
     async def carry_out():
         ban = Ban("203.0.113.66", "asterisk", NOW, NOW + 600)
-        enforcer = Enforcer(MemoryFirewall(clock=lambda: NOW), lambda _verb, _bans: None, list)
-        running = asyncio.create_task(enforcer.run())
-        await enforcer.open([Rule("asterisk")])
+        firewall_worker = FirewallWorker(MemoryFirewall(clock=lambda: NOW), lambda _verb, _bans: None, list)
+        running = asyncio.create_task(firewall_worker.run())
+        await firewall_worker.open([Rule("asterisk")])
         references = sys.getrefcount(ban)
-        enforcer.order("unban", [ban])
-        await enforcer.settled()
+        firewall_worker.order("unban", [ban])
+        await firewall_worker.settled()
         await asyncio.sleep(0)
         running.cancel()
         after = sys.getrefcount(ban)
-        enforcer.stop()
+        firewall_worker.stop()
         return after - references
 
     assert asyncio.run(carry_out()) == 0

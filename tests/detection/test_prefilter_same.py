@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
 from sipguard.detection.expressions import Expression
-from sipguard.detection.screen import declares
+from sipguard.detection.record_assembler import declares
 from sipguard.detection.search import Find
 from sipguard.errors import ConfigError
 from sipguard.model import Filter

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from sipguard.fail2ban.answers import RemoteError
+from sipguard.daemon.compat.server import Server
 from sipguard.fail2ban.client import beautify
 from sipguard.fail2ban.client.main import run
-from sipguard.fail2ban.server import Server
+from sipguard.fail2ban.protocol.answers import RemoteError
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBIAN_TREE = Path("/etc/fail2ban")

@@ -11,9 +11,9 @@ import pytest
 import toml
 from running import PATIENCE, RunningDaemon
 
-from sipguard.fail2ban.answers import RemoteError
 from sipguard.fail2ban.client.connection import Connection
-from sipguard.fail2ban.protocol import END
+from sipguard.fail2ban.protocol.answers import RemoteError
+from sipguard.fail2ban.protocol.messages import END
 
 FILTER = "[Definition]\nfailregex = ^\\s*login failed for <F-USER>\\S+</F-USER> from <HOST>$\n"
 ATTACKER = "203.0.113.66"

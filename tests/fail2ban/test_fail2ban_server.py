@@ -9,10 +9,10 @@ import stat
 
 import pytest
 
+from sipguard.daemon.compat import server as module
+from sipguard.daemon.compat.server import Server
 from sipguard.errors import StateError
-from sipguard.fail2ban import server as module
-from sipguard.fail2ban.protocol import CLOSE, END
-from sipguard.fail2ban.server import Server
+from sipguard.fail2ban.protocol.messages import CLOSE, END
 
 _awake = asyncio.Event()
 """Set when the one test's clients that nap may get their answers."""

@@ -9,8 +9,13 @@ import types
 import pytest
 
 from sipguard.errors import SipguardError
-from sipguard.fail2ban import pickle_out
-from sipguard.fail2ban.protocol import DuplicateJailError, InvalidCommandError, RegexError, UnknownJailError
+from sipguard.fail2ban.protocol.messages import (
+    DuplicateJailError,
+    InvalidCommandError,
+    RegexError,
+    UnknownJailError,
+    pickle_out,
+)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipguard.fail2ban.answers import RemoteError, read
-from sipguard.fail2ban.unpickle import LONGEST, UnpickleError, loads
+from sipguard.fail2ban.protocol.answers import RemoteError, read
+from sipguard.fail2ban.protocol.unpickle import LONGEST, UnpickleError, loads
 
 VALUES = [
     ["status"],

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sipguard.fail2ban.answers import RemoteError
+from sipguard.fail2ban.protocol.answers import RemoteError
 
 Command = Sequence[Any]
 

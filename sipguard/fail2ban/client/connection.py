@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from sipguard.fail2ban.answers import read
-from sipguard.fail2ban.protocol import CLOSE, END
+from sipguard.fail2ban.protocol.answers import read
+from sipguard.fail2ban.protocol.messages import CLOSE, END
 
 _PIECE = 1 << 16
 

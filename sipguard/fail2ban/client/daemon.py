@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sipguard.fail2ban.client.connection import Connection
 from sipguard.fail2ban.client.options import DEFAULT_DIRECTORY, Options
-from sipguard.fail2ban.unpickle import UnpickleError
+from sipguard.fail2ban.protocol.unpickle import UnpickleError
 
 
 def answers(options: Options, timeout: float | None = 0.1) -> bool:

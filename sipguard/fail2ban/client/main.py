@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sipguard.errors import SipguardError
-from sipguard.fail2ban.answers import RemoteError
-from sipguard.fail2ban.arithmetic import seconds
 from sipguard.fail2ban.client import beautify, daemon, help_text
 from sipguard.fail2ban.client.connection import Connection
 from sipguard.fail2ban.client.options import Options, complete, parse
-from sipguard.fail2ban.protocol import SPOKEN_VERSION
-from sipguard.fail2ban.unpickle import UnpickleError
+from sipguard.fail2ban.durations import seconds
+from sipguard.fail2ban.protocol.answers import RemoteError
+from sipguard.fail2ban.protocol.messages import SPOKEN_VERSION
+from sipguard.fail2ban.protocol.unpickle import UnpickleError
 
 FAILED = 255
 PROMPT = "fail2ban> "

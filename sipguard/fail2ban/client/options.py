@@ -13,8 +13,8 @@ from typing import Any
 
 from sipguard.config.ini import layer_files, read_ini
 from sipguard.errors import SipguardError
-from sipguard.fail2ban.arithmetic import seconds
-from sipguard.fail2ban.protocol import DEFAULT_PIDFILE, DEFAULT_SOCKET
+from sipguard.fail2ban.durations import seconds
+from sipguard.fail2ban.protocol.messages import DEFAULT_PIDFILE, DEFAULT_SOCKET
 
 DEFAULT_DIRECTORY = "/etc/fail2ban"
 _SHORT = "hc:s:p:xfbdtviqV"

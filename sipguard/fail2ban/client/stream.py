@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sipguard.config.fail2ban.nouns import Fail2banJail, Fail2banTree, LogPath
-from sipguard.config.fail2ban.tree import read_tree
 from sipguard.config.ini import layer_files, read_ini
 from sipguard.errors import ConfigError
-from sipguard.fail2ban.protocol import SPOKEN_VERSION
+from sipguard.fail2ban.config.tree import read_tree
+from sipguard.fail2ban.config.tree_model import Fail2banJail, Fail2banTree, LogPath
+from sipguard.fail2ban.protocol.messages import SPOKEN_VERSION
 from sipguard.model import Action
 
 Command = list[Any]

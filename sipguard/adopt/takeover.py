@@ -1,0 +1,189 @@
+"""From Fail2ban to sipguard, and back. The order of the steps is what keeps everybody protected:
+
+the bans go into our own table first, while Fail2ban's rules stand; then Fail2ban is stopped, which takes its rules away; what it
+has banned in its last moments is read and banned as well; then sipguard starts, on logs read up to the byte where Fail2ban was.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sipguard.adopt.fail2ban_file import Kept, read_file, write_file
+from sipguard.adopt.positions import positions_of, rows_of
+from sipguard.adopt.services import Services
+from sipguard.config.settings import Settings
+from sipguard.daemon.log_sources import reads
+from sipguard.errors import FirewallError, SipguardError, StateBusyError
+from sipguard.firewall.base import Firewall
+from sipguard.model import Ban, Clock
+from sipguard.state.changes import Changes
+from sipguard.state.database import Database
+
+Say = Callable[[str], None]
+
+RESTORED_WITHIN = 300.0
+"""Seconds that Fail2ban gets to make its bans again, a command for each, before ours are taken away."""
+ENDS_WITHIN = 30.0
+"""Seconds that a stopped sipguard gets to write down its last moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """One takeover: `settings` are those of the tree, `database` is Fail2ban's file."""
+
+    settings: Settings
+    database: Path
+    services: Services
+    firewall: Firewall
+    clock: Clock
+    say: Say
+
+    def announce(self) -> Kept:
+        """Say what will change, and change nothing. Raises `SipguardError` where nothing can be taken over."""
+        if self.services.sipguard_pid() is not None:
+            raise SipguardError(f"{self.services.socket}: sipguard runs already; stop it first, or --undo")
+        kept = self._read()
+        say, settings = self.say, self.settings
+        say(f"{settings.fail2ban_dir}: jails {', '.join(jail.name for jail in settings.jails) or 'none'}")
+        for error in settings.errors:
+            say(f"not taken over: {error}")
+        for line in kept.left:
+            say(f"not taken over: {line}")
+        bans = Counter(ban.jail for ban in kept.bans)
+        by_jail = ", ".join(f"{jail} {number}" for jail, number in sorted(bans.items()))
+        say(f"{self.database}: {len(kept.bans)} live bans ({by_jail or 'none'}), {len(kept.history)} that have ended")
+        found = positions_of(kept.logs)
+        for path, position in sorted(found.items()):
+            say(f"{path}: read on at byte {position.offset}")
+        for path in sorted({row.path for row in kept.logs if row.offset} - found.keys()):
+            say(f"{path}: not the file that Fail2ban has read; read as a new one")
+        say(f"1. the live bans go into the firewall ({self.firewall.name}) as sipguard's own")
+        say(f"2. Fail2ban is stopped: {self.services.plan_stop_fail2ban()}")
+        say(f"3. bans, history and positions go into {settings.state_dir}")
+        say(f"4. sipguard is started: {self.services.plan_start_sipguard()}")
+        return kept
+
+    def carry_out(self, kept: Kept) -> None:
+        """Do it. Raises `SipguardError`; then either Fail2ban runs as before, or our bans stand in the kernel."""
+        state = Database(Path(self.settings.state_dir))  # before anything is changed: is it ours to write?
+        try:
+            self._enforce(kept.bans)
+            self.say(f"{len(kept.bans)} bans are in the firewall")
+            if self.services.fail2ban_runs():
+                self._stop_fail2ban()
+            last = self._read()
+            self._enforce([ban for ban in last.bans if ban not in kept.bans])
+            for changes in _as_changes(last):
+                state.save(changes)
+        finally:
+            state.close()
+            self.firewall.close()
+        try:
+            self.services.up_sipguard()
+        except SipguardError as error:
+            stay = (
+                "the bans stand in the firewall until their time; when that is mended start sipguard, or adopt --undo"
+            )
+            raise SipguardError(f"{error}; {stay}") from error
+        self.say(f"sipguard runs, with {len(last.bans)} bans; `sipguard adopt --undo` goes back")
+
+    def undo(self) -> None:
+        """Go back: our bans stand in the kernel until Fail2ban has made them again. Raises `SipguardError`."""
+        if self.services.sipguard_pid() is None and self.services.fail2ban_runs():
+            raise SipguardError("Fail2ban runs and sipguard does not: there is nothing to undo")
+        self.say("sipguard is stopped; its bans stay in the firewall")
+        self.services.down_sipguard()
+        bans = self._give_back()
+        self.services.up_fail2ban()
+        self.say("Fail2ban is started")
+        self._wait_restored(bans)
+        self.firewall.flush()
+        self.firewall.close()
+        self.say("Fail2ban has the bans; sipguard's rules are gone")
+
+    def _give_back(self) -> list[Ban]:
+        """Write our live bans and positions into Fail2ban's database."""
+        state = self._stopped_state()
+        try:
+            bans, positions = state.bans(self.clock()), state.positions()
+        finally:
+            state.close()
+        logs = [(jail.name, path) for jail in self.settings.jails for path in positions if reads(jail, path)]
+        try:
+            write_file(self.database, bans, rows_of(positions.values(), logs))
+        except (
+            SipguardError
+        ) as error:  # Fail2ban is started all the same: one that has to begin anew is better than none
+            self.say(f"{error}; Fail2ban begins with what it had")
+            return []
+        self.say(f"{self.database}: {len(bans)} live bans and the positions written")
+        return bans
+
+    def _stopped_state(self) -> Database:
+        """The state of a sipguard that no longer answers, as soon as it has let go of it."""
+        end = time.monotonic() + ENDS_WITHIN
+        while True:
+            try:
+                return Database(Path(self.settings.state_dir))
+            except StateBusyError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
+
+    def _read(self) -> Kept:
+        return read_file(self.database, {jail.name: jail.bantime for jail in self.settings.jails}, self.clock())
+
+    def _enforce(self, bans: Iterable[Ban]) -> None:
+        jails = [jail for jail in self.settings.jails if jail.enforced]
+        names = {jail.name for jail in jails}
+        self.firewall.open([jail.rule for jail in jails])
+        self.firewall.ban([ban for ban in bans if ban.jail in names])
+
+    def _stop_fail2ban(self) -> None:
+        try:
+            self.services.down_fail2ban()
+        except SipguardError:
+            if self.services.fail2ban_runs():  # as before then: no ban of ours is needed, nor would anybody end it
+                self.firewall.flush()
+            raise
+        self.say("Fail2ban is stopped")
+
+    def _wait_restored(self, bans: Iterable[Ban]) -> None:
+        wanted: dict[str, set[str]] = {}
+        for ban in bans:
+            if ban.until > self.clock() + RESTORED_WITHIN:
+                wanted.setdefault(ban.jail, set()).add(ban.address)
+        end = time.monotonic() + RESTORED_WITHIN
+        while any(addresses - self._banned_by_fail2ban(jail) for jail, addresses in wanted.items()):
+            if time.monotonic() > end:
+                raise FirewallError(
+                    f"Fail2ban has not made all its bans within {RESTORED_WITHIN:g} s; sipguard's stay in the firewall until"
+                    " their time"
+                )
+            time.sleep(0.3)
+        time.sleep(1.0)  # Fail2ban lists a ban before its command has run
+
+    def _banned_by_fail2ban(self, jail: str) -> set[str]:
+        ask = ["fail2ban-client", "-c", self.settings.fail2ban_dir, "get", jail, "banip"]
+        return set(subprocess.run(ask, capture_output=True, text=True, check=False, timeout=60).stdout.split())
+
+
+def _as_changes(kept: Kept) -> Iterator[Changes]:
+    """What to write, in an order in which each ban of an address ends before its next one begins."""
+    rounds: list[Changes] = []
+    seen: Counter[tuple[str, str]] = Counter()
+    for ban in kept.history:
+        key = (ban.jail, ban.address)
+        if seen[key] == len(rounds):
+            rounds.append(Changes())
+        rounds[seen[key]].bans[key] = ban
+        seen[key] += 1
+    for changes in rounds:
+        yield changes
+        yield Changes(ended={key: ban.until for key, ban in changes.bans.items()})
+    yield Changes(bans={(ban.jail, ban.address): ban for ban in kept.bans}, positions=positions_of(kept.logs))

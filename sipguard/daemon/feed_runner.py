@@ -1,0 +1,120 @@
+"""Joins the feeds with the firewall's thread and with what must never be rejected. A daemon without feeds loads none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config.settings import Settings
+from sipguard.daemon.firewall_worker import FirewallWorker
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.errors import FeedError, FirewallError
+from sipguard.model import Clock, Verdict
+from sipguard.policy.ignore import own_addresses
+
+if TYPE_CHECKING:
+    from sipguard.feeds.manager import Manager
+
+
+class _Sink:
+    """The firewall, called in its own thread."""
+
+    def __init__(self, firewall_worker: FirewallWorker) -> None:
+        self._firewall_worker = firewall_worker
+
+    async def set_feed(self, name: str, networks: list[tuple[str, float]], verdict: Verdict) -> None:
+        """Replace what is rejected for a feed."""
+        await self._firewall_worker.call(self._firewall_worker.firewall.set_feed, name, networks, verdict)
+
+    async def drop_feed(self, name: str) -> None:
+        """Reject nothing more for a feed."""
+        await self._firewall_worker.call(self._firewall_worker.firewall.drop_feed, name)
+
+    async def feeds(self) -> list[str]:
+        """The feeds that the kernel has whole."""
+        return await self._firewall_worker.call(self._firewall_worker.firewall.feeds)
+
+
+class FeedRunner:
+    """The feeds of the daemon. Every method may be called whether there are feeds or not."""
+
+    def __init__(self, firewall_worker: FirewallWorker, runners: Mapping[str, JailRunner], *, clock: Clock) -> None:
+        self._sink = _Sink(firewall_worker)
+        self._runners = runners
+        self._clock = clock
+        self._ignored: tuple[str, ...] = ()
+        self._manager: Manager | None = None
+
+    async def start(self, settings: Settings) -> None:
+        """Run by these settings; feeds of earlier ones end."""
+        await self.stop()
+        self._ignored = settings.ignoreip
+        if not settings.feeds:
+            await self._drop_all()
+            return
+        from sipguard.feeds.manager import Manager  # noqa: PLC0415 - only where there are feeds
+
+        directory = Path(settings.state_dir)
+        self._manager = Manager(settings.feeds, directory, self._sink, self._protected, clock=self._clock)
+        await self._manager.start()
+
+    async def check(self) -> None:
+        """Put back what others have removed, heed new addresses of this machine. For every look around."""
+        if self._manager:
+            await self._manager.check()
+
+    async def reapply(self) -> None:
+        """The firewall was flushed: give it every feed again, from the local copy."""
+        if self._manager:
+            await self._manager.reapply()
+
+    async def stop(self) -> None:
+        """Fetch no more; what the firewall has stays."""
+        if self._manager:
+            manager, self._manager = self._manager, None
+            await manager.close()
+
+    def status(self) -> list[dict[str, Any]]:
+        """What `sipguard feeds` shows."""
+        return self._manager.status() if self._manager else []
+
+    async def refresh(self, name: str, *, accept: bool) -> dict[str, Any]:
+        """Fetch a feed now. Raises `FeedError` when it is not configured."""
+        if not self._manager:
+            raise FeedError("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
+        return await self._manager.refresh(name, accept=accept)
+
+    async def holding(self, address: str) -> list[dict[str, Any]]:
+        """The feeds that list an address."""
+        return await self._manager.holding(address) if self._manager else []
+
+    def registered(self, address: str) -> None:
+        """Somebody has registered successfully from this address."""
+        if self._manager:
+            self._manager.registered(address)
+
+    def _protected(self) -> Iterable[str]:
+        """What no feed may reject: feeds reject every port, so any jail's `ignoreip` counts, and the machine itself always."""
+        return {*own_addresses(), *_addresses(self._ignored), *self._ignored_by_jails()}
+
+    def _ignored_by_jails(self) -> Iterator[str]:
+        for runner in self._runners.values():
+            yield from runner.judge.ignore.networks()
+
+    async def _drop_all(self) -> None:
+        try:
+            for name in await self._sink.feeds():
+                await self._sink.drop_feed(name)
+        except FirewallError:
+            pass  # told by whoever opened the firewall; asked again at the next start
+
+
+def _addresses(entries: Iterable[str]) -> Iterator[str]:
+    """The entries of `ignoreip` that are no host names."""
+    for entry in entries:
+        try:
+            yield str(ip_network(entry, strict=False))
+        except ValueError:
+            continue

@@ -1,0 +1,240 @@
+"""The one worker thread that owns the firewall, and the queue before it.
+
+The firewall may block (a child process, the xtables lock), so it runs beside the event loop. Whatever has queued up while it was
+busy goes to the kernel in one transaction: a burst costs hardly more than one ban. What the kernel refuses stays queued, and is
+tried again with growing pauses. What a set has no room for waits apart, and keeps nothing else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Literal, ParamSpec, TypeVar
+
+from sipguard.errors import FirewallError, FullError
+from sipguard.firewall.base import Firewall
+from sipguard.firewall.flows import Flows
+from sipguard.model import Ban, Rule
+
+log = logging.getLogger("fail2ban.actions")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Verb = Literal["ban", "unban"]
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds between tries when the kernel refuses."""
+ROOM = 10.0
+"""Seconds between tries of bans that no set had room for."""
+BATCH = 20_000
+"""Bans in one transaction at most: what a kernel takes in a tenth of a second."""
+
+
+class FirewallWorker:
+    """Orders to the firewall, in the order given. `made` is called in the event loop when the kernel has carried some out."""
+
+    def __init__(
+        self, firewall: Firewall, made: Callable[[Verb, Sequence[Ban]], None], live: Callable[[], list[Ban]]
+    ) -> None:
+        self.firewall = firewall
+        self.rules: Sequence[Rule] = ()
+        """What `open` was last asked to make."""
+        self.problem: str | None = None
+        """Why the kernel has not what it should have; None when it has."""
+        self._made = made
+        self._flows = Flows()
+        self._live = live
+        self.is_open = False
+        """Whether the rules are made, as far as is known."""
+        self._orders: list[tuple[Verb, Ban]] = []
+        self._waiting: dict[tuple[str, str], Ban] = {}
+        """(jail, address) → a ban that no set had room for."""
+        self._told_full: set[tuple[str, str]] = set()
+        self._next_try: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def queued(self) -> int:
+        """Orders that the kernel has not carried out yet."""
+        return len(self._orders)
+
+    @property
+    def waiting(self) -> int:
+        """Bans that no set has room for now."""
+        return len(self._waiting)
+
+    def waits(self, bans: Iterable[Ban]) -> bool:
+        """Whether one of these is among those that no set has room for."""
+        return any((ban.jail, ban.address) in self._waiting for ban in bans)
+
+    def order(self, verb: Verb, bans: Sequence[Ban]) -> None:
+        """Queue bans or unbans."""
+        if self._waiting:
+            for ban in bans:
+                self._waiting.pop((ban.jail, ban.address), None)
+        self._orders += [(verb, ban) for ban in bans]
+        self._idle.clear()
+        self._wake.set()
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: what waits ends as much later or earlier by the clock."""
+        self._orders = [
+            (verb, replace(ban, since=ban.since + seconds, until=ban.until + seconds)) for verb, ban in self._orders
+        ]
+        self._waiting = {
+            key: replace(ban, since=ban.since + seconds, until=ban.until + seconds)
+            for key, ban in self._waiting.items()
+        }
+
+    async def settled(self) -> None:
+        """Wait until nothing is queued."""
+        await self._idle.wait()
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one of the firewall's other methods in its thread. Raises `FirewallError`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    async def open(self, rules: Sequence[Rule]) -> bool:
+        """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
+        self.rules = rules
+        jails = {rule.jail for rule in rules}
+        self._waiting = {key: ban for key, ban in self._waiting.items() if ban.jail in jails}
+        live = self._live()
+        try:
+            await self.call(self.firewall.open, rules)
+            self._await_room(live, await self._fill(live))
+        except FirewallError as error:
+            self._failed(error)
+            return False
+        self.is_open = True
+        self._works()
+        return True
+
+    async def run(self) -> None:
+        """Carry out orders until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while batch := self._next_batch():  # None at last: what is done must not be kept until the next order
+                if await self._carry_out(*batch):
+                    pause = FIRST_PAUSE
+                    continue
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            self._idle.set()
+
+    def _next_batch(self) -> tuple[Verb, list[Ban]] | None:
+        """The orders at the front that are of one kind; they stay queued until they are carried out."""
+        if not self._orders:
+            return None
+        verb = self._orders[0][0]
+        bans = []
+        for next_verb, ban in self._orders[:BATCH]:
+            if next_verb != verb:
+                break
+            bans.append(ban)
+        return verb, bans
+
+    async def _carry_out(self, verb: Verb, bans: list[Ban]) -> bool:
+        if not self.is_open and not await self.open(self.rules):
+            return False
+        made = bans
+        try:
+            if verb == "ban":
+                made = await self._fill(bans)
+            else:
+                await self.call(self.firewall.unban, bans)
+        except FirewallError as error:
+            self._failed(error)
+            return False
+        self._works()
+        del self._orders[: len(bans)]
+        self._await_room(bans, made)
+        self._made(verb, made)
+        if verb == "unban":
+            self._try_waiting()
+        elif self.firewall.name != "memory":
+            await self.call(self._flows.end, made)
+        return True
+
+    async def _fill(self, bans: list[Ban]) -> list[Ban]:
+        """Make as many of these as there is room for, and give those. Raises `FirewallError` when it is not for room."""
+        try:
+            await self.call(self.firewall.ban, bans)
+        except FullError:
+            groups: dict[tuple[str, object], list[Ban]] = {}
+            for ban in bans:
+                groups.setdefault((ban.jail, self.firewall.room(ban.address)), []).append(ban)
+        else:
+            return bans
+        if len(groups) > 1:
+            return [ban for group in groups.values() for ban in await self._fill(group)]
+        half = len(bans) // 2
+        made = await self._fill(bans[:half]) if half else []
+        return made if not half or len(made) < half else made + await self._fill(bans[half:])
+
+    def _await_room(self, bans: list[Ban], made: list[Ban]) -> None:
+        """Put aside what was not made, but for what is to be unbanned by now."""
+        if len(made) == len(bans):
+            if not self._waiting and not self._orders:
+                self._told_full.clear()
+            return
+        done = {(ban.jail, ban.address) for ban in made}
+        done |= {(ban.jail, ban.address) for verb, ban in self._orders if verb == "unban"}
+        for ban in bans:
+            key = (ban.jail, ban.address)
+            if key in done:
+                continue
+            self._waiting[key] = ban
+            what, limit = self.firewall.room(ban.address) or ("bans", 0)
+            if (ban.jail, what) not in self._told_full:
+                self._told_full.add((ban.jail, what))
+                log.error(
+                    "Firewall: jail %s has no room for more than %d %s: further bans wait until some have ended",
+                    ban.jail, limit, what,
+                )  # fmt: skip
+        if self._waiting and self._next_try is None:
+            self._next_try = asyncio.get_running_loop().call_later(ROOM, self._try_waiting)
+
+    def _try_waiting(self) -> None:
+        """Queue those again that have waited longest."""
+        if self._next_try:
+            self._next_try.cancel()
+            self._next_try = None
+        bans = list(itertools.islice(self._waiting.values(), BATCH))
+        if bans:
+            self.order("ban", bans)
+
+    def _failed(self, error: FirewallError) -> None:
+        if self.problem is None:
+            log.error("Firewall: %s; failures are counted, bans wait until it works", error)
+        self.problem = str(error)
+        self.is_open = False
+
+    def _works(self) -> None:
+        if self.problem:
+            log.info("Firewall: works again")
+        self.problem = None
+
+    def leave(self, *, flush: bool) -> None:
+        """After `stop`: let go of the firewall. `flush` removes all that is ours first; live bans come back at the next start."""
+        try:
+            if flush:
+                self.firewall.flush()
+                log.info("Firewall: everything of sipguard's is removed")
+            self.firewall.close()
+        except FirewallError as error:
+            log.error("Firewall: %s", error)
+
+    def stop(self) -> None:
+        """End the thread, after what it is doing."""
+        self._thread.shutdown(wait=True)

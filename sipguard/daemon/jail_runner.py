@@ -1,0 +1,299 @@
+"""One jail at work: its detector and its judge joined, its counters, and what it says in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+
+from sipguard.addresses import canonical
+from sipguard.daemon.own_log import LogBatch
+from sipguard.detection.detector import Counts, Detector
+from sipguard.detection.search import Pool
+from sipguard.detection.tags import without_names
+from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
+from sipguard.policy.ignore import IgnoreList
+from sipguard.policy.judge import Judge, Judgement, Outcome
+from sipguard.state.changes import Attempt, Changes
+from sipguard.text import printable
+
+log = logging.getLogger("fail2ban.filter")
+
+RECENT = 10
+"""Seconds after a ban in which lines of its address are what was already under way, not a sign that the ban does not work."""
+
+_new = tuple.__new__
+MOST_UNSAID = 1000
+"""Lines of our own log that may wait."""
+
+SLOW_TOLD_EVERY = 60.0
+"""Seconds between two words about a regex that takes too long."""
+
+
+@lru_cache(maxsize=16)
+def _shown(time: int) -> str:
+    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a jail has seen since the daemon started."""
+
+    failures: int = 0
+    ignored: int = 0
+    old: int = 0
+    after_ban: int = 0
+    no_address: int = 0
+    repeated: int = 0
+    """Failures that told of an attempt again."""
+    misconfigured: int = 0
+    """Enough for a ban, but of few users at an address that has logged in (`maxusers`)."""
+    successes: int = 0
+    bans: int = 0
+    oversize: int = 0
+    last_failure: float | None = field(default=None)
+
+
+class JailRunner:
+    """Chunks of log in, bans out. Attempts go into `changes`, to be stored with the position of the chunk."""
+
+    def __init__(  # noqa: PLR0913 - what it tells others of, one by one
+        self,
+        jail: Jail,
+        *,
+        ignore: IgnoreList,
+        clock: Clock,
+        decide: Callable[[Ban], None],
+        reinforce: Callable[[str, str], None],
+        observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
+        earlier: Callable[[str], int] = lambda _: 0,
+        ask: Callable[[JailRunner, Failure], bool] = lambda _guard, _failure: False,
+        registered: Callable[[str], None] = lambda _address: None,
+        pool_of: Callable[[str], Pool] = lambda _path: Pool(),
+    ) -> None:
+        """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can.
+
+        `registered` is told of addresses that log in, as far as the log can be trusted in that. `pool_of` gives what a log
+        is searched by, for all jails that read it.
+        """
+        self.jail = jail
+        self.totals = Totals()
+        self.banned: dict[str, float] = {}
+        """Address → since when, or when its ban was last seen not to hold."""
+        self._clock = clock
+        self._first = self._make_detector()
+        self._detectors: dict[str, Detector] = {}
+        self._left = Counts()
+        """What detectors have seen that are no more."""
+        self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
+        self._ask = ask
+        self._say = LogBatch()
+        """What is to be logged as soon as these lines are through, or something more urgent is to be said."""
+        self.patient = False
+        """Whether it may wait for `tell`, unless there is a ban: of a busy log, many lines are as cheap as one."""
+        self._slow = 0
+        """Lines that took too long, of which nothing has been said."""
+        self._slow_next = 0.0
+        self._decide = decide
+        self._reinforce = reinforce
+        self._observe = observe
+        self._registered = registered
+        self._pool_of = pool_of
+
+    @property
+    def detector(self) -> Detector:
+        """The detector of the first log; setting it gives every log a new one, by what the jail says now."""
+        return self._first
+
+    @detector.setter
+    def detector(self, detector: Detector) -> None:
+        self._left = Counts.total((self._left, *(one.counts for one in self._every_detector() if one is not detector)))
+        self._first = detector
+        self._detectors.clear()
+
+    @property
+    def counts(self) -> Counts:
+        """What the detectors of all logs have seen."""
+        return Counts.total((self._left, *(one.counts for one in self._every_detector())))
+
+    def leave(self, followed: Container[str]) -> None:
+        """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
+        gone = [self._detectors.pop(path) for path in list(self._detectors) if path not in followed]
+        if gone:
+            self._left = Counts.total((self._left, *(one.counts for one in gone)))
+            if self._first in gone:
+                self._first = next(iter(self._detectors.values()), None) or self._make_detector()
+
+    def take(self, data: bytes, changes: Changes, path: str = "") -> None:
+        """Read whole lines of one log."""
+        detector = self._detector_of(path)
+        slow = detector.counts.timed_out
+        self._take_all(detector.events(data), changes)
+        self._slow += detector.counts.timed_out - slow
+        self._tell_slow()
+
+    def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
+        """Read entries of the journal: time and text."""
+        detector = self._detector_of(path)
+        slow = detector.counts.timed_out
+        for time, text in records:
+            self._take_all(detector.entry(text, time), changes)
+        self._slow += detector.counts.timed_out - slow
+        self._tell_slow()
+
+    def _make_detector(self) -> Detector:
+        jail = self.jail
+        filter_ = without_names(jail.filter) if jail.usedns == "no" else jail.filter
+        return Detector(filter_, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
+
+    def _every_detector(self) -> list[Detector]:
+        return list({self._first: None} | dict.fromkeys(self._detectors.values()))
+
+    def _detector_of(self, path: str) -> Detector:
+        """Each log has its own: what one log has told so far says nothing of another."""
+        if path not in self._detectors:
+            self._detectors[path] = self._make_detector() if self._detectors else self._first
+            self._detectors[path].share(self._pool_of(path))
+        return self._detectors[path]
+
+    def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
+        bans = self.totals.bans
+        for event in events:
+            if isinstance(event, Failure):
+                if not (self.jail.ignorecommand and self._ask(self, event)):
+                    self._weigh(event, changes)
+            elif isinstance(event, Challenge):
+                self.judge.challenge(event)
+            else:
+                self.totals.successes += 1
+                with suppress(ValueError):
+                    self._registered(canonical(event.host))
+                if forgiven := self.judge.welcome(event):
+                    changes.forgotten.add((self.jail.name, forgiven))
+        for failure in self.judge.overdue():
+            self._weigh(failure, changes)
+        if not self.patient or self.totals.bans > bans or len(self._say) > MOST_UNSAID:
+            self._say_all()
+
+    def tell(self) -> None:
+        """Log what has waited."""
+        self._say_all()
+
+    def _tell_slow(self) -> None:
+        """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
+        slow = self._slow
+        if slow and self._clock() >= self._slow_next:
+            self._slow = 0
+            self._slow_next = self._clock() + SLOW_TOLD_EVERY
+            log.warning(
+                "[%s] a regex of filter %s took too long on %d line%s, skipped; `sipguard test-filter` shows which",
+                self.jail.name,
+                self.jail.filter.name,
+                slow,
+                "" if slow == 1 else "s",
+            )
+
+    def recall(self, attempt: Attempt) -> None:
+        """Count an attempt that an earlier run has stored."""
+        # A time that is still to come was written before the clock was set back.
+        if ban := self.judge.recall(attempt.address, min(attempt.time, self._clock()), attempt.attempts):
+            self._ban(ban)
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set by so much."""
+        self.judge.window.shift(seconds)
+        for address in self.banned:
+            self.banned[address] += seconds
+        self._slow_next += seconds
+
+    def prune(self, now: float, changes: Changes) -> None:
+        """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
+        for detector in self._every_detector():
+            slow = detector.counts.timed_out
+            self._take_all(detector.flush(), changes)
+            self._slow += detector.counts.timed_out - slow
+        if self.judge.window.prune(now):
+            changes.expired[self.jail.name] = now - 2 * self.jail.findtime
+
+    def weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
+        """Weigh a failure; `address` is that of the host that it names. `answered`: it has been asked for, in vain."""
+        self._weigh(failure, changes, address=address, answered=answered)
+        self._say_all()
+
+    def _weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
+        judgement = self.judge.consider(failure, address=address)
+        unknown = judgement.outcome is Outcome.NO_ADDRESS and not answered
+        if unknown and self.jail.usedns in ("yes", "warn") and self._ask(self, failure):
+            return
+        self.totals.failures += 1
+        self.totals.last_failure = judgement.time
+        match judgement.outcome:
+            case Outcome.COUNTED | Outcome.BAN:
+                self._count(failure, judgement, changes)
+            case Outcome.IGNORED:
+                self._ignore(judgement.address, judgement.why)
+            case Outcome.REPEATED:
+                self.totals.repeated += 1
+            case Outcome.MISCONFIGURED:
+                self.totals.misconfigured += 1
+                self._say_all()
+                log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
+            case Outcome.OLD:
+                self.totals.old += 1
+            case Outcome.ALREADY_BANNED:
+                self._seen_again(judgement)
+            case Outcome.NO_ADDRESS:
+                self.totals.no_address += 1
+                self._say_all()
+                log.warning(
+                    "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
+                )
+        if judgement.ban:
+            self._ban(judgement.ban)
+
+    def ignored(self, address: str, why: str) -> None:
+        """A failure of an address that must not be banned, as somebody else has found out."""
+        self.totals.failures += 1
+        self._ignore(address, why)
+        self._say_all()
+
+    def is_settled(self, address: str) -> bool:
+        """Whether nothing more need be asked about an address: it is banned, or on the ignore list."""
+        return address in self.banned or self.judge.ignore.reason(address) is not None
+
+    def _ignore(self, address: str, why: str) -> None:
+        self.totals.ignored += 1
+        self._say.append(f"[{self.jail.name}] Ignore {address} by {why}")
+
+    def _say_all(self) -> None:
+        """Log what is to be said, in one go."""
+        if self._say:
+            log.info(self._say)
+            self._say = LogBatch()
+
+    def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
+        name, (_, address, time, _, _, _, attempts) = self.jail.name, judgement
+        if log.isEnabledFor(logging.INFO):
+            found = f"[{name}] Found {address} - {_shown(int(time))}"
+            self._say.append(found if attempts == 1 else f"{found}, bad - counts as {attempts}")
+        self._observe(name, address, failure)
+        line = failure.lines[-1] if failure.lines else ""
+        # Past the constructor of the named tuple, which takes twice as long.
+        changes.attempts.append(_new(Attempt, (name, address, time, attempts, failure.user, line, failure.regex)))
+
+    def _seen_again(self, judgement: Judgement) -> None:
+        """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""
+        self._say_all()
+        self.totals.after_ban += 1
+        if judgement.time > self.banned[judgement.address] + RECENT:
+            self.banned[judgement.address] = judgement.time
+            self._reinforce(self.jail.name, judgement.address)
+
+    def _ban(self, ban: Ban) -> None:
+        self.judge.window.forget(ban.address)
+        self.banned[ban.address] = ban.since
+        self.totals.bans += 1
+        self._decide(ban)

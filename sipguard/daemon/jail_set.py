@@ -1,0 +1,154 @@
+"""What the configuration says, at work: a guard for each jail, its ignore list, its rules in the firewall, its earlier bans."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from functools import partial
+from weakref import WeakValueDictionary
+
+from sipguard.config.settings import Settings
+from sipguard.daemon.bans import Bans
+from sipguard.daemon.feed_runner import FeedRunner
+from sipguard.daemon.jail_runner import JailRunner, Totals
+from sipguard.daemon.pending_lookups import PendingLookups
+from sipguard.daemon.resolver import Resolver
+from sipguard.daemon.state_writer import StateWriter
+from sipguard.detection.search import Pool
+from sipguard.errors import ConfigError, SipguardError
+from sipguard.model import Clock, Jail
+from sipguard.policy.ignore import IgnoreList, own_addresses
+from sipguard.sources.journal_query import query_of
+from sipguard.state.changes import Attempt, Changes
+
+log = logging.getLogger("fail2ban.server")
+
+
+class Jails:
+    """The jails of `settings`, in `guards`, by name: that dictionary stays the same and is known to the others."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        runners: dict[str, JailRunner],
+        *,
+        bans: Bans,
+        store: StateWriter,
+        names: Resolver,
+        feeding: FeedRunner,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.runners = runners
+        self.errors: list[ConfigError] = []
+        """Why some jails, or parts of them, do not run."""
+        self.lookups = PendingLookups(names, runners, store, clock=clock)
+        self._bans = bans
+        self._store = store
+        self._names = names
+        self._feeding = feeding
+        self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
+        self._clock = clock
+
+    async def begin(self, settings: Settings) -> None:
+        """Run the jails that these settings have, from where their last run ended, and no others."""
+        self.settings = settings
+        gone = [ban for ban in self._bans.live if ban.jail not in {jail.name for jail in settings.jails}]
+        self._bans.release(gone, forget=False)
+        with contextlib.suppress(SipguardError):  # a kernel that refuses now is tried again, by the new jails as well
+            await self._bans.settle()
+        self._make_guards()
+        await self.learn_ignored()
+        await self.open_firewall()
+        await self._set_up_actions()
+        self._restore()
+
+    def _make_guards(self) -> None:
+        """A guard for each jail; one whose filter is broken is left out and reported."""
+        self.errors = list(self.settings.errors)
+        totals = {name: runner.totals for name, runner in self.runners.items()}
+        self.runners.clear()
+        self.lookups.forget_commands()
+        own = own_addresses()
+        for jail in self.settings.jails:
+            try:
+                if jail.journal:
+                    query_of(jail)
+                self.runners[jail.name] = self._guard(jail, own)
+                self.runners[jail.name].totals = totals.get(jail.name, Totals())
+            except ConfigError as error:
+                self.errors.append(error)
+        for broken in self.errors:
+            log.error("%s", broken)
+
+    def _guard(self, jail: Jail, own: Sequence[str]) -> JailRunner:
+        """Raises `ConfigError`. `own` are the machine's addresses."""
+        return JailRunner(
+            jail,
+            ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
+            clock=self._clock,
+            decide=self._bans.decide,
+            reinforce=self._bans.reinforce,
+            observe=self._bans.dispatcher.observed,
+            earlier=partial(self._bans.earlier, jail.name),
+            ask=self.lookups.ask,
+            registered=self._feeding.registered,
+            pool_of=self._pool_of,
+        )
+
+    def _pool_of(self, path: str) -> Pool:
+        """What a log is searched by, for all jails that read it; it goes with the last of them."""
+        pool = self._pools.get(path)
+        if pool is None:
+            pool = self._pools[path] = Pool()
+        return pool
+
+    async def add(self, jail: Jail) -> None:
+        """One more, that the configuration does not have: it ends with the next `begin`. Raises `ConfigError`."""
+        self.runners[jail.name] = self._guard(jail, own_addresses())
+        await self.open_firewall()
+
+    async def remove(self, name: str) -> None:
+        """End one, with its bans; its logs must be left in the same turn of the loop, and its rule goes with `open_firewall`."""
+        self._bans.release(self._bans.live.of_jail(name), forget=False)
+        await self._bans.settle()
+        del self.runners[name]
+
+    async def learn_ignored(self) -> None:
+        """What the host names and lists in `ignoreip` stand for now."""
+        await asyncio.gather(*(self._names.refresh(runner.judge.ignore) for runner in self.runners.values()))
+
+    async def open_firewall(self) -> None:
+        """Have a rule for each jail, with the bans that are live."""
+        await self._bans.firewall_worker.open(
+            [runner.jail.rule for runner in self.runners.values() if runner.jail.enforced]
+        )
+
+    async def _set_up_actions(self) -> None:
+        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+        for broken in (errors := await self._bans.dispatcher.set_up(self.settings)):
+            log.error("%s", broken)
+        self.errors += errors
+
+    def _restore(self) -> None:
+        """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
+        live = {(ban.jail, ban.address): ban for ban in self._store.bans(self._clock())}
+        # Those of this run, at a reload: the disk may have refused to take them.
+        live |= {(ban.jail, ban.address): ban for ban in self._bans.live}
+        self._bans.restore(live.values())
+        for attempt in self._store.attempts():
+            if runner := self.runners.get(attempt.jail):
+                runner.recall(attempt)
+        self._bans.changed()
+
+    def everything(self) -> Changes:
+        """All that a new database has to know, when the old one is lost."""
+        attempts = [
+            Attempt(name, address, when)
+            for name, runner in self.runners.items()
+            for address, times in runner.judge.window.times().items()
+            for when in times
+        ]
+        return Changes(attempts=attempts, bans={(ban.jail, ban.address): ban for ban in self._bans.live})

@@ -1,0 +1,146 @@
+"""The daemon's reading: chunks of every log, one after another, to the guards of the jails that want them.
+
+Whoever has something new wakes it. A busy log announces nothing (`sources.watcher`), and is looked at every 20 ms: that often
+only if a look is cheap, for each finds cold caches and costs a millisecond on a slow machine, whatever it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.log_sources import LogSources
+from sipguard.daemon.progress import Progress
+
+if TYPE_CHECKING:
+    from sipguard.daemon.state_writer import StateWriter
+    from sipguard.model import Chunk, Clock
+
+log = logging.getLogger("fail2ban.server")
+
+SLICE = 131_072
+"""Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
+PULSE = 0.02, 0.06
+"""Seconds between two looks at a busy log, at least and at most: a ban waits so long."""
+SHARE = 0.0125
+"""Of one processor's time, what looking may take before it becomes rarer."""
+TOLD_WITHIN = 0.1
+"""Seconds that our own log may wait for more lines while another log is busy."""
+
+
+class LogReader:
+    """Follows the logs, and is the job that reads them."""
+
+    def __init__(
+        self, runners: Mapping[str, JailRunner], store: StateWriter, *, clock: Clock, check_clock: Callable[[], None]
+    ) -> None:
+        """`check_clock` is called before anything is counted."""
+        self.paused = asyncio.Lock()
+        """Whoever holds it keeps the guards as they are: nothing is read."""
+        self.logs = LogSources((), {}, notify=lambda: None)
+        self._runners = runners
+        self._store = store
+        self._clock = clock
+        self._check_clock = check_clock
+        self._progress = Progress()
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = 0.0
+        self._error: Exception | None = None
+
+    def follow(self) -> None:
+        """Follow the logs of the jails that there are now, on from where each was left."""
+        self.stop()
+        self.logs = LogSources(
+            [runner.jail for runner in self._runners.values()],
+            self._store.positions(),
+            notify=self._wake_up,
+            clock=self._clock,
+        )
+        for path, problem in self.logs.problems().items():
+            if problem:
+                log.warning("%s: %s", path, problem)
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Follow nothing, until `follow`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.logs.stop()
+        self._tell()
+
+    def rescan(self) -> None:
+        """Look for what announces itself by nothing."""
+        self.logs.rescan()
+        self._changed.set()
+
+    def _wake_up(self) -> None:
+        """Called from the watcher's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has just ended: nothing is left to wake
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def run(self) -> None:
+        """Read until cancelled. Raises what nobody foresaw."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._error is not None:
+                raise self._error
+            more = True
+            while more:
+                async with self.paused:
+                    more = self._turn()
+                if more or self._changed.is_set():
+                    await asyncio.sleep(0)
+
+    def _pulse(self) -> None:
+        """A turn for busy logs, without waking the job: that costs as much again."""
+        try:
+            if not self.paused.locked() and not self._turn():
+                return
+        except Exception as error:
+            self._error = error
+        self._changed.set()
+
+    def _turn(self) -> bool:
+        """One slice of what there is, and when to look again; whether there is more right now."""
+        if self._timer is not None:
+            self._timer.cancel()
+        begun = time.thread_time()
+        busy = self.logs.look()
+        for chunk in self.logs.read(SLICE):
+            self._take(chunk, patient=busy)
+        if busy:
+            pause = (time.thread_time() - begun) / SHARE
+            self._timer = self._loop.call_later(min(max(pause, PULSE[0]), PULSE[1]), self._pulse)
+        if not busy or self._loop.time() > self._told + TOLD_WITHIN:
+            self._told = self._loop.time()
+            self._tell()
+        return self.logs.pending
+
+    def _tell(self) -> None:
+        """Log what the guards have kept until there is more of it."""
+        for runner in self._runners.values():
+            runner.tell()
+
+    def _take(self, chunk: Chunk, *, patient: bool) -> None:
+        """One chunk through every jail that reads its log; its position is stored with what it caused."""
+        self._check_clock()
+        with self._store.snapshot:
+            for name in self.logs.readers(chunk.path):
+                runner = self._runners[name]
+                runner.patient = patient
+                runner.totals.oversize += chunk.oversize
+                if chunk.records:
+                    runner.take_records(chunk.records, self._store.changes, chunk.path)
+                else:
+                    runner.take(chunk.data, self._store.changes, chunk.path)
+        self._store.changes.positions[chunk.path] = chunk.position
+        self._progress.took(chunk)
+        self._store.touched()

@@ -1,0 +1,174 @@
+"""Which logs are followed for which jails: several jails share one reader of a log."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import BinaryIO, Protocol
+
+from sipguard.detection.seek_by_time import CLOSE, offset_since
+from sipguard.model import Chunk, Clock, Jail, Position
+from sipguard.sources.follower import Follower
+from sipguard.sources.journal_query import query_of
+
+log = logging.getLogger("fail2ban.filter")
+
+
+class Source(Protocol):
+    """What follows some logs."""
+
+    @property
+    def logs(self) -> Mapping[str, str | None]:
+        """Log → what is wrong with it."""
+
+    def start(self) -> None:
+        """Begin to follow."""
+
+    def look(self) -> bool:
+        """Let the next `read` ask those logs of which nobody tells; whether there are such."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last `read` may have left something."""
+
+    def read(self, limit: int) -> Sequence[Chunk]:
+        """What has come since."""
+
+    def rescan(self) -> None:
+        """Look for what announces itself by nothing."""
+
+    def stop(self) -> None:
+        """Follow no more."""
+
+
+class LogSources:
+    """The followers of all jails: one that the kernel wakes, one that polls for the jails that ask for it."""
+
+    def __init__(
+        self,
+        jails: Iterable[Jail],
+        positions: Mapping[str, Position],
+        *,
+        notify: Callable[[], None],
+        clock: Clock = time.time,
+    ) -> None:
+        self._jails = list(jails)
+        self._clock = clock
+        self._readers: dict[str, tuple[str, ...]] = {}
+        self._followers: list[Source] = []
+        for polling in (False, True):
+            patterns = [
+                pattern(entry)
+                for jail in self._jails
+                if jail.polling is polling and not jail.journal
+                for entry in jail.logpath
+            ]
+            if patterns:
+                self._followers.append(
+                    Follower(
+                        dict.fromkeys(patterns),
+                        positions=positions,
+                        notify=notify,
+                        polling=polling,
+                        start=self._first_offset,
+                    )
+                )
+        self._followers += _journals(self._jails, positions, notify)
+        for follower in self._followers:
+            follower.start()
+
+    def look(self) -> bool:
+        """Let the next `read` ask those logs of which nobody tells; whether to look again in a moment."""
+        busy = False
+        for follower in self._followers:
+            busy |= follower.look()
+        return busy
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last `read` may have left something that can be read right now."""
+        return any(follower.pending for follower in self._followers)
+
+    def read(self, limit: int) -> Iterator[Chunk]:
+        """What has come since, at most about `limit` bytes of each kind; nothing when there is nothing."""
+        for follower in self._followers:
+            yield from follower.read(limit)
+
+    def rescan(self) -> None:
+        """Look for what announces itself by nothing."""
+        for follower in self._followers:
+            follower.rescan()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        for follower in self._followers:
+            follower.stop()
+
+    def problems(self, jail: Jail | None = None) -> dict[str, str | None]:
+        """Log → what is wrong with it, None when it can be read; of one jail or of all."""
+        return {
+            path: problem.removeprefix(f"{path}: ") if problem else None
+            for follower in self._followers
+            for path, problem in follower.logs.items()
+            if jail is None or reads(jail, path)
+        }
+
+    def readers(self, path: str) -> tuple[str, ...]:
+        """The names of the jails that want this log."""
+        if path not in self._readers:
+            self._readers[path] = tuple(jail.name for jail in self._jails if reads(jail, path))
+        return self._readers[path]
+
+    def _first_offset(self, path: str, file: BinaryIO) -> int:
+        """Where to begin in a log that no earlier run has read: at its end if its jail says `tail`, else within findtime."""
+        tails = (entry for jail in self._jails for entry in jail.logpath if entry.endswith(" tail"))
+        size = file.seek(0, os.SEEK_END)
+        if any(fnmatch.fnmatchcase(path, pattern(entry)) for entry in tails):
+            return size
+        if size <= 2 * CLOSE:
+            return 0
+        offset = min(self._since_findtime(jail, file) for jail in self._jails if reads(jail, path))
+        if offset:
+            log.info(
+                "%s: begins %d MB before its end; what is before that is too old to count", path, (size - offset) >> 20
+            )
+        return offset
+
+    def _since_findtime(self, jail: Jail, file: BinaryIO) -> int:
+        since = self._clock() - jail.findtime
+        return offset_since(file, jail.filter, since, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
+
+
+def pattern(entry: str) -> str:
+    """A logpath without the ` head` or ` tail` behind it (jail.conf(5))."""
+    return entry.removesuffix(" tail").removesuffix(" head")
+
+
+def _journals(jails: Iterable[Jail], positions: Mapping[str, Position], notify: Callable[[], None]) -> Iterator[Source]:
+    """A follower for each part of the journal that a jail wants; jails that want the same share it."""
+    wanted: dict[str, list[Jail]] = {}
+    for jail in jails:
+        if jail.journal:
+            wanted.setdefault(query_of(jail).name, []).append(jail)
+    if not wanted:
+        return
+    from sipguard.sources.journal import JournalFollower  # noqa: PLC0415 - most hosts need none
+
+    for name, sharing in wanted.items():
+        yield JournalFollower(
+            query_of(sharing[0]),
+            position=positions.get(name),
+            notify=notify,
+            back=max(jail.findtime for jail in sharing),
+            encoding=sharing[0].encoding,
+        )
+
+
+def reads(jail: Jail, path: str) -> bool:
+    """Whether a jail wants this log; a pattern that matches no file is followed under its own name."""
+    if jail.journal:
+        return path == query_of(jail).name
+    return any(path == pattern(entry) or fnmatch.fnmatchcase(path, pattern(entry)) for entry in jail.logpath)

@@ -1,0 +1,202 @@
+"""Writes the state down, a moment after it changed, and keeps trying when that fails.
+
+Protection never waits for the disk: when it is full or locked, what has changed stays in memory and is written later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sipguard.errors import StateBusyError, StateError, StateLostError
+from sipguard.model import Ban, Position
+from sipguard.state.changes import Attempt, Changes
+from sipguard.state.database import Database
+
+log = logging.getLogger("fail2ban.database")
+
+T = TypeVar("T")
+
+DELAY = 0.25
+"""Seconds between a change and its writing: a crash loses none of it, since the log is read again from the stored position."""
+RETRY = 2.0
+"""Seconds between tries when writing fails."""
+MOST_ATTEMPTS = 100_000
+"""Attempts kept in memory while the disk refuses: the oldest go first."""
+
+
+class StateWriter:
+    """The database, or the wait for it. Raises `StateBusyError` when another daemon has it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.changes = Changes()
+        self.everything: Callable[[], Changes] = Changes
+        """Gives the live state as a whole, for a database that has to be begun anew."""
+        self._positions: dict[str, Position] = {}
+        """Those that were written in this run."""
+        self.problem: str | None = None
+        self.database: Database | None = None
+        self.saved: Callable[[Changes], None] = lambda _changes: None
+        """Called with what has just been written."""
+        self._snapshot = Snapshot(self)
+        self._wake = asyncio.Event()
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self.database = Database(self.directory)
+        except StateBusyError:
+            raise
+        except StateError as error:
+            self._failed(error)
+
+    def touched(self) -> None:
+        """Something was put into `changes`."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write changes until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(DELAY)
+            self._wake.clear()
+            if not self.save():
+                await asyncio.sleep(RETRY)
+                self._wake.set()
+
+    def save(self) -> bool:
+        """Write all that has changed; False if that failed, then it stays to be written."""
+        if self.database is None:
+            self._open()
+        if self.database is None:
+            return False
+        if not self.changes:
+            return True
+        try:
+            try:
+                self.database.save(self.changes)
+            except StateLostError as error:
+                self._begin_anew(self.database, error)
+        except StateError as error:
+            self._failed(error)
+            del self.changes.attempts[:-MOST_ATTEMPTS]
+            return False
+        written, self.changes = self.changes, Changes()
+        self._positions |= written.positions
+        self.saved(written)
+        if self.problem:
+            log.info("State: written again")
+            self.problem = None
+        return True
+
+    def _begin_anew(self, database: Database, error: StateLostError) -> None:
+        """Put what is left of the database aside, and write into a new one all that this run knows."""
+        live, mine = self.everything(), self.changes
+        live.positions = {**self._positions, **mine.positions}
+        live.bans |= mine.bans
+        for key in mine.ended:
+            live.bans.pop(key, None)
+        database.begin_anew(str(error))
+        database.save(live)
+
+    def positions(self) -> dict[str, Position]:
+        """How far each log has been read, whether that is on disk or not."""
+        stored = self._read(lambda database: database.positions())
+        return {**(stored or {}), **self._positions, **self.changes.positions}
+
+    def bans(self, now: float) -> list[Ban]:
+        """The stored bans that have not ended at `now`, except those that ended and that could not be written."""
+        stored = self._read(lambda database: database.bans(now))
+        return [ban for ban in stored or () if (ban.jail, ban.address) not in self.changes.ended]
+
+    def attempts(self) -> list[Attempt]:
+        """The attempts that no ban has answered, whether they are on disk or not; of stored ones without their lines."""
+        stored = self._read(lambda database: database.attempts())
+        return [*(stored or ()), *self.changes.attempts]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """While many `ban_count`s may be asked, they are answered from one moment; nothing is to be written within."""
+        return self._snapshot
+
+    def ban_count(self, jail: str | None, address: str) -> int:
+        """How many bans came before, as far as that can be read."""
+        if self._snapshot.wanted and not self._snapshot.begun:
+            self._snapshot.begun = True
+            self._read(lambda database: database.begin_reading())
+        return self._read(lambda database: database.ban_count(jail, address)) or 0
+
+    def end_snapshot(self) -> None:
+        """Go on to the present."""
+        self._read(lambda database: database.end_reading())
+
+    def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
+        """The attempts and the ended bans of an address, as far as they can be read."""
+        return self._read(lambda database: database.story(address)) or ([], [])
+
+    def _read(self, question: Callable[[Database], T]) -> T | None:
+        if self.database is None:
+            return None
+        try:
+            return question(self.database)
+        except StateError as error:
+            self._failed(error)
+            return None
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: attempts that are stored move with it; the bans are changes like any other."""
+        if self.database is not None:
+            try:
+                self.database.shift(seconds)
+            except StateError as error:
+                self._failed(error)
+        self.touched()
+
+    def trim(self) -> None:
+        """Keep the number of rows within its limits: some thousand at a time, so that nobody waits for it."""
+        if self.database is not None:
+            try:
+                self.database.trim()
+            except StateError as error:
+                self._failed(error)
+
+    def purge(self, before: float) -> bool:
+        """Forget some of what is older than `before`; whether more is left. When that fails it will be done another time."""
+        if self.database is not None:
+            try:
+                return self.database.purge(before)
+            except StateError as error:
+                self._failed(error)
+        return False
+
+    def _failed(self, error: StateError) -> None:
+        if self.problem != str(error):
+            log.error("State: %s; bans go on, and are written as soon as that works", error)
+        self.problem = str(error)
+
+    def close(self) -> None:
+        """Write what is left, and let go."""
+        self.save()
+        if self.database is not None:
+            self.database.close()
+            self.database = None
+
+
+class Snapshot:
+    """One moment of a store, for as long as its context lasts: made only when something is asked."""
+
+    def __init__(self, store: StateWriter) -> None:
+        self._store = store
+        self.wanted = self.begun = False
+
+    def __enter__(self) -> None:
+        self.wanted = True
+
+    def __exit__(self, *_: object) -> None:
+        if self.begun:
+            self._store.end_snapshot()
+        self.wanted = self.begun = False

@@ -1,0 +1,285 @@
+"""The life of a Fail2ban action: jail.conf(5), `ACTION CONFIGURATION FILES`; when each of its commands runs.
+
+An action is started for each address family that it treats differently (`[Init?family=inet6]`), at once or at that
+family's first ban. A command that fails is tried once more, after `actioncheck` has found the environment sound or
+`actionrepair` has mended it. What differs from Fail2ban is named in docs/actions.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import Mapping, Sequence
+
+from sipguard.actions.base import ActionError, Notice
+from sipguard.actions.command import Result, Run
+from sipguard.actions.tags import Values, fill_command, tags_in
+from sipguard.actions.ticket import JailFacts, Ticket, blank
+from sipguard.errors import ConfigError
+from sipguard.fail2ban.config.actions import commands_for
+from sipguard.fail2ban.config.values import seconds
+from sipguard.model import Action, Clock
+
+log = logging.getLogger("fail2ban.actions")
+
+TIMEOUT = 60.0
+"""Seconds that a command may take, where the action does not say (`timeout`)."""
+LOOKUP = 5.0
+"""Seconds that `<ip-host>` may take to be found."""
+EITHER = ""
+"""The family of an action that makes no difference between them."""
+# The commands of one notice at worst: start, ban, check, stop, start, check, ban.
+_MOST_COMMANDS = 8
+
+_CONDITION = re.compile(r"\w+\?family=.*")
+
+
+class Fail2banAction:
+    """One action.d file at work in one jail. Raises `ConfigError` when its tags cannot be resolved."""
+
+    linger = 0.0
+    batch = 1
+
+    def __init__(self, action: Action, jail: JailFacts, run: Run, *, clock: Clock, ipv6: bool = True) -> None:
+        """`ipv6` says whether the host has IPv6: without, an action is not started for it."""
+        self.action = action
+        self.norestored = action.flags.get("norestored", False)
+        self.essential = bool(action.commands.get("actionunban", "").strip())
+        self._holding: dict[str, bool | None] = {}
+        """Family → whether it has held bans since it was started; None when it was stopped."""
+        self._jail = jail
+        self._run = run
+        self._clock = clock
+        self._limit = _timeout(action)
+        self.longest = _MOST_COMMANDS * (self._limit + LOOKUP)
+        self._texts: dict[str, Mapping[str, str]] = {}
+        self._conditional = any(_CONDITION.fullmatch(key) for key in action.properties)
+        self._on_demand = action.flags.get("actionstart_on_demand", self._conditional)
+        self._families = _families(action, self._conditional, ipv6)
+        self.flushes = bool(self._text("actionflush", self._families[0]))
+        self._done: dict[str, dict[str, str]] = {"actionstart": {}, "actionstop": {}}
+        self._repaired = False
+        self._since_repair: set[str] = set()
+
+    async def handle(self, notices: Sequence[Notice]) -> None:
+        """Carry out notices. Raises `ActionError`."""
+        for notice in notices:
+            match notice.verb:
+                case "start":
+                    await self.start()
+                case "ban":
+                    await self.ban(notice.ticket)
+                case "prolong":
+                    await self.prolong(notice.ticket)
+                case "check":
+                    await self.check(notice.ticket)
+                case "unban":
+                    await self.unban(notice.ticket)
+                case "flush":
+                    await self.flush()
+                case "reload":
+                    await self._operate("actionreload", self.started)
+                case "stop":
+                    await self.stop()
+
+    @property
+    def started(self) -> list[str]:
+        """The families that are started."""
+        return [family for family, holds in self._holding.items() if holds is not None]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def start(self) -> None:
+        """`actionstart`, unless it waits for the first ban of a family."""
+        if not self._on_demand:
+            await self._start(self._families)
+
+    async def ban(self, ticket: Ticket, verb: str = "actionban") -> None:
+        """`actionban`, after `actionstart` where that waits for the first ban."""
+        family = ticket.family
+        if self._on_demand and family not in self.started:
+            await self._start([family])
+        await self._process(verb, ticket)
+        self._holding[family] = True
+        if self._repaired:
+            self._since_repair.add(ticket.ban.address)
+
+    async def prolong(self, ticket: Ticket) -> None:
+        """`actionprolong`: the ban has got another end."""
+        if self._text("actionprolong", ticket.family):
+            await self._process("actionprolong", ticket)
+
+    async def unban(self, ticket: Ticket) -> None:
+        """`actionunban`; nothing when no ban of that family was made since the start."""
+        self._since_repair.discard(ticket.ban.address)
+        if self._holding.get(ticket.family):
+            await self._process("actionunban", ticket)
+
+    async def check(self, ticket: Ticket) -> None:
+        """A banned address still gets through: is the environment sound? If it was mended since, ban again."""
+        await self._check_started(may_repair=True)
+        if self._repaired and ticket.ban.address not in self._since_repair:
+            await self.ban(ticket, "actionreban" if self._text("actionreban", ticket.family) else "actionban")
+
+    async def flush(self) -> None:
+        """`actionflush`: every ban ends at once."""
+        families = [family for family, holds in self._holding.items() if holds]
+        try:
+            done = await self._operate("actionflush", families)
+        except ActionError:
+            await self._check_started(may_repair=self.action.flags.get("actionrepair_on_unban", False))
+            raise
+        for family in done:
+            self._holding[family] = False
+        self._since_repair.clear()
+
+    async def stop(self, family: str | None = None) -> None:
+        """`actionstop` for every started family, or one."""
+        families = [one for one in self.started if family in (None, one)]
+        self._holding = {} if family is None else {**self._holding, family: None}
+        for one in await self._operate("actionstop", families):
+            self._forget("actionstart", one)
+
+    async def _start(self, families: Sequence[str]) -> None:
+        for family in await self._operate("actionstart", families):
+            self._forget("actionstop", family)
+            self._holding[family] = False
+
+    async def _operate(self, verb: str, families: Sequence[str]) -> list[str]:
+        """Run a command that is about no address for each family, the same one only once; for which it is done.
+
+        Raises `ActionError` after all of them when one failed.
+        """
+        done: list[str] = []
+        failed: Result | None = None
+        ran = self._done.get(verb, {})
+        for family in families:
+            text = self._text(verb, family)
+            result = Result(0)
+            if text and text not in [other for one, other in ran.items() if one != family]:
+                result = await self._carry_out(text, blank(self._jail, self._clock(), family))
+            if result.ok:
+                ran[family] = text
+                done.append(family)
+            else:
+                self._forget(verb, family)
+                failed = result
+        if failed is not None:
+            for family in done:
+                self._after(verb, family)
+            raise ActionError(f"{verb}: {failed.problem}")
+        return done
+
+    def _after(self, verb: str, family: str) -> None:
+        """What counts as done of an operation that failed for another family."""
+        if verb == "actionstart":
+            self._holding[family] = False
+
+    def _forget(self, verb: str, family: str) -> None:
+        """The command of this family, and of others that have the same, may run again."""
+        ran = self._done.get(verb, {})
+        text = ran.pop(family, None)
+        for other in [one for one, same in ran.items() if same == text]:
+            del ran[other]
+
+    async def _process(self, verb: str, ticket: Ticket) -> None:
+        """Run a ban's command, and once more if it failed and the environment is sound. Raises `ActionError`."""
+        text = self._text(verb, ticket.family)
+        if not text:
+            return
+        result = await self._carry_out(text, ticket)
+        if result.ok:
+            return
+        has_check = bool(self._text("actioncheck", ticket.family))
+        if not has_check and result.timed_out:
+            raise ActionError(f"{verb} of {ticket.ban.address}: {result.problem}")
+        if has_check:
+            unban = verb == "actionunban"
+            may_repair = not unban or self.action.flags.get("actionrepair_on_unban", False)
+            if not await self._sound(ticket.family, starting=not unban, may_repair=may_repair):
+                raise ActionError(f"{verb} of {ticket.ban.address}: {result.problem}; its environment is broken")
+        result = await self._carry_out(text, ticket)
+        if not result.ok:
+            raise ActionError(f"{verb} of {ticket.ban.address}: {result.problem}")
+
+    async def _check_started(self, *, may_repair: bool) -> None:
+        """Check each started family; one that could not be repaired counts as not started."""
+        for family in self.started:
+            if not await self._sound(family, starting=True, may_repair=may_repair) and may_repair:
+                self._holding[family] = None
+                self._forget("actionstart", family)
+
+    async def _sound(self, family: str, *, starting: bool, may_repair: bool = True) -> bool:
+        """`actioncheck`; when it fails, `actionrepair`, or stop and start again, and another check."""
+        if not starting and family not in self.started:
+            return True
+        check = self._text("actioncheck", family)
+        ticket = blank(self._jail, self._clock(), family)
+        if not check or (await self._carry_out(check, ticket)).ok:
+            return True
+        if not may_repair:
+            return False
+        log.error("[%s] Action %s: its environment is broken, trying to repair it", self._jail.name, self.action.name)
+        self._repaired = True
+        self._since_repair.clear()
+        if repair := self._text("actionrepair", family):
+            if not (await self._carry_out(repair, ticket)).ok:
+                self._holding[family] = None
+                return False
+            self._holding[family] = False
+        else:
+            await self._restart(family, starting=starting or not self._on_demand)
+        return family not in self.started or (await self._carry_out(check, ticket)).ok
+
+    async def _restart(self, family: str, *, starting: bool) -> None:
+        """Stop, whatever comes of it, and start. Raises `ActionError` when it does not start."""
+        try:
+            await self.stop(family)
+        except ActionError as error:
+            log.info("[%s] Action %s: %s", self._jail.name, self.action.name, error)
+        if starting:
+            await self._start([family])
+
+    async def _carry_out(self, text: str, ticket: Ticket) -> Result:
+        host = await host_of(ticket.ban.address) if "ip-host" in tags_in(text) else None
+        filled = fill_command(text, Values(ticket, host))
+        return await self._run(filled.text, filled.variables, self._limit)
+
+    def _text(self, verb: str, family: str) -> str:
+        """A command for one family with the ban's own tags left in it; empty when there is none."""
+        if family not in self._texts:
+            self._texts[family] = commands_for(self.action, family)
+        text = self._texts[family].get(verb, "")
+        return "" if text.isspace() else text
+
+
+def _timeout(action: Action) -> float:
+    text = action.properties.get("timeout", "")
+    try:
+        return seconds(text) if text else TIMEOUT
+    except ValueError as error:
+        raise ConfigError(f"action {action.name}: timeout: {error}", action.origin) from error
+
+
+def _families(action: Action, conditional: bool, ipv6: bool) -> list[str]:
+    given = action.properties.get("families", "").replace(",", " ").split()
+    if given:
+        return given
+    if conditional:
+        return ["inet4", "inet6"] if ipv6 else ["inet4"]
+    return [EITHER]
+
+
+async def host_of(address: str) -> str | None:
+    """The name of an address in the DNS; None when there is none, or not in good time."""
+    if not address:
+        return None
+    try:
+        async with asyncio.timeout(LOOKUP):
+            found = await asyncio.get_running_loop().getnameinfo((address, 0), socket.NI_NAMEREQD)
+            return found[0]
+    except (OSError, TimeoutError, UnicodeError):  # UnicodeError: an address that is no address, or an odd name
+        return None

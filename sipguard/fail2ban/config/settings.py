@@ -1,0 +1,46 @@
+"""fail2ban.conf, fail2ban.d/*.conf and their `.local` → `Settings`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config.definition import DEFINITION
+from sipguard.config.ini import Ini, layer_files, read_ini
+from sipguard.errors import ConfigError
+from sipguard.fail2ban.config.tree_model import Settings
+from sipguard.fail2ban.config.values import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "loglevel": str,
+    "logtarget": str,
+    "syslogsocket": str,
+    "socket": str,
+    "pidfile": str,
+    "allowipv6": str,
+    "dbfile": str,
+    "dbmaxmatches": int,
+    "dbpurgeage": seconds,
+}
+
+
+def read_settings(directory: Path) -> Settings:
+    """The program's own settings; Fail2ban's defaults where nothing is said. Raises ConfigError."""
+    ini = read_ini(layer_files(directory, "fail2ban"))
+    values = {key: _value(ini, DEFINITION, key, convert) for key, convert in _CONVERTERS.items()}
+    values["stacksize"] = _value(ini, "Thread", "stacksize", int)
+    return Settings(**{key: value for key, value in values.items() if value is not None})
+
+
+def _value(ini: Ini, section: str, key: str, convert: Callable[[str], Any]) -> Any:
+    text = ini.get(section, key)
+    if text is None:
+        return None
+    try:
+        return convert(text)
+    except ValueError as error:
+        reason = f"{text[:40]!a} is no number" if convert is int else str(error)
+        raise ConfigError(f"{key}: {reason}", ini.where(section, key)) from error

@@ -1,0 +1,64 @@
+"""A Fail2ban configuration directory as a whole, and a dump of it.
+
+jail.conf(5): `jail.conf`, `jail.d/*.conf`, `jail.local`, `jail.d/*.local`, each overriding those before it. One jail
+that cannot be used is one error, and the others stand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config.ini import DEFAULT, INCLUDES, KNOWN, Ini, layer_files, read_ini
+from sipguard.config.interpolation import Value
+from sipguard.config.plain import plain
+from sipguard.errors import ConfigError
+from sipguard.fail2ban.config.jails import is_enabled, read_jail
+from sipguard.fail2ban.config.settings import read_settings
+from sipguard.fail2ban.config.tree_model import Fail2banJail, Fail2banTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FAIL2BAN_VERSION = "1.1.0"
+"""What `%(fail2ban_version)s` is when nobody says otherwise: actions name it to the services that they report to."""
+
+
+def read_tree(directory: Path, *, version: str = FAIL2BAN_VERSION) -> Fail2banTree:
+    """Read the tree of `directory`. Raises ConfigError: there is none, jail.conf or fail2ban.conf cannot be parsed."""
+    paths = layer_files(directory, "jail")
+    if not paths:
+        raise ConfigError("there is no jail.conf or jail.local here; name the directory that has it", str(directory))
+    ini = read_ini(paths)
+    ini.defaults["fail2ban_version"] = Value(version, "", 0)
+    ini.defaults["fail2ban_confpath"] = Value(str(directory), "", 0)
+    jails: list[Fail2banJail] = []
+    errors: list[ConfigError] = []
+    for name in jail_names(ini):
+        try:
+            if is_enabled(ini, name):
+                jails.append(read_jail(ini, name, directory))
+        except ConfigError as error:
+            errors.append(_of_jail(name, error))
+    notes = tuple(f"{where}: includes {path}, which does not exist" for path, where in ini.missing)
+    return Fail2banTree(directory, read_settings(directory), tuple(jails), tuple(errors), notes)
+
+
+def jail_names(ini: Ini) -> list[str]:
+    """Every jail that the merged files define, enabled or not, in the order of the files."""
+    return [name for name in ini.sections if name not in (INCLUDES, DEFAULT) and not name.startswith(KNOWN)]
+
+
+def _of_jail(name: str, error: ConfigError) -> ConfigError:
+    prefix = f"jail {name}: "
+    return error if error.what.startswith(prefix) else ConfigError(prefix + error.what, error.where)
+
+
+def dump(tree: Fail2banTree) -> dict[str, Any]:
+    """The whole tree as JSON knows it; a time without end is -1, as in the files."""
+    return {
+        "directory": str(tree.directory),
+        "settings": plain(tree.settings),
+        "jails": {jail.name: plain(jail) for jail in tree.jails},
+        "errors": [str(error) for error in tree.errors],
+        "notes": list(tree.notes),
+    }

@@ -1,0 +1,41 @@
+"""A guard joins the detector and the judge of one jail, and tells others what they must know."""
+
+from annotations import FILTERS
+
+from sipguard.config.filters import read_filter
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.model import Jail
+from sipguard.policy.ignore import IgnoreList
+from sipguard.state.changes import Changes
+
+SUCCESS = (
+    '[2026-11-21 20:18:00] SECURITY[4250] res_security_log.c: SecurityEvent="SuccessfulAuth",'
+    'EventTV="2026-11-21T20:18:00.123+0000",Severity="Informational",Service="PJSIP",EventVersion="1",AccountID="1000",'
+    'SessionID="f6",LocalAddress="IPV4/UDP/192.0.2.10/5060",RemoteAddress="IPV4/UDP/198.51.100.20/5060",UsingPassword="1"\n'
+)
+NOTICE = "[2026-11-21 20:17:59] NOTICE[4242] loader.c: 200 modules will be loaded.\n"
+
+
+def told_of(text):
+    """The addresses that a guard calls registered after reading this log."""
+    registered = []
+    runner = JailRunner(
+        Jail("asterisk", read_filter("asterisk", [FILTERS])),
+        ignore=IgnoreList([]),
+        clock=lambda: 1795292280.0,
+        decide=lambda _ban: None,
+        reinforce=lambda _jail, _address: None,
+        registered=registered.append,
+    )
+    runner.take(text.encode(), Changes())
+    return registered
+
+
+def test_a_login_is_told_to_the_feeds():
+    """In a log of security events alone nobody but Asterisk can have written it."""
+    assert told_of(SUCCESS) == ["198.51.100.20"]
+
+
+def test_a_login_in_a_mixed_log_is_told_to_nobody():
+    """There an attacker could have written it, to be taken for a customer."""
+    assert told_of(NOTICE + SUCCESS) == []
