@@ -9,12 +9,12 @@ import types
 import pytest
 
 from sipguard.errors import SipguardError
+from sipguard.fail2ban.protocol import pickle_out
 from sipguard.fail2ban.protocol.messages import (
     DuplicateJailError,
     InvalidCommandError,
     RegexError,
     UnknownJailError,
-    pickle_out,
 )
 
 
