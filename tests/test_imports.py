@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "errors", "files", "formula", "model", "secret", "shell", "sockets", "text"}
+LEAVES = {"addresses", "durations", "errors", "files", "formula", "model", "secret", "shell", "sockets", "text"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "text": set(),
     "files": set(),
     "formula": set(),
+    "durations": {"model"},
     "shell": set(),
     "sockets": {"errors"},
     "config": LEAVES,

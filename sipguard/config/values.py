@@ -11,7 +11,7 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from sipguard import addresses
+from sipguard import addresses, durations
 from sipguard.model import FOREVER, PortRange
 
 if TYPE_CHECKING:
@@ -20,21 +20,9 @@ if TYPE_CHECKING:
 PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
 """The protocols that have ports."""
 
-_YEAR = 365.25 * 86400
-_UNITS = (
-    # jail.conf(5), TIME ABBREVIATION FORMAT: `m` is minutes, months begin with `mo`. A year has 365.25 days.
-    (_YEAR, "y ye yy yea year years"),
-    (_YEAR / 12, "mo mon month months"),
-    (7 * 86400.0, "w we ww wee week weeks"),
-    (86400.0, "d da dd day days"),
-    (3600.0, "h ho hh hou hour hours"),
-    (60.0, "m mi mm min minute minutes"),
-    (1.0, "s se ss sec second seconds"),
-)
-_SECONDS = {word: seconds for seconds, words in _UNITS for word in words.split()}
-# A number without a unit counts seconds. The digits are bounded, so that no text of any length costs time.
-_PART = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)(?![0-9.])\s*([a-z]*)", re.IGNORECASE | re.ASCII)
-_LONGEST = 1000 * _YEAR
+# Numbers and units without arithmetic. The digits are bounded, so that no text of any length costs time.
+_PARTS = re.compile(r"(?:\s*[0-9]{1,18}(?:\.[0-9]{1,9})?(?![0-9.])\s*[a-z]*)+", re.IGNORECASE | re.ASCII)
+_LONGEST = 1000 * 365.25 * 86400
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_.+*-]{0,63}", re.IGNORECASE | re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,5})\s*[-:]\s*([0-9]{1,5})", re.ASCII)
 
@@ -64,15 +52,12 @@ def _number(text: str) -> float:
     stripped = text.strip()
     if stripped == "-1":
         return -1.0
-    total, end = 0.0, 0
-    while end < len(stripped):
-        part = _PART.match(stripped, end)
-        unit = _SECONDS.get(part[2].lower() or "s") if part else None
-        if part is None or unit is None:
-            return math.nan
-        total += float(part[1]) * unit
-        end = part.end()
-    return total if stripped else math.nan
+    if not _PARTS.fullmatch(stripped):
+        return math.nan
+    try:
+        return durations.seconds(stripped)
+    except (NameError, SyntaxError, ValueError):
+        return math.nan
 
 
 def format_duration(seconds: float) -> str:

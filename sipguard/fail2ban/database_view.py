@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sipguard.fail2ban.durations import whole_seconds
+from sipguard.durations import whole_seconds
 from sipguard.files import open_regular
 from sipguard.model import Ban, Clock, Position
 

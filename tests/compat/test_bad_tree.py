@@ -91,7 +91,7 @@ CASES = [
     pytest.param(
         {"jail.d/wrong.conf": jail("findtime = soon\n", name="good")},
         "jail.d/wrong.conf:5",
-        "'soon' is no time",
+        "'soon' is not a duration",
         id="time",
     ),
     pytest.param(

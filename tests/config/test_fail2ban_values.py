@@ -24,6 +24,12 @@ TIMES = [
     ("1.5h", 5400),
     ("-1", math.inf),
     ("0", 0),
+    ("1/2h", 1800),
+    (".5h", 1800),
+    ("1h//2", 1800),
+    ("3600%7", 2),
+    ("+5", 5),
+    ("1_000", 1000),
 ]
 
 
@@ -34,7 +40,7 @@ def test_seconds(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "10x", "5 5m)", "__import__('os')", "1/0", "9**9", "9" * 500, "(" * 150, "'a'*3"]
+    "text", ["", "soon", "10x", "5 5m)", "(1h)(2h)", "__import__('os')", "1/0", "9**9", "9" * 500, "(" * 150, "'a'*3"]
 )
 def test_no_time(text):
     """What is no time is a ValueError, and no code is run."""

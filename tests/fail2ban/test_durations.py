@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.fail2ban.durations import LONGEST, seconds
+from sipguard.durations import LONGEST, seconds
 
 SPANS = [
     ("600", 600),
@@ -32,6 +32,14 @@ SPANS = [
     ("7%4", 3),
     ("-1", -1),
     ("--5", 5),
+    ("+5", 5),
+    ("1/2h", 1800.0),
+    (".5h", 1800.0),
+    ("1h//2", 1800),
+    ("3600%7", 2),
+    ("1_000", 1000),
+    ("1_0.5", 10.5),
+    ("5.", 5.0),
     ("1H 2M 3S", 3723),
     (600, 600),
     (1.5, 1.5),
@@ -55,6 +63,8 @@ WRONG = [
     ("1)", SyntaxError),
     ("'x'", SyntaxError),
     ("1/0", ZeroDivisionError),
+    ("007", SyntaxError),
+    ("1__0", NameError),
     ("9**9**9", SyntaxError),
     ("1" * (LONGEST + 1), ValueError),
     ("(" * 150, SyntaxError),
@@ -77,6 +87,6 @@ def test_any_text(text):
 
 def test_as_the_installed_one(debian_client):
     """Fail2ban's own client gives the same."""
-    for text, _ in SPANS[::4]:
+    for text, _ in SPANS[::4] + SPANS[15:23]:
         done = subprocess.run([debian_client, "--str2sec", str(text)], capture_output=True, text=True, check=True)
         assert done.stdout == f"{seconds(text)}\n"

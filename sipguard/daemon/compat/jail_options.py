@@ -15,8 +15,8 @@ from sipguard.daemon.compat.commands.regexes import fixed
 from sipguard.daemon.compat.host import Options
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.detection.detector import Detector
+from sipguard.durations import seconds
 from sipguard.errors import ConfigError
-from sipguard.fail2ban.durations import seconds
 from sipguard.fail2ban.protocol.messages import RegexError
 from sipguard.formula import Formula
 from sipguard.model import FOREVER, Action, BanGrowth, Clock, IgnoreCache, Jail, NativeAction, UseDns

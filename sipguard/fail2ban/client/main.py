@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from sipguard.durations import seconds
 from sipguard.errors import SipguardError
 from sipguard.fail2ban.client import beautify, daemon, help_text
 from sipguard.fail2ban.client.connection import Connection
 from sipguard.fail2ban.client.options import Options, complete, parse
-from sipguard.fail2ban.durations import seconds
 from sipguard.fail2ban.protocol.answers import RemoteError
 from sipguard.fail2ban.protocol.messages import SPOKEN_VERSION
 from sipguard.fail2ban.protocol.unpickle import UnpickleError

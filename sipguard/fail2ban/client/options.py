@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.config.ini import layer_files, read_ini
+from sipguard.durations import seconds
 from sipguard.errors import SipguardError
-from sipguard.fail2ban.durations import seconds
 from sipguard.fail2ban.protocol.messages import DEFAULT_PIDFILE, DEFAULT_SOCKET
 
 DEFAULT_DIRECTORY = "/etc/fail2ban"

@@ -9,7 +9,7 @@ from typing import Any
 
 from sipguard.addresses import canonical
 from sipguard.daemon.compat.host import Host
-from sipguard.fail2ban.durations import whole_seconds
+from sipguard.durations import whole_seconds
 from sipguard.model import Ban
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -14,7 +14,7 @@ from typing import Any
 from sipguard.addresses import canonical
 from sipguard.daemon.compat.commands import actions, jail_get, regexes
 from sipguard.daemon.compat.host import Host, Options
-from sipguard.fail2ban.durations import seconds
+from sipguard.durations import seconds
 from sipguard.fail2ban.protocol.messages import InvalidCommandError
 from sipguard.text import printable
 

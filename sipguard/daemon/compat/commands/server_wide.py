@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sipguard.daemon.compat.host import Host
-from sipguard.fail2ban.durations import seconds
+from sipguard.durations import seconds
 
 
 def _setter(name: str, convert: Callable[[Any], Any] = str) -> Callable[[Host, Any], Any]:

@@ -1,6 +1,7 @@
-"""Fail2ban's time spans: `1h 30m`, `1year-6mo`, `60*60`. Arithmetic is read, nothing is executed.
+"""Time spans as text: `1h 30m`, `1year-6mo`, `60*60`. Arithmetic is read, nothing is executed.
 
-Source: jail.conf(5), TIME ABBREVIATION FORMAT. What Fail2ban gives as a float (`1mo`, `1.5m`) is a float here too.
+The one parser of spans, for files, commands and clients. Source: jail.conf(5), TIME ABBREVIATION FORMAT. What Fail2ban gives as a
+float (`1mo`, `1.5m`) is a float here too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _UNITS = (
 _WORDS = [(re.compile(rf"(?i)(?<=[\d\s])(?:{words})\b"), f"*{size}") for words, size in _UNITS]
 _GLUED = re.compile(r"(?i)(?<=[a-z])(\d)")
 _APART = re.compile(r"(\d)\s+(?=\d)")
-_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:e[+-]?\d{1,2})?|\.\d+)|([a-z_]\w*)|(//|[-+*/%()]))", re.IGNORECASE | re.ASCII)
+_NUMBER = r"\d+(?:_\d+)*"
+_TOKEN = re.compile(
+    rf"\s*(?:({_NUMBER}(?:\.(?:{_NUMBER})?)?|\.{_NUMBER})|([a-z_]\w*)|(//|[-+*/%()]))", re.IGNORECASE | re.ASCII
+)
 
 Number = int | float
 
@@ -115,4 +119,8 @@ class _Parser:
         if not self.tokens or not (self.tokens[-1][0].isdigit() or self.tokens[-1][0] == "."):
             raise SyntaxError("invalid syntax")
         token = self.tokens.pop()
-        return int(token) if token.isdigit() else float(token)
+        if "." in token:
+            return float(token)
+        if token.startswith("0") and token.strip("0_"):
+            raise SyntaxError("leading zeros in decimal integer literals are not permitted")
+        return int(token)
