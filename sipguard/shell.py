@@ -1,7 +1,9 @@
 """Tags (`<ip>`, `<F-USER>`) filled into shell commands, so that what an attacker wrote stays text.
 
-A value with characters that a shell could obey is not written into the command but passed in the environment, and
-named there in the way that the place of the tag needs: bare, within double quotes, or within single ones.
+A log line is written in part by whoever attacks, and so is the name of a host. A value that could mean anything to a shell is
+therefore never put into a command: it goes into an environment variable `f2bV_…`, and the command gets `$f2bV_…`, which a shell
+expands after it has parsed the command; so it does in `sh -c '…'` too, where the inner shell expands it. Names and choice are
+Fail2ban's (0.11 and later), but for white space: a blank behind `x=` would begin a command.
 """
 
 from __future__ import annotations
@@ -10,66 +12,94 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-LONGEST = 16_384
-"""Characters of one value: the kernel takes 128 KiB (execve(2)), and four bytes may be one character."""
+MAX_VALUE = 65_536
+"""Bytes of one value: Linux takes 128 KiB in one environment variable (execve(2))."""
+MAX_PLAIN = 4_096
+"""Characters of a value that is put into the command itself."""
 
-_TAG = re.compile(r"<([A-Za-z][A-Za-z0-9_.-]*)>")
-# A `-` at the beginning could be taken for an option.
-_HARMLESS = re.compile(r"[A-Za-z0-9_.:/@%+,][A-Za-z0-9_.:/@%+,-]*")
-_QUOTE = re.compile(r"\\.|['\"]", re.DOTALL)
+_TAG = re.compile(r"<([^ <>]+)>")
+_CAPTURED = re.compile(r"F-[A-Z0-9_-]+")
+_SPECIAL = frozenset("\\#&;`|*?~<>^()[]{}$'\"")
+# Fail2ban's names of groups that are tags by another name.
+_GROUPS = {"id": "fid", "port": "fport"}
 
 
-def fill(command: str, value_of: Callable[[str], str | None]) -> tuple[str, dict[str, str]]:
-    """The command with its tags filled in, and what must be in its environment.
+def tags_in(text: str) -> set[str]:
+    """The names of the tags that a text uses."""
+    return set(_TAG.findall(text))
 
-    `value_of` gives the text for a tag's name, or None for one that is to stay as it is written.
+
+def captured_group(tag: str) -> str | None:
+    """The group of a regex that a tag `<F-NAME>` stands for; None for any other tag."""
+    if not _CAPTURED.fullmatch(tag):
+        return None
+    name = tag[2:].lower()
+    return _GROUPS.get(name, name)
+
+
+def fill_command(command: str, value_of: Callable[[str], str | None]) -> tuple[str, dict[str, str]]:
+    """Fill in the tags of a shell command; returns the command, and what must be in its environment.
+
+    `value_of` gives the text for a tag's name, or None for one that stays as it is written: `<STDIN>` may be meant.
     """
-    environment: dict[str, str] = {}
-    parts: list[str] = []
-    quote = ""
-    end = 0
-    for match in _TAG.finditer(command):
-        before = command[end : match.start()]
-        quote = _quote_after(before, quote)
-        parts.append(before)
-        end = match.end()
+    variables: dict[str, str] = {}
+
+    def replace(match: re.Match[str]) -> str:
         value = value_of(match[1])
         if value is None:
-            parts.append(match[0])
-        elif _HARMLESS.fullmatch(value):
-            parts.append(value)
-        else:
-            name = "SIPGUARD_" + re.sub(r"[^A-Za-z0-9]", "_", match[1])
-            environment[name] = value.replace("\0", "")[:LONGEST]
-            parts.append(_reference(name, quote))
-    parts.append(command[end:])
-    return "".join(parts), environment
+            return match[0]
+        value = _cut(value)
+        if is_plain(value, quoted=_is_quoted(command, match)):
+            return value
+        name = _variable(match[1], value, variables)
+        variables[name] = value
+        # Without the braces `<matches>x` would name the variable `f2bV_matchesx`.
+        following = command[match.end() : match.end() + 1]
+        return f"${{{name}}}" if following.isalnum() or following == "_" else f"${name}"
+
+    return _TAG.sub(replace, command), variables
 
 
-def _reference(name: str, quote: str) -> str:
-    """How a shell reads a variable as one word where `quote` is open: sh(1), Quoting."""
-    if quote == "'":
-        return f"'\"${{{name}}}\"'"
-    return f"${{{name}}}" if quote == '"' else f'"${{{name}}}"'
+def fill_text(text: str, value_of: Callable[[str], str | None]) -> str:
+    """Fill in the tags of a text that is no command: whoever uses the result encodes it."""
+
+    def replace(match: re.Match[str]) -> str:
+        value = value_of(match[1])
+        return match[0] if value is None else _cut(value)
+
+    return _TAG.sub(replace, text)
 
 
-def _quote_after(text: str, quote: str) -> str:
-    """Which quote is open behind `text`, when `quote` was open before it."""
-    if quote == "'":
-        _, closed, text = text.partition("'")
-        if not closed:
-            return quote
-        quote = ""
-    position = 0
-    while match := _QUOTE.search(text, position):
-        position = match.end()
-        if match[0] == '"':
-            quote = "" if quote else '"'
-        elif match[0] == "'" and not quote:
-            closing = text.find("'", position)
-            if closing < 0:
-                return "'"
-            position = closing + 1
-    return quote
+def is_plain(value: str, *, quoted: bool = False) -> bool:
+    """Whether a shell takes the value for nothing but one word, or for nothing at all; `quoted`: right between two quotes."""
+    if len(value) > MAX_PLAIN or not _SPECIAL.isdisjoint(value) or not value.isprintable():
+        return False
+    return quoted or not any(character.isspace() for character in value)
+
+
+def _is_quoted(command: str, tag: re.Match[str]) -> bool:
+    """Whether the tag is all that stands between two quotes of one kind."""
+    around = command[max(0, tag.start() - 1) : tag.start()] + command[tag.end() : tag.end() + 1]
+    return around in ("''", '""')
+
+
+def _cut(value: str) -> str:
+    """Without NUL, which no variable can hold, and no longer than the kernel takes."""
+    encoded = value.replace("\0", "").encode("utf-8", "surrogateescape" if _is_escaped(value) else "backslashreplace")
+    return encoded[:MAX_VALUE].decode("utf-8", "surrogateescape") if encoded else ""
+
+
+def _is_escaped(value: str) -> bool:
+    """Whether every surrogate in it stands for a byte, so that it can be written as that byte."""
+    return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in value)
+
+
+def _variable(tag: str, value: str, taken: Mapping[str, str]) -> str:
+    """A name for the tag's variable, another one if that name already holds another value."""
+    group = captured_group(tag)
+    name = "f2bV_" + re.sub(r"\W", "_", tag if group is None else f"F_{group}", flags=re.ASCII)
+    while taken.get(name, value) != value:
+        name += "_"
+    return name

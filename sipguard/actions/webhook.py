@@ -19,9 +19,10 @@ from urllib.parse import urlencode, urlsplit
 from sipguard import __version__
 from sipguard.actions.base import ActionError, Notice
 from sipguard.actions.record import record
-from sipguard.actions.tags import Values, fill_text
+from sipguard.actions.tags import Values
 from sipguard.model import Clock, NativeAction
 from sipguard.secret import Secret
+from sipguard.shell import fill_text
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _filled(fields: Mapping[str, Any], values: Values) -> dict[str, Any]:
     return {
         name: _filled(value, values)
         if isinstance(value, Mapping)
-        else fill_text(value, values)
+        else fill_text(value, values.get)
         if isinstance(value, str)
         else value
         for name, value in fields.items()

@@ -15,8 +15,8 @@ import signal
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-from sipguard import shell
 from sipguard.model import Clock, Failure, IgnoreCache, Jail
+from sipguard.shell import captured_group, fill_command
 
 log = logging.getLogger("fail2ban.filter")
 
@@ -42,7 +42,7 @@ class IgnoreCommand:
             known = self._cache.get(key)
             if known and known[0] > self._clock():
                 return known[1]
-        command, environment = shell.fill(self._jail.ignorecommand, lambda tag: tag_of(tag, address, failure, name))
+        command, environment = fill_command(self._jail.ignorecommand, lambda tag: tag_of(tag, address, failure, name))
         try:
             answer = await self._run(command, environment)
         except OSError as error:
@@ -88,8 +88,8 @@ class IgnoreCommand:
 
 def tag_of(tag: str, address: str, failure: Failure, name: str = "") -> str | None:
     """The text for a tag of jail.conf(5); None for what is none."""
-    if tag.startswith("F-"):
-        return failure.tags.get("fid" if tag == "F-ID" else tag[2:].lower(), "")
+    if group := captured_group(tag):
+        return failure.tags.get(group, "")
     make = _TAGS.get(tag)
     return None if make is None else make(address, failure, name)
 
@@ -114,5 +114,5 @@ def _reverse(address: str) -> str:
 
 def _plain(text: str, address: str, failure: Failure, name: str) -> str:
     """A key of the cache: no shell ever sees it."""
-    filled, environment = shell.fill(text, lambda tag: tag_of(tag, address, failure, name))
+    filled, environment = fill_command(text, lambda tag: tag_of(tag, address, failure, name))
     return "\0".join([filled, *environment.values()])

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipguard.actions.command import environment
-from sipguard.actions.tags import MAX_VALUE, Values, fill_command, fill_text
+from sipguard.actions.tags import Values
 from sipguard.actions.ticket import JailFacts, JailTotals, Past, Ticket, blank
 from sipguard.model import FOREVER, Ban
+from sipguard.shell import MAX_VALUE, fill_command, fill_text
 
 LINES = ("first 'line'", "second line")
 
@@ -53,7 +54,7 @@ TAGS = {
 @pytest.mark.parametrize(("tag", "value"), TAGS.items(), ids=TAGS)
 def test_tag(tag, value):
     """Each tag's value, as Fail2ban writes it; what is no tag stays."""
-    assert fill_text(f"<{tag}>", Values(ticket(user="1000"), "a.example.com")) == value
+    assert fill_text(f"<{tag}>", Values(ticket(user="1000"), "a.example.com").get) == value
 
 
 OTHERS = {
@@ -74,11 +75,12 @@ OTHERS = {
 @pytest.mark.parametrize(("one", "tag", "value"), OTHERS.values(), ids=OTHERS)
 def test_other_tickets(one, tag, value):
     """What depends on the ban."""
-    assert fill_text(f"<{tag}>", Values(one)) == value
+    assert fill_text(f"<{tag}>", Values(one).get) == value
 
 
 COMMANDS = {
     "plain": ("run <ip> '<F-USER>'", {"user": "a b=1"}, "run 203.0.113.7 'a b=1'", {}),
+    "blank": ("x=<F-USER>", {"user": "1 id"}, "x=$f2bV_F_user", {"f2bV_F_user": "1 id"}),
     "variable": ('run "<F-USER>"', {"user": "$(x)"}, 'run "$f2bV_F_user"', {"f2bV_F_user": "$(x)"}),
     "tab": ("run <F-USER>", {"user": "a\tb"}, "run $f2bV_F_user", {"f2bV_F_user": "a\tb"}),
     "word behind": ("run <F-USER>x", {"user": "#"}, "run ${f2bV_F_user}x", {"f2bV_F_user": "#"}),
@@ -97,25 +99,22 @@ COMMANDS = {
 @pytest.mark.parametrize(("text", "data", "script", "variables"), COMMANDS.values(), ids=COMMANDS)
 def test_command(text, data, script, variables):
     """What goes into the command, and what into a variable."""
-    found = fill_command(text, Values(ticket(**data)))
-    assert (found.text, dict(found.variables)) == (script, variables)
+    assert fill_command(text, Values(ticket(**data)).get) == (script, variables)
 
 
 def test_a_long_value_is_cut():
     """No value is longer than what the kernel takes; a long one is not put into the command itself."""
-    found = fill_command("<F-USER>", Values(ticket(user="é" * 100_000)))
-    assert found.text == "$f2bV_F_user"
-    assert len(found.variables["f2bV_F_user"].encode("utf-8", "surrogateescape")) == MAX_VALUE
+    command, variables = fill_command("<F-USER>", Values(ticket(user="é" * 100_000)).get)
+    assert command == "$f2bV_F_user"
+    assert len(variables["f2bV_F_user"].encode("utf-8", "surrogateescape")) == MAX_VALUE
 
 
 @given(st.text(max_size=80) | st.text(alphabet="\\\"'$`(){}<>|&;#~*?![]= \t\r\n\x00\x1b\udc80\ud800é", max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_a_shell_gets_the_value(value):
     """Whatever the value is, a shell that is given the tag in double quotes gets it, and nothing runs."""
-    found = fill_command('printf %s "<F-USER>"', Values(ticket(user=value)))
-    done = subprocess.run(
-        ["/bin/sh", "-c", found.text], env=environment(found.variables), capture_output=True, check=True
-    )
+    command, variables = fill_command('printf %s "<F-USER>"', Values(ticket(user=value)).get)
+    done = subprocess.run(["/bin/sh", "-c", command], env=environment(variables), capture_output=True, check=True)
     assert done.stderr == b""
     try:
         expected = value.replace("\0", "").encode("utf-8", "surrogateescape")

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 
 from sipguard.actions.base import ActionError, Notice
 from sipguard.actions.command import Result, Run
-from sipguard.actions.tags import Values, fill_command, tags_in
+from sipguard.actions.tags import Values
 from sipguard.actions.ticket import JailFacts, Ticket, blank
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import commands_for
 from sipguard.fail2ban.config.values import seconds
 from sipguard.model import Action, Clock
+from sipguard.shell import fill_command, tags_in
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -245,8 +246,8 @@ class Fail2banAction:
 
     async def _carry_out(self, text: str, ticket: Ticket) -> Result:
         host = await host_of(ticket.ban.address) if "ip-host" in tags_in(text) else None
-        filled = fill_command(text, Values(ticket, host))
-        return await self._run(filled.text, filled.variables, self._limit)
+        command, variables = fill_command(text, Values(ticket, host).get)
+        return await self._run(command, variables, self._limit)
 
     def _text(self, verb: str, family: str) -> str:
         """A command for one family with the ban's own tags left in it; empty when there is none."""
