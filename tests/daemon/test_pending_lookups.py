@@ -62,7 +62,7 @@ def test_growing_ban_survives_a_restart(tmp_path):
 def test_ignorecommand(tmp_path):
     """Who it knows is not banned; what an attacker writes reaches it as text; a command that fails ignores nobody."""
     seen = tmp_path / "seen"
-    command = f"ignorecommand = printf '%%s\\n' <ip> '<F-USER>' >> {seen}; test <ip> = {FRIEND}\n"
+    command = f"ignorecommand = printf '%%s\\n' <ip> \"<F-USER>\" >> {seen}; test <ip> = {FRIEND}\n"
     arguments, log = tree_with(tmp_path, command)
     with running(tmp_path, {}, arguments=arguments) as daemon:
         append(log, bad(FRIEND) * 2)
