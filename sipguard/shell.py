@@ -3,7 +3,8 @@
 A log line is written in part by whoever attacks, and so is the name of a host. A value that could mean anything to a shell is
 therefore never put into a command: it goes into an environment variable `f2bV_…`, and the command gets `$f2bV_…`, which a shell
 expands after it has parsed the command; so it does in `sh -c '…'` too, where the inner shell expands it. Names and choice are
-Fail2ban's (0.11 and later), but for white space: a blank behind `x=` would begin a command.
+Fail2ban's (0.11 and later), but in an assignment: in `x=<F-USER>` a value with a blank stays one value, where Fail2ban's shell
+would run what stands behind the blank.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ MAX_PLAIN = 4_096
 _TAG = re.compile(r"<([^ <>]+)>")
 _CAPTURED = re.compile(r"F-[A-Z0-9_-]+")
 _SPECIAL = frozenset("\\#&;`|*?~<>^()[]{}$'\"")
+_QUOTE = re.compile(r"\\.|['\"]", re.DOTALL)
+# What stands before a text that another shell parses, and the beginning of a word that assigns.
+_CODE = re.compile(r"(?:\s-\w*c|\s--command|\beval|\btrap)(?:=|\s+(?:--\s+)?)$")
+_ASSIGNS = re.compile(r"(?:^|[\s;&|({!`])\w+\+?=\S*$")
+_SUBSTITUTION = re.compile(r"(?:\$\(|`)([^)`]*)$")
 # Fail2ban's names of groups that are tags by another name.
 _GROUPS = {"id": "fid", "port": "fport"}
 
@@ -51,10 +57,13 @@ def fill_command(command: str, value_of: Callable[[str], str | None]) -> tuple[s
         if value is None:
             return match[0]
         value = _cut(value)
-        if is_plain(value, quoted=_is_quoted(command, match)):
+        assigned = any(map(str.isspace, value)) and _is_assigned(command[: match.start()])
+        if is_plain(value) and not assigned:
             return value
         name = _variable(match[1], value, variables)
         variables[name] = value
+        if assigned:  # in quotes: `env` and `export`, unlike an assignment proper, make several words of it
+            return f'"${{{name}}}"'
         # Without the braces `<matches>x` would name the variable `f2bV_matchesx`.
         following = command[match.end() : match.end() + 1]
         return f"${{{name}}}" if following.isalnum() or following == "_" else f"${name}"
@@ -72,17 +81,36 @@ def fill_text(text: str, value_of: Callable[[str], str | None]) -> str:
     return _TAG.sub(replace, text)
 
 
-def is_plain(value: str, *, quoted: bool = False) -> bool:
-    """Whether a shell takes the value for nothing but one word, or for nothing at all; `quoted`: right between two quotes."""
-    if len(value) > MAX_PLAIN or not _SPECIAL.isdisjoint(value) or not value.isprintable():
-        return False
-    return quoted or not any(character.isspace() for character in value)
+def is_plain(value: str) -> bool:
+    """Whether a shell takes the value for nothing but words."""
+    return len(value) <= MAX_PLAIN and _SPECIAL.isdisjoint(value) and value.isprintable()
 
 
-def _is_quoted(command: str, tag: re.Match[str]) -> bool:
-    """Whether the tag is all that stands between two quotes of one kind."""
-    around = command[max(0, tag.start() - 1) : tag.start()] + command[tag.end() : tag.end() + 1]
-    return around in ("''", '""')
+def _is_assigned(before: str) -> bool:
+    """Whether a tag behind this text belongs to the unquoted value of an assignment, for this shell or one that it starts."""
+    quote, start = _open_quote(before)
+    if quote == "'" and _CODE.search(before[: start - 1]):
+        return _is_assigned(before[start:])
+    if quote == '"' and (substitution := _SUBSTITUTION.search(before, start)):
+        return _is_assigned(substitution[1])
+    return not quote and bool(_ASSIGNS.search(before))
+
+
+def _open_quote(text: str) -> tuple[str, int]:
+    """The quote that is open at the end of a shell's text, or nothing; and where the text within it begins: sh(1), Quoting."""
+    quote, start, position = "", 0, 0
+    while match := _QUOTE.search(text, position):
+        position = match.end()
+        if match[0] == quote:
+            quote = ""
+        elif match[0] == '"':
+            quote, start = '"', position
+        elif match[0] == "'" and not quote:
+            closing = text.find("'", position)
+            if closing < 0:
+                return "'", position
+            position = closing + 1
+    return quote, start
 
 
 def _cut(value: str) -> str:

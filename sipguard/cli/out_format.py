@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from sipguard.model import Failure
+from sipguard.shell import captured_group
 from sipguard.text import printable
 
 _TAG = re.compile(r"<([A-Za-z][\w.-]*)>")
@@ -26,8 +27,7 @@ def shown(failure: Failure, form: str) -> list[str]:
 
 def value_of(failure: Failure, name: str) -> str:
     """A fact by the name of its tag; nothing for one that this failure has not."""
-    if name.startswith("F-"):
-        name = "fid" if name == "F-ID" else name[2:].lower()
+    name = captured_group(name) or name
     make = _FACTS.get(name)
     return make(failure) if make else failure.tags.get(name, "")
 

@@ -80,7 +80,8 @@ def test_other_tickets(one, tag, value):
 
 COMMANDS = {
     "plain": ("run <ip> '<F-USER>'", {"user": "a b=1"}, "run 203.0.113.7 'a b=1'", {}),
-    "blank": ("x=<F-USER>", {"user": "1 id"}, "x=$f2bV_F_user", {"f2bV_F_user": "1 id"}),
+    "blank in a text": ("curl -d 'u=<F-USER>&x'", {"user": "a b"}, "curl -d 'u=a b&x'", {}),
+    "blank": ("x=<F-USER>", {"user": "1 id"}, 'x="${f2bV_F_user}"', {"f2bV_F_user": "1 id"}),
     "variable": ('run "<F-USER>"', {"user": "$(x)"}, 'run "$f2bV_F_user"', {"f2bV_F_user": "$(x)"}),
     "tab": ("run <F-USER>", {"user": "a\tb"}, "run $f2bV_F_user", {"f2bV_F_user": "a\tb"}),
     "word behind": ("run <F-USER>x", {"user": "#"}, "run ${f2bV_F_user}x", {"f2bV_F_user": "#"}),
