@@ -124,6 +124,9 @@ class Bans:
             why = f": {problem}; it is tried again" if (problem := self.firewall_worker.problem) else "; it is at it"
             raise SipguardError(f"the firewall has not taken it yet{why}") from None
         self._store.save()
+        bans = list(bans)
+        if refusal := self.firewall_worker.refusal(bans):
+            raise SipguardError(f"the firewall refuses it: {refusal}")
         if self.firewall_worker.waits(bans):
             raise SipguardError("the firewall has no room for it: see set_size in [firewall]; it is tried again")
 

@@ -2,7 +2,8 @@
 
 The firewall may block (a child process, the xtables lock), so it runs beside the event loop. Whatever has queued up while it was
 busy goes to the kernel in one transaction: a burst costs hardly more than one ban. What the kernel refuses stays queued, and is
-tried again with growing pauses. What a set has no room for waits apart, and keeps nothing else waiting.
+tried again with growing pauses. What a set has no room for waits apart, and keeps nothing else waiting; so does a single ban
+that the kernel refuses while it takes others.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -31,6 +33,10 @@ LONGEST_PAUSE = 30.0
 """Seconds between tries when the kernel refuses."""
 ROOM = 10.0
 """Seconds between tries of bans that no set had room for."""
+REFUSED = 30.0
+"""Seconds between tries of bans that the kernel refused one by one."""
+SEARCH = 5.0
+"""Seconds of refusals without anything made, after which it is not a single ban: the firewall does not work."""
 BATCH = 20_000
 """Bans in one transaction at most: what a kernel takes in a tenth of a second."""
 
@@ -54,6 +60,8 @@ class FirewallWorker:
         self._orders: list[tuple[Verb, Ban]] = []
         self._waiting: dict[tuple[str, str], Ban] = {}
         """(jail, address) → a ban that no set had room for."""
+        self._refused: dict[tuple[str, str], tuple[Ban, str]] = {}
+        """(jail, address) → a ban that the kernel refuses for itself, and why."""
         self._told_full: set[tuple[str, str]] = set()
         self._next_try: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
@@ -75,11 +83,18 @@ class FirewallWorker:
         """Whether one of these is among those that no set has room for."""
         return any((ban.jail, ban.address) in self._waiting for ban in bans)
 
+    def refusal(self, bans: Iterable[Ban]) -> str | None:
+        """Why the kernel refuses one of these, if it does."""
+        return next(
+            (self._refused[ban.jail, ban.address][1] for ban in bans if (ban.jail, ban.address) in self._refused), None
+        )
+
     def order(self, verb: Verb, bans: Sequence[Ban]) -> None:
         """Queue bans or unbans."""
-        if self._waiting:
-            for ban in bans:
-                self._waiting.pop((ban.jail, ban.address), None)
+        for ban in bans if self._waiting or self._refused else ():
+            self._waiting.pop((ban.jail, ban.address), None)
+            if verb == "unban":
+                self._refused.pop((ban.jail, ban.address), None)
         self._orders += [(verb, ban) for ban in bans]
         self._idle.clear()
         self._wake.set()
@@ -92,6 +107,10 @@ class FirewallWorker:
         self._waiting = {
             key: replace(ban, since=ban.since + seconds, until=ban.until + seconds)
             for key, ban in self._waiting.items()
+        }
+        self._refused = {
+            key: (replace(ban, since=ban.since + seconds, until=ban.until + seconds), why)
+            for key, (ban, why) in self._refused.items()
         }
 
     async def settled(self) -> None:
@@ -107,10 +126,15 @@ class FirewallWorker:
         self.rules = rules
         jails = {rule.jail for rule in rules}
         self._waiting = {key: ban for key, ban in self._waiting.items() if ban.jail in jails}
-        live = self._live()
+        self._refused = {key: refused for key, refused in self._refused.items() if refused[0].jail in jails}
+        live = [ban for ban in self._live() if (ban.jail, ban.address) not in self._refused]
         try:
             await self.call(self.firewall.open, rules)
-            self._await_room(live, await self._fill(live))
+            try:
+                made = await self._fill(live)
+            except FirewallError:
+                made = await self._isolate("ban", live)
+            self._await_room(live, made)
         except FirewallError as error:
             self._failed(error)
             return False
@@ -147,24 +171,73 @@ class FirewallWorker:
     async def _carry_out(self, verb: Verb, bans: list[Ban]) -> bool:
         if not self.is_open and not await self.open(self.rules):
             return False
-        made = bans
         try:
-            if verb == "ban":
-                made = await self._fill(bans)
-            else:
-                await self.call(self.firewall.unban, bans)
+            try:
+                made = await self._try(verb, bans)
+            except FirewallError:
+                await self.call(self.firewall.open, self.rules)
+                made = await self._isolate(verb, bans)
         except FirewallError as error:
             self._failed(error)
             return False
         self._works()
         del self._orders[: len(bans)]
-        self._await_room(bans, made)
+        if verb == "ban":
+            self._await_room(bans, made)
         self._made(verb, made)
         if verb == "unban":
             self._try_waiting()
         elif self.firewall.name != "memory":
             await self.call(self._flows.end, made)
         return True
+
+    async def _try(self, verb: Verb, bans: list[Ban]) -> list[Ban]:
+        """Carry out as many of these as there is room for, and give those. Raises `FirewallError`."""
+        if verb == "ban":
+            return await self._fill(bans)
+        await self.call(self.firewall.unban, bans)
+        return bans
+
+    async def _isolate(self, verb: Verb, bans: list[Ban]) -> list[Ban]:
+        """Halve what was refused together until the culprits stand alone, and put those aside; gives what was carried out.
+
+        Raises `FirewallError` when everything is refused: then nothing is put aside.
+        """
+        made: list[Ban] = []
+        refused: list[tuple[Ban, FirewallError]] = []
+        left = [bans]
+        end = time.monotonic() + SEARCH
+        while left:
+            part = left.pop()
+            try:
+                made += await self._try(verb, part)
+            except FirewallError as error:
+                if not made and len(bans) > 1 and time.monotonic() > end:
+                    raise
+                if len(part) > 1:
+                    left += [part[len(part) // 2 :], part[: len(part) // 2]]
+                else:
+                    refused += [(ban, error) for ban in part]
+        for ban, why in refused:
+            self._put_aside(verb, ban, why)
+        return made
+
+    def _put_aside(self, verb: Verb, ban: Ban, error: FirewallError) -> None:
+        key = (ban.jail, ban.address)
+        if verb == "unban":
+            log.error("Firewall: cannot unban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
+            return
+        if key not in self._refused:
+            log.error("Firewall: cannot ban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
+        if not self._refused:
+            asyncio.get_running_loop().call_later(REFUSED, self._try_refused)
+        self._refused[key] = ban, str(error)
+
+    def _try_refused(self) -> None:
+        """Queue those again that the kernel refused: another program may have been at its sets."""
+        if bans := [ban for ban, _ in self._refused.values()]:
+            self.order("ban", bans)
+            asyncio.get_running_loop().call_later(REFUSED, self._try_refused)
 
     async def _fill(self, bans: list[Ban]) -> list[Ban]:
         """Make as many of these as there is room for, and give those. Raises `FirewallError` when it is not for room."""
@@ -183,12 +256,14 @@ class FirewallWorker:
         return made if not half or len(made) < half else made + await self._fill(bans[half:])
 
     def _await_room(self, bans: list[Ban], made: list[Ban]) -> None:
-        """Put aside what was not made, but for what is to be unbanned by now."""
+        """Let wait what was not made, but for what the kernel refuses, or is to be unbanned by now."""
+        for ban in made if self._refused else ():
+            self._refused.pop((ban.jail, ban.address), None)
         if len(made) == len(bans):
             if not self._waiting and not self._orders:
                 self._told_full.clear()
             return
-        done = {(ban.jail, ban.address) for ban in made}
+        done = {(ban.jail, ban.address) for ban in made} | self._refused.keys()
         done |= {(ban.jail, ban.address) for verb, ban in self._orders if verb == "unban"}
         for ban in bans:
             key = (ban.jail, ban.address)

@@ -16,6 +16,18 @@ _MOST_KNOWN = 4096
 
 _LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
+_NO_HOSTS: tuple[tuple[Network, str], ...] = tuple(
+    (ipaddress.ip_network(text), f"{what}: no host has this address")
+    for text, what in (
+        ("0.0.0.0/32", "unspecified"),
+        ("255.255.255.255/32", "broadcast"),
+        ("224.0.0.0/4", "multicast"),
+        ("::/128", "unspecified"),
+        ("ff00::/8", "multicast"),
+    )
+)
+"""RFC 6890 and RFC 4291, 2.5.2 and 2.7: never the source of a packet, and some firewalls refuse them."""
+
 
 class IgnoreList:
     """Networks that must never be banned, and why.
@@ -81,7 +93,7 @@ class IgnoreList:
     def _find_reason(self, address: str) -> str | None:
         version, first, last = _span(address)
         if not self._spans:
-            groups = (self._own, self._configured, *self._resolved.values())
+            groups = (self._own, self._configured, *self._resolved.values(), _NO_HOSTS)
             self._spans = [(*_span(str(network)), why) for group in groups for network, why in group]
         for its_version, low, high, why in self._spans:
             if its_version == version and low <= last and first <= high:

@@ -1,0 +1,131 @@
+"""The kernel refuses one ban of many: that one waits apart, and keeps nothing else waiting."""
+
+import asyncio
+import time
+
+import pytest
+from running import append, failure, running
+
+from sipguard.daemon.firewall_worker import FirewallWorker
+from sipguard.errors import FirewallError
+from sipguard.firewall.memory import MemoryFirewall
+from sipguard.model import Ban, Rule
+from sipguard.policy.ignore import IgnoreList
+from tests.netns import missing, namespace
+
+BAD, GOOD = "203.0.113.66", [f"198.51.100.{n}" for n in range(1, 101)]
+NOBODY = ["0.0.0.0", "255.255.255.255", "224.0.0.1", "239.255.255.250", "::", "ff02::1", "ff05::/64"]
+
+
+class Picky(MemoryFirewall):
+    """Refuses every call that names one of these addresses, as a kernel does that knows no transaction in parts."""
+
+    def __init__(self, refused):
+        super().__init__(clock=time.time)
+        self.refused = set(refused)
+        self.calls = 0
+
+    def ban(self, bans):
+        self._check(bans)
+        super().ban(bans)
+
+    def unban(self, bans):
+        self._check(bans)
+        super().unban(bans)
+
+    def _check(self, bans):
+        self.calls += 1
+        if self.refused.intersection(ban.address for ban in bans):
+            raise FirewallError("a null address is not supported")
+
+
+def _ban(address):
+    now = time.time()
+    return Ban(address, "sip", now, now + 600)
+
+
+def _carried_out(firewall, orders, live=()):
+    """What the worker says it has carried out of these orders, within 5 s, and its last words on it."""
+    done = []
+
+    async def run():
+        worker = FirewallWorker(
+            firewall, lambda verb, bans: done.extend((verb, one.address) for one in bans), lambda: live
+        )
+        try:
+            await worker.open([Rule("sip")])
+            for verb, bans in orders:
+                worker.order(verb, bans)
+            job = asyncio.create_task(worker.run())
+            async with asyncio.timeout(5):
+                await worker.settled()
+            job.cancel()
+            return worker.problem, worker.refusal([_ban(BAD)])
+        finally:
+            worker.stop()
+
+    return done, asyncio.run(run())
+
+
+@pytest.mark.parametrize("place", [0, 50, 100])
+def test_one_of_many(place):
+    """All others are made, and who asks for that one is told why not."""
+    firewall = Picky([BAD])
+    bans = [_ban(address) for address in GOOD]
+    bans.insert(place, _ban(BAD))
+    done, (problem, refusal) = _carried_out(firewall, [("ban", bans)])
+    assert {address for _, address in done} == set(GOOD)
+    assert problem is None
+    assert refusal == "a null address is not supported"
+    assert {entry.address for entry in firewall.entries()} == set(GOOD)
+    assert firewall.calls < 20, "halved, not asked one by one"
+
+
+def test_one_that_lives():
+    """A ban of an earlier run that is refused keeps the rules from nobody."""
+    done, (problem, _) = _carried_out(Picky([BAD]), [("ban", [_ban(GOOD[0])])], live=[_ban(BAD), _ban(GOOD[1])])
+    assert ("ban", GOOD[0]) in done
+    assert problem is None
+
+
+def test_one_unban_of_many():
+    """The others are let through."""
+    firewall = Picky([BAD])
+    bans = [_ban(address) for address in GOOD]
+    _carried_out(firewall, [("ban", bans), ("unban", [*bans[:50], _ban(BAD), *bans[50:]])])
+    assert firewall.entries() == []
+
+
+def test_unknown_jail_of_one():
+    """A ban of a jail that the firewall was not opened for is like any other refusal."""
+    now = time.time()
+    done, (problem, _) = _carried_out(Picky([]), [("ban", [Ban(BAD, "gone", now, now + 600), _ban(GOOD[0])])])
+    assert done == [("ban", GOOD[0])]
+    assert problem is None
+
+
+@pytest.mark.parametrize("address", NOBODY)
+def test_never_banned(address):
+    """No host has such an address, whatever a log says."""
+    assert "no host has this address" in (IgnoreList(()).reason(address) or "")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("backend", ["ipset", "nftables"])
+def test_addresses_of_nobody(tmp_path, log, backend):
+    """From a log line or by hand: not banned, and the bans that follow are made."""
+    if reason := missing("ipset", "iptables") if backend == "ipset" else missing("nft"):
+        pytest.skip(reason)
+    prefix_of = ["ip", "netns", "exec"]
+    with (
+        namespace() as net,
+        running(
+            tmp_path, {"freeswitch": {"logpath": str(log)}}, firewall=backend, prefix=[*prefix_of, net.name]
+        ) as daemon,
+    ):
+        append(log, "".join(failure(address) * 5 for address in ("0.0.0.0", "255.255.255.255", "224.0.0.1")))
+        append(log, failure(BAD) * 5)
+        daemon.wait_logged(f"Ban {BAD}")
+        assert daemon.sipguard("ban", "0.0.0.0", check=False).returncode != 0
+        daemon.sipguard("ban", GOOD[0])
+        assert daemon.banned("freeswitch") == {BAD, GOOD[0]}
