@@ -33,7 +33,7 @@ filter = demo
 """,
     "filter.d/demo.conf": "[Definition]\nfailregex = ^failed 5%% <HOST>$\n",
     "action.d/block.conf": """[Definition]
-actionban = <tool> add <ip> <blocktype><br><family> <name>
+actionban = <tool> add <ip> <port> <protocol> <blocktype><br><family> <name>
 [Init]
 tool = block4
 blocktype = REJECT
@@ -74,8 +74,8 @@ def test_action_for_each_family(tree):
     """A tag with a condition is resolved for the family, the ban's own tags are left."""
     (action,) = read_tree(tree).jails[0].actions
     assert action.name == "block"
-    assert commands_for(action, "inet4") == {"actionban": "block4 add <ip> REJECT\ninet4 demo"}
-    assert commands_for(action, "inet6") == {"actionban": "block6 add <ip> REJECT\ninet6 demo"}
+    assert commands_for(action, "inet4") == {"actionban": "block4 add <ip> 5060,5061 tcp REJECT\ninet4 demo"}
+    assert commands_for(action, "inet6") == {"actionban": "block6 add <ip> 5060,5061 tcp REJECT\ninet6 demo"}
 
 
 def test_known_of_the_filter(tree):
@@ -104,10 +104,14 @@ ignorecache = key="<ip>", max-count=7, max-time=1m
 
 
 RULES = [
-    pytest.param("block-allports[port=22]", (), ("tcp",), "reject", id="allports by name"),
+    pytest.param("block-allports[port=22]", (22,), (), "reject", id="its command counts, not its name"),
     pytest.param("block[port=22, protocol=udp]", (22,), ("udp",), "reject", id="given port"),
     pytest.param(
-        "block[port=22]\n block[name=b, port=24, protocol='tcp,udp']", (22, 24), ("tcp", "udp"), "reject", id="two"
+        "block[port=22, protocol=tcp]\n block[name=b, port=24, protocol='tcp,udp']",
+        (22, 24),
+        ("tcp", "udp"),
+        "reject",
+        id="two",
     ),
     pytest.param("block[port=22, protocol=all, blocktype=DROP]", (22,), (), "drop", id="all protocols, drop"),
     pytest.param("block[port=nonesuch-service]", (), ("tcp",), "reject", id="unknown port is all ports"),

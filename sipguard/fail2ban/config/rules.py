@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sipguard.config.values import ports
+from sipguard.fail2ban.config.reach import ban_commands, reaches
 from sipguard.fail2ban.config.values import words
 from sipguard.model import Action, PortRange, Rule, Verdict
 
@@ -16,9 +17,11 @@ _PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
 
 # The commands by which firewalls are told, as they stand in the action files of Fail2ban and in operators' own.
 _FIREWALL = re.compile(
-    r"\b(?:ip6?tables|nft|ipset|firewall-cmd|ufw|shorewall6?|pfctl|ipfw|ipf|npfctl|apf|ip (?:-\S+ )?route|route)\b"
+    r"\b(?:ip6?tables|nft|ipset|firewall-cmd|ufw|csf|shorewall6?|pfctl|ipfw|ipf|npfctl|apf|ip (?:-\S+ )?route|route)\b"
     r"|/etc/hosts\.deny|<iptables>|<nftables>|<daemon_list>"
 )
+
+_DROP = re.compile(r"(?:-j|--jump) DROP\b|\bdrop\b")
 
 
 def is_firewall(action: Action) -> bool:
@@ -29,28 +32,29 @@ def is_firewall(action: Action) -> bool:
 
 
 def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> tuple[Rule, tuple[str, ...]]:
-    """The rule that covers all the jail's actions, and notes. `port` and `protocol` are the jail's own.
+    """The rule that covers what all the jail's firewall actions reject, and notes.
 
-    Where a port cannot be understood, the rule covers all: an address that attacks is better shut out of too much.
+    `port` and `protocol` are the jail's own: they count where it has no firewall action. A command that names no port rejects
+    all of them; so does a port that cannot be understood: an address that attacks is better shut out of too much.
     """
-    firewall = [action for action in actions if {"port", "protocol", "blocktype"} & action.properties.keys()]
-    verdicts = {action.properties.get("blocktype", "").split(" ")[0].upper() for action in firewall}
-    verdict: Verdict = "drop" if verdicts == {"DROP"} else "reject"
-    if any("allports" in action.file or action.properties.get("type") == "allports" for action in firewall):
-        return Rule(jail, verdict=verdict), ()
-    with_port = [action.properties for action in firewall if "port" in action.properties]
-    texts = [properties["port"] for properties in with_port] or [port]
-    protocols = [word.lower() for one in with_port for word in words(one.get("protocol", ""))] or list(words(protocol))
+    firewall = [action for action in actions if is_firewall(action)]
+    verdict: Verdict = "drop" if firewall and all(map(_drops, firewall)) else "reject"
+    reached = [one for action in firewall for one in reaches(action)] or [(port, protocol)]
     notes: list[str] = []
     found: tuple[PortRange, ...] = ()
     try:
-        found = ports(texts) if all(texts) else ()
+        found = ports([one for one, _ in reached]) if all(one for one, _ in reached) else ()
     except ValueError as error:
         notes.append(f"{error}; bans of this jail cover all ports")
-    return Rule(jail, found, _known(protocols), verdict), tuple(notes)
+    if not found:
+        return Rule(jail, verdict=verdict), tuple(notes)
+    protocols = [words(one.lower()) for _, one in reached]
+    named = tuple(dict.fromkeys(one for several in protocols for one in several))
+    known = all(protocols) and all(one in _PROTOCOLS for one in named)  # `all` is none of them
+    return Rule(jail, found, named if known else (), verdict), tuple(notes)
 
 
-def _known(protocols: Sequence[str]) -> tuple[str, ...]:
-    """Without repetition; nothing, which means all, as soon as one is unknown (`all`)."""
-    unique = tuple(dict.fromkeys(protocols))
-    return unique if all(one in _PROTOCOLS for one in unique) else ()
+def _drops(action: Action) -> bool:
+    """Whether the packets of an address are dropped without an answer."""
+    blocktype = action.properties.get("blocktype", "")
+    return blocktype.split(" ")[0].upper() == "DROP" or (not blocktype and bool(_DROP.search(ban_commands(action))))
