@@ -6,6 +6,7 @@ Times are POSIX seconds (float). Spans are seconds. Addresses are canonical text
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,29 @@ class Chunk:
     """Lines left out before or within this chunk because they were longer than the limit."""
     records: tuple[tuple[float, str], ...] = ()
     """Of the journal instead of `data`: when each was logged, and its text, which may hold LF."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPath:
+    """A log to follow, or a pattern of such: one entry of `logpath`, jail.conf(5)."""
+
+    pattern: str
+    """A path or a glob."""
+    tail: bool = False
+    """Start at the end of the file where no position is stored."""
+
+    @classmethod
+    def parse(cls, text: str) -> LogPath:
+        """From `/var/log/x`, `/var/log/x head` or `/var/log/x tail`."""
+        pattern = text.removesuffix(" tail").removesuffix(" head").rstrip()
+        return cls(pattern, text.endswith(" tail"))
+
+    def __str__(self) -> str:
+        return f"{self.pattern} tail" if self.tail else self.pattern
+
+    def matches(self, path: str) -> bool:
+        """Whether it stands for this path; a pattern that matches no file stands for itself."""
+        return path == self.pattern or fnmatch.fnmatchcase(path, self.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +265,7 @@ class Jail:
 
     name: str
     filter: Filter
-    logpath: tuple[str, ...] = ()
-    """Paths or globs; ` tail` behind one starts at its end when there is no stored position (jail.conf(5))."""
+    logpath: tuple[LogPath, ...] = ()
     rule: Rule = Rule(jail="")
     maxretry: int = 5
     findtime: float = 600.0
@@ -274,6 +297,8 @@ class Jail:
     """`journalpath`, `journalfiles`, `journalflags`, `namespace`: jail.conf(5), `systemd` of `backend`."""
     actions: tuple[Action | NativeAction, ...] = ()
     """What a ban does beside the firewall."""
+    idle: bool = False
+    """Follow no log for now: Fail2ban's `set JAIL idle on`."""
     enforced: bool = True
     """Whether sipguard's firewall rejects who is banned; else a ban is stored, logged and given to the actions alone."""
 

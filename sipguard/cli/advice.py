@@ -27,8 +27,8 @@ _ADVICE = re.compile(r"(has|lacks)\s+(.+?)\s+=>\s+(.+)")
 def advice(jail: Jail) -> Iterator[str]:
     """What to switch on for a jail's logs, one line each. Raises ConfigError when the filter's advice cannot be read."""
     rules = list(_rules(jail.filter))
-    for entry in jail.logpath if rules else ():
-        path = Path(entry.removesuffix(" tail").removesuffix(" head"))
+    for log in jail.logpath if rules else ():
+        path = Path(log.pattern)
         lines = _last_lines(path)
         for wanted, pattern, text in rules:
             found = any(pattern.search(line) for line in lines)

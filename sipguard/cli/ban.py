@@ -38,7 +38,7 @@ def command(
         made += answer["made"]
         refused += answer["refused"]
         if not as_json:
-            _tell(answer["made"])
+            _tell(answer["made"], answer["kept"])
     if as_json:
         output.as_json(made)
     for line in refused:
@@ -47,11 +47,12 @@ def command(
         raise click.exceptions.Exit(2)
 
 
-def _tell(made: list[dict[str, Any]]) -> None:
+def _tell(made: list[dict[str, Any]], kept: list[str]) -> None:
     for ban in made:
         until = ban["until"]
         end = "for good" if until is None else f"until {output.moment(until)}"
-        click.echo(f"{ban['address']} banned by {ban['jail']} {end}")
+        longer = "; that ban lasts longer and is left as it is" if ban["address"] in kept else ""
+        click.echo(f"{ban['address']} banned by {ban['jail']} {end}{longer}")
 
 
 def _expand(addresses: tuple[str, ...]) -> list[str]:

@@ -123,7 +123,7 @@ def _jail_as_json(jail: Jail) -> dict[str, Any]:
     return {
         "jail": jail.name,
         "filter": jail.filter.name,
-        "logpath": list(jail.logpath),
+        "logpath": list(map(str, jail.logpath)),
         "port": [str(port) for port in jail.rule.ports],
         "protocol": list(jail.rule.protocols),
         "verdict": jail.rule.verdict,
@@ -145,7 +145,7 @@ def _summary(jail: Jail) -> list[tuple[str, str]]:
     ports = ", ".join(str(port) for port in jail.rule.ports) or "all"
     forever = math.isinf(jail.bantime)
     lasting = "for ever" if forever else f"for {format_duration(jail.bantime)}"
-    rows = [("log", path) for path in jail.logpath]
+    rows = [("log", str(path)) for path in jail.logpath]
     rows += [("journal", " + ".join(jail.filter.journalmatch) or "all of it")] if jail.journal else []
     rows += [
         ("filter", jail.filter.name),

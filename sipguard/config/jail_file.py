@@ -12,7 +12,7 @@ from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.paths import exists
 from sipguard.config.schema import GROWTH, JAIL
 from sipguard.errors import ConfigError
-from sipguard.model import BanGrowth, Filter, Jail, Rule
+from sipguard.model import BanGrowth, Filter, Jail, LogPath, Rule
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -144,26 +144,21 @@ def _filter(
         return None
 
 
-def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[str, ...]:
+def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[LogPath, ...]:
     """The logs to follow. Those that do not exist yet are followed all the same, and told of."""
-    logs: tuple[str, ...] = values.get("logpath") or ()
+    logs = tuple(map(LogPath.parse, values.get("logpath") or ()))
     if logs:
-        missing = [path for path in logs if not exists(_bare(path))]
+        missing = [log for log in logs if not exists(log.pattern)]
         note = "does not exist yet; sipguard waits for it"
-        layers.warnings += [f"{layers.given['logpath'].where}: {layers.prefix}{path} {note}" for path in missing]
+        layers.warnings += [f"{layers.given['logpath'].where}: {layers.prefix}{log} {note}" for log in missing]
         return logs
-    candidates: tuple[str, ...] = values.get("logpath_first") or ()
+    candidates = tuple(map(LogPath.parse, values.get("logpath_first") or ()))
     if not candidates:
         return ()
-    for path in candidates:
-        if exists(_bare(path)):
-            return (path,)
+    for log in candidates:
+        if exists(log.pattern):
+            return (log,)
     where = layers.given["logpath_first"].where
     note = 'no log found yet; sipguard waits for each of logpath_first; if it is elsewhere, write logpath = "…"'
     layers.warnings.append(f"{where}: {layers.prefix}{note}")
     return candidates
-
-
-def _bare(path: str) -> str:
-    """The path without Fail2ban's ` tail` or ` head` behind it."""
-    return path.removesuffix(" tail").removesuffix(" head").rstrip()

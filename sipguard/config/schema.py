@@ -74,6 +74,20 @@ GLOBAL = (
         "Group that may use the socket; none: root alone.",
     ),
     Key(
+        "read_socket",
+        validators.optional_path,
+        "",
+        "an absolute path, or nothing",
+        "Second socket, which answers questions and changes nothing; none: `…-read.sock` beside `socket`.",
+    ),
+    Key(
+        "read_socket_group",
+        validators.optional_text,
+        "",
+        "the name of a group",
+        "Group that may use the reading socket; none: that of `socket_group`.",
+    ),
+    Key(
         "logtarget",
         validators.logtarget,
         "STDOUT",

@@ -40,6 +40,8 @@ class Settings:
     state_dir: str
     socket: str
     socket_group: str
+    read_socket: str
+    read_socket_group: str
     logtarget: str
     loglevel: str
     firewall: str

@@ -1,58 +1,50 @@
-"""What the control socket's commands do. Each takes the request and gives what JSON can say."""
+"""The control socket's commands: requests of JSON → `Operations` → what JSON can say."""
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sipguard import __version__
-from sipguard.addresses import canonical
 from sipguard.config.values import duration
 from sipguard.daemon.control import Command
-from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.jail_runner import JailRunner
-from sipguard.errors import FirewallError, SipguardError
+from sipguard.daemon.operations import NoError, Operations, Right, address_of, finite
+from sipguard.errors import SipguardError
 from sipguard.model import Ban
 from sipguard.state.changes import Attempt
-from sipguard.text import printable
 
 Request = Mapping[str, Any]
 
-_LONGEST_REASON = 300
-"""Characters of what is given as the reason of a ban by hand."""
 REFRESH_PATIENCE = 40.0
 """Seconds that an asker waits for a feed to be fetched anew."""
-
-
-class NoError(SipguardError):
-    """The answer is no: nothing wrong with the question."""
-
-    exit_status = 1
 
 
 class Commands:
     """The commands of one daemon."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+        self._daemon = operations.daemon
 
-    def table(self) -> dict[str, Command]:
-        """Command → function. Who asks while the daemon is starting waits: a half answer would mislead."""
-        commands: dict[str, Command] = {
+    def table(self, right: Right) -> dict[str, Command]:
+        """Command → function, of those that this right allows. Who asks while the daemon is starting waits for it."""
+        reading: dict[str, Command] = {
             "ping": self.ping,
             "status": self.status,
+            "explain": self.explain,
+            "feeds": self.feeds,
+            "firewall": self.firewall,
+        }
+        writing: dict[str, Command] = {
             "ban": self.ban,
             "unban": self.unban,
             "flush": self.flush,
-            "explain": self.explain,
-            "feeds": self.feeds,
             "feeds refresh": self.refresh_feed,
             "reload": self.reload,
-            "firewall": self.firewall,
         }
+        commands = reading if right == "read" else reading | writing
         return {name: self._when_ready(command) for name, command in commands.items()}
 
     def _when_ready(self, command: Command) -> Command:
@@ -69,102 +61,59 @@ class Commands:
     async def status(self, request: Request) -> Any:
         """All jails, or one with its banned addresses."""
         daemon = self._daemon
-        wanted = request.get("jail")
-        runners = [self._guard(wanted)] if wanted else list(daemon.runners.values())
-        firewall_worker = daemon.bans.firewall_worker
+        names = [request["jail"]] if request.get("jail") else self._operations.jails()
+        worker = daemon.bans.firewall_worker
         return {
             "version": __version__,
             "since": daemon.started,
             "firewall": {
-                "backend": firewall_worker.firewall.name,
-                "problem": firewall_worker.problem,
-                "queued": firewall_worker.queued + firewall_worker.waiting,
+                "backend": worker.firewall.name,
+                "problem": worker.problem,
+                "queued": worker.queued + worker.waiting,
                 "lost": daemon.monitor.lost,
                 "drift": daemon.monitor.drift,
             },
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
-            "jails": [self._jail(runner) for runner in runners],
+            "jails": [self._jail(self._operations.runner(name)) for name in names],
             "errors": [str(error) for error in daemon.errors],
         }
 
     async def ban(self, request: Request) -> Any:
         """Ban by hand, for the jail's time or a given one: `address`, or as many of `addresses` as may be, in one go."""
-        runner = self._guard(request.get("jail") or self._only_jail())
-        try:
-            length = duration(request["time"]) if request.get("time") is not None else runner.jail.bantime
-        except (TypeError, ValueError) as error:
-            raise SipguardError(f"--time: {error}") from error
-        if length <= 0:
-            raise SipguardError("--time: a ban that ends at once is none; write e.g. 10m or 1h30m, or -1 for ever")
-        now = self._daemon.clock()
-        reason = printable(str(request.get("reason") or "by hand"), _LONGEST_REASON)
-        bans, refused = [], []
-        for text in request.get("addresses") or [request["address"]]:
-            try:
-                address = _address(text)
-            except SipguardError as error:
-                refused.append(str(error))
-                continue
-            if why := runner.judge.ignore.reason(address):
-                refused.append(f"{address} is not banned: {why}")
-            else:
-                bans.append(Ban(address, runner.jail.name, now, now + length, reason=reason))
-        if refused and "address" in request:
-            raise SipguardError(refused[0])
-        for ban in bans:
-            runner.banned[ban.address] = now
-            self._daemon.bans.decide(ban)
-        await self._daemon.bans.settle(bans)
-        made = [_ban_as_json(ban) for ban in bans]
-        return made[0] if "address" in request else {"made": made, "refused": refused}
+        jail = request.get("jail") or self._only_jail()
+        self._operations.runner(jail)
+        done = await self._operations.ban(
+            jail,
+            [str(one) for one in request.get("addresses") or [request["address"]]],
+            seconds=None if request.get("time") is None else _seconds(request["time"]),
+            reason=str(request.get("reason") or "by hand"),
+        )
+        if done.refused and "address" in request:
+            raise SipguardError(done.refused[0])
+        made = [_ban_as_json(ban) for ban in done.bans]
+        return made[0] if "address" in request else {"made": made, "kept": done.kept, "refused": done.refused}
 
     async def unban(self, request: Request) -> Any:
         """Let an address through, in every jail or one; or all of them."""
-        daemon = self._daemon
-        jail = request.get("jail")
-        if jail:
-            self._guard(jail)
-        if request.get("all"):
-            bans = list(daemon.bans.live)
-        else:
-            address = _address(request["address"])
-            bans = daemon.bans.live.of_address(address)
-            self._forget(address)
-        bans = [ban for ban in bans if jail in (None, ban.jail)]
-        if not bans and not request.get("all"):
+        everything = bool(request.get("all"))
+        addresses = None if everything else [address_of(request["address"])]
+        ended = await self._operations.unban(request.get("jail"), addresses)
+        if not ended and not everything:
             raise NoError(f"{request['address']} is not banned")
-        daemon.bans.release(bans)
-        await self._daemon.bans.settle()
-        return [_ban_as_json(ban) for ban in bans]
+        return [_ban_as_json(ban) for ban in ended]
 
     async def flush(self, _request: Request) -> Any:
         """End every ban of ours; the rules stay."""
-        return await self.unban({"all": True})
+        return [_ban_as_json(ban) for ban in await self._operations.unban(None, None)]
 
     async def explain(self, request: Request) -> Any:
         """Why an address is, was or is not banned."""
-        daemon = self._daemon
-        address = _address(request["address"])
-        runners = daemon.runners.values()
-        # A jail may count the address by its network (`ipv6prefix`).
-        names = dict.fromkeys([address, *(runner.judge.subject(address) for runner in runners)])
-        daemon.store.save()  # what has just been counted belongs to it
-        stories = [daemon.store.story(name) for name in names]
-        attempts = [attempt for told, _ in stories for attempt in told]
-        earlier = [ban for _, bans in stories for ban in bans]
+        story = await self._operations.explain(str(request["address"]))
         return {
-            "address": address,
-            "bans": [_ban_as_json(ban) for ban in daemon.bans.live.of_address(address)],
-            "earlier": [_ban_as_json(ban) for ban in earlier],
-            "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in attempts],
-            "rejected": await self._rejected(address),
-            "feeds": await daemon.feeding.holding(address),
-            "ignored": {runner.jail.name: why for runner in runners if (why := runner.judge.ignore.reason(address))},
-            "counts": {
-                runner.jail.name: [count, runner.jail.maxretry]
-                for runner in runners
-                if (count := runner.judge.window.count(runner.judge.subject(address), daemon.clock()))
-            },
+            **story._asdict(),
+            "bans": [_ban_as_json(ban) for ban in story.bans],
+            "earlier": [_ban_as_json(ban) for ban in story.earlier],
+            "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in story.attempts],
         }
 
     def _failregex(self, attempt: Attempt) -> str | None:
@@ -173,93 +122,60 @@ class Commands:
         regexes = runner.jail.filter.failregex if runner else ()
         return regexes[attempt.regex] if attempt.regex is not None and attempt.regex < len(regexes) else None
 
-    async def _rejected(self, address: str) -> int | None:
-        """Packets of a banned address that the kernel has rejected; None where the firewall does not count them."""
-        if not self._daemon.bans.live.of_address(address):
-            return None
-        firewall_worker = self._daemon.bans.firewall_worker
-        count = getattr(firewall_worker.firewall, "rejected", None)
-        try:
-            return int(await firewall_worker.call(count, address)) if count else None
-        except FirewallError:
-            return None
-
     async def feeds(self, _request: Request) -> Any:
         """Every feed: entries, last good fetch, what is wrong."""
         return self._daemon.feeding.status()
 
     async def refresh_feed(self, request: Request) -> Any:
-        """Fetch a feed now, as far as its server's limit lets us; `accept` applies what is held."""
-        feeding, name = self._daemon.feeding, str(request["name"])
-        try:
-            async with asyncio.timeout(REFRESH_PATIENCE):
-                return await feeding.refresh(name, accept=bool(request.get("accept")))
-        except TimeoutError:
-            raise SipguardError(f"feed {name} is not done yet: it goes on, see `sipguard feeds`") from None
+        """Fetch a feed now; `accept` applies what is held."""
+        name, accept = str(request["name"]), bool(request.get("accept"))
+        return await self._operations.refresh_feed(name, accept=accept, patience=REFRESH_PATIENCE)
 
     async def reload(self, _request: Request) -> Any:
         """Read the configuration again."""
-        settings = await self._daemon.reload()
-        return {"jails": [jail.name for jail in settings.jails], "errors": [str(e) for e in self._daemon.errors]}
+        await self._operations.reload()
+        return {
+            "jails": [jail.name for jail in self._daemon.settings.jails],
+            "errors": [str(error) for error in self._daemon.errors],
+        }
 
     async def firewall(self, request: Request) -> Any:
         """What the firewall has of ours: in its own syntax, or what is missing."""
-        firewall_worker = self._daemon.bans.firewall_worker
-        if request.get("what") == "verify":
-            return await firewall_worker.call(firewall_worker.firewall.verify)
-        return await firewall_worker.call(firewall_worker.firewall.show)
+        return await self._operations.firewall(verify=request.get("what") == "verify")
 
     def _jail(self, runner: JailRunner) -> dict[str, Any]:
         daemon = self._daemon
-        now = daemon.clock()
-        live = daemon.bans.live.of_jail(runner.jail.name)
+        name = runner.jail.name
         return {
-            "name": runner.jail.name,
+            "name": name,
             "filter": runner.jail.filter.name,
             "maxretry": runner.jail.maxretry,
             "findtime": runner.jail.findtime,
-            "bantime": _finite(runner.jail.bantime),
+            "bantime": finite(runner.jail.bantime),
             "logs": daemon.logs.problems(runner.jail),
-            "counting": runner.judge.window.counts(now),
-            "banned": [_ban_as_json(ban) for ban in live],
-            "actions": daemon.bans.dispatcher.status(runner.jail.name),
+            "counting": runner.judge.window.counts(daemon.clock()),
+            "banned": [_ban_as_json(ban) for ban in self._operations.bans(name)],
+            "actions": daemon.bans.dispatcher.status(name),
             "totals": asdict(runner.totals),
             "detection": asdict(runner.counts),
         }
 
-    def _guard(self, name: str) -> JailRunner:
-        try:
-            return self._daemon.runners[name]
-        except KeyError:
-            known = ", ".join(self._daemon.runners) or "none"
-            raise SipguardError(f"no jail {name} is running; running: {known}") from None
-
     def _only_jail(self) -> str:
-        names = list(self._daemon.runners)
+        names = self._operations.jails()
         if len(names) != 1:
             raise SipguardError(f"say which jail with --jail; running: {', '.join(names) or 'none'}")
         return names[0]
 
-    def _forget(self, address: str) -> None:
-        """An operator who unbans means it: earlier attempts count no more."""
-        for runner in self._daemon.runners.values():
-            for name in {address, runner.judge.subject(address)}:
-                runner.judge.window.forget(name)
-                self._daemon.store.changes.forgotten.add((runner.jail.name, name))
-        self._daemon.store.touched()
 
-
-def _address(text: object) -> str:
+def _seconds(value: Any) -> float:
     try:
-        return canonical(str(text))
-    except ValueError:
-        raise SipguardError(f"{text!r} is not an address; write e.g. 203.0.113.5 or 2001:db8::/64") from None
-
-
-def _finite(seconds: float) -> float | None:
-    """JSON has no infinity: what never ends is null."""
-    return None if math.isinf(seconds) else seconds
+        seconds = duration(value)
+    except (TypeError, ValueError) as error:
+        raise SipguardError(f"--time: {error}") from error
+    if seconds <= 0:
+        raise SipguardError("--time: a ban that ends at once is none; write e.g. 10m or 1h30m, or -1 for ever")
+    return seconds
 
 
 def _ban_as_json(ban: Ban) -> dict[str, Any]:
-    return {**asdict(ban), "until": _finite(ban.until)}
+    return {**asdict(ban), "until": finite(ban.until)}

@@ -17,6 +17,7 @@ from typing import Any
 
 from sipguard.errors import SipguardError, StateError
 from sipguard.sockets import cut, listening
+from sipguard.text import printable
 
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes the request, gives what JSON can say. Raises `SipguardError` for the asker to read."""
@@ -32,9 +33,13 @@ MOST_CLIENTS = 200
 class Control:
     """Answers on a Unix socket. Raises `StateError` where the socket cannot be made."""
 
-    def __init__(self, path: Path, commands: Mapping[str, Command], *, group: str = "") -> None:
+    def __init__(
+        self, path: Path, commands: Mapping[str, Command], *, group: str = "", refusal: str = "unknown command"
+    ) -> None:
+        """`refusal` is what an asker is told of a command that is not among these."""
         self.path = path
         self._commands = commands
+        self._refusal = refusal
         self._group = group
         self._clients: dict[asyncio.Task[None], None] = {}
         """Those that are connected, the oldest first."""
@@ -88,12 +93,15 @@ class Control:
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
-            command = self._commands[request["command"]]
-        except (ValueError, TypeError, KeyError):
+            name = str(request["command"])
+        except (ValueError, TypeError, KeyError, RecursionError):
             return {"ok": False, "error": "not a request: one JSON object a line, with a known command", "status": 2}
+        command = self._commands.get(name)
+        if command is None:
+            return {"ok": False, "error": f"{printable(name, 100)}: {self._refusal}", "status": 2}
         try:
             return {"ok": True, "result": await command(request)}
         except SipguardError as error:
             return {"ok": False, "error": str(error), "status": error.exit_status}
         except (KeyError, TypeError, ValueError) as error:
-            return {"ok": False, "error": f"{request['command']}: {error!r}", "status": 2}
+            return {"ok": False, "error": f"{name}: {error!r}", "status": 2}

@@ -14,8 +14,9 @@ from sipguard.daemon.own_log import LogBatch
 from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.search import Pool
 from sipguard.detection.tags import without_names
+from sipguard.errors import ConfigError
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
-from sipguard.policy.ignore import IgnoreList
+from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.state.changes import Attempt, Changes
 from sipguard.text import printable
@@ -118,6 +119,22 @@ class JailRunner:
     def counts(self) -> Counts:
         """What the detectors of all logs have seen."""
         return Counts.total((self._left, *(one.counts for one in self._every_detector())))
+
+    def reconfigure(self, jail: Jail) -> None:
+        """Run by another definition of the jail from now on; counts and bans stay. Raises `ConfigError`, changing nothing."""
+        old, self.jail = self.jail, jail
+        try:
+            if (jail.filter, jail.encoding, jail.timezone, jail.usedns) != (
+                old.filter, old.encoding, old.timezone, old.usedns,
+            ):  # fmt: skip
+                self.detector = self._make_detector()
+        except ConfigError:
+            self.jail = old
+            raise
+        if (jail.ignoreip, jail.ignoreself) != (old.ignoreip, old.ignoreself):
+            self.judge.ignore = IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ())
+        self.judge.jail = jail
+        self.judge.window.limit(jail.maxretry, jail.findtime)
 
     def leave(self, followed: Container[str]) -> None:
         """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import os
 import time
@@ -55,16 +54,16 @@ class LogSources:
         notify: Callable[[], None],
         clock: Clock = time.time,
     ) -> None:
-        self._jails = list(jails)
+        self._jails = [jail for jail in jails if not jail.idle]
         self._clock = clock
         self._readers: dict[str, tuple[str, ...]] = {}
         self._followers: list[Source] = []
         for polling in (False, True):
             patterns = [
-                pattern(entry)
+                log.pattern
                 for jail in self._jails
                 if jail.polling is polling and not jail.journal
-                for entry in jail.logpath
+                for log in jail.logpath
             ]
             if patterns:
                 self._followers.append(
@@ -124,9 +123,8 @@ class LogSources:
 
     def _first_offset(self, path: str, file: BinaryIO) -> int:
         """Where to begin in a log that no earlier run has read: at its end if its jail says `tail`, else within findtime."""
-        tails = (entry for jail in self._jails for entry in jail.logpath if entry.endswith(" tail"))
         size = file.seek(0, os.SEEK_END)
-        if any(fnmatch.fnmatchcase(path, pattern(entry)) for entry in tails):
+        if any(log.tail and log.matches(path) for jail in self._jails for log in jail.logpath):
             return size
         if size <= 2 * CLOSE:
             return 0
@@ -140,11 +138,6 @@ class LogSources:
     def _since_findtime(self, jail: Jail, file: BinaryIO) -> int:
         since = self._clock() - jail.findtime
         return offset_since(file, jail.filter, since, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
-
-
-def pattern(entry: str) -> str:
-    """A logpath without the ` head` or ` tail` behind it (jail.conf(5))."""
-    return entry.removesuffix(" tail").removesuffix(" head")
 
 
 def _journals(jails: Iterable[Jail], positions: Mapping[str, Position], notify: Callable[[], None]) -> Iterator[Source]:
@@ -171,4 +164,4 @@ def reads(jail: Jail, path: str) -> bool:
     """Whether a jail wants this log; a pattern that matches no file is followed under its own name."""
     if jail.journal:
         return path == query_of(jail).name
-    return any(path == pattern(entry) or fnmatch.fnmatchcase(path, pattern(entry)) for entry in jail.logpath)
+    return any(log.matches(path) for log in jail.logpath)

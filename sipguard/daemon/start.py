@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.backend import firewall_of
 from sipguard.daemon.commands import Commands
-from sipguard.daemon.compat.start import serving
+from sipguard.daemon.compat.start import Serve, serving
 from sipguard.daemon.control import Control
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.memory import frugal
 from sipguard.daemon.metrics import measured
+from sipguard.daemon.operations import Operations
 from sipguard.daemon.own_log import start as start_log
 
 
@@ -26,5 +28,22 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     frugal()
     start_log(settings.logtarget, settings.loglevel, settings.logformat)
     daemon = Daemon(settings, firewall_of(settings, clock=time.time), reload=read)
-    control = Control(Path(settings.socket), Commands(daemon).table(), group=settings.socket_group)
-    await daemon.run(measured(daemon, serving(daemon, control.serving)))
+    operations = Operations(daemon)
+    await daemon.run(measured(daemon, serving(operations, _control(settings, operations))))
+
+
+def _control(settings: Settings, operations: Operations) -> Serve:
+    """The control sockets: one for everything, one that only answers questions."""
+    commands = Commands(operations)
+    full = Control(Path(settings.socket), commands.table("write"), group=settings.socket_group)
+    beside = Path(settings.socket).with_name(f"{Path(settings.socket).stem}-read.sock")
+    path = Path(settings.read_socket) if settings.read_socket else beside
+    group = settings.read_socket_group or settings.socket_group
+    reading = Control(path, commands.table("read"), group=group, refusal="this socket answers questions only")
+
+    @contextlib.asynccontextmanager
+    async def serve() -> AsyncIterator[None]:
+        async with full.serving(), reading.serving():
+            yield
+
+    return serve

@@ -50,7 +50,7 @@ CREATE INDEX IF NOT EXISTS bips_ip ON bips (ip);
 _COLUMNS = "(jail, ip, timeofban, bantime, bancount, data) SELECT ?1, ?2, ?3, ?4, ?5, ?6"
 
 
-class SqliteView:
+class DatabaseView:
     """The file. Nothing here raises: what goes wrong is logged once, and tried again."""
 
     def __init__(self, path: Path, *, purge_age: float, clock: Clock) -> None:

@@ -17,9 +17,13 @@ class Window:
     """The attempts of one jail. Times are POSIX seconds; they may arrive out of order."""
 
     def __init__(self, maxretry: int, findtime: float) -> None:
-        self.maxretry = maxretry
-        self.findtime = findtime
+        self.limit(maxretry, findtime)
         self._attempts: dict[str, list[tuple[float, str]]] = {}
+
+    def limit(self, maxretry: int, findtime: float) -> None:
+        """Count by these from now on. Fail2ban bans at once where maxretry is 0 or less, which is 1 here."""
+        self.maxretry = max(1, maxretry)
+        self.findtime = findtime
 
     def __len__(self) -> int:
         return len(self._attempts)

@@ -10,7 +10,7 @@ from server_lines import ATTACKER, FS_DATE, PBX, TIME, VICTIM, event
 from sipguard.cli.advice import advice
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
-from sipguard.model import Failure, Jail
+from sipguard.model import Failure, Jail, LogPath
 
 NOW = 1_795_300_000.0
 
@@ -36,7 +36,7 @@ def advised(reference, log, tmp_path):
     """What `check` says of a log."""
     path = tmp_path / "log"
     path.write_text(log)
-    return " ".join(advice(Jail("j", read_filter(reference, [FILTERS]), logpath=(str(path),))))
+    return " ".join(advice(Jail("j", read_filter(reference, [FILTERS]), logpath=(LogPath(str(path)),))))
 
 
 AMI_EVENT = (

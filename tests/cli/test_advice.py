@@ -9,7 +9,7 @@ from annotations import FILTERS, LOGS
 
 from sipguard.cli.advice import advice
 from sipguard.config.filters import read_filter
-from sipguard.model import Jail
+from sipguard.model import Jail, LogPath
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from sipguard.model import Jail
 )
 def test_advice(reference, log, words):
     """One piece of advice per thing that is missing or unsafe; none for the logs that docs/logs.md recommends."""
-    jail = Jail("j", read_filter(reference, [FILTERS]), logpath=(f"{LOGS / log}.log",))
+    jail = Jail("j", read_filter(reference, [FILTERS]), logpath=(LogPath(f"{LOGS / log}.log"),))
     given = list(advice(jail))
     assert len(given) == len(words)
     assert all(word in text for word, text in zip(words, given, strict=True))
@@ -37,7 +37,7 @@ def test_a_log_that_is_not_there_is_no_matter_of_advice(tmp_path):
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "fifo")
     logs = tuple(str(tmp_path / name) for name in ("none", "empty", "fifo"))
-    jail = Jail("j", read_filter("asterisk", [FILTERS]), logpath=logs)
+    jail = Jail("j", read_filter("asterisk", [FILTERS]), logpath=tuple(map(LogPath, logs)))
     assert not list(advice(jail))
 
 
@@ -45,5 +45,5 @@ def test_calls_without_their_uuid(tmp_path):
     """A log into which callers can write whole lines is told of."""
     log = tmp_path / "freeswitch.log"
     log.write_text("2026-01-15 10:20:30.123456 98.53% [INFO] sofia.c:10472 sofia/internal/1@x receiving invite\n")
-    jail = Jail("j", read_filter("freeswitch", [FILTERS]), logpath=(str(log),))
+    jail = Jail("j", read_filter("freeswitch", [FILTERS]), logpath=(LogPath(str(log)),))
     assert [text for text in advice(jail) if "set `uuid` to true" in text]

@@ -144,4 +144,4 @@ JOURNAL_TOO = [
 def test_systemd_if_nologs(tree, jail, expected):
     """Without logs, `backend = auto` reads the journal, if the jail says what to look for there."""
     (found,) = load(tree, jail=jail).jails
-    assert (found.journal, found.logpath) == expected
+    assert (found.journal, tuple(map(str, found.logpath))) == expected

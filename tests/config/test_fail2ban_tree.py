@@ -11,8 +11,7 @@ from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import commands_for, read_actions
 from sipguard.fail2ban.config.rules import is_firewall
 from sipguard.fail2ban.config.tree import dump, read_tree
-from sipguard.fail2ban.config.tree_model import LogPath
-from sipguard.model import FOREVER, BanGrowth, IgnoreCache, PortRange
+from sipguard.model import FOREVER, BanGrowth, IgnoreCache, LogPath, PortRange
 
 FILES = {
     "jail.conf": """[DEFAULT]
@@ -67,7 +66,7 @@ def test_jail(tree):
     assert jail.rule.ports == (PortRange(5060, 5061),)
     assert (jail.rule.jail, jail.rule.protocols, jail.rule.verdict) == ("demo", ("tcp",), "reject")
     assert jail.origin == f"{tree}/jail.conf:10"
-    assert jail.as_jail().logpath == ("/var/log/demo/*.log tail", "/var/log/demo.log")
+    assert tuple(map(str, jail.as_jail().logpath)) == ("/var/log/demo/*.log tail", "/var/log/demo.log")
 
 
 def test_action_for_each_family(tree):

@@ -10,7 +10,7 @@ from sipguard.config import paths
 from sipguard.config.schema import JAIL, SECTIONS
 from sipguard.config.settings import load
 from sipguard.errors import ConfigError
-from sipguard.model import BanGrowth, Filter, PortRange
+from sipguard.model import BanGrowth, Filter, LogPath, PortRange
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "enabled = true\nfilter = 'f'\nlogpath = '/dev/null'\n"
@@ -22,7 +22,7 @@ def test_defaults(tree):
     (jail,) = settings.jails
     assert (settings.errors, settings.warnings) == ((), ())
     assert (settings.firewall, settings.loglevel, settings.socket_group) == ("auto", "INFO", "")
-    assert (jail.name, jail.filter.name, jail.logpath, jail.rule.jail) == ("pbx", "f", ("/dev/null",), "pbx")
+    assert (jail.name, jail.filter.name, jail.logpath, jail.rule.jail) == ("pbx", "f", (LogPath("/dev/null"),), "pbx")
     assert (jail.maxretry, jail.findtime, jail.bantime) == (5, 600.0, 3600.0)
     assert (jail.rule.ports, jail.rule.protocols, jail.rule.verdict) == ((), (), "reject")
     assert (jail.ignoreip, jail.ignoreself, jail.usedns, jail.polling) == ((), True, "no", False)
@@ -46,7 +46,7 @@ def test_every_key(tree):
     assert settings.errors == ()
     assert (settings.state_dir, settings.socket, settings.socket_group) == ("/s", "/r/s", "pbx")
     assert (settings.logtarget, settings.loglevel, settings.firewall) == ("SYSLOG", "DEBUG", "nftables")
-    assert (jail.filter.name, jail.logpath) == ("f[mode=ddos]", ("/a.log tail", "/b*.log"))
+    assert (jail.filter.name, jail.logpath) == ("f[mode=ddos]", (LogPath("/a.log", tail=True), LogPath("/b*.log")))
     assert jail.rule.ports == (PortRange(22, 22), PortRange(5060, 5061))
     assert (jail.rule.protocols, jail.rule.verdict) == (("udp", "tcp"), "drop")
     assert (jail.maxretry, jail.findtime, jail.bantime) == (1, 30.0, math.inf)
@@ -139,7 +139,7 @@ class TestWhichLog:
         def load_with(rows):
             settings = tree.load(pbx="enabled = true\nfilter = 'f'\n" + rows.replace("@", str(tmp_path)))
             (jail,) = settings.jails
-            return [path.replace(str(tmp_path), "@") for path in jail.logpath], settings.warnings
+            return [str(path).replace(str(tmp_path), "@") for path in jail.logpath], settings.warnings
 
         return load_with
 

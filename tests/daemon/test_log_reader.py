@@ -13,7 +13,7 @@ from sipguard.daemon import log_reader as module
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.log_reader import LogReader
 from sipguard.daemon.state_writer import StateWriter
-from sipguard.model import Chunk, Filter, Jail, Position
+from sipguard.model import Chunk, Filter, Jail, LogPath, Position
 from sipguard.policy.ignore import IgnoreList
 
 LINE = b"failed from %s\n"
@@ -61,7 +61,7 @@ def chunk(*addresses):
 async def running(tmp_path, *, busy):
     """The job, with one jail that bans at the third failure; what it decides is in `bans`."""
     bans = []
-    jail = Jail("sip", Filter("x", (r"^failed from <ADDR>$",)), logpath=("/log",), maxretry=3)
+    jail = Jail("sip", Filter("x", (r"^failed from <ADDR>$",)), logpath=(LogPath("/log"),), maxretry=3)
     runner = JailRunner(jail, ignore=IgnoreList(()), clock=time.time, decide=bans.append, reinforce=lambda *_: None)
     store = StateWriter(tmp_path)
     reading = LogReader({"sip": runner}, store, clock=time.time, check_clock=lambda: None)

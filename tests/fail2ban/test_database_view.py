@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from sipguard.fail2ban.database_view import SqliteView
+from sipguard.fail2ban.database_view import DatabaseView
 from sipguard.model import FOREVER, Ban, Position
 
 NOW = 1_800_000_000.0
@@ -17,7 +17,7 @@ BAN = Ban("203.0.113.5", "alpha", NOW + 0.4, NOW + 600.4, attempts=5, count=2)
 @pytest.fixture
 def view(tmp_path):
     """A view of its own, with a clock that stands."""
-    made = SqliteView(tmp_path / "var" / "fail2ban.sqlite3", purge_age=86_400, clock=lambda: NOW)
+    made = DatabaseView(tmp_path / "var" / "fail2ban.sqlite3", purge_age=86_400, clock=lambda: NOW)
     made.jails(["alpha", "beta"])
     yield made
     made.close()
@@ -98,7 +98,7 @@ def test_kept_bans_keep_their_lines(view):
 def test_jails_that_end_and_bans_that_are_old(tmp_path):
     """Jails that run no more are marked; what ended long ago is purged."""
     now = [NOW]
-    view = SqliteView(tmp_path / "f2b.sqlite3", purge_age=1000, clock=lambda: now[0])
+    view = DatabaseView(tmp_path / "f2b.sqlite3", purge_age=1000, clock=lambda: now[0])
     view.jails(["alpha", "beta"])
     view.ban(BAN, ())
     view.ban(Ban("203.0.113.7", "alpha", NOW, FOREVER), ())

@@ -1,53 +1,35 @@
-"""What Fail2ban's commands need of the program behind the socket: its jails with their options, its bans, its log.
-
-The daemon implements `Host`; the commands know nothing else of it.
-"""
+"""The daemon as Fail2ban's commands ask for it: `Operations` with Fail2ban's errors, and what only its clients know of."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import glob
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from sipguard.model import Ban
+from sipguard.daemon.compat.log_settings import LogSettings
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.operations import NoSuchJailError, Operations
+from sipguard.detection.detector import Detector
+from sipguard.errors import ConfigError, SipguardError
+from sipguard.fail2ban.database_view import DatabaseView
+from sipguard.fail2ban.protocol.messages import DuplicateJailError, RegexError, UnknownJailError
+from sipguard.model import Ban, Filter, Jail, Rule
 
+log = logging.getLogger("fail2ban.server")
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """A jail's options under Fail2ban's names, with the values that `get JAIL …` answers. Times are seconds."""
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+BACKENDS = ["pyinotify", "gamin", "polling", "systemd"]
 
-    failregex: tuple[str, ...] = ()
-    """Tags not expanded; `<HOST>` is `<ADDR>` where `usedns` was `no` when it was added. So are the other regexes."""
-    ignoreregex: tuple[str, ...] = ()
-    prefregex: str = ""
-    datepattern: str | None = None
-    maxlines: int = 1
-    journal: bool = False
-    """It reads the journal, not logs."""
-    journalmatch: tuple[tuple[str, ...], ...] = ()
-    logpath: tuple[str, ...] = ()
-    """As written: paths, or patterns."""
-    logencoding: str = "utf-8"
-    logtimezone: str | None = None
-    usedns: str = "warn"
-    ignoreself: bool = True
-    ignoreip: tuple[str, ...] = ()
-    ignorecommand: str | bool = False
-    ignorecache: tuple[Any, ...] | None = None
-    findtime: float = 600
-    maxretry: int = 5
-    maxmatches: int = 5
-    bantime: int = 600
-    """-1 is for good."""
-    bantime_extra: Mapping[str, Any] = field(default_factory=dict)
-    """The options `bantime.…` that were given, by the name behind the dot."""
-    idle: bool = False
-    actions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Action → its properties."""
+Actions = Mapping[str, Mapping[str, Any]]
+"""Name of an action → its properties."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class JailCounts:
     """What `status JAIL` counts."""
 
     failed: int
@@ -57,59 +39,174 @@ class Counts:
     total_banned: int
 
 
-class Host(Protocol):
-    """Methods that take a jail's name raise `UnknownJailError`; any may raise `SipguardError`, told to the asker."""
+class Host:
+    """Methods that take a jail's name raise `UnknownJailError`; any may raise `SipguardError`, told to the asker.
+
+    What clients change lives with the jail's runner, and ends with it: a reload brings the configuration back.
+    """
+
+    def __init__(self, operations: Operations, view: DatabaseView | None) -> None:
+        self._operations = operations
+        self._daemon = operations.daemon
+        self._view = view
+        self._log = LogSettings(self._daemon)
+        self._actions: WeakKeyDictionary[JailRunner, Actions] = WeakKeyDictionary()
 
     def names(self) -> list[str]:
         """The jails, in the order of the configuration."""
+        return self._operations.jails()
 
-    def options(self, jail: str) -> Options:
-        """What the jail runs with now."""
+    def jail(self, name: str) -> Jail:
+        """The jail as it runs now."""
+        return self._runner(name).jail
 
-    def change(self, jail: str, **changes: Any) -> None:
-        """Run the jail with other `Options` from now on. Raises, changing nothing, when it cannot."""
+    def change(self, jail: Jail) -> None:
+        """Run the jail by this definition from now on. Raises what Fail2ban raises, changing nothing, when that cannot be."""
+        self._runner(jail.name)
+        try:
+            self._operations.change(jail)
+        except ConfigError as error:
+            raise self._refusal(jail, error) from None
 
-    def counts(self, jail: str) -> Counts:
+    def _refusal(self, jail: Jail, error: ConfigError) -> Exception:
+        """What a client is told of a definition that cannot run."""
+        if error.what.startswith("timezone"):
+            return ValueError(f"Unknown or unsupported time zone: {jail.timezone!r}")
+        try:
+            Detector(replace(jail.filter, datepattern=None), clock=self._daemon.clock, timezone=jail.timezone)
+        except ConfigError as broken:
+            return RegexError(str(broken))
+        return ValueError(str(error))
+
+    def actions(self, name: str) -> Actions | None:
+        """The actions that clients have set for a jail; None as long as they have set none."""
+        return self._actions.get(self._runner(name))
+
+    def set_actions(self, name: str, actions: Actions) -> None:
+        """Keep a jail's actions as clients have set them: sipguard runs its own."""
+        self._actions[self._runner(name)] = actions
+
+    def counts(self, jail: str) -> JailCounts:
         """Its counters."""
+        runner = self._runner(jail)
+        totals = runner.totals
+        return JailCounts(
+            failed=len(runner.judge.window.counts(self._daemon.clock())),
+            total_failed=totals.failures - totals.ignored - totals.old - totals.no_address,
+            banned=len(self.bans(jail)),
+            total_banned=totals.bans,
+        )
 
     def logs(self, jail: str) -> list[str]:
-        """The logs that it follows."""
+        """The logs that it follows, or would if it were not idle."""
+        found = self.jail(jail)
+        followed = list(self._daemon.logs.problems())
+        paths: list[str] = []
+        for log in found.logpath:
+            if found.idle:
+                paths += sorted(glob.glob(log.pattern)) or [log.pattern]  # noqa: PTH207 - entries are absolute patterns
+            elif glob.has_magic(log.pattern):
+                paths += [path for path in followed if path != log.pattern and log.matches(path)]
+            else:
+                paths.append(log.pattern)
+        return list(dict.fromkeys(paths))
 
     def backend(self, jail: str) -> str:
         """How it follows them: `pyinotify`, `polling`, `systemd`."""
+        found = self.jail(jail)
+        if found.journal:
+            return "systemd"
+        return "polling" if found.polling else "pyinotify"
 
     def bans(self, jail: str) -> list[Ban]:
-        """Its live bans, those being made included, in the order of banning."""
+        """Its live bans, in the order of banning."""
+        self._runner(jail)
+        return self._operations.bans(jail)
 
     async def ban(self, jail: str, addresses: Sequence[str]) -> int:
-        """Ban for the jail's bantime; how many are new. Raises `ValueError` for what is no address."""
+        """Ban for the jail's bantime; how many are new. Raises `ValueError` when none of them can be banned."""
+        self._runner(jail)
+        done = await self._operations.ban(jail, addresses)
+        if done.refused and not done.bans:
+            raise ValueError(done.refused[0])
+        for refusal in done.refused:
+            log.error("[%s] %s", jail, refusal)
+        return done.new
 
-    async def unban(self, jail: str | None, addresses: Collection[str] | None) -> int:
-        """End bans (None: all) in a jail (None: all), clear counts and history; how many there were."""
+    async def unban(self, jail: str | None, addresses: Sequence[str] | None) -> list[Ban]:
+        """End bans (None: all) in a jail (None: all), clear counts and history."""
+        if jail is not None:
+            self._runner(jail)
+        return await self._operations.unban(jail, addresses)
 
     async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:
-        """Count failures (at least one) of an address, as if they had been read."""
+        """Count failures (at least one) of an address, as if they had been read. Raises `ValueError` for what is no address."""
+        self._runner(jail)
+        try:
+            await self._operations.attempt(jail, address, lines)
+        except SipguardError as error:
+            raise ValueError(str(error)) from None
 
     async def add(self, jail: str, backend: str) -> None:
         """Make an empty jail. Raises `DuplicateJailError`, `ValueError` for an unknown backend."""
-
-    async def start(self, jail: str) -> None:
-        """Let a jail that was added begin; one that runs leaves its idle state."""
+        if jail in self.names():
+            raise DuplicateJailError(jail)
+        if not _NAME.fullmatch(jail):
+            raise ValueError(f"{jail!r} is no name for a jail: up to 64 letters, digits, dots, - and _")
+        if backend not in (*BACKENDS, "auto"):
+            raise ValueError(f"Unknown backend {backend}. Must be among {BACKENDS} or 'auto'")
+        empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=backend == "polling", usedns="warn", maxretry=3)
+        await self._operations.add_jail(empty)
 
     async def stop(self, jail: str) -> None:
         """End a jail with its bans."""
+        self._runner(jail)
+        await self._operations.remove_jail(jail)
 
     async def reload(self) -> None:
         """Read the configuration again."""
+        await self._operations.reload()
 
     def quit(self) -> None:
-        """End the program, when this answer has been sent."""
+        """End the daemon, when this answer has been sent; bans stay in the kernel until their time."""
+        self._daemon.stop()
 
     def setting(self, name: str) -> Any:
         """`loglevel`, `logtarget`, `syslogsocket`, `dbfile`, `dbpurgeage`, `dbmaxmatches`; None where there is no database."""
+        if name in ("loglevel", "logtarget", "syslogsocket"):
+            return self._log.get(name)
+        view = self._view
+        if view is None:
+            return None
+        return {"dbfile": str(view.path), "dbpurgeage": whole(view.purge_age), "dbmaxmatches": view.max_matches}[name]
 
     def set(self, name: str, value: Any) -> None:
         """Change one of these. Raises where it cannot be."""
+        if name in ("loglevel", "logtarget", "syslogsocket"):
+            self._log.set(name, value)
+        elif name == "dbfile":
+            self._set_file(value)
+        elif self._view is not None and name == "dbpurgeage":
+            self._view.purge_age = value
+        elif self._view is not None:
+            self._view.max_matches = value
 
     def flush_logs(self) -> bool:
         """Open the log file anew; False when the log is no file."""
+        return self._log.flush()
+
+    def _set_file(self, value: str) -> None:
+        same = value == self.setting("dbfile") or (self._view is None and value.lower() == "none")
+        if not same:
+            raise RuntimeError("Cannot change database when there are jails present")
+
+    def _runner(self, name: str) -> JailRunner:
+        try:
+            return self._operations.runner(name)
+        except NoSuchJailError:
+            raise UnknownJailError(name) from None
+
+
+def whole(value: Any) -> Any:
+    """Spans of the configuration are whole numbers to Fail2ban where they can be."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

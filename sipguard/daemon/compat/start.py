@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from sipguard.daemon.compat.commands.table import Commands
-from sipguard.daemon.compat.daemon_host import DaemonHost
+from sipguard.daemon.compat.commands.table import RequestTable
+from sipguard.daemon.compat.host import Host
 from sipguard.daemon.compat.server import Server
 from sipguard.daemon.daemon import Daemon
+from sipguard.daemon.operations import Operations
 from sipguard.errors import StateError
-from sipguard.fail2ban.database_view import SqliteView
+from sipguard.fail2ban.database_view import DatabaseView
 from sipguard.model import Ban
 from sipguard.state.changes import Changes
 
@@ -27,8 +28,9 @@ MOST_WITH_LINES = 500
 Serve = Callable[[], AbstractAsyncContextManager[None]]
 
 
-def serving(daemon: Daemon, control: Serve) -> Serve:
+def serving(operations: Operations, control: Serve) -> Serve:
     """What `Daemon.run` wants: `control` as before, and Fail2ban's ways beside it where the settings name them."""
+    daemon = operations.daemon
     settings = daemon.settings
     if not (settings.fail2ban_socket or settings.pidfile or settings.fail2ban_dbfile):
         return control
@@ -38,7 +40,7 @@ def serving(daemon: Daemon, control: Serve) -> Serve:
         async with contextlib.AsyncExitStack() as stack:
             view = await stack.enter_async_context(_view(daemon)) if settings.fail2ban_dbfile else None
             if settings.fail2ban_socket:
-                commands = Commands(DaemonHost(daemon, view))
+                commands = RequestTable(Host(operations, view))
                 server = Server(Path(settings.fail2ban_socket), commands.answer)
                 try:
                     await stack.enter_async_context(server.serving())
@@ -53,10 +55,10 @@ def serving(daemon: Daemon, control: Serve) -> Serve:
 
 
 @contextlib.asynccontextmanager
-async def _view(daemon: Daemon) -> AsyncIterator[SqliteView]:
+async def _view(daemon: Daemon) -> AsyncIterator[DatabaseView]:
     """The database file for others, written whenever the state was."""
     settings = daemon.settings
-    view = SqliteView(Path(settings.fail2ban_dbfile), purge_age=settings.fail2ban_dbpurgeage, clock=daemon.clock)
+    view = DatabaseView(Path(settings.fail2ban_dbfile), purge_age=settings.fail2ban_dbpurgeage, clock=daemon.clock)
     feed = _Feed(daemon, view)
     daemon.store.saved = feed.saved
     jails = asyncio.get_running_loop().create_task(feed.watch_jails())
@@ -72,7 +74,7 @@ async def _view(daemon: Daemon) -> AsyncIterator[SqliteView]:
 class _Feed:
     """Tells the view what has happened."""
 
-    def __init__(self, daemon: Daemon, view: SqliteView) -> None:
+    def __init__(self, daemon: Daemon, view: DatabaseView) -> None:
         self._daemon = daemon
         self._view = view
         self._jails: tuple[str, ...] = ()

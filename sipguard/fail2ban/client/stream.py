@@ -12,9 +12,9 @@ from typing import Any
 from sipguard.config.ini import layer_files, read_ini
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.tree import read_tree
-from sipguard.fail2ban.config.tree_model import Fail2banJail, Fail2banTree, LogPath
+from sipguard.fail2ban.config.tree_model import Fail2banJail, Fail2banTree
 from sipguard.fail2ban.protocol.messages import SPOKEN_VERSION
-from sipguard.model import Action
+from sipguard.model import Action, LogPath
 
 Command = list[Any]
 

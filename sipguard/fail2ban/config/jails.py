@@ -16,10 +16,10 @@ from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import read_actions
 from sipguard.fail2ban.config.rules import is_firewall, rule_of
-from sipguard.fail2ban.config.tree_model import Fail2banJail, LogPath
+from sipguard.fail2ban.config.tree_model import Fail2banJail
 from sipguard.fail2ban.config.values import is_true, number, seconds, words
 from sipguard.formula import Formula
-from sipguard.model import BanGrowth, IgnoreCache
+from sipguard.model import BanGrowth, IgnoreCache, LogPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -116,10 +116,9 @@ def _missing_logs(jail: Jail) -> Iterable[str]:
     """Where Fail2ban would not start at all: sipguard waits for the log."""
     if not jail.logpath and not jail.journal:
         yield f"jail {jail.name}: no logpath; it reads nothing"
-    for entry in jail.logpath:
-        bare = entry.removesuffix(" tail")
-        if not exists(bare):
-            yield f"jail {jail.name}: {printable(bare)} does not exist yet; sipguard waits for it"
+    for log in jail.logpath:
+        if not exists(log.pattern):
+            yield f"jail {jail.name}: {printable(log.pattern)} does not exist yet; sipguard waits for it"
 
 
 def _logtarget(text: str, directory: Path) -> str:

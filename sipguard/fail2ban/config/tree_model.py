@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sipguard.model import Action, BanGrowth, Filter, IgnoreCache, Jail, Rule, UseDns
+from sipguard.model import Action, BanGrowth, Filter, IgnoreCache, Jail, LogPath, Rule, UseDns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,16 +38,6 @@ class Settings:
     """Seconds."""
     stacksize: int | None = None
     """KiB; sipguard has no such threads and ignores it."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogPath:
-    """One line of `logpath`."""
-
-    pattern: str
-    """A path or a glob."""
-    tail: bool = False
-    """Start at the end of the file where no position is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ class Fail2banJail:
         return Jail(
             name=self.name,
             filter=self.filter,
-            logpath=tuple(f"{path.pattern} tail" if path.tail else path.pattern for path in self.logpath),
+            logpath=self.logpath,
             rule=self.rule,
             maxretry=self.maxretry,
             findtime=self.findtime,

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sipguard.daemon.compat.host import Host
+from sipguard.daemon.compat.host import Actions, Host
+from sipguard.model import Action, NativeAction
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -48,11 +49,11 @@ def methods(host: Host, jail: str, words: Sequence[str]) -> list[str]:
 def add(host: Host, jail: str, words: Sequence[Any]) -> str:
     """`set JAIL addaction NAME`."""
     name = str(words[0])
-    known = host.options(jail).actions
-    if name in known:
+    found = known(host, jail)
+    if name in found:
         raise ValueError(f"Action {name} already exists")
     log.warning("[%s] Action %r is noted, not run: sipguard's own firewall makes the bans", jail, name)
-    host.change(jail, actions={**known, name: dict(NEW)})
+    host.set_actions(jail, {**found, name: dict(NEW)})
     return name
 
 
@@ -60,7 +61,7 @@ def delete(host: Host, jail: str, words: Sequence[Any]) -> None:
     """`set JAIL delaction NAME`."""
     name = str(words[0])
     _action(host, jail, name)
-    host.change(jail, actions={key: value for key, value in host.options(jail).actions.items() if key != name})
+    host.set_actions(jail, {key: value for key, value in known(host, jail).items() if key != name})
 
 
 def change(host: Host, jail: str, words: Sequence[Any], *, multiple: bool) -> Any:
@@ -68,8 +69,7 @@ def change(host: Host, jail: str, words: Sequence[Any], *, multiple: bool) -> An
     name = str(words[0])
     found = _action(host, jail, name)
     pairs = [(str(one[0]), one[1]) for one in words[1]] if multiple else [(str(words[1]), _value(words))]
-    known = host.options(jail).actions
-    host.change(jail, actions={**known, name: {**found, **dict(pairs)}})
+    host.set_actions(jail, {**known(host, jail), name: {**found, **dict(pairs)}})
     return True if multiple else pairs[0][1]
 
 
@@ -80,7 +80,20 @@ def _value(words: Sequence[Any]) -> Any:
 
 
 def _action(host: Host, jail: str, name: str) -> Mapping[str, Any]:
-    known = host.options(jail).actions
-    if name not in known:
+    found = known(host, jail)
+    if name not in found:
         raise KeyError(f"Invalid Action name: {name}")
-    return known[name]
+    return found[name]
+
+
+def known(host: Host, jail: str) -> Actions:
+    """The actions of a jail: those of its configuration, or what clients have made of them."""
+    given = host.actions(jail)
+    return {one.name: _properties(one) for one in host.jail(jail).actions} if given is None else given
+
+
+def _properties(action: Action | NativeAction) -> dict[str, Any]:
+    """Of an action of Fail2ban's kind; one of sipguard's own has a name alone, since its settings may be secrets."""
+    if isinstance(action, NativeAction):
+        return dict(NEW)
+    return {**NEW, **action.properties, **action.flags, **action.commands}

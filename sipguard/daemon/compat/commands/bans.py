@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import ipaddress
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from sipguard.addresses import canonical
+from sipguard.addresses import covers
 from sipguard.daemon.compat.host import Host
+from sipguard.daemon.operations import known
 from sipguard.durations import whole_seconds
 from sipguard.model import Ban
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def banned(host: Host, addresses: Sequence[str]) -> list[Any]:
@@ -20,7 +18,7 @@ def banned(host: Host, addresses: Sequence[str]) -> list[Any]:
     if not addresses:
         return [{name: _addresses(host, name) for name in (jail,)} for jail in host.names()]
     by_jail = {jail: set(_addresses(host, jail)) for jail in host.names()}
-    return [[jail for jail, live in by_jail.items() if same(address) in live] for address in addresses]
+    return [[jail for jail, live in by_jail.items() if known(address) in live] for address in addresses]
 
 
 def banned_by(host: Host, jail: str, addresses: Sequence[str]) -> Any:
@@ -28,8 +26,8 @@ def banned_by(host: Host, jail: str, addresses: Sequence[str]) -> Any:
     live = _addresses(host, jail)
     if not addresses:
         return live
-    known = set(live)
-    found = [int(same(address) in known) for address in addresses]
+    banned_now = set(live)
+    found = [int(known(address) in banned_now) for address in addresses]
     return found[0] if len(found) == 1 else found
 
 
@@ -41,35 +39,24 @@ def ban_list(host: Host, jail: str, words: Sequence[str]) -> list[str]:
     return [_with_time(ban) for ban in bans]
 
 
-async def unban(host: Host, jail: str | None, addresses: Sequence[str] | None) -> int:
-    """End these bans, or all; a network ends those of every address within. The number of bans that ended."""
-    if addresses is None:
-        return await host.unban(jail, None)
-    count = 0
-    for one in [jail] if jail else host.names():
-        live = set(_addresses(host, one))
-        count += await host.unban(one, [address for given in addresses for address in _meant(live, given)])
-    return count
-
-
 async def _ban(host: Host, jail: str, words: Sequence[str]) -> int:
-    host.options(jail)
-    return await host.ban(jail, list(words))
+    return await host.ban(jail, words)
 
 
 async def _unban(host: Host, jail: str, words: Sequence[str]) -> int:
     report = words[0] == "--report-absent"
     addresses = list(words[1:] if report else words)
-    live = set(_addresses(host, jail))
-    absent = [one for one in addresses if not live.intersection(_meant(live, one))]
-    count = await unban(host, jail, addresses)
-    if absent and report:
-        raise ValueError(f"not banned: {absent!r}")
-    return count
+    ended = await host.unban(jail, addresses)
+    if report:
+        freed = {ban.address for ban in ended}
+        absent = [one for one in addresses if not any(_stands_for(one, address) for address in freed)]
+        if absent:
+            raise ValueError(f"not banned: {absent!r}")
+    return len(ended)
 
 
 async def _attempt(host: Host, jail: str, words: Sequence[str]) -> int:
-    host.options(jail)
+    host.jail(jail)
     if not words:
         raise TypeError("Filter.addAttempt() missing 1 required positional argument: 'ip'")
     await host.attempt(jail, words[0], words[1:])
@@ -84,32 +71,14 @@ SET: dict[str, Callable[[Host, str, Sequence[str]], Awaitable[int]]] = {
 """`set JAIL …` that acts."""
 
 
-def same(address: str) -> str:
-    """The address as bans are kept; what is none is left as it is, and found nowhere."""
-    try:
-        return canonical(address)
-    except ValueError:
-        return address
-
-
 def _addresses(host: Host, jail: str) -> list[str]:
     return [ban.address for ban in host.bans(jail)]
 
 
-def _meant(live: Collection[str], given: str) -> list[str]:
-    """What an address or network to be unbanned stands for: itself, or the banned addresses within."""
-    address = same(given)
-    if address in live or "/" not in address:
-        return [address]
-    try:
-        network = ipaddress.ip_network(address)
-    except ValueError:
-        return [address]
-    return [one for one in live if _holds(network, ipaddress.ip_network(one))]
-
-
-def _holds(network: Network, other: Network) -> bool:
-    return network.version == other.version and network.supernet_of(other)  # type: ignore[arg-type]
+def _stands_for(given: str, banned: str) -> bool:
+    """Whether an address or network to be unbanned is this banned one, is in it, or holds it."""
+    address = known(given)
+    return address is not None and (address == banned or covers(address, banned) or covers(banned, address))
 
 
 def _with_time(ban: Ban) -> str:

@@ -1,14 +1,21 @@
-"""`get JAIL …`."""
+"""`get JAIL …`: a running jail's options under Fail2ban's names, with the values that its server answers. Times are seconds."""
 
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sipguard.daemon.compat.commands import actions, bans, regexes
-from sipguard.daemon.compat.host import Host, Options
+from sipguard.daemon.compat.host import Host, whole
+from sipguard.daemon.operations import known
 from sipguard.fail2ban.protocol.messages import InvalidCommandError
+from sipguard.model import BanGrowth, Jail
+
+_MAX_MATCHES = 5
+"""Fail2ban's default."""
+_STEADY = BanGrowth()
 
 
 def get(host: Host, jail: str, words: Sequence[Any]) -> Any:
@@ -16,11 +23,11 @@ def get(host: Host, jail: str, words: Sequence[Any]) -> Any:
     key = str(words[0])
     rest = [str(one) for one in words[1:]]
     if key in _OPTIONS:
-        return _OPTIONS[key](host.options(jail))
+        return _OPTIONS[key](host.jail(jail))
     if key in _OTHERS:
         return _OTHERS[key](host, jail, rest)
     if key.startswith("bantime."):
-        return host.options(jail).bantime_extra.get(key.removeprefix("bantime."))
+        return growth_options(host.jail(jail).growth).get(key.removeprefix("bantime."))
     raise InvalidCommandError("Invalid command (no get action or not yet implemented)")
 
 
@@ -29,13 +36,21 @@ def option(host: Host, jail: str, key: str) -> Any:
     return get(host, jail, [key])
 
 
-def _shown(patterns: Sequence[str]) -> list[str]:
-    return [regexes.shown(one) for one in patterns]
+def growth_options(growth: BanGrowth) -> dict[str, Any]:
+    """What of `bantime.…` differs from the default, as it would be written, by the name behind the dot."""
+    found: dict[str, Any] = {"increment": True} if growth.increment else {}
+    if growth.factor != _STEADY.factor:
+        found["factor"] = str(whole(growth.factor))
+    if growth.multipliers:
+        found["multipliers"] = " ".join(map(str, growth.multipliers))
+    given = {"formula": growth.formula, "maxtime": growth.maxtime, "rndtime": growth.rndtime}
+    found |= {name: whole(value) for name, value in given.items() if value is not None}
+    return found | ({"overalljails": True} if growth.overalljails else {})
 
 
-def _ignored(options: Options) -> list[str]:
-    """Networks and names first, single addresses behind them, as Fail2ban keeps them."""
-    return sorted(options.ignoreip, key=is_single)
+def ignored(jail: Jail) -> list[str]:
+    """`ignoreip` as Fail2ban keeps it: addresses canonical, networks and names first, single addresses behind them."""
+    return sorted((known(entry) or entry for entry in jail.ignoreip), key=is_single)
 
 
 def is_single(entry: str) -> bool:
@@ -47,31 +62,46 @@ def is_single(entry: str) -> bool:
     return True
 
 
-_OPTIONS: Mapping[str, Callable[[Options], Any]] = {
-    "logencoding": lambda o: o.logencoding,
-    "journalmatch": lambda o: [list(one) for one in o.journalmatch],
-    "ignoreself": lambda o: o.ignoreself,
-    "ignoreip": _ignored,
-    "ignorecommand": lambda o: o.ignorecommand,
-    "ignorecache": lambda o: None if o.ignorecache is None else list(o.ignorecache),
-    "prefregex": lambda o: regexes.shown(o.prefregex),
-    "failregex": lambda o: _shown(o.failregex),
-    "ignoreregex": lambda o: _shown(o.ignoreregex),
-    "usedns": lambda o: o.usedns,
-    "findtime": lambda o: o.findtime,
-    "datepattern": lambda o: regexes.date_pattern(o.datepattern),
-    "logtimezone": lambda o: o.logtimezone,
-    "maxmatches": lambda o: o.maxmatches,
-    "maxretry": lambda o: o.maxretry,
-    "maxlines": lambda o: o.maxlines,
-    "bantime": lambda o: o.bantime,
+def journal_matches(jail: Jail) -> list[list[str]]:
+    """Matches of journalctl(1), parted by lines or by `+`; none where the jail reads logs."""
+    lines = jail.filter.journalmatch if jail.journal else ()
+    return [part.split() for line in lines for part in line.split(" + ")]
+
+
+def _shown(patterns: Sequence[str], jail: Jail) -> list[str]:
+    return [regexes.shown(regexes.fixed(one, jail.usedns)) for one in patterns]
+
+
+def _ignore_cache(jail: Jail) -> list[Any] | None:
+    cache = jail.ignorecache
+    return [cache.key, cache.max_count, whole(cache.max_time)] if cache else None
+
+
+_OPTIONS: Mapping[str, Callable[[Jail], Any]] = {
+    "logencoding": lambda jail: jail.encoding,
+    "journalmatch": journal_matches,
+    "ignoreself": lambda jail: jail.ignoreself,
+    "ignoreip": ignored,
+    "ignorecommand": lambda jail: jail.ignorecommand or False,
+    "ignorecache": _ignore_cache,
+    "prefregex": lambda jail: regexes.shown(regexes.fixed(jail.filter.prefregex or "", jail.usedns)),
+    "failregex": lambda jail: _shown(jail.filter.failregex, jail),
+    "ignoreregex": lambda jail: _shown(jail.filter.ignoreregex, jail),
+    "usedns": lambda jail: jail.usedns,
+    "findtime": lambda jail: whole(jail.findtime),
+    "datepattern": lambda jail: regexes.date_pattern(jail.filter.datepattern),
+    "logtimezone": lambda jail: jail.timezone,
+    "maxmatches": lambda jail: _MAX_MATCHES if jail.maxmatches is None else jail.maxmatches,
+    "maxretry": lambda jail: jail.maxretry,
+    "maxlines": lambda jail: jail.filter.maxlines,
+    "bantime": lambda jail: -1 if math.isinf(jail.bantime) else int(jail.bantime),
 }
 
 _OTHERS: Mapping[str, Callable[[Host, str, Sequence[str]], Any]] = {
     "logpath": lambda host, jail, _words: host.logs(jail),
     "banned": bans.banned_by,
     "banip": bans.ban_list,
-    "actions": lambda host, jail, _words: list(host.options(jail).actions),
+    "actions": lambda host, jail, _words: list(actions.known(host, jail)),
     "action": actions.get,
     "actionproperties": actions.properties,
     "actionmethods": actions.methods,

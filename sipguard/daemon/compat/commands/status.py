@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from sipguard.daemon.compat.commands.jail_get import journal_matches
 from sipguard.daemon.compat.host import Host
 from sipguard.fail2ban.protocol.messages import InvalidCommandError
 
@@ -43,7 +44,7 @@ def _jail(host: Host, name: str, flavor: str) -> list[Any]:
         return [host.backend(name), (counts.failed, counts.total_failed), (counts.banned, counts.total_banned)]
     filter_: list[Any] = [("Currently failed", counts.failed), ("Total failed", counts.total_failed)]
     if host.backend(name) == "systemd":
-        filter_.append(("Journal matches", [_match(one) for one in host.options(name).journalmatch]))
+        filter_.append(("Journal matches", [" ".join(one) for one in journal_matches(host.jail(name))]))
     else:
         filter_.append(("File list", host.logs(name)))
     actions: list[Any] = [("Currently banned", counts.banned), ("Total banned", counts.total_banned)]
@@ -53,7 +54,3 @@ def _jail(host: Host, name: str, flavor: str) -> list[Any]:
         # What Fail2ban says where dnspython is not installed: sipguard asks no stranger's name server about its bans.
         actions += [(f"Banned {what} list", ["error"]) for what in ("ASN", "Country", "RIR")]
     return [("Filter", filter_), ("Actions", actions)]
-
-
-def _match(words: Sequence[str]) -> str:
-    return " ".join(words)

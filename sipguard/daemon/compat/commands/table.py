@@ -23,7 +23,7 @@ MOST_SHOWN = 200
 """Characters of a request in the log."""
 
 
-class Commands:
+class RequestTable:
     """Answers requests. What is wrong with one is raised, to be told to the asker as Fail2ban does."""
 
     def __init__(self, host: Host) -> None:
@@ -106,7 +106,7 @@ class Commands:
         return name
 
     async def _start(self, request: Request) -> Any:
-        await self._host.start(str(request[1]))
+        jail_set.wake(self._host, str(request[1]))
 
     async def _stop(self, request: Request) -> Any:
         if len(request) == 1:
@@ -123,7 +123,7 @@ class Commands:
         if name != "--all":
             if name not in self._host.names() and "--if-exists" in options:
                 return "OK"
-            self._host.options(name)
+            self._host.jail(name)
         if "--unban" in options:
             await self._host.unban(None if name == "--all" else name, None)
         await self._host.reload()
@@ -133,7 +133,7 @@ class Commands:
         if len(request) < 2:
             raise InvalidCommandError("Invalid command")
         addresses = [str(one) for one in request[1:]]
-        return await bans.unban(self._host, None, None if addresses == ["--all"] else addresses)
+        return len(await self._host.unban(None, None if addresses == ["--all"] else addresses))
 
     async def _banned(self, request: Request) -> Any:
         return bans.banned(self._host, [str(one) for one in request[1:]])

@@ -1,0 +1,297 @@
+"""Every operator command, once: what sipguard's own sockets and Fail2ban's protocol translate to.
+
+Each is marked `read` (it only answers) or `write` (it changes something): a socket may be for reading alone. Arguments and
+answers are the model's nouns. All raise `SipguardError`, one line for whoever asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from sipguard.addresses import canonical, covers
+from sipguard.daemon.daemon import Daemon
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.errors import FirewallError, SipguardError
+from sipguard.model import Ban, Failure, Jail
+from sipguard.state.changes import Attempt
+from sipguard.text import printable
+
+Right = Literal["read", "write"]
+F = TypeVar("F", bound=Callable[..., object])
+
+_LONGEST_REASON = 300
+"""Characters of what is given as the reason of a ban by hand."""
+
+
+class NoError(SipguardError):
+    """The answer is no: nothing wrong with the question."""
+
+    exit_status = 1
+
+
+class NoSuchJailError(SipguardError):
+    """A jail was named that does not run."""
+
+    def __init__(self, name: str, running: Iterable[str]) -> None:
+        super().__init__(f"no jail {printable(name, 100)} is running; running: {', '.join(running) or 'none'}")
+        self.name = name
+
+
+def read(operation: F) -> F:
+    """Mark an operation that only answers."""
+    operation.right = "read"  # type: ignore[attr-defined]
+    return operation
+
+
+def write(operation: F) -> F:
+    """Mark an operation that changes something."""
+    operation.right = "write"  # type: ignore[attr-defined]
+    return operation
+
+
+@dataclass(slots=True)
+class Banned:
+    """What became of bans by hand."""
+
+    bans: list[Ban] = field(default_factory=list)
+    """Live now, one for each address that may be banned; one that ends later than was asked for is left as it is."""
+    new: int = 0
+    """How many addresses were not banned before."""
+    kept: list[str] = field(default_factory=list)
+    """Addresses whose ban ends later than was asked for, and does so still."""
+    refused: list[str] = field(default_factory=list)
+    """Why the others are not banned, one line each."""
+
+
+class Story(NamedTuple):
+    """Why an address is, was or is not banned."""
+
+    address: str
+    bans: list[Ban]
+    earlier: list[Ban]
+    attempts: list[Attempt]
+    rejected: int | None
+    """Packets of it that the kernel has rejected; None where the firewall does not count them, or it is not banned."""
+    feeds: list[dict[str, Any]]
+    """The feeds that list it."""
+    ignored: dict[str, str]
+    """Jail → why it never bans this address."""
+    counts: dict[str, tuple[int, int]]
+    """Jail → attempts that count now, and how many lead to a ban."""
+
+
+class Operations:
+    """The operator commands of one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+
+    @read
+    def jails(self) -> list[str]:
+        """The running jails, in the order of the configuration."""
+        return list(self.daemon.runners)
+
+    @read
+    def runner(self, name: str) -> JailRunner:
+        """One running jail. Raises `NoSuchJailError`."""
+        try:
+            return self.daemon.runners[name]
+        except KeyError:
+            raise NoSuchJailError(name, self.daemon.runners) from None
+
+    @read
+    def bans(self, jail: str | None = None) -> list[Ban]:
+        """Live bans, in the order of banning: of one jail, or of all."""
+        if jail is None:
+            return list(self.daemon.bans.live)
+        return self.daemon.bans.live.of_jail(self.runner(jail).jail.name)
+
+    @read
+    async def explain(self, address: str) -> Story:
+        """Why an address is, was or is not banned."""
+        daemon, address = self.daemon, address_of(address)
+        runners = daemon.runners.values()
+        # A jail may count the address by its network (`ipv6prefix`).
+        names = dict.fromkeys([address, *(runner.judge.subject(address) for runner in runners)])
+        daemon.store.save()  # what has just been counted belongs to it
+        stories = [daemon.store.story(name) for name in names]
+        now = daemon.clock()
+        return Story(
+            address,
+            bans=daemon.bans.live.of_address(address),
+            earlier=[ban for _, bans in stories for ban in bans],
+            attempts=[attempt for told, _ in stories for attempt in told],
+            rejected=await self._rejected(address),
+            feeds=await daemon.feeding.holding(address),
+            ignored={runner.jail.name: why for runner in runners if (why := runner.judge.ignore.reason(address))},
+            counts={
+                runner.jail.name: (count, runner.jail.maxretry)
+                for runner in runners
+                if (count := runner.judge.window.count(runner.judge.subject(address), now))
+            },
+        )
+
+    async def _rejected(self, address: str) -> int | None:
+        if not self.daemon.bans.live.of_address(address):
+            return None
+        worker = self.daemon.bans.firewall_worker
+        count = getattr(worker.firewall, "rejected", None)
+        try:
+            return int(await worker.call(count, address)) if count else None
+        except FirewallError:
+            return None
+
+    @read
+    async def firewall(self, *, verify: bool) -> object:
+        """What the firewall has of ours: in its own syntax, or with `verify` what is missing."""
+        worker = self.daemon.bans.firewall_worker
+        return await worker.call(worker.firewall.verify if verify else worker.firewall.show)
+
+    @write
+    async def ban(
+        self, jail: str, addresses: Iterable[str], *, seconds: float | None = None, reason: str = "by hand"
+    ) -> Banned:
+        """Ban by hand, for `seconds` or the jail's bantime. What cannot be banned is refused, the others are banned."""
+        runner, bans = self.runner(jail), self.daemon.bans
+        now = self.daemon.clock()
+        until = now + (runner.jail.bantime if seconds is None else seconds)
+        done, asked = Banned(), []
+        for address in dict.fromkeys(addresses):
+            try:
+                asked.append(self._may_be_banned(runner, address))
+            except SipguardError as error:
+                done.refused.append(str(error))
+        for address in dict.fromkeys(asked):
+            if address in runner.banned:
+                continue
+            runner.banned[address] = now
+            runner.totals.bans += 1
+            done.new += 1
+            bans.decide(Ban(address, jail, now, until, reason=printable(reason, _LONGEST_REASON)))
+        await bans.settle([Ban(address, jail, now, until) for address in asked])
+        for address in asked:
+            bans.prolong(jail, address, until)
+        await bans.settle()
+        done.bans = [ban for address in dict.fromkeys(asked) if (ban := bans.live.get(jail, address))]
+        done.kept = [ban.address for ban in done.bans if ban.until > until]
+        return done
+
+    def _may_be_banned(self, runner: JailRunner, text: str) -> str:
+        """The canonical address. Raises `SipguardError` for one that is none or must not be banned."""
+        address = address_of(text)
+        if why := runner.judge.ignore.reason(address):
+            raise SipguardError(f"{address} is not banned: {why}")
+        return address
+
+    @write
+    async def unban(self, jail: str | None, addresses: Sequence[str] | None) -> list[Ban]:
+        """Let addresses through (None: all), in one jail or in every one, and forget what was counted there.
+
+        An address stands for the network that it is banned with, a network for every address within. What is no address is
+        banned by nobody.
+        """
+        names = [self.runner(jail).jail.name] if jail is not None else self.jails()
+        ended = [ban for name in names for ban in self._meant(name, addresses)]
+        for name in names if addresses is not None else ():
+            self._forget(name, addresses or ())
+        self.daemon.bans.release(ended)
+        self.daemon.store.touched()
+        await self.daemon.bans.settle()
+        return ended
+
+    def _meant(self, jail: str, addresses: Sequence[str] | None) -> list[Ban]:
+        """The live bans of a jail that these addresses and networks stand for."""
+        live = self.daemon.bans.live
+        if addresses is None:
+            return live.of_jail(jail)
+        subject = self.runner(jail).judge.subject
+        given = [address for text in addresses if (address := known(text))]
+        names = dict.fromkeys(name for address in given for name in (address, subject(address)))
+        if networks := [address for address in given if "/" in address]:
+            within = (ban.address for ban in live.of_jail(jail) if any(covers(one, ban.address) for one in networks))
+            names |= dict.fromkeys(within)
+        return [ban for name in names if (ban := live.get(jail, name))]
+
+    def _forget(self, jail: str, addresses: Iterable[str]) -> None:
+        """An operator who unbans means it: earlier attempts count no more."""
+        judge = self.runner(jail).judge
+        for address in filter(None, map(known, addresses)):
+            for name in {address, judge.subject(address)}:
+                judge.window.forget(name)
+                self.daemon.store.changes.forgotten.add((jail, name))
+
+    @write
+    async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:
+        """Count failures of an address, one per line and at least one, as if they had been read in the jail's log."""
+        runner, changes = self.runner(jail), self.daemon.store.changes
+        host, now = address_of(address), self.daemon.clock()
+        for number, line in enumerate(lines or ("",)):
+            if number and host in runner.banned:
+                break
+            runner.weigh(Failure(host, now, lines=(line,) if line else ()), changes)
+            # Fail2ban's total counts one failure per request, however many lines it brings.
+            runner.totals.failures -= number > 0
+        self.daemon.store.touched()
+        await self.daemon.bans.settle()
+
+    @write
+    def change(self, jail: Jail) -> None:
+        """Run a jail by another definition from now on, until a reload. Raises `ConfigError`, changing nothing."""
+        runner = self.runner(jail.name)
+        old = runner.jail
+        runner.reconfigure(jail)
+        self.daemon.jails.lookups.forget_commands()
+        if (jail.logpath, jail.idle) != (old.logpath, old.idle):
+            self.daemon.follow_again()
+
+    @write
+    async def add_jail(self, jail: Jail) -> None:
+        """Run one more jail; it ends with the next reload unless the configuration has it too. Raises `ConfigError`."""
+        await self.daemon.jails.add(jail)
+
+    @write
+    async def remove_jail(self, name: str) -> None:
+        """End a jail with its bans."""
+        self.runner(name)
+        await self.daemon.jails.remove(name)
+        self.daemon.follow_again()
+        await self.daemon.jails.open_firewall()
+
+    @write
+    async def reload(self) -> None:
+        """Read the configuration again. Raises `ConfigError`, changing nothing."""
+        await self.daemon.reload()
+
+    @write
+    async def refresh_feed(self, name: str, *, accept: bool, patience: float) -> object:
+        """Fetch a feed now, as far as its server's limit lets us; `accept` applies what is held. Waits `patience` seconds."""
+        try:
+            async with asyncio.timeout(patience):
+                return await self.daemon.feeding.refresh(name, accept=accept)
+        except TimeoutError:
+            raise SipguardError(f"feed {name} is still being fetched; see `sipguard feeds`") from None
+
+
+def address_of(text: object) -> str:
+    """The canonical address or network. Raises `SipguardError` for what is none."""
+    try:
+        return canonical(str(text))
+    except ValueError:
+        raise SipguardError(f"{text!r} is not an address; write e.g. 203.0.113.5 or 2001:db8::/64") from None
+
+
+def known(text: str) -> str | None:
+    """The canonical address or network; None for what is none, which nobody bans."""
+    try:
+        return canonical(text)
+    except ValueError:
+        return None
+
+
+def finite(seconds: float) -> float | None:
+    """JSON has no infinity: what never ends is null."""
+    return None if math.isinf(seconds) else seconds
