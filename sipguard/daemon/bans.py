@@ -20,13 +20,15 @@ from sipguard.daemon.own_log import NOTICE, LogBatch
 from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import SipguardError
 from sipguard.firewall.base import Firewall
-from sipguard.model import Ban, Clock
+from sipguard.model import Ban, Clock, Entry
 from sipguard.policy.escalation import grown
 
 log = logging.getLogger("fail2ban.actions")
 
 PATIENCE = 5.0
 """Seconds that an asker waits for the kernel before being told that it has not answered."""
+ROUNDING = 5.0
+"""Seconds by which a ban's end in the kernel may differ from the stored one: backends round."""
 
 
 class Bans:
@@ -48,6 +50,8 @@ class Bans:
         self._runners = runners
         self._clock = clock
         self._decided: dict[tuple[str, str], Ban] = {}
+        self._adopted: set[tuple[str, str]] = set()
+        """Bans that only the kernel told of."""
 
     def decide(self, ban: Ban) -> None:
         """A jail has decided on a ban: to the kernel with it."""
@@ -94,6 +98,47 @@ class Bans:
             self._runners[ban.jail].banned[ban.address] = ban.since
             self.dispatcher.banned(ban, restored=True)
         self._order("ban", bans)
+
+    def adopt(self, entries: Iterable[Entry]) -> None:
+        """Bans that the kernel has and the state does not tell of, since it cannot be read or is lost: they go on."""
+        now = self._clock()
+        for entry in entries:
+            key = (entry.jail, entry.address)
+            runner = self._runners.get(entry.jail)
+            if runner is None or self.live.get(*key) or key in self._decided or entry.until <= now:
+                continue
+            ban = Ban(entry.address, entry.jail, now, entry.until, reason="found in the firewall")
+            self._adopted.add(key)
+            self.live.add(ban)
+            self._store.changes.bans[key] = ban
+            runner.banned[ban.address] = now
+            runner.totals.bans += 1
+            self.dispatcher.banned(ban, restored=True)
+        self._store.touched()
+        self.changed()
+
+    def merge(self, stored: Iterable[Ban]) -> None:
+        """The state can be read at last: its bans, and those of this run. What ends later counts, what has ended is over."""
+        for ban in stored:
+            key = (ban.jail, ban.address)
+            mine = self.live.get(*key)
+            if mine is None:
+                if key not in self._decided and key not in self._store.changes.ended:
+                    self.restore([ban])
+            elif key in self._adopted:
+                until = mine.until if mine.until > ban.until + ROUNDING else ban.until
+                self.live.add(replace(ban, until=until))
+                self._store.changes.bans[key] = replace(ban, until=until)
+            else:
+                self.prolong(*key, ban.until)
+        for ban in [ban for ban in self.live if (ban.jail, ban.address) in self._store.changes.bans]:
+            runner = self._runners.get(ban.jail)
+            if runner and runner.jail.growth.increment and (ban.jail, ban.address) not in self._adopted:
+                earlier = self.earlier(ban.jail, ban.address, overall=runner.jail.growth.overalljails)
+                if earlier >= ban.count:  # when it was decided, nobody knew of the earlier ones
+                    self.prolong(ban.jail, ban.address, self._grown(ban, earlier).until)
+        self._adopted.clear()
+        self.changed()
 
     def shift(self, seconds: float) -> None:
         """The clock was set: every ban has as much time left as before, as the kernel counts it."""

@@ -55,12 +55,17 @@ class Daemon:
         self.started = clock()
         self._steps = ClockJumps(clock)
         self.runners: dict[str, JailRunner] = {}
-        self.store = StateWriter(Path(settings.state_dir))
+        self.store = StateWriter(Path(settings.state_dir), clock=clock)
         self.bans = Bans(firewall, self.store, self.runners, clock=clock)
         self.feeding = FeedRunner(self.bans.firewall_worker, self.runners, clock=clock)
         firewall_worker, feeds = self.bans.firewall_worker, self.feeding.reapply
         self.monitor = FirewallMonitor(
-            firewall_worker, self.bans.live, feeds=feeds, clock=clock, size=settings.set_size
+            firewall_worker,
+            self.bans.live,
+            feeds=feeds,
+            clock=clock,
+            size=settings.set_size,
+            complete=lambda: self.jails.is_complete,
         )
         self.names = Resolver(clock=clock)
         self.jails = Jails(
@@ -197,6 +202,7 @@ class Daemon:
             await self.jails.learn_ignored()
             if self.bans.firewall_worker.problem and not self.bans.firewall_worker.queued:
                 await self.jails.open_firewall()
+            await self.jails.adopt()
             self.store.trim()
             if self.errors and time.monotonic() > retried + RETRY_BROKEN:
                 retried = time.monotonic()

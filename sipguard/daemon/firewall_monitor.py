@@ -50,7 +50,9 @@ class FirewallMonitor:
         feeds: Callable[[], Awaitable[None]],
         clock: Clock,
         size: int,
+        complete: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`complete` tells whether every ban is known: until then what seems left over may be one."""
         self.lost = 0
         """How often something of ours was gone."""
         self.drift = 0
@@ -60,6 +62,7 @@ class FirewallMonitor:
         self._feeds = feeds
         self._clock = clock
         self._size = size
+        self._complete = complete
         self._events: NftEvents | None = None
         self._heard: list[Change] = []
         self._disturbed = asyncio.Event()
@@ -170,7 +173,7 @@ class FirewallMonitor:
         jails = {rule.jail for rule in firewall_worker.rules}
         leftover = [
             Ban(entry.address, entry.jail, now, entry.until)
-            for entry in entries
+            for entry in (entries if self._complete() else ())
             if entry.jail in jails and self._live.get(entry.jail, entry.address) is None
             and (entry.until > now + DRIFT or not firewall_worker.firewall.ends_bans)
         ]  # fmt: skip

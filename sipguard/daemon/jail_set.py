@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from weakref import WeakValueDictionary
@@ -15,13 +17,13 @@ from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.jail_runner import JailRunner, Totals
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
-from sipguard.daemon.state_writer import StateWriter
+from sipguard.daemon.state_writer import StateWriter, Stored
 from sipguard.detection.search import Pool
-from sipguard.errors import ConfigError, SipguardError
+from sipguard.errors import ConfigError, FirewallError, SipguardError
 from sipguard.model import Clock, Jail
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.sources.journal_query import query_of
-from sipguard.state.changes import Attempt, Changes
+from sipguard.state.changes import MAX_LINE, Attempt, Changes
 
 log = logging.getLogger("fail2ban.server")
 
@@ -51,6 +53,13 @@ class Jails:
         self._feeding = feeding
         self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
         self._clock = clock
+        self._to_adopt = True
+        """Whether it is still to be asked which bans the kernel has."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every ban of earlier runs is known, from the state or from the kernel."""
+        return self._store.is_read and not self._to_adopt
 
     async def begin(self, settings: Settings) -> None:
         """Run the jails that these settings have, from where their last run ended, and no others."""
@@ -64,6 +73,7 @@ class Jails:
         await self.open_firewall()
         await self._set_up_actions()
         self._restore()
+        await self.adopt()
 
     def _make_guards(self) -> None:
         """A guard for each jail; one whose filter is broken is left out and reported."""
@@ -134,14 +144,57 @@ class Jails:
 
     def _restore(self) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
-        live = {(ban.jail, ban.address): ban for ban in self._store.bans(self._clock())}
+        first = self._store.late is None
+        stored = self._store.read(self._clock()) if first or self._store.is_read else None
+        if first:
+            self._store.late = self._merge
+            self._to_adopt = stored is None or stored.fresh
+        ended = self._store.changes.ended
+        live = {key: ban for ban in (stored.bans if stored else ()) if (key := (ban.jail, ban.address)) not in ended}
         # Those of this run, at a reload: the disk may have refused to take them.
         live |= {(ban.jail, ban.address): ban for ban in self._bans.live}
         self._bans.restore(live.values())
-        for attempt in self._store.attempts():
+        for attempt in [*(stored.attempts if stored else ()), *self._store.changes.attempts]:
             if runner := self.runners.get(attempt.jail):
                 runner.recall(attempt)
         self._bans.changed()
+
+    async def adopt(self) -> None:
+        """Take over the bans that the kernel has, when the state does not tell of them; later, if the kernel refuses now."""
+        if self._to_adopt:
+            worker = self._bans.firewall_worker
+            with contextlib.suppress(FirewallError):
+                self._bans.adopt(await worker.call(worker.firewall.entries))
+                self._to_adopt = False
+
+    def _merge(self, stored: Stored) -> None:
+        """The state can be read at last. The logs were read again meanwhile: what it has of them is not counted twice."""
+        self._bans.merge(stored.bans)
+        changes = self._store.changes
+        oldest = min((attempt.time for attempt in changes.attempts), default=math.inf)
+        rows = self._store.attempts_since(oldest)
+        lines = Counter(row[:4] for row in rows)
+        new = []
+        for attempt in changes.attempts:
+            key = (attempt.jail, attempt.address, attempt.time, attempt.line[:MAX_LINE])
+            if lines[key]:
+                lines[key] -= 1
+            else:
+                new.append(attempt)
+        changes.attempts[:] = new
+        counted = {name: runner.judge.window.times() for name, runner in self.runners.items()}
+        known = Counter(
+            (name, address, time)
+            for name, window in counted.items()
+            for address, times in window.items()
+            for time in times
+        )
+        for attempt in stored.attempts:
+            moment = (attempt.jail, attempt.address, attempt.time)
+            again = min(attempt.attempts, known[moment])
+            known[moment] -= again
+            if attempt.attempts > again and (runner := self.runners.get(attempt.jail)):
+                runner.recall(attempt._replace(attempts=attempt.attempts - again))
 
     def everything(self) -> Changes:
         """All that a new database has to know, when the old one is lost."""

@@ -9,10 +9,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sipguard.errors import StateBusyError, StateError, StateLostError
-from sipguard.model import Ban, Position
+from sipguard.model import Ban, Clock, Position
 from sipguard.state.changes import Attempt, Changes
 from sipguard.state.database import Database
 
@@ -28,31 +28,72 @@ MOST_ATTEMPTS = 100_000
 """Attempts kept in memory while the disk refuses: the oldest go first."""
 
 
+class Stored(NamedTuple):
+    """What earlier runs have left."""
+
+    bans: list[Ban]
+    attempts: list[Attempt]
+    fresh: bool
+    """Whether it is empty, as a new one is: the kernel may know of bans that it does not."""
+
+
 class StateWriter:
     """The database, or the wait for it. Raises `StateBusyError` when another daemon has it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, clock: Clock) -> None:
         self.directory = directory
+        self.clock = clock
         self.changes = Changes()
         self.everything: Callable[[], Changes] = Changes
         """Gives the live state as a whole, for a database that has to be begun anew."""
         self._positions: dict[str, Position] = {}
-        """Those that were written in this run."""
+        """Those that were read or written in this run."""
+        self.is_read = False
+        """Whether it is known what earlier runs have left; until then nothing of it may be removed anywhere."""
+        self.late: Callable[[Stored], None] | None = None
+        """Called with that, before anything is written, when it could not be read at the start."""
         self.problem: str | None = None
         self.database: Database | None = None
         self.saved: Callable[[Changes], None] = lambda _changes: None
         """Called with what has just been written."""
         self._snapshot = Snapshot(self)
         self._wake = asyncio.Event()
-        self._open()
+        self._open(start=True)
 
-    def _open(self) -> None:
+    def _open(self, *, start: bool = False) -> None:
+        """Open the database. Raises `StateBusyError` at the start; later that is one more reason to try again."""
         try:
             self.database = Database(self.directory)
-        except StateBusyError:
-            raise
+        except StateBusyError as error:
+            if start:
+                raise
+            self._failed(error)
         except StateError as error:
             self._failed(error)
+
+    def read(self, now: float) -> Stored | None:
+        """What earlier runs have left, the bans as of `now`; None when that cannot be read: `late` is called once it can."""
+        if self.database is None:
+            self._open()
+        if (database := self.database) is None:
+            return None
+        try:
+            try:
+                bans, positions = database.bans(now), database.positions()
+                stored = Stored(bans, database.attempts(), fresh=not (bans or positions or self._positions))
+                self._positions = {**positions, **self._positions}
+            except StateLostError as error:
+                database.begin_anew(str(error))
+                stored = Stored([], [], fresh=True)
+        except StateError as error:
+            self._failed(error)
+            return None
+        self.is_read = True
+        return stored
+
+    def attempts_since(self, since: float) -> list[tuple[str, str, float, str, bool]]:
+        """As `Database.attempts_since`, as far as that can be read."""
+        return self._read(lambda database: database.attempts_since(since)) or []
 
     def touched(self) -> None:
         """Something was put into `changes`."""
@@ -72,7 +113,7 @@ class StateWriter:
         """Write all that has changed; False if that failed, then it stays to be written."""
         if self.database is None:
             self._open()
-        if self.database is None:
+        if self.database is None or not self._has_read():
             return False
         if not self.changes:
             return True
@@ -93,6 +134,15 @@ class StateWriter:
             self.problem = None
         return True
 
+    def _has_read(self) -> bool:
+        """Whether nothing is left to be read before something may be written."""
+        if self.is_read or self.late is None:
+            return True
+        stored = self.read(self.clock())
+        if stored is not None:
+            self.late(stored)
+        return stored is not None
+
     def _begin_anew(self, database: Database, error: StateLostError) -> None:
         """Put what is left of the database aside, and write into a new one all that this run knows."""
         live, mine = self.everything(), self.changes
@@ -105,18 +155,7 @@ class StateWriter:
 
     def positions(self) -> dict[str, Position]:
         """How far each log has been read, whether that is on disk or not."""
-        stored = self._read(lambda database: database.positions())
-        return {**(stored or {}), **self._positions, **self.changes.positions}
-
-    def bans(self, now: float) -> list[Ban]:
-        """The stored bans that have not ended at `now`, except those that ended and that could not be written."""
-        stored = self._read(lambda database: database.bans(now))
-        return [ban for ban in stored or () if (ban.jail, ban.address) not in self.changes.ended]
-
-    def attempts(self) -> list[Attempt]:
-        """The attempts that no ban has answered, whether they are on disk or not; of stored ones without their lines."""
-        stored = self._read(lambda database: database.attempts())
-        return [*(stored or ()), *self.changes.attempts]
+        return {**self._positions, **self.changes.positions}
 
     @property
     def snapshot(self) -> Snapshot:

@@ -57,10 +57,13 @@ class Database:
         self._lock = _take_lock(directory)
         try:
             self._db = self._open()
+            self._inode = self.path.stat().st_ino
+        except (sqlite3.Error, OSError) as error:
+            os.close(self._lock)
+            raise StateError(f"{self.path}: {error}") from error
         except BaseException:
             os.close(self._lock)
             raise
-        self._inode = self.path.stat().st_ino
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -90,9 +93,9 @@ class Database:
         try:
             self._move_aside(f"{why}; the live state is written anew")
             self._db = _connect(self.path)
+            self._inode = self.path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"{self.path}: {error}") from error
-        self._inode = self.path.stat().st_ino
 
     def close(self) -> None:
         """Let go of the file and of the directory."""
@@ -111,6 +114,11 @@ class Database:
                 "SELECT jail, address, time, attempts FROM attempts WHERE ban IS NULL ORDER BY time"
             )
             return [Attempt(sys.intern(jail), address, time, attempts) for jail, address, time, attempts in rows]
+
+    def attempts_since(self, since: float) -> list[tuple[str, str, float, str, bool]]:
+        """Jail, address, time, line of each stored attempt from then on, and whether a ban has answered it."""
+        rows = self._rows("SELECT jail, address, time, line, ban IS NOT NULL FROM attempts WHERE time >= ?", (since,))
+        return [(jail, address, time, line, bool(answered)) for jail, address, time, line, answered in rows]
 
     def bans(self, now: float) -> list[Ban]:
         """The bans that have not ended at `now`."""

@@ -63,7 +63,7 @@ async def running(tmp_path, *, busy):
     bans = []
     jail = Jail("sip", Filter("x", (r"^failed from <ADDR>$",)), logpath=(LogPath("/log"),), maxretry=3)
     runner = JailRunner(jail, ignore=IgnoreList(()), clock=time.time, decide=bans.append, reinforce=lambda *_: None)
-    store = StateWriter(tmp_path)
+    store = StateWriter(tmp_path, clock=time.time)
     reading = LogReader({"sip": runner}, store, clock=time.time, check_clock=lambda: None)
     reading.logs = logs = Feed(busy=busy)
     job = asyncio.get_running_loop().create_task(reading.run())
