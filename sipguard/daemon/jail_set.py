@@ -53,6 +53,8 @@ class Jails:
         self._feeding = feeding
         self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
         self._clock = clock
+        self._counted: list[Attempt] = []
+        """What the jails before a reload had counted."""
         self._to_adopt = True
         """Whether it is still to be asked which bans the kernel has."""
 
@@ -78,6 +80,7 @@ class Jails:
     def _make_guards(self) -> None:
         """A guard for each jail; one whose filter is broken is left out and reported."""
         self.errors = list(self.settings.errors)
+        self._counted = self.everything().attempts
         totals = {name: runner.totals for name, runner in self.runners.items()}
         self.runners.clear()
         self.lookups.forget_commands()
@@ -154,7 +157,8 @@ class Jails:
         # Those of this run, at a reload: the disk may have refused to take them.
         live |= {(ban.jail, ban.address): ban for ban in self._bans.live}
         self._bans.restore(live.values())
-        for attempt in [*(stored.attempts if stored else ()), *self._store.changes.attempts]:
+        # What cannot be read at a reload is as it was counted before.
+        for attempt in [*stored.attempts, *self._store.changes.attempts] if stored else self._counted:
             if runner := self.runners.get(attempt.jail):
                 runner.recall(attempt)
         self._bans.changed()

@@ -83,6 +83,8 @@ class StateWriter:
                 stored = Stored(bans, database.attempts(), fresh=not (bans or positions or self._positions))
                 self._positions = {**positions, **self._positions}
             except StateLostError as error:
+                if self.is_read:
+                    raise  # a reload: the next `save` begins anew with all that this run knows
                 database.begin_anew(str(error))
                 stored = Stored([], [], fresh=True)
         except StateError as error:

@@ -1,5 +1,6 @@
 """The state cannot be opened at the start: nothing is removed, and what it holds is merged when it can be read."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,6 +12,11 @@ from itertools import islice
 import pytest
 from running import RunningDaemon, append, failure, running
 
+from sipguard.daemon.banlist import BanList
+from sipguard.daemon.firewall_monitor import FirewallMonitor
+from sipguard.daemon.firewall_worker import FirewallWorker
+from sipguard.firewall.memory import MemoryFirewall
+from sipguard.model import Ban, Rule
 from tests.netns import missing, namespace
 
 ATTACKER, SECOND, THIRD = "203.0.113.66", "203.0.113.67", "203.0.113.68"
@@ -138,3 +144,45 @@ def _check(daemon, net, attackers, begun):
     said = daemon.logged()
     assert [address for address in attackers if said.count(f"Ban {address}\n") > 1] == [], "none twice"
     assert [ban for ban in bans.values() if ban["until"] < begun + BANTIME] == [], "none ends early"
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_nothing_is_left_over_before_the_state_is_read(complete):
+    """A comparison removes what no ban stands for only when every ban is known."""
+    firewall = MemoryFirewall(clock=time.time)
+
+    async def compare():
+        worker = FirewallWorker(firewall, lambda _verb, _bans: None, list)
+        try:
+            await worker.open([Rule("sip")])
+            firewall.ban([Ban(ATTACKER, "sip", time.time(), time.time() + BANTIME)])
+            monitor = FirewallMonitor(
+                worker, BanList(), feeds=_no_feeds, clock=time.time, size=1000, complete=lambda: complete
+            )
+            await monitor._compare()
+            return worker.queued
+        finally:
+            worker.stop()
+
+    assert asyncio.run(compare()) == (1 if complete else 0)
+
+
+async def _no_feeds():
+    """There are none to put back."""
+
+
+def test_reload_before_the_state_is_read(tmp_path, log):
+    """What was counted goes on to count, once."""
+    jails = {"freeswitch": {"logpath": str(log), "findtime": "1h", "maxretry": 3}}
+    with running(tmp_path, jails):
+        pass
+    heal = _locked(tmp_path / "state" / "sipguard.db")
+    with running(tmp_path, jails) as daemon:
+        append(log, failure(SECOND) * 2)
+        daemon.wait_logged(f"Found {SECOND}", times=2)
+        daemon.sipguard("reload")
+        heal()
+        daemon.wait_logged("State: written again")
+        assert SECOND not in daemon.banned("freeswitch")
+        append(log, failure(SECOND))
+        daemon.wait_logged(f"Ban {SECOND}")
