@@ -28,7 +28,8 @@ def canonical(text: str) -> str:
             return socket.inet_ntop(socket.AF_INET6, packed)
     except (OSError, ValueError):
         pass
-    bare = text.strip().strip("[]").partition("%")[0]
+    address, slash, prefix = text.strip().partition("/")
+    bare = address.strip("[]").partition("%")[0] + slash + prefix
     if "/" not in bare:
         return str(_unmapped(ipaddress.ip_address(bare)))
     network = ipaddress.ip_network(bare, strict=False)

@@ -33,6 +33,8 @@ def command(jail: str | None, as_json: bool, path: Path) -> None:
             ("jail", "failures", "counting", "banned now", "bans", "lines", "logs"),
             ([*_numbers(one), _logs(one)] for one in status["jails"]),
         )
+    for one in status["jails"] if not jail else ():
+        _problem(one)
     for error in status["errors"]:
         output.say(f"not running: {printable(error, 500)}")
 
@@ -43,6 +45,11 @@ def _head(status: dict[str, Any]) -> None:
     for part in ("firewall", "state"):
         if problem := status[part]["problem"]:
             output.say(f"{part}: {printable(problem, 500)}")
+
+
+def _problem(jail: dict[str, Any]) -> None:
+    if jail["problem"]:
+        output.say(f"jail {jail['name']}: {printable(jail['problem'], 500)}")
 
 
 def _numbers(jail: dict[str, Any]) -> list[object]:
@@ -69,6 +76,7 @@ def _one(jail: dict[str, Any]) -> None:
         f"jail {jail['name']}: filter {jail['filter']}, {jail['maxretry']} failures within "
         f"{output.span(jail['findtime'])} ban for {bantime}"
     )
+    _problem(jail)
     for path, problem in jail["logs"].items():
         output.say(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
     for action in jail["actions"]:

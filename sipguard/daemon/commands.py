@@ -149,6 +149,7 @@ class Commands:
         return {
             "name": name,
             "filter": runner.jail.filter.name,
+            "problem": runner.problem,
             "maxretry": runner.jail.maxretry,
             "findtime": runner.jail.findtime,
             "bantime": finite(runner.jail.bantime),

@@ -195,10 +195,11 @@ class Daemon:
             self.reading.rescan()
             own, followed = own_addresses(), self.logs.problems()
             for runner in self.runners.values():
-                if runner.jail.ignoreself:
-                    runner.judge.ignore.set_own(own)
-                runner.prune(self.clock(), self.store.changes)
-                runner.leave(followed)
+                with runner.degrading():
+                    if runner.jail.ignoreself:
+                        runner.judge.ignore.set_own(own)
+                    runner.prune(self.clock(), self.store.changes)
+                    runner.leave(followed)
             await self.jails.learn_ignored()
             if self.bans.firewall_worker.problem and not self.bans.firewall_worker.queued:
                 await self.jails.open_firewall()

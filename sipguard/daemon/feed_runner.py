@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipguard.addresses import canonical
 from sipguard.config.settings import Settings
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.daemon.jail_runner import JailRunner
@@ -115,6 +115,6 @@ def _addresses(entries: Iterable[str]) -> Iterator[str]:
     """The entries of `ignoreip` that are no host names."""
     for entry in entries:
         try:
-            yield str(ip_network(entry, strict=False))
+            yield canonical(entry)
         except ValueError:
             continue

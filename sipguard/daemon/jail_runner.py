@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterable, Sequence
-from contextlib import suppress
+import math
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -98,6 +100,10 @@ class JailRunner:
         self._slow = 0
         """Lines that took too long, of which nothing has been said."""
         self._slow_next = 0.0
+        self.problem: str | None = None
+        """An exception that nobody foresaw, in one line; None again when as much has been read without one."""
+        self._failed = False
+        self._failure_told = -math.inf
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
@@ -146,20 +152,44 @@ class JailRunner:
 
     def take(self, data: bytes, changes: Changes, path: str = "") -> None:
         """Read whole lines of one log."""
-        detector = self._detector_of(path)
-        slow = detector.counts.timed_out
-        self._take_all(detector.events(data), changes)
-        self._slow += detector.counts.timed_out - slow
-        self._tell_slow()
+        with self._reading(path) as detector:
+            self._take_all(detector.events(data), changes)
 
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
+        with self._reading(path) as detector:
+            for time, text in records:
+                self._take_all(detector.entry(text, time), changes)
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[Detector]:
+        """The detector of a log. One in which something went wrong is not believed again: the next chunk has a new one."""
+        self._failed = False
         detector = self._detector_of(path)
         slow = detector.counts.timed_out
-        for time, text in records:
-            self._take_all(detector.entry(text, time), changes)
+        with self.degrading():
+            yield detector
+        if self._failed:
+            self.leave(set(self._detectors) - {path})
+        else:
+            self.problem = None
         self._slow += detector.counts.timed_out - slow
         self._tell_slow()
+
+    @contextmanager
+    def degrading(self) -> Iterator[None]:
+        """What goes wrong in here in a way that nobody foresaw is this jail's problem, and no other's."""
+        try:
+            yield
+        except Exception as error:
+            self._failed = True
+            self.problem = f"internal error: {printable(repr(error), 300)}"
+            if self._clock() >= self._failure_told + SLOW_TOLD_EVERY:
+                self._failure_told = self._clock()
+                log.error(
+                    "[%s] %s; what it was about is skipped, the jail goes on", self.jail.name, self.problem,
+                    exc_info=bool(os.environ.get("SIPGUARD_TRACEBACK")),
+                )  # fmt: skip
 
     def _make_detector(self) -> Detector:
         jail = self.jail
@@ -179,21 +209,28 @@ class JailRunner:
     def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
         bans = self.totals.bans
         for event in events:
-            if isinstance(event, Failure):
-                if not (self.jail.ignorecommand and self._ask(self, event)):
-                    self._weigh(event, changes)
-            elif isinstance(event, Challenge):
-                self.judge.challenge(event)
-            else:
-                self.totals.successes += 1
-                with suppress(ValueError):
-                    self._registered(canonical(event.host))
-                if forgiven := self.judge.welcome(event):
-                    changes.forgotten.add((self.jail.name, forgiven))
+            try:
+                self._take_event(event, changes)
+            except Exception:
+                with self.degrading():
+                    raise
         for failure in self.judge.overdue():
             self._weigh(failure, changes)
         if not self.patient or self.totals.bans > bans or len(self._say) > MOST_UNSAID:
             self._say_all()
+
+    def _take_event(self, event: LogEvent, changes: Changes) -> None:
+        if isinstance(event, Failure):
+            if not (self.jail.ignorecommand and self._ask(self, event)):
+                self._weigh(event, changes)
+        elif isinstance(event, Challenge):
+            self.judge.challenge(event)
+        else:
+            self.totals.successes += 1
+            with suppress(ValueError):
+                self._registered(canonical(event.host))
+            if forgiven := self.judge.welcome(event):
+                changes.forgotten.add((self.jail.name, forgiven))
 
     def tell(self) -> None:
         """Log what has waited."""

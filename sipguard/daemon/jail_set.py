@@ -160,7 +160,8 @@ class Jails:
         # What cannot be read at a reload is as it was counted before.
         for attempt in [*stored.attempts, *self._store.changes.attempts] if stored else self._counted:
             if runner := self.runners.get(attempt.jail):
-                runner.recall(attempt)
+                with runner.degrading():
+                    runner.recall(attempt)
         self._bans.changed()
 
     async def adopt(self) -> None:

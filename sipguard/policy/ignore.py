@@ -7,6 +7,8 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from sipguard.addresses import canonical
+
 FILE = "file:"
 """Begins an entry of `ignoreip` that names a list."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -52,7 +54,7 @@ class IgnoreList:
         names = []
         for entry in entries:
             try:
-                self._configured.append((ipaddress.ip_network(entry, strict=False), f"ignoreip {entry}"))
+                self._configured.append((_network(entry), f"ignoreip {entry}"))
             except ValueError:
                 names.append(entry)
         self.names = tuple(name for name in names if not name.startswith(FILE))
@@ -62,7 +64,7 @@ class IgnoreList:
     def set_own(self, addresses: Iterable[str]) -> None:
         """The machine's own addresses as they are now."""
         own = [(network, "loopback") for network in _LOOPBACK]
-        own += [(ipaddress.ip_network(address), "this machine's own address") for address in addresses]
+        own += [(_network(address), "this machine's own address") for address in addresses]
         if own != self._own:
             self._changed()
             self._own = own
@@ -70,7 +72,7 @@ class IgnoreList:
     def learn(self, name: str, addresses: Iterable[str]) -> None:
         """A host name of `names`, or a list of `files`, has these addresses or networks now."""
         self._changed()
-        networks = (ipaddress.ip_network(address, strict=False) for address in addresses)
+        networks = map(_network, addresses)
         self._resolved[name] = [(network, f"ignoreip {name}") for network in networks]
 
     def networks(self) -> list[str]:
@@ -104,6 +106,11 @@ class IgnoreList:
         self.version = object()
         self._known.clear()
         self._spans.clear()
+
+
+def _network(text: str) -> Network:
+    """An address or network as failures name it: without a zone, an IPv4-mapped one as IPv4. Raises `ValueError`."""
+    return ipaddress.ip_network(canonical(text))
 
 
 def _span(text: str) -> tuple[int, int, int]:

@@ -182,7 +182,7 @@ class Judge:
     def _is_misconfigured(self, subject: str, time: float) -> bool:
         jail = self.jail
         few = jail.maxusers and len(self.window.users(subject)) < jail.maxusers
-        return bool(few) and self._logins.excuse(subject, time, jail.findtime, (PATIENCE - 1) * jail.maxretry)
+        return bool(few) and self._logins.excuse(subject, time, jail.findtime, (PATIENCE - 1) * self.window.maxretry)
 
     def recall(self, address: str, time: float, attempts: int) -> Ban | None:
         """Count an attempt of an earlier run again; the ban that it completes, if that would not be over by now."""
@@ -195,9 +195,13 @@ class Judge:
 
     def _weight(self, address: str) -> int:
         """Who has been banned before has fewer tries, if bans are to grow."""
-        return weight(self.jail.growth, self._earlier(address), self.jail.maxretry)
+        return weight(self.jail.growth, self._earlier(address), self.window.maxretry)
 
     def _ban(self, address: str, now: float) -> Ban:
         jail = self.jail
-        reason = sys.intern(f"{jail.maxretry} failures within {jail.findtime:g} s")  # one text for all bans of the jail
-        return Ban(address, jail.name, now, now + jail.bantime, attempts=jail.maxretry, reason=reason)
+        failures = self.window.maxretry
+        plural = "" if failures == 1 else "s"
+        reason = sys.intern(
+            f"{failures} failure{plural} within {jail.findtime:g} s"
+        )  # one text for all bans of the jail
+        return Ban(address, jail.name, now, now + jail.bantime, attempts=failures, reason=reason)
