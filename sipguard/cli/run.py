@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,16 @@ import click
 from sipguard.cli.tree import BanActions, banactions_option, fail2ban_dir_option, load_settings
 from sipguard.config.settings import Settings
 
+_STRAY_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGIO,
+    signal.SIGPWR,
+)
 BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 
 
@@ -44,6 +55,8 @@ def command(
     Bans stay in the firewall when the daemon stops, unless --flush-on-stop; the next start goes on with them.
     """
 
+    _outlive_signals()
+
     def read() -> Settings:
         settings = load_settings(config, fail2ban_dir, banactions)
         return replace(
@@ -60,3 +73,13 @@ def command(
     from sipguard.daemon.start import protect  # noqa: PLC0415
 
     asyncio.run(protect(settings, read))
+
+
+def _outlive_signals() -> None:
+    """A stray signal that would end the process does nothing; the daemon itself takes SIGHUP, SIGTERM and SIGINT later.
+
+    A handler and not SIG_IGN, which the actions' commands would inherit (signal(7)).
+    """
+    for number in _STRAY_SIGNALS:
+        signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)  # no call into the kernel fails for it

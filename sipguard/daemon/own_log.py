@@ -152,11 +152,24 @@ class _Stream(logging.StreamHandler[Any]):
                 sys.stderr.write(
                     f"sipguard: its log cannot be written: {why}; lines are lost until it can, bans go on\n"
                 )
+        for stream in (sys.stdout, sys.stderr):
+            _leave_if_unread(stream)
 
     def close(self) -> None:
         """Never raises: what it still holds cannot be written either."""
         with contextlib.suppress(OSError, ValueError):
             super().close()
+
+
+def _leave_if_unread(stream: Any) -> None:
+    """A pipe whose reader has gone becomes /dev/null: what is buffered would else fail at the exit (status 120)."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())
+            os.close(nothing)
 
 
 class _File(_Stream, logging.handlers.WatchedFileHandler):
