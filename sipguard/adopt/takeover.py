@@ -19,8 +19,9 @@ from sipguard.adopt.services import Services
 from sipguard.config.settings import Settings
 from sipguard.daemon.log_sources import reads
 from sipguard.errors import FirewallError, SipguardError, StateBusyError
+from sipguard.fail2ban.config.role import role_of, told
 from sipguard.firewall.base import Firewall
-from sipguard.model import Ban, Clock
+from sipguard.model import Action, Ban, Clock
 from sipguard.state.changes import Changes
 from sipguard.state.database import Database
 
@@ -50,6 +51,10 @@ class Adoption:
         kept = self._read()
         say, settings = self.say, self.settings
         say(f"{settings.fail2ban_dir}: jails {', '.join(jail.name for jail in settings.jails) or 'none'}")
+        for jail in settings.jails:
+            for action in jail.actions:
+                if isinstance(action, Action):
+                    say(f"jail {jail.name}: action {told(action, role_of(action))}")
         for error in settings.errors:
             say(f"not taken over: {error}")
         for line in kept.left:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from sipguard.text import printable, shown_url
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sipguard.model import Feed, Jail
+    from sipguard.fail2ban.config.role import Role
+    from sipguard.model import Action, Feed, Jail
 
 
 @click.command("check")
@@ -111,14 +113,14 @@ def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings:
     return {
         "config": str(settings.config_file) if settings else None,
         "firewall": settings.firewall if settings else None,
-        "jails": [_jail_as_json(jail) for jail in settings.jails] if settings else [],
+        "jails": [_jail_as_json(jail, settings) for jail in settings.jails] if settings else [],
         "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
         "errors": [{"where": error.where, "what": error.what} for error in errors],
         "warnings": list(warnings),
     }
 
 
-def _jail_as_json(jail: Jail) -> dict[str, Any]:
+def _jail_as_json(jail: Jail, settings: Settings) -> dict[str, Any]:
     """One jail; times in seconds, null for a ban without end; no ports or protocols means all."""
     return {
         "jail": jail.name,
@@ -131,7 +133,22 @@ def _jail_as_json(jail: Jail) -> dict[str, Any]:
         "findtime": jail.findtime,
         "bantime": jail.bantime if math.isfinite(jail.bantime) else None,
         "ignoreip": list(jail.ignoreip),
+        "actions": [
+            {"action": action.name, "replaced": role.replaced, "rejects": role.rejects, "why": role.why}
+            for action, role in _roles(jail, settings)
+        ],
     }
+
+
+def _roles(jail: Jail, settings: Settings) -> list[tuple[Action, Role]]:
+    """The actions of a Fail2ban tree, with what becomes of each."""
+    from sipguard.fail2ban.config.role import role_of  # noqa: PLC0415 - native jails have none
+    from sipguard.model import Action  # noqa: PLC0415
+
+    found = [(action, role_of(action)) for action in jail.actions if isinstance(action, Action)]
+    if settings.banactions == "commands":
+        return [(action, replace(role, replaced=False)) for action, role in found]
+    return found
 
 
 def _feed_as_json(feed: Feed) -> dict[str, Any]:
@@ -140,7 +157,7 @@ def _feed_as_json(feed: Feed) -> dict[str, Any]:
     return {"feed": feed.name, "source": source, "interval": feed.interval, "expiry": feed.expiry}
 
 
-def _summary(jail: Jail) -> list[tuple[str, str]]:
+def _summary(jail: Jail, settings: Settings) -> list[tuple[str, str]]:
     """What people want to know of a jail, each with its label."""
     ports = ", ".join(str(port) for port in jail.rule.ports) or "all"
     forever = math.isinf(jail.bantime)
@@ -153,7 +170,14 @@ def _summary(jail: Jail) -> list[tuple[str, str]]:
         (jail.rule.verdict, f"ports {ports}, protocols {' '.join(jail.rule.protocols) or 'all'}"),
     ]
     rows += [("never", " ".join(jail.ignoreip))] if jail.ignoreip else []
+    rows += [("action", _told(action, role)) for action, role in _roles(jail, settings)]
     return [(label, printable(text)) for label, text in rows]
+
+
+def _told(action: Action, role: Role) -> str:
+    from sipguard.fail2ban.config.role import told  # noqa: PLC0415 - native jails have none
+
+    return told(action, role)
 
 
 def _is_terminal() -> bool:
@@ -170,7 +194,7 @@ def _print(settings: Settings) -> None:
     click.echo(heading)
     for jail in settings.jails:
         click.echo(f"\n{printable(jail.name)}")
-        for label, text in _summary(jail):
+        for label, text in _summary(jail, settings):
             click.echo(f"  {label:<8}{text}")
     for feed in settings.feeds:
         click.echo(f"\n{_feed_line(feed)}")
@@ -196,7 +220,7 @@ def _print_table(settings: Settings, heading: str) -> None:
         return
     table = Table("jail", "", "", show_edge=False, show_header=False)
     for jail in settings.jails:
-        for number, (label, text) in enumerate(_summary(jail)):
+        for number, (label, text) in enumerate(_summary(jail, settings)):
             name = Text(printable(jail.name) if number == 0 else "", style="bold", no_wrap=True)
             table.add_row(name, Text(label, style="dim"), Text(text, overflow="fold"))
         table.add_section()

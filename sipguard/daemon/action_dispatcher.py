@@ -21,7 +21,7 @@ from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.make_action import make_worker
 from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import ConfigError
-from sipguard.fail2ban.config.rules import is_firewall
+from sipguard.fail2ban.config.role import role_of, told
 from sipguard.model import Action, Ban, Clock, Failure, Jail, NativeAction
 
 log = logging.getLogger("fail2ban.actions")
@@ -53,6 +53,7 @@ class ActionDispatcher:
         Waits for what has to stop, since the same action with other parameters may follow it.
         """
         wanted = {jail.name: {one.name: one for one in _actions(jail, settings)} for jail in settings.jails}
+        _tell_replaced(settings)
         ending = []
         for jail, queues in list(self.queues.items()):
             actions = wanted.get(jail, {})
@@ -194,4 +195,12 @@ def _actions(jail: Jail, settings: Settings) -> list[Action | NativeAction]:
     """The actions that a jail really has: without those whose work sipguard's own firewall does."""
     if settings.banactions == "commands":
         return list(jail.actions)
-    return [action for action in jail.actions if not (isinstance(action, Action) and is_firewall(action))]
+    return [action for action in jail.actions if not (isinstance(action, Action) and role_of(action).replaced)]
+
+
+def _tell_replaced(settings: Settings) -> None:
+    """Name each action that does not run, and why: nothing of a configuration is left out in silence."""
+    for jail in settings.jails:
+        for action in jail.actions:
+            if settings.banactions != "commands" and isinstance(action, Action) and (role := role_of(action)).replaced:
+                log.info("[%s] Action %s", jail.name, told(action, role))

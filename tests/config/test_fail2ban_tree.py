@@ -9,7 +9,7 @@ import pytest
 
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import commands_for, read_actions
-from sipguard.fail2ban.config.rules import is_firewall
+from sipguard.fail2ban.config.role import role_of
 from sipguard.fail2ban.config.tree import dump, read_tree
 from sipguard.model import FOREVER, BanGrowth, IgnoreCache, LogPath, PortRange
 
@@ -200,7 +200,7 @@ OTHERS = ["sendmail-whois-lines", "abuseipdb", "dummy", "cloudflare", "dshield",
 
 @pytest.mark.skipif(not Path("/etc/fail2ban/action.d").is_dir(), reason="Debian's fail2ban package is not installed")
 @pytest.mark.parametrize("name", FIREWALLS + OTHERS)
-def test_is_firewall(name):
+def test_replaced(name):
     """Which of the package's actions sipguard's own firewall stands in for."""
     (action,) = read_actions(name, "", "demo", {}, Path("/etc/fail2ban/action.d"))
-    assert is_firewall(action) is (name in FIREWALLS)
+    assert role_of(action).replaced is (name in FIREWALLS)

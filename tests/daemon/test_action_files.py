@@ -66,6 +66,17 @@ def bad(host, user="1000", count=1):
     return time.strftime(f"%Y-%m-%d %H:%M:%S bad {host} user={user}\n") * count
 
 
+def test_an_action_that_names_a_firewall_runs(tmp_path, tree):
+    """A firewall's word in a message replaces nothing; what sipguard's firewall does instead is named in the log."""
+    more = f"actionreload = echo 'reload iptables ufw route' >> {tmp_path}/noted\n[Init]\nblocktype = REJECT"
+    with running(tmp_path, {}, arguments=tree("own\n block", more)) as daemon:
+        append(tree.log, bad(ATTACKER, count=2))
+        daemon.wait_for(lambda: len(tree.noted()) == 3)
+        assert tree.noted()[1].startswith(f"ban {ATTACKER} 2 ")
+        daemon.wait_logged("Action block: replaced by sipguard's firewall; it does firewall work alone (iptables)")
+        assert daemon.banned("demo") == {ATTACKER}
+
+
 def test_life(tmp_path, tree):
     """An action is told of all, with the lines and what the filter captured, none of which is a command."""
     user = f"\"$(touch {tmp_path}/PWNED)' `touch {tmp_path}/PWNED`"

@@ -15,7 +15,8 @@ from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import read_actions
-from sipguard.fail2ban.config.rules import is_firewall, rule_of
+from sipguard.fail2ban.config.role import role_of
+from sipguard.fail2ban.config.rules import rule_of
 from sipguard.fail2ban.config.tree_model import Fail2banJail
 from sipguard.fail2ban.config.values import is_true, number, seconds, words
 from sipguard.formula import Formula
@@ -114,12 +115,12 @@ class _JailReader:
         actions = read_actions(
             options["action"], self._where("action"), self._name, options, self._directory / "action.d"
         )
-        enforced = any(is_firewall(action) for action in actions)
+        enforced = any(role_of(action).rejects for action in actions)
         if not enforced and self._ini.get(self._name, "action") is None:
             enforced = True
             self._notes.append("no action is set, so Fail2ban would not ban; sipguard's firewall does")
         elif not enforced:
-            self._notes.append("none of its actions is a firewall's: as in Fail2ban, nobody is rejected")
+            self._notes.append("none of its actions rejects addresses on this host: as in Fail2ban, nobody is rejected")
         backend, backend_options = parse_reference(options["backend"], self._where("backend"))
         rule, rule_notes = rule_of(self._name, actions, self._text("port"), self._text("protocol"))
         return Fail2banJail(

@@ -1,4 +1,4 @@
-"""Which ports a jail's firewall actions reject: what sipguard's own firewall does in their place."""
+"""What a jail's actions reject, as the rule of sipguard's own firewall that does it in their place."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.config.values import ports
 from sipguard.fail2ban.config.reach import ban_commands, reaches
+from sipguard.fail2ban.config.role import role_of
 from sipguard.fail2ban.config.values import words
 from sipguard.model import Action, PortRange, Rule, Verdict
 
@@ -15,20 +16,7 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
 
-# The commands by which firewalls are told, as they stand in the action files of Fail2ban and in operators' own.
-_FIREWALL = re.compile(
-    r"\b(?:ip6?tables|nft|ipset|firewall-cmd|ufw|csf|shorewall6?|pfctl|ipfw|ipf|npfctl|apf|ip (?:-\S+ )?route|route)\b"
-    r"|/etc/hosts\.deny|<iptables>|<nftables>|<daemon_list>"
-)
-
 _DROP = re.compile(r"(?:-j|--jump) DROP\b|\bdrop\b")
-
-
-def is_firewall(action: Action) -> bool:
-    """Whether this action shuts an address out: then sipguard's own firewall does so in its place."""
-    if "blocktype" in action.properties:
-        return True
-    return any(_FIREWALL.search(action.commands.get(key, "")) for key in ("actionstart", "actionban"))
 
 
 def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> tuple[Rule, tuple[str, ...]]:
@@ -37,7 +25,7 @@ def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> t
     `port` and `protocol` are the jail's own: they count where it has no firewall action. A command that names no port rejects
     all of them; so does a port that cannot be understood: an address that attacks is better shut out of too much.
     """
-    firewall = [action for action in actions if is_firewall(action)]
+    firewall = [action for action in actions if role_of(action).rejects]
     verdict: Verdict = "drop" if firewall and all(map(_drops, firewall)) else "reject"
     reached = [one for action in firewall for one in reaches(action)] or [(port, protocol)]
     notes: list[str] = []
