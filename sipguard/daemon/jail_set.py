@@ -95,6 +95,8 @@ class Jails:
                 self.errors.append(error)
         for broken in self.errors:
             log.error("%s", broken)
+        for odd in self.settings.warnings:
+            log.warning("%s", odd)
 
     def _guard(self, jail: Jail, own: Sequence[str]) -> JailRunner:
         """Raises `ConfigError`. `own` are the machine's addresses."""

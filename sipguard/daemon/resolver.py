@@ -55,6 +55,7 @@ class Resolver:
         self._read: WeakKeyDictionary[IgnoreList, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
         """What each ignore list was told of its files: which state of them."""
         self._unreadable: set[str] = set()
+        self._unresolved: set[str] = set()
 
     async def addresses(self, name: str) -> tuple[str, ...]:
         """The addresses of a host, in canonical form; none if it has none, or nobody knows in time."""
@@ -94,6 +95,12 @@ class Resolver:
         for name, addresses in zip(ignore.names, found, strict=True):
             if addresses:
                 ignore.learn(name, addresses)
+                self._unresolved.discard(name)
+            elif name not in self._unresolved:
+                self._unresolved.add(name)
+                log.warning(
+                    "ignoreip %s has no address; it protects nobody who is not known already", printable(name, 100)
+                )
 
     def _read_list(self, entry: str, ignore: IgnoreList) -> None:
         """`file:PATH`: addresses and networks, separated by blanks, commas or lines; `#` and `;` begin a comment."""
@@ -117,7 +124,13 @@ class Resolver:
             read[entry] = state
         text = content.decode("utf-8", "replace")
         lines = (line.partition("#")[0].partition(";")[0] for line in text.split("\n"))
-        ignore.learn(entry, _valid(word for line in lines for word in line.replace(",", " ").split()))
+        words = [word for line in lines for word in line.replace(",", " ").split()]
+        good = _valid(words)
+        if len(good) < len(words):
+            wrong = next(word for word in words if not _valid([word]))
+            told = "ignoreip %s: %d of its %d words are no addresses and protect nobody; the first is %s"
+            log.warning(told, entry, len(words) - len(good), len(words), printable(wrong, 60))
+        ignore.learn(entry, good)
 
     async def stop(self) -> None:
         """End every look-up."""

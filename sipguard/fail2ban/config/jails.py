@@ -13,6 +13,7 @@ from sipguard.config.filters import FILTER_KEYS, build_filter, check_definition,
 from sipguard.config.ini import Ini
 from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
+from sipguard.config.validators import ignored
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import read_actions
 from sipguard.fail2ban.config.role import role_of
@@ -136,7 +137,7 @@ class _JailReader:
             findtime=self._value("findtime", seconds, 600.0),
             bantime=self._value("bantime", seconds, 600.0),
             growth=self._growth(),
-            ignoreip=words(options.get("ignoreip", "")),
+            ignoreip=self._ignoreip(),
             ignoreself=self._value("ignoreself", is_true, True),
             ignorecommand=options.get("ignorecommand", ""),
             ignorecache=self._ignorecache(),
@@ -249,6 +250,16 @@ class _JailReader:
                 )
             paths.append(LogPath(pattern, position == "tail"))
         return tuple(paths)
+
+    def _ignoreip(self) -> tuple[str, ...]:
+        """The entries as written; those that can protect nobody are noted, the others hold."""
+        entries = words(self._options.get("ignoreip", ""))
+        for entry in entries:
+            try:
+                ignored(entry)
+            except ValueError:
+                self._notes.append(f"ignoreip: {entry[:60]!a} is no address, network or host name; it protects nobody")
+        return entries
 
     def _growth(self) -> BanGrowth:
         return BanGrowth(
