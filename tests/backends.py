@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from sipguard.firewall.choose import open_firewall
+from sipguard.firewall.libnftables import Libnftables
+from sipguard.firewall.nft_run import NftRunner
+from sipguard.firewall.nftables import NftablesFirewall
 from tests.as_nobody import AsNobody
 from tests.netns import LEGACY
 
@@ -23,8 +26,10 @@ def backend_of(name, **options):
     """A backend in the namespace where this is called; skips the test, saying why, where it cannot be had.
 
     The one for legacy tables is told to look at `iptables-legacy`, which a host with nf_tables has beside its own.
-    `… as nobody` is a backend of a user who has CAP_NET_ADMIN and no other right; it must be closed.
+    `… as nobody` is a backend of a user who has CAP_NET_ADMIN and no other right; it must be closed. `nftables by program`
+    does without libnftables, `nftables by library` fails where that is not installed.
     """
+    name, by, way = name.partition(" by ")
     name, _, unprivileged = name.partition(" ")
     wanted = [*PROGRAMS[name], "setpriv"] if unprivileged else PROGRAMS[name]
     absent = [program for program in wanted if shutil.which(program) is None]
@@ -36,6 +41,9 @@ def backend_of(name, **options):
         from sipguard.firewall.iptables import IptablesFirewall
 
         return IptablesFirewall(clock=time.time, program="iptables-legacy", **options)
+    if by:
+        library = Libnftables() if way == "library" else None
+        return NftablesFirewall(clock=time.time, runner=NftRunner(library=library), **options)
     if unprivileged:
         return AsNobody(name, **options)
     return open_firewall(name, clock=time.time, **options)

@@ -14,7 +14,7 @@ from sipguard.firewall import nft_text
 from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
 from sipguard.firewall.nft_networks import ROUNDING, NftNetworks, networks_script
-from sipguard.firewall.nft_run import NftError, NftRunner
+from sipguard.firewall.nft_run import NftError, NftRunner, fastest_runner
 from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Network, Target, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule, Verdict
@@ -26,7 +26,7 @@ _ASLEEP = f"table {nft_text.TABLE} is put to sleep"
 
 
 class NftablesFirewall:
-    """Bans in nf_tables sets, through the program `nft`."""
+    """Bans in nf_tables sets, through libnftables or the program `nft`."""
 
     name = "nftables"
     ends_bans = True
@@ -34,7 +34,7 @@ class NftablesFirewall:
     def __init__(self, *, clock: Clock, runner: NftRunner | None = None, options: Options | None = None) -> None:
         self._clock = clock
         self._options = options or Options()
-        self._nft = runner or NftRunner()
+        self._nft = runner or fastest_runner()
         self._feeds = NftFeeds(self._nft, clock)
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
@@ -151,7 +151,7 @@ class NftablesFirewall:
         return self._feeds.entries(name)
 
     def verify(self) -> list[str]:
-        """Compare with what `open` and `set_feed` made. Two `nft` calls, whatever the number of bans."""
+        """Compare with what `open` and `set_feed` made. Two terse lists, whatever the number of bans."""
         return self._verify_jails() + self._feeds.verify()
 
     def _verify_jails(self) -> list[str]:
@@ -175,7 +175,7 @@ class NftablesFirewall:
     def show(self) -> str:
         """Give the table as `nft list table` prints it; empty when there is none."""
         try:
-            text = self._nft.run(f"list table {nft_text.TABLE}\n")
+            text = self._nft.show(f"list table {nft_text.TABLE}")
         except NftError as error:
             if error.cause != "absent":
                 raise
@@ -194,11 +194,12 @@ class NftablesFirewall:
         return nft_text.room(address, self._options.size)
 
     def made_by_us(self, pid: int) -> bool:
-        """Whether an `nft` that this backend started has this number."""
+        """Whether an `nft` that this backend started, or the thread that it works in, has this number."""
         return pid in tuple(self._nft.pids)
 
     def close(self) -> None:
-        """Nothing to let go of: each call is a process of its own."""
+        """Let go of the socket."""
+        self._nft.close()
 
     def _make(self, rules: Sequence[Rule], stale: Sequence[SetName]) -> None:
         script = nft_text.table_script(rules, stale, self._options)

@@ -19,13 +19,14 @@ from tests.netns import namespace
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
 ALL = Rule("recidive")
 ODD = Rule("tür-1.b_c ü\N{PILE OF POO}; flush ruleset", (PortRange(5060, 5060),), ("udp",), "drop")
+NFTABLES = ["nftables by library", "nftables by program"]
 ROUNDING = 3.0
 """Seconds by which an end may differ: ipset counts whole ones, and what is left was asked for a moment before it is read."""
 TICK = {"ipset": 1.0}
 """Seconds by which a kernel may end a ban late."""
 
 
-@pytest.fixture(params=["memory", "nftables", "ipset", "iptables", "nftables as nobody", "ipset as nobody"])
+@pytest.fixture(params=["memory", *NFTABLES, "ipset", "iptables", "nftables as nobody", "ipset as nobody"])
 def firewall(request):
     """Each backend in turn."""
     yield from unopened(request.param)
