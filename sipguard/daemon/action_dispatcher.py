@@ -16,7 +16,7 @@ from sipguard.actions.evidence import Evidence
 from sipguard.actions.queue import ActionQueue, finish
 from sipguard.actions.ticket import JailFacts, JailTotals, Past, Ticket, blank
 from sipguard.config.settings import Settings
-from sipguard.daemon.banlist import BanList
+from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.make_action import make_worker
 from sipguard.daemon.state_writer import StateWriter
@@ -35,7 +35,7 @@ MOST_LINES = 100
 class ActionDispatcher:
     """The lanes of every jail's actions."""
 
-    def __init__(self, live: BanList, store: StateWriter, runners: Mapping[str, JailRunner], *, clock: Clock) -> None:
+    def __init__(self, live: BanLedger, store: StateWriter, runners: Mapping[str, JailRunner], *, clock: Clock) -> None:
         self.queues: dict[str, dict[str, ActionQueue]] = {}
         """Jail → name of the action → lane."""
         self._live = live
@@ -45,7 +45,6 @@ class ActionDispatcher:
         self._runner = Runner()
         self._evidence = Evidence()
         self._made_from: dict[tuple[str, str], Action | NativeAction] = {}
-        self._told: dict[str, set[str]] = {}
 
     async def set_up(self, settings: Settings) -> list[ConfigError]:
         """Have each jail's actions as the configuration says: what is new starts, what is gone stops, the rest goes on.
@@ -83,8 +82,7 @@ class ActionDispatcher:
         queue = queues[action.name] = ActionQueue(f"[{jail.name}] Action {action.name}", worker)
         self._made_from[jail.name, action.name] = action
         self._put(queue, "start", blank(facts, self._clock()))
-        told = self._told.setdefault(jail.name, set())
-        for ban in [ban for ban in self._live.of_jail(jail.name) if ban.address in told]:
+        for ban in self._notified(jail.name):
             self._put(queue, "ban", Ticket(ban, facts, restored=True))
 
     def observed(self, jail: str, address: str, failure: Failure) -> None:
@@ -97,13 +95,14 @@ class ActionDispatcher:
         queues = self.queues.get(ban.jail)
         if not queues:
             return
-        told = self._told.setdefault(ban.jail, set())
-        again = ban.address in told
+        record = self._live.record(ban.jail, ban.address)
+        again = record is not None and record.notified
         if again and restored:
             return
         found = self._evidence.take(ban.jail, ban.address)
         ticket = Ticket(ban, self._facts_of(ban.jail), found.lines, found.data or {}, restored=restored)
-        told.add(ban.address)
+        if record is not None:
+            record.notified = True
         for queue in queues.values():
             self._put(queue, "prolong" if again else "ban", ticket)
 
@@ -114,11 +113,7 @@ class ActionDispatcher:
                 self._put(queue, "check", Ticket(ban, self._facts_of(ban.jail)))
 
     def ended(self, ban: Ban) -> None:
-        """An address is let through again."""
-        told = self._told.get(ban.jail, set())
-        if ban.address not in told:
-            return
-        told.discard(ban.address)
+        """An address is let through again, of which actions have been told."""
         for queue in self.queues.get(ban.jail, {}).values():
             self._put(queue, "unban", Ticket(ban, self._facts_of(ban.jail)))
 
@@ -147,7 +142,7 @@ class ActionDispatcher:
     def _tell_end(self, jail: str, names: Iterable[str]) -> None:
         facts = self._facts_of(jail)
         end = blank(facts, self._clock())
-        bans = [ban for ban in self._live.of_jail(jail) if ban.address in self._told.get(jail, set())]
+        bans = self._notified(jail)
         for name in names:
             queue = self.queues[jail][name]
             if queue.worker.flushes:
@@ -156,6 +151,11 @@ class ActionDispatcher:
                 for ban in bans:
                     self._put(queue, "unban", Ticket(ban, facts))
             self._put(queue, "stop", end)
+
+    def _notified(self, jail: str) -> list[Ban]:
+        """The live bans of a jail that its actions have been told of."""
+        records = self._live.of_runner(jail).values()
+        return [record.ban for record in records if record.live and record.notified]
 
     @staticmethod
     def _put(queue: ActionQueue, verb: Verb, ticket: Ticket) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sipguard.config.values import format_duration
 from sipguard.daemon.action_dispatcher import ActionDispatcher
-from sipguard.daemon.banlist import BanList
+from sipguard.daemon.ban_ledger import BanLedger, State
 from sipguard.daemon.firewall_worker import FirewallWorker, Verb
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.own_log import NOTICE, LogBatch
@@ -37,10 +37,10 @@ class Bans:
     def __init__(
         self, firewall: Firewall, store: StateWriter, runners: Mapping[str, JailRunner], *, clock: Clock
     ) -> None:
-        self.live = BanList()
+        self.live = BanLedger()
         self.dispatcher = ActionDispatcher(self.live, store, runners, clock=clock)
         self.firewall_worker = FirewallWorker(
-            firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)]
+            firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)], self.live
         )
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
@@ -49,9 +49,6 @@ class Bans:
         self._store = store
         self._runners = runners
         self._clock = clock
-        self._decided: dict[tuple[str, str], Ban] = {}
-        self._adopted: set[tuple[str, str]] = set()
-        """Bans that only the kernel told of."""
 
     def decide(self, ban: Ban) -> None:
         """A jail has decided on a ban: to the kernel with it."""
@@ -59,7 +56,7 @@ class Bans:
         earlier = self.earlier(ban.jail, ban.address, overall=bool(runner and runner.jail.growth.overalljails))
         if earlier or (runner and runner.jail.growth.increment):
             ban = self._grown(replace(ban, count=earlier + 1), earlier)
-        self._decided[ban.jail, ban.address] = ban
+        self.live.decide(ban)
         self._order("ban", [ban])
 
     def _enforced(self, ban: Ban) -> bool:
@@ -95,7 +92,6 @@ class Bans:
         for ban in bans:
             self._runners[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
-            self._runners[ban.jail].banned[ban.address] = ban.since
             self.dispatcher.banned(ban, restored=True)
         self._order("ban", bans)
 
@@ -105,13 +101,11 @@ class Bans:
         for entry in entries:
             key = (entry.jail, entry.address)
             runner = self._runners.get(entry.jail)
-            if runner is None or self.live.get(*key) or key in self._decided or entry.until <= now:
+            if runner is None or self.live.record(*key) or entry.until <= now:
                 continue
             ban = Ban(entry.address, entry.jail, now, entry.until, reason="found in the firewall")
-            self._adopted.add(key)
-            self.live.add(ban)
+            self.live.add(ban, adopted=True)
             self._store.changes.bans[key] = ban
-            runner.banned[ban.address] = now
             runner.totals.bans += 1
             self.dispatcher.banned(ban, restored=True)
         self._store.touched()
@@ -121,35 +115,28 @@ class Bans:
         """The state can be read at last: its bans, and those of this run. What ends later counts, what has ended is over."""
         for ban in stored:
             key = (ban.jail, ban.address)
-            mine = self.live.get(*key)
+            mine = self.live.record(*key)
             if mine is None:
-                if key not in self._decided and key not in self._store.changes.ended:
+                if key not in self._store.changes.ended:
                     self.restore([ban])
-            elif key in self._adopted:
-                until = mine.until if mine.until > ban.until + ROUNDING else ban.until
-                self.live.add(replace(ban, until=until))
+            elif mine.adopted:
+                until = mine.ban.until if mine.ban.until > ban.until + ROUNDING else ban.until
+                self.live.add(replace(ban, until=until), adopted=True)
                 self._store.changes.bans[key] = replace(ban, until=until)
             else:
                 self.prolong(*key, ban.until)
         for ban in [ban for ban in self.live if (ban.jail, ban.address) in self._store.changes.bans]:
-            runner = self._runners.get(ban.jail)
-            if runner and runner.jail.growth.increment and (ban.jail, ban.address) not in self._adopted:
+            runner, record = self._runners.get(ban.jail), self.live.record(ban.jail, ban.address)
+            if runner and runner.jail.growth.increment and record and not record.adopted:
                 earlier = self.earlier(ban.jail, ban.address, overall=runner.jail.growth.overalljails)
                 if earlier >= ban.count:  # when it was decided, nobody knew of the earlier ones
                     self.prolong(ban.jail, ban.address, self._grown(ban, earlier).until)
-        self._adopted.clear()
         self.changed()
 
     def shift(self, seconds: float) -> None:
         """The clock was set: every ban has as much time left as before, as the kernel counts it."""
-        for ban in list(self.live):
-            moved = replace(ban, since=ban.since + seconds, until=ban.until + seconds)
-            self.live.add(moved)
-            self._store.changes.bans[moved.jail, moved.address] = moved
-        self._decided = {
-            key: replace(ban, since=ban.since + seconds, until=ban.until + seconds)
-            for key, ban in self._decided.items()
-        }
+        self.live.shift(seconds)
+        self._store.changes.bans |= {(ban.jail, ban.address): ban for ban in self.live}
         self.firewall_worker.shift(seconds)
 
     def _not_from_the_future(self, ban: Ban) -> Ban:
@@ -169,10 +156,10 @@ class Bans:
             why = f": {problem}; it is tried again" if (problem := self.firewall_worker.problem) else "; it is at it"
             raise SipguardError(f"the firewall has not taken it yet{why}") from None
         self._store.save()
-        bans = list(bans)
-        if refusal := self.firewall_worker.refusal(bans):
-            raise SipguardError(f"the firewall refuses it: {refusal}")
-        if self.firewall_worker.waits(bans):
+        states = {record.state: record for ban in bans if (record := self.live.record(ban.jail, ban.address))}
+        if refused := states.get(State.REFUSED):
+            raise SipguardError(f"the firewall refuses it: {refused.refusal}")
+        if State.NO_ROOM in states:
             raise SipguardError("the firewall has no room for it: see set_size in [firewall]; it is tried again")
 
     def reinforce(self, jail: str, address: str) -> None:
@@ -196,18 +183,16 @@ class Bans:
     def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
         """Let these addresses through before their time; `forget` clears their attempts and history too."""
         for ban in bans:
-            key = (ban.jail, ban.address)
-            self._decided.pop(key, None)
             self._end(ban)
             if forget:
-                self._store.changes.forgotten.add(key)
+                self._store.changes.forgotten.add((ban.jail, ban.address))
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
         self._order("unban", bans)
         self._store.touched()
 
     def end_due(self) -> None:
         """End what has reached its time. The kernel has done so by itself, or is told to now."""
-        ended = self.live.take_ended(self._clock())
+        ended = self.live.ended(self._clock())
         for ban in ended:
             self._end(ban)
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
@@ -216,12 +201,11 @@ class Bans:
         self._store.touched()
 
     def _end(self, ban: Ban) -> None:
-        self.live.remove(ban.jail, ban.address)
-        self.dispatcher.ended(ban)
+        if (record := self.live.end(ban.jail, ban.address)) and record.notified:
+            self.dispatcher.ended(ban)
         key = (ban.jail, ban.address)
         self._store.changes.ended[key] = min(self._clock(), ban.until)
         if runner := self._runners.get(ban.jail):
-            runner.banned.pop(ban.address, None)
             runner.judge.window.forget(ban.address)
 
     def _carried_out(self, verb: Verb, bans: Sequence[Ban]) -> None:
@@ -244,11 +228,11 @@ class Bans:
     def _made(self, ban: Ban) -> bool:
         """Take note that the kernel has it; False for one that was restored, or whose end came before the kernel had it."""
         key = (ban.jail, ban.address)
-        if self._decided.pop(key, None) is None:
+        record = self.live.record(*key)
+        if record is None or record.live:
             return False
         if ban.until <= self._clock():
-            if runner := self._runners.get(ban.jail):
-                runner.banned.pop(ban.address, None)
+            self.live.end(*key)
             return False
         self.live.add(ban)
         self._store.changes.bans[key] = ban

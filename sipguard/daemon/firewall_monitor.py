@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from sipguard.daemon.banlist import BanList
+from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.errors import FirewallError
 from sipguard.firewall.nft_events import Change, NftEvents
@@ -45,7 +45,7 @@ class FirewallMonitor:
     def __init__(
         self,
         firewall_worker: FirewallWorker,
-        live: BanList,
+        live: BanLedger,
         *,
         feeds: Callable[[], Awaitable[None]],
         clock: Clock,

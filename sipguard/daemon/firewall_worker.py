@@ -9,14 +9,13 @@ that the kernel refuses while it takes others.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Literal, ParamSpec, TypeVar
 
+from sipguard.daemon.ban_ledger import BanLedger, State, shifted
 from sipguard.errors import FirewallError, FullError
 from sipguard.firewall.base import Firewall
 from sipguard.firewall.flows import Flows
@@ -45,8 +44,13 @@ class FirewallWorker:
     """Orders to the firewall, in the order given. `made` is called in the event loop when the kernel has carried some out."""
 
     def __init__(
-        self, firewall: Firewall, made: Callable[[Verb, Sequence[Ban]], None], live: Callable[[], list[Ban]]
+        self,
+        firewall: Firewall,
+        made: Callable[[Verb, Sequence[Ban]], None],
+        live: Callable[[], list[Ban]],
+        ledger: BanLedger,
     ) -> None:
+        """`live` gives the bans that the kernel should have; `ledger` keeps which of them it does not take, and why."""
         self.firewall = firewall
         self.rules: Sequence[Rule] = ()
         """What `open` was last asked to make."""
@@ -58,10 +62,7 @@ class FirewallWorker:
         self.is_open = False
         """Whether the rules are made, as far as is known."""
         self._orders: list[tuple[Verb, Ban]] = []
-        self._waiting: dict[tuple[str, str], Ban] = {}
-        """(jail, address) → a ban that no set had room for."""
-        self._refused: dict[tuple[str, str], tuple[Ban, str]] = {}
-        """(jail, address) → a ban that the kernel refuses for itself, and why."""
+        self._ledger = ledger
         self._told_full: set[tuple[str, str]] = set()
         self._next_try: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
@@ -77,41 +78,19 @@ class FirewallWorker:
     @property
     def waiting(self) -> int:
         """Bans that no set has room for now."""
-        return len(self._waiting)
-
-    def waits(self, bans: Iterable[Ban]) -> bool:
-        """Whether one of these is among those that no set has room for."""
-        return any((ban.jail, ban.address) in self._waiting for ban in bans)
-
-    def refusal(self, bans: Iterable[Ban]) -> str | None:
-        """Why the kernel refuses one of these, if it does."""
-        return next(
-            (self._refused[ban.jail, ban.address][1] for ban in bans if (ban.jail, ban.address) in self._refused), None
-        )
+        return len(self._ledger.waiting(State.NO_ROOM))
 
     def order(self, verb: Verb, bans: Sequence[Ban]) -> None:
         """Queue bans or unbans."""
-        for ban in bans if self._waiting or self._refused else ():
-            self._waiting.pop((ban.jail, ban.address), None)
-            if verb == "unban":
-                self._refused.pop((ban.jail, ban.address), None)
+        if verb == "unban":
+            self._ledger.taken(bans)
         self._orders += [(verb, ban) for ban in bans]
         self._idle.clear()
         self._wake.set()
 
     def shift(self, seconds: float) -> None:
         """The clock was set: what waits ends as much later or earlier by the clock."""
-        self._orders = [
-            (verb, replace(ban, since=ban.since + seconds, until=ban.until + seconds)) for verb, ban in self._orders
-        ]
-        self._waiting = {
-            key: replace(ban, since=ban.since + seconds, until=ban.until + seconds)
-            for key, ban in self._waiting.items()
-        }
-        self._refused = {
-            key: (replace(ban, since=ban.since + seconds, until=ban.until + seconds), why)
-            for key, (ban, why) in self._refused.items()
-        }
+        self._orders = [(verb, shifted(ban, seconds)) for verb, ban in self._orders]
 
     async def settled(self) -> None:
         """Wait until nothing is queued."""
@@ -124,10 +103,8 @@ class FirewallWorker:
     async def open(self, rules: Sequence[Rule]) -> bool:
         """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
         self.rules = rules
-        jails = {rule.jail for rule in rules}
-        self._waiting = {key: ban for key, ban in self._waiting.items() if ban.jail in jails}
-        self._refused = {key: refused for key, refused in self._refused.items() if refused[0].jail in jails}
-        live = [ban for ban in self._live() if (ban.jail, ban.address) not in self._refused]
+        refused = {(ban.jail, ban.address) for ban in self._ledger.waiting(State.REFUSED)}
+        live = [ban for ban in self._live() if (ban.jail, ban.address) not in refused]
         try:
             await self.call(self.firewall.open, rules)
             try:
@@ -223,19 +200,17 @@ class FirewallWorker:
         return made
 
     def _put_aside(self, verb: Verb, ban: Ban, error: FirewallError) -> None:
-        key = (ban.jail, ban.address)
         if verb == "unban":
             log.error("Firewall: cannot unban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
             return
-        if key not in self._refused:
-            log.error("Firewall: cannot ban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
-        if not self._refused:
+        if not self._ledger.waiting(State.REFUSED):
             asyncio.get_running_loop().call_later(REFUSED, self._try_refused)
-        self._refused[key] = ban, str(error)
+        if self._ledger.wait(ban, State.REFUSED, str(error)):
+            log.error("Firewall: cannot ban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
 
     def _try_refused(self) -> None:
         """Queue those again that the kernel refused: another program may have been at its sets."""
-        if bans := [ban for ban, _ in self._refused.values()]:
+        if bans := self._ledger.waiting(State.REFUSED):
             self.order("ban", bans)
             asyncio.get_running_loop().call_later(REFUSED, self._try_refused)
 
@@ -257,19 +232,18 @@ class FirewallWorker:
 
     def _await_room(self, bans: list[Ban], made: list[Ban]) -> None:
         """Let wait what was not made, but for what the kernel refuses, or is to be unbanned by now."""
-        for ban in made if self._refused else ():
-            self._refused.pop((ban.jail, ban.address), None)
+        self._ledger.taken(made)
         if len(made) == len(bans):
-            if not self._waiting and not self._orders:
+            if not self.waiting and not self._orders:
                 self._told_full.clear()
             return
-        done = {(ban.jail, ban.address) for ban in made} | self._refused.keys()
+        done = {(ban.jail, ban.address) for ban in [*made, *self._ledger.waiting(State.REFUSED)]}
         done |= {(ban.jail, ban.address) for verb, ban in self._orders if verb == "unban"}
         for ban in bans:
             key = (ban.jail, ban.address)
             if key in done:
                 continue
-            self._waiting[key] = ban
+            self._ledger.wait(ban, State.NO_ROOM)
             what, limit = self.firewall.room(ban.address) or ("bans", 0)
             if (ban.jail, what) not in self._told_full:
                 self._told_full.add((ban.jail, what))
@@ -277,7 +251,7 @@ class FirewallWorker:
                     "Firewall: jail %s has no room for more than %d %s: further bans wait until some have ended",
                     ban.jail, limit, what,
                 )  # fmt: skip
-        if self._waiting and self._next_try is None:
+        if self.waiting and self._next_try is None:
             self._next_try = asyncio.get_running_loop().call_later(ROOM, self._try_waiting)
 
     def _try_waiting(self) -> None:
@@ -285,8 +259,8 @@ class FirewallWorker:
         if self._next_try:
             self._next_try.cancel()
             self._next_try = None
-        bans = list(itertools.islice(self._waiting.values(), BATCH))
-        if bans:
+        if bans := self._ledger.waiting(State.NO_ROOM)[:BATCH]:
+            self._ledger.taken(bans)
             self.order("ban", bans)
 
     def _failed(self, error: FirewallError) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from sipguard.addresses import canonical
+from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.own_log import LogBatch
 from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.search import Pool
@@ -71,6 +72,7 @@ class JailRunner:
         clock: Clock,
         decide: Callable[[Ban], None],
         reinforce: Callable[[str, str], None],
+        ledger: BanLedger | None = None,
         observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _guard, _failure: False,
@@ -84,8 +86,8 @@ class JailRunner:
         """
         self.jail = jail
         self.totals = Totals()
-        self.banned: dict[str, float] = {}
-        """Address → since when, or when its ban was last seen not to hold."""
+        self.banned = (BanLedger() if ledger is None else ledger).of_runner(jail.name)
+        """Address → its ban in this jail, live or on its way to the kernel."""
         self._clock = clock
         self._first = self._make_detector()
         self._detectors: dict[str, Detector] = {}
@@ -259,8 +261,6 @@ class JailRunner:
     def shift(self, seconds: float) -> None:
         """The clock was set by so much."""
         self.judge.window.shift(seconds)
-        for address in self.banned:
-            self.banned[address] += seconds
         self._slow_next += seconds
 
     def prune(self, now: float, changes: Changes) -> None:
@@ -342,12 +342,12 @@ class JailRunner:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""
         self._say_all()
         self.totals.after_ban += 1
-        if judgement.time > self.banned[judgement.address] + RECENT:
-            self.banned[judgement.address] = judgement.time
+        record = self.banned[judgement.address]
+        if judgement.time > record.seen + RECENT:
+            record.seen = judgement.time
             self._reinforce(self.jail.name, judgement.address)
 
     def _ban(self, ban: Ban) -> None:
         self.judge.window.forget(ban.address)
-        self.banned[ban.address] = ban.since
         self.totals.bans += 1
         self._decide(ban)

@@ -106,6 +106,7 @@ class Jails:
             clock=self._clock,
             decide=self._bans.decide,
             reinforce=self._bans.reinforce,
+            ledger=self._bans.live,
             observe=self._bans.dispatcher.observed,
             earlier=partial(self._bans.earlier, jail.name),
             ask=self.lookups.ask,

@@ -168,7 +168,6 @@ class Operations:
         for address in dict.fromkeys(asked):
             if address in runner.banned:
                 continue
-            runner.banned[address] = now
             runner.totals.bans += 1
             done.new += 1
             bans.decide(Ban(address, jail, now, until, reason=printable(reason, _LONGEST_REASON)))

@@ -9,6 +9,7 @@ import pytest
 from running import RunningDaemon
 
 from sipguard.cli.client import DaemonError, ask
+from sipguard.daemon.ban_ledger import BanLedger, State
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.errors import FullError
 from sipguard.firewall.memory import MemoryFirewall
@@ -54,10 +55,10 @@ def test_what_fits_is_made(caplog, whole, size):
     """Of two jails in one batch, one with too many: the other loses none, and the room of the first is used up."""
 
     async def run():
-        made = []
+        made, ledger = [], BanLedger()
         firewall = SmallFirewall(size, whole=whole)
         firewall_worker = FirewallWorker(
-            firewall, lambda verb, bans: made.extend((verb, ban.jail) for ban in bans), list
+            firewall, lambda verb, bans: made.extend((verb, ban.jail) for ban in bans), list, ledger
         )
         firewall_worker.rules = [Rule("many"), Rule("few")]
         worker = asyncio.create_task(firewall_worker.run())
@@ -68,10 +69,10 @@ def test_what_fits_is_made(caplog, whole, size):
         assert made.count(("ban", "many")) == size
         assert firewall_worker.waiting == 500 - size
         assert firewall_worker.problem is None
-        assert firewall_worker.waits(many)
-        assert not firewall_worker.waits(few)
+        waiting = ledger.waiting(State.NO_ROOM)
+        assert {ban.jail for ban in waiting} == {"many"}
         assert firewall.calls < 40
-        gone = [ban for ban in many if not firewall_worker.waits([ban])][:1]
+        gone = [ban for ban in many if ban not in waiting][:1]
         firewall_worker.order("unban", [*gone, many[-1]])
         await until_idle(firewall_worker)
         assert sorted(made).count(("ban", "many")) == size + 1

@@ -14,8 +14,7 @@ from annotations import FILTERS
 from running import failure
 
 from sipguard.config.filters import read_filter
-from sipguard.daemon.banlist import BanList
-from sipguard.daemon.compat.jail_options import options_of, run_by
+from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.detection.detector import Detector
@@ -53,34 +52,42 @@ def guard_of(jail=FREESWITCH):
     )
 
 
+def over(bans, now):
+    """The bans that have ended at `now`, ended."""
+    gone = bans.ended(now)
+    for one in gone:
+        bans.end(one.jail, one.address)
+    return gone
+
+
 def test_bans_restored_again_and_again():
     """A reload gives every live ban anew."""
     live = [Ban(f"203.0.113.{n}", "asterisk", NOW, NOW + 86_400 + n) for n in range(200)]
-    bans = BanList()
+    bans = BanLedger()
     with bounded(100_000):
         for _ in range(200):
             for ban in live:
                 bans.add(ban)
-    assert len(bans.take_ended(NOW + 2 * 86_400)) == 200
+    assert len(over(bans, NOW + 2 * 86_400)) == 200
 
 
 def test_ends_that_move():
     """An end that has moved is not kept until its time, which may be a year away."""
-    bans = BanList()
+    bans = BanLedger()
     with bounded(100_000):
         for move in range(200):
             for n in range(200):
                 bans.add(Ban(f"203.0.113.{n}", "asterisk", NOW, NOW + 86_400 + move))
-    assert len(bans.take_ended(NOW + 2 * 86_400)) == 200
+    assert len(over(bans, NOW + 2 * 86_400)) == 200
 
 
 def test_bans_that_are_released():
     """So are those of bans that an operator has ended."""
-    bans = BanList()
+    bans = BanLedger()
     with bounded(100_000):
         for n in range(20_000):
             bans.add(Ban(f"2001:db8::{n:x}", "asterisk", NOW, NOW + 86_400))
-            bans.remove("asterisk", f"2001:db8::{n:x}")
+            bans.end("asterisk", f"2001:db8::{n:x}")
     assert bans.next_end() is None
 
 
@@ -115,9 +122,8 @@ def test_counts_go_on_with_another_filter():
     text = failure("203.0.113.66", when=NOW).encode()
     for path in ("one.log", "other.log"):
         runner.take(text, Changes(), path)
-    old = options_of(runner.jail)
-    new = replace(old, failregex=(*old.failregex, r"^\s*odd <HOST>$"))
-    run_by(runner, old, new, list, lambda: NOW)
+    found = runner.jail.filter
+    runner.reconfigure(replace(runner.jail, filter=replace(found, failregex=(*found.failregex, r"^\s*odd <HOST>$"))))
     runner.take(text, Changes(), "one.log")
     assert runner.counts.lines == runner.counts.failures == 3
 
@@ -127,7 +133,9 @@ def test_orders_that_are_carried_out():
 
     async def carry_out():
         ban = Ban("203.0.113.66", "asterisk", NOW, NOW + 600)
-        firewall_worker = FirewallWorker(MemoryFirewall(clock=lambda: NOW), lambda _verb, _bans: None, list)
+        firewall_worker = FirewallWorker(
+            MemoryFirewall(clock=lambda: NOW), lambda _verb, _bans: None, list, BanLedger()
+        )
         running = asyncio.create_task(firewall_worker.run())
         await firewall_worker.open([Rule("asterisk")])
         references = sys.getrefcount(ban)

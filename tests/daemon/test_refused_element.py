@@ -6,6 +6,7 @@ import time
 import pytest
 from running import append, failure, running
 
+from sipguard.daemon.ban_ledger import BanLedger, State
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.errors import FirewallError
 from sipguard.firewall.memory import MemoryFirewall
@@ -49,8 +50,9 @@ def _carried_out(firewall, orders, live=()):
     done = []
 
     async def run():
+        ledger = BanLedger()
         worker = FirewallWorker(
-            firewall, lambda verb, bans: done.extend((verb, one.address) for one in bans), lambda: live
+            firewall, lambda verb, bans: done.extend((verb, one.address) for one in bans), lambda: live, ledger
         )
         try:
             await worker.open([Rule("sip")])
@@ -60,7 +62,9 @@ def _carried_out(firewall, orders, live=()):
             async with asyncio.timeout(5):
                 await worker.settled()
             job.cancel()
-            return worker.problem, worker.refusal([_ban(BAD)])
+            return worker.problem, (
+                record := ledger.record("sip", BAD)
+            ) and record.state is State.REFUSED and record.refusal
         finally:
             worker.stop()
 

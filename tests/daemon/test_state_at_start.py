@@ -12,7 +12,7 @@ from itertools import islice
 import pytest
 from running import RunningDaemon, append, failure, running
 
-from sipguard.daemon.banlist import BanList
+from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.firewall_monitor import FirewallMonitor
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.firewall.memory import MemoryFirewall
@@ -152,12 +152,12 @@ def test_nothing_is_left_over_before_the_state_is_read(complete):
     firewall = MemoryFirewall(clock=time.time)
 
     async def compare():
-        worker = FirewallWorker(firewall, lambda _verb, _bans: None, list)
+        worker = FirewallWorker(firewall, lambda _verb, _bans: None, list, BanLedger())
         try:
             await worker.open([Rule("sip")])
             firewall.ban([Ban(ATTACKER, "sip", time.time(), time.time() + BANTIME)])
             monitor = FirewallMonitor(
-                worker, BanList(), feeds=_no_feeds, clock=time.time, size=1000, complete=lambda: complete
+                worker, BanLedger(), feeds=_no_feeds, clock=time.time, size=1000, complete=lambda: complete
             )
             await monitor._compare()
             return worker.queued

@@ -1,0 +1,192 @@
+"""Every ban that is decided and not over: one record for each jail and address, and how far it is.
+
+ordered → live, or no room / refused (which the firewall worker tries again) → live → over, which ends the record.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from sipguard.addresses import covers
+from sipguard.model import Ban
+
+_STALE = 100
+"""Ends that have moved, and are let stand in the queue however few bans there are."""
+
+
+class State(Enum):
+    """How far a ban is."""
+
+    ORDERED = "ordered"
+    """Decided, and on its way to the kernel."""
+    NO_ROOM = "no room"
+    """No set of the kernel has room for it now."""
+    REFUSED = "refused"
+    """The kernel refuses this one, for a reason of its own."""
+    LIVE = "live"
+    """The kernel has it."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One ban."""
+
+    ban: Ban
+    state: State = State.ORDERED
+    live: bool = False
+    """Whether the kernel has had it, so that it is stored and logged; True also while a live ban is ordered again."""
+    seen: float = 0.0
+    """When it was decided, or when its address was last seen to get through in spite of it: POSIX seconds."""
+    refusal: str = ""
+    """Why the kernel refuses it."""
+    adopted: bool = False
+    """Only the kernel told of it: the state may know more."""
+    notified: bool = False
+    """Whether the jail's actions have been told of it."""
+
+
+class BanLedger:
+    """The records. Iteration gives the live bans."""
+
+    def __init__(self) -> None:
+        self._jails: dict[str, dict[str, Record]] = {}
+        self._ends: list[tuple[float, str, str]] = []
+        """(until, jail, address) of live bans, a heap; with ends that have moved since."""
+        self._waiting: dict[State, dict[int, Record]] = {State.NO_ROOM: {}, State.REFUSED: {}}
+        """By identity, those that have waited longest first."""
+
+    def __iter__(self) -> Iterator[Ban]:
+        for records in self._jails.values():
+            yield from (record.ban for record in records.values() if record.live)
+
+    def __len__(self) -> int:
+        return sum(record.live for records in self._jails.values() for record in records.values())
+
+    def of_runner(self, jail: str) -> Mapping[str, Record]:
+        """Address → record of one jail: a view that stays true."""
+        return self._jails.setdefault(jail, {})
+
+    def record(self, jail: str, address: str) -> Record | None:
+        """The ban of this address in this jail, live or not yet."""
+        return self._jails.get(jail, {}).get(address)
+
+    def get(self, jail: str, address: str) -> Ban | None:
+        """The live ban of this address in this jail."""
+        record = self.record(jail, address)
+        return record.ban if record and record.live else None
+
+    def of_jail(self, jail: str) -> list[Ban]:
+        """The live bans of one jail, oldest first."""
+        records = self._jails.get(jail, {}).values()
+        return sorted((record.ban for record in records if record.live), key=lambda ban: ban.since)
+
+    def of_address(self, address: str) -> list[Ban]:
+        """The live bans of one address, or of a network that holds it, in whichever jail."""
+        return [ban for ban in self if ban.address == address or covers(ban.address, address)]
+
+    def decide(self, ban: Ban) -> None:
+        """A jail, or somebody by hand, has decided on a ban."""
+        self._jails.setdefault(ban.jail, {})[ban.address] = Record(ban, seen=ban.since)
+
+    def add(self, ban: Ban, *, adopted: bool = False) -> Record:
+        """A ban is live; a live one of the same jail and address gets this one's times."""
+        record = self._record_of(ban)
+        moved = not record.live or record.ban.until != ban.until
+        record.seen = record.seen if record.live else ban.since
+        record.ban, record.live, record.adopted = ban, True, adopted
+        self._set(record, State.LIVE)
+        if moved and not math.isinf(ban.until):
+            heapq.heappush(self._ends, (ban.until, ban.jail, ban.address))
+            self._bound()
+        return record
+
+    def end(self, jail: str, address: str) -> Record | None:
+        """It is over; None if there was none."""
+        record = self._jails.get(jail, {}).pop(address, None)
+        if record is not None:
+            self._set(record, State.LIVE)
+            self._bound()
+        return record
+
+    def wait(self, ban: Ban, state: State, refusal: str = "") -> bool:
+        """The kernel has not taken a ban (NO_ROOM, REFUSED); whether that is new."""
+        record = self._record_of(ban)
+        known = record.state is state
+        record.refusal = refusal
+        self._set(record, state)
+        return not known
+
+    def taken(self, bans: Iterable[Ban]) -> None:
+        """The kernel has these, or is asked once more: they wait no longer."""
+        if self._waiting[State.NO_ROOM] or self._waiting[State.REFUSED]:
+            for ban in bans:
+                if (record := self.record(ban.jail, ban.address)) and record.state in self._waiting:
+                    self._set(record, State.LIVE if record.live else State.ORDERED)
+
+    def waiting(self, state: State) -> list[Ban]:
+        """The bans that the kernel has not taken for this reason, those that have waited longest first."""
+        return [record.ban for record in self._waiting[state].values()]
+
+    def next_end(self) -> float | None:
+        """When the next live ban ends; None if none ever does."""
+        self._drop_replaced()
+        return self._ends[0][0] if self._ends else None
+
+    def ended(self, now: float) -> list[Ban]:
+        """The live bans whose end has come at `now`. They stay until `end`."""
+        ended = []
+        self._drop_replaced()
+        while self._ends and self._ends[0][0] <= now:
+            _, jail, address = heapq.heappop(self._ends)
+            ended.append(self._jails[jail][address].ban)
+            self._drop_replaced()
+        return ended
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: every ban has as much time left as before."""
+        for records in self._jails.values():
+            for record in records.values():
+                record.ban = shifted(record.ban, seconds)
+                record.seen += seconds
+        self._rebuild()
+
+    def _record_of(self, ban: Ban) -> Record:
+        records = self._jails.setdefault(ban.jail, {})
+        if ban.address not in records:
+            records[ban.address] = Record(ban, seen=ban.since)
+        return records[ban.address]
+
+    def _set(self, record: Record, state: State) -> None:
+        if record.state is not state:
+            if record.state in self._waiting:
+                self._waiting[record.state].pop(id(record), None)
+            record.state = state
+        if state in self._waiting:
+            self._waiting[state][id(record)] = record
+
+    def _bound(self) -> None:
+        """Make the queue anew when most of it is ends that have moved: they would stay until their time, a day or a year."""
+        if len(self._ends) > 2 * sum(map(len, self._jails.values())) + _STALE:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._ends = [(ban.until, ban.jail, ban.address) for ban in self if not math.isinf(ban.until)]
+        heapq.heapify(self._ends)
+
+    def _drop_replaced(self) -> None:
+        """Take from the front of the queue what was unbanned or got another end since."""
+        while self._ends:
+            until, jail, address = self._ends[0]
+            ban = self.get(jail, address)
+            if ban is not None and ban.until == until:
+                return
+            heapq.heappop(self._ends)
+
+
+def shifted(ban: Ban, seconds: float) -> Ban:
+    """The same ban by a clock that was set by so much."""
+    return replace(ban, since=ban.since + seconds, until=ban.until + seconds)
