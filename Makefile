@@ -7,17 +7,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TESTED := $(VENV)/ready-for-tests
+# Tests run in as many processes as there are processors; ARGS="tests/policy -k window" chooses among them.
+WORKERS ?= $(shell nproc)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
+QUICK := not (root or fail2ban or lab or long)
 
-.PHONY: run test lint format bench deb soak clean help
+.PHONY: run test test-all test-rest test-long lint format bench deb soak clean help
 
 help: ## list these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: $(READY) ## watch the real daemon at work on bundled logs; as root, FIREWALL=nftables bans for real in a namespace
 	$(BIN)/python -m demo --firewall $(FIREWALL)
 
-test: $(TESTED) ## every test; those that need root or a missing program say so
-	$(BIN)/python -m pytest $(ARGS)
+test: $(TESTED) ## what needs no root, no Fail2ban and no real server: minutes
+	$(PYTEST) --dist worksteal -m '$(QUICK)' $(ARGS)
+
+test-all: test test-rest ## the rest too, as root: real firewalls, Fail2ban, Asterisk; what is missing is said
+
+test-rest: $(TESTED)
+	$(PYTEST) --dist loadgroup -m 'not long and not ($(QUICK))' $(ARGS)
+
+test-long: $(TESTED) ## what takes its time: millions of lines, random trees and partitions, fuzzing; then the soak
+	SIPGUARD_TESTS=long $(PYTEST) --dist loadgroup -m 'long or fuzz' $(ARGS)
+	$(MAKE) soak
 
 lint: $(TESTED) ## style and types
 	$(BIN)/ruff format --check sipguard tests demo benchmarks

@@ -2,13 +2,11 @@
 
 import time
 
+import needs
 import pytest
-from hypothesis import HealthCheck, settings
+from effort import load_profile
 
-# How long an example takes, or takes to be made up, says how busy the machine is, not whether the code is right; pytest's
-# own limit ends what hangs.
-settings.register_profile("sipguard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("sipguard")
+load_profile()
 
 
 @pytest.fixture
@@ -19,3 +17,16 @@ def zurich(monkeypatch):
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Before `-m` chooses among them."""
+    for item in items:
+        needs.mark(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """What a test lacks here it says in its skip."""
+    needs.begin(item)

@@ -7,7 +7,6 @@ with journald(tmp_path) as journal:
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import socket
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import must_be_marked
 
 PROGRAM = next(
     (p for p in map(Path, ("/usr/lib/systemd/systemd-journald", "/lib/systemd/systemd-journald")) if p.exists()), None
@@ -24,8 +24,7 @@ PROGRAM = next(
 
 def need_journald():
     """Skip a test, with the reason, where there cannot be a journal."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to run a journald of its own")
+    must_be_marked("root")
     if PROGRAM is None or shutil.which("journalctl") is None:
         pytest.skip("systemd's journald and journalctl are not installed")
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from needs import must_be_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +78,7 @@ def missing(*programs: str) -> str:
 @contextlib.contextmanager
 def namespace(*programs: str) -> Iterator[Namespace]:
     """Make a namespace and remove it at the end; skips the test, saying why, without root or one of the programs."""
+    must_be_marked("root")
     reason = missing(*programs)
     if reason:
         pytest.skip(reason)

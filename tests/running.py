@@ -8,7 +8,6 @@ with running(tmp_path, {"asterisk": {"logpath": log}}) as daemon:
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sqlite3
@@ -18,6 +17,10 @@ import time
 from pathlib import Path
 
 import toml
+from command_line import sipguard
+
+from sipguard.cli.client import ask
+from sipguard.errors import SipguardError
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 45.0
@@ -90,14 +93,13 @@ class RunningDaemon:
 
     def sipguard(self, *arguments, check=True):
         """Run a command of the command line against it."""
-        command = [sys.executable, "-m", "sipguard", *map(str, arguments), "--socket", str(self.socket)]
-        done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        done = sipguard(*arguments, "--socket", self.socket)
         assert not check or done.returncode == 0, f"{arguments}: {done.returncode} {done.stdout} {done.stderr}"
         return done
 
     def status(self, jail):
         """What `status JAIL --json` says of the jail."""
-        return json.loads(self.sipguard("status", jail, "--json").stdout)["jails"][0]
+        return ask(self.socket, "status", jail=jail)["jails"][0]
 
     def banned(self, jail):
         """The addresses that the jail bans now."""
@@ -110,7 +112,11 @@ class RunningDaemon:
 
     def answers(self):
         """Whether it is there."""
-        return self.sipguard("status", check=False).returncode == 0
+        try:
+            ask(self.socket, "status", jail=None)
+        except SipguardError:
+            return False
+        return True
 
     def logged(self):
         """Its own log so far."""

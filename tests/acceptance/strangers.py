@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from annotations import FILTERS
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from server_lines import ATTACKER, FS_DATE, PBX, TIME, VICTIM, event
 
@@ -82,4 +81,3 @@ NOTICE_CHANGED = {
 """A NOTICE that an ESC in the display name has changed: the true address is gone, another stands there."""
 HONEST = {"account": "ghost", "callid": "c"}
 FORGED = event("InvalidAccountID", HONEST).replace(ATTACKER, VICTIM)
-EXAMPLES = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

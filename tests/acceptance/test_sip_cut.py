@@ -21,7 +21,7 @@ from server_lines import (
     failed_response,
     in_syslog,
 )
-from strangers import AMI_EVENT, AMI_TAIL, ANOTHER_LINE, EXAMPLES, FIELDS, accused, advised
+from strangers import AMI_EVENT, AMI_TAIL, ANOTHER_LINE, FIELDS, accused, advised
 
 PEER = f'",LocalAddress="IPV4/UDP/{PBX}/5060",RemoteAddress="IPV4/UDP/{VICTIM}/5060"'
 EATEN = "\x1b" + "a" * 7000 + "m"
@@ -128,7 +128,6 @@ def test_a_long_call_id_hides_nobody(length):
 
 
 @pytest.mark.parametrize("reference", MODES)
-@EXAMPLES
 @given(
     fields=st.fixed_dictionaries(FIELDS),
     shapes=st.lists(st.sampled_from(sorted({*ASTERISK} - {"chan_sip", "iax2"})), min_size=1, max_size=4),

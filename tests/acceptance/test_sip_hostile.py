@@ -23,7 +23,6 @@ from strangers import (
     AMI_EVENT,
     AMI_TAIL,
     ANOTHER_LINE,
-    EXAMPLES,
     FIELDS,
     NOTICE_CHANGED,
     accused,
@@ -35,7 +34,6 @@ from sipguard.policy.attempts import Attempts
 
 
 @pytest.mark.parametrize("reference", ["asterisk", "asterisk[mode=scan]", "asterisk[mode=aggressive]"])
-@EXAMPLES
 @given(fields=st.fixed_dictionaries(FIELDS), shapes=st.lists(st.sampled_from(sorted(ASTERISK)), min_size=1, max_size=4))
 def test_asterisk_accuses_the_socket_or_nobody(reference, fields, shapes):
     """Random hostile fields, ESC and line feeds among them, through every line that Asterisk has for them.

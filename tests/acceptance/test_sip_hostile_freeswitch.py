@@ -16,7 +16,6 @@ from server_lines import (
     unknown,
 )
 from strangers import (
-    EXAMPLES,
     accused,
     any_text,
     folded,
@@ -28,7 +27,6 @@ SOFIA = st.fixed_dictionaries({"user": folded, "host": folded, "realm": folded})
 
 @pytest.mark.parametrize("mode", ["normal", "aggressive"])
 @pytest.mark.parametrize("write", [freeswitch_file, freeswitch_syslog], ids=["file", "syslog"])
-@EXAMPLES
 @given(fields=SOFIA, shapes=st.lists(st.sampled_from([failure, unknown]), min_size=1, max_size=4))
 def test_freeswitch_accuses_the_socket_or_nobody(mode, write, fields, shapes):
     """Random users, hosts and realms, folded headers included."""
@@ -36,7 +34,6 @@ def test_freeswitch_accuses_the_socket_or_nobody(mode, write, fields, shapes):
     assert accused(f"freeswitch[mode={mode}]", log)[0] <= {ATTACKER}
 
 
-@EXAMPLES
 @given(
     fields=st.fixed_dictionaries(
         {"channel": any_text, "callid": plain, "user": folded, "host": folded, "realm": folded}
@@ -79,7 +76,6 @@ def test_long_names_that_are_whole_count(write):
     assert accused("freeswitch", write(failure(fields)))[0] == {ATTACKER}
 
 
-@EXAMPLES
 @given(fields=st.fixed_dictionaries({"user": folded}))
 def test_mod_fail2ban_accuses_the_socket_or_nobody(fields):
     """Its file has no header: the address is the last one of a line that is whole."""

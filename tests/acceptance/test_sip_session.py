@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from annotations import FILTERS
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.config.filters import read_filter
@@ -40,7 +41,7 @@ def test_there_are_such():
     assert len(BOTH) == 4
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(300)
 @given(st.data())
 def test_one_way_to_read_it(data):
     """Whatever stands in account, Call-ID, challenge and response: both searches find the same, or both nothing."""

@@ -20,7 +20,7 @@ from sipguard.actions.command import Runner
 from sipguard.fail2ban.actions import command_action as fail2ban_action
 
 pytestmark = [
-    pytest.mark.skipif(bool(stock.fail2ban_missing()), reason=stock.fail2ban_missing() or "-"),
+    pytest.mark.fail2ban,
     pytest.mark.skipif(
         os.geteuid() == 0 and not shutil.which("setpriv"), reason="setpriv (util-linux) is not installed"
     ),

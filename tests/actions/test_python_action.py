@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import stock
 
 from sipguard.actions.base import ActionError, Notice
 from sipguard.actions.ticket import JailFacts, Ticket
@@ -151,7 +150,7 @@ def test_broken_file(tmp_path):
     assert error.startswith("its beginning: ModuleNotFoundError")
 
 
-@pytest.mark.skipif(bool(stock.fail2ban_missing()), reason=stock.fail2ban_missing() or "-")
+@pytest.mark.fail2ban
 def test_smtp_py(mail_server):
     """Debian's smtp.py mails at start, ban and stop, with the stand-in for Fail2ban's package."""
     options = {"host": mail_server.address, "dest": "ops@example.com", "matches": "matches"}

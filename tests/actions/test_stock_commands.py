@@ -12,7 +12,7 @@ import stock
 
 from sipguard.fail2ban.actions import command_action as fail2ban_action
 
-pytestmark = pytest.mark.skipif(bool(stock.fail2ban_missing()), reason=stock.fail2ban_missing() or "-")
+pytestmark = pytest.mark.fail2ban
 
 PARAMETERS = {
     "plain": {},

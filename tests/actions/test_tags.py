@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.actions.command import environment
@@ -111,7 +112,7 @@ def test_a_long_value_is_cut():
 
 
 @given(st.text(max_size=80) | st.text(alphabet="\\\"'$`(){}<>|&;#~*?![]= \t\r\n\x00\x1b\udc80\ud800é", max_size=40))
-@settings(max_examples=150, deadline=None)
+@examples(30)
 def test_a_shell_gets_the_value(value):
     """Whatever the value is, a shell that is given the tag in double quotes gets it, and nothing runs."""
     command, variables = fill_command('printf %s "<F-USER>"', Values(ticket(user=value)).get)

@@ -55,7 +55,7 @@ TIMES = [
 ]
 
 
-pytestmark = pytest.mark.skipif(not reference.THERE, reason=reference.WHY_NOT)
+pytestmark = pytest.mark.fail2ban
 
 KEYS = (*FILTER_KEYS, "a", "b", "c", "_p", "mode", "x-n", "x-m", "logtype")
 # A key refers to those before it, so that most files can be resolved; some do not, and must fail on both sides.

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from reference import ETC, FILTERS, SAMPLES, THERE, WHY_NOT, ask
+from reference import ETC, FILTERS, SAMPLES, ask
 
 from sipguard.config.filters import read_filter
 from sipguard.errors import ConfigError
@@ -34,7 +34,7 @@ def answer(name, options, logtype):
 json.dump([answer(*case) for case in json.load(sys.stdin)], sys.stdout)
 """
 
-pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
+pytestmark = pytest.mark.fail2ban
 
 
 def variants(name: str) -> list[dict[str, str]]:

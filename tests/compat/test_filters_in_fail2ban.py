@@ -15,7 +15,7 @@ from annotations import FILTERS, LOGS, SAMPLES
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(not reference.THERE, reason=reference.WHY_NOT)
+pytestmark = pytest.mark.fail2ban
 
 
 def found_by_fail2ban(log: Path, filter_reference: str) -> Counter[tuple[str, str, str]]:

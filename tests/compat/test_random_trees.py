@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from reference import THERE, WHY_NOT, ask, version
+from reference import ask, version
 from test_tree import differences, empty_jail, ours, take, with_defaults
 
 from sipguard.fail2ban.config.tree import read_tree
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TREES = 40
-pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
+pytestmark = pytest.mark.fail2ban
 
 # For each tree: jail → what the client would send, None if it is not enabled, "error".
 ORACLE = r"""

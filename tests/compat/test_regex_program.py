@@ -18,7 +18,6 @@ from sipguard.text import printable
 
 ROOT = Path(__file__).parents[2]
 STOCK = reference.FILTERS
-need_fail2ban = pytest.mark.skipif(not reference.THERE, reason=reference.WHY_NOT)
 
 LINES = re.compile(r"^Lines: (\d+) lines, (\d+) ignored, (\d+) matched, (\d+) missed$", re.MULTILINE)
 EVERYTHING = ["--print-all-matched", "--print-all-missed", "--print-all-ignored"]
@@ -80,7 +79,7 @@ REFERENCES = [
 ]
 
 
-@need_fail2ban
+@pytest.mark.fail2ban
 @pytest.mark.parametrize(
     "reference",
     REFERENCES,
@@ -116,7 +115,7 @@ CALLS = [
 ]
 
 
-@need_fail2ban
+@pytest.mark.fail2ban
 @pytest.mark.parametrize("arguments", CALLS)
 def test_same_answers(program, arguments):
     """One call after another: exit status, counts, and with `--out` the whole output."""
@@ -139,7 +138,7 @@ WRONG = [
 ]
 
 
-@need_fail2ban
+@pytest.mark.fail2ban
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_calls(program, arguments):
     """Both refuse with the same exit status; ours in one line, without a traceback."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from reference import THERE, WHY_NOT, ask
+from reference import ask
 
 from sipguard.detection.detector import Detector
 from sipguard.detection.tags import without_names
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NOW = 1124013600.0
 CASES = 800
 
-pytestmark = [pytest.mark.skipif(not THERE, reason=WHY_NOT), pytest.mark.usefixtures("zurich")]
+pytestmark = [pytest.mark.fail2ban, pytest.mark.usefixtures("zurich")]
 
 # Each case by Fail2ban's server: its answer per line is what it would count, before any name is looked up.
 ORACLE = r"""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from reference import THERE, WHY_NOT
 from reference_samples import NOW, Variant, copy_filters, names, problem, variants
 
 from sipguard.cli.test_filter import command
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from sipguard.model import Failure
 
 COUNTED = Counter[str]()
-pytestmark = [pytest.mark.skipif(not THERE, reason=WHY_NOT), pytest.mark.usefixtures("zurich")]
+pytestmark = [pytest.mark.fail2ban, pytest.mark.usefixtures("zurich")]
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import time
 
 import pytest
 from netns import namespace
-from reference import ETC, THERE, WHY_NOT
+from reference import ETC
 from running import append, running
 
 ATTACKER = "203.0.113.9"
 
 pytestmark = [
     pytest.mark.root,
-    pytest.mark.skipif(not THERE, reason=WHY_NOT),
+    pytest.mark.fail2ban,
 ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from reference import CLIENT, ETC, THERE, WHY_NOT, run, version
+from reference import CLIENT, ETC, run, version
 
 from sipguard.fail2ban.config.actions import commands_for
 from sipguard.fail2ban.config.tree import dump, read_tree
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sipguard.fail2ban.config.tree_model import Fail2banJail
     from sipguard.model import Action
 
-pytestmark = pytest.mark.skipif(not THERE, reason=WHY_NOT)
+pytestmark = pytest.mark.fail2ban
 
 ALL_ENABLED = {"jail.local": "[DEFAULT]\nenabled = true\n"}
 

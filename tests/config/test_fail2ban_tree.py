@@ -198,7 +198,7 @@ FIREWALLS = [
 OTHERS = ["sendmail-whois-lines", "abuseipdb", "dummy", "cloudflare", "dshield", "mail-whois"]
 
 
-@pytest.mark.skipif(not Path("/etc/fail2ban/action.d").is_dir(), reason="Debian's fail2ban package is not installed")
+@pytest.mark.fail2ban
 @pytest.mark.parametrize("name", FIREWALLS + OTHERS)
 def test_replaced(name):
     """Which of the package's actions sipguard's own firewall stands in for."""

@@ -92,7 +92,7 @@ def test_the_widest_of_several(tmp_path):
     assert reach(tmp_path, "narrow", "wide") == ALL
 
 
-@pytest.mark.skipif(not Path("/etc/fail2ban/action.d").is_dir(), reason="Debian's fail2ban package is not installed")
+@pytest.mark.fail2ban
 @pytest.mark.parametrize(("name", "expected"), STOCK.items(), ids=STOCK)
 def test_the_package_s_actions(name, expected):
     """Debian's files, most of which build their rules from tags and loops of the shell."""

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import psutil
 import pytest
+from needs import with_root
 from netns import namespace
 from running import append, failure, running
 
@@ -52,7 +53,7 @@ def took(text):
     return (last - first).total_seconds()
 
 
-@pytest.fixture(params=["memory", "nftables"])
+@pytest.fixture(params=with_root("memory", "nftables"))
 def enforced(request):
     """A firewall's options for `running`, and what the kernel has in it."""
     if request.param == "memory":

@@ -85,6 +85,7 @@ def test_what_fits_is_made(caplog, whole, size):
     assert caplog.text.count("jail many has no room for more than") == 1
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("backend", ["nftables", "ipset"])
 def test_a_full_jail_keeps_nobody_waiting(tmp_path, backend):
     """Its own bans wait and say so; another jail's are made; an unban makes room; a smaller set begins with what fits."""

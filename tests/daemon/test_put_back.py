@@ -12,6 +12,8 @@ from sipguard.cli.client import ask
 from tests.backends import host_prefix, host_run, within
 from tests.netns import namespace
 
+pytestmark = pytest.mark.root
+
 LOST = {
     "nftables": {
         "flush-ruleset": "nft flush ruleset",

@@ -7,6 +7,8 @@ from running import append, failure, running
 
 from tests.netns import missing, namespace
 
+pytestmark = pytest.mark.root
+
 
 def test_reload_while_the_firewall_refuses(tmp_path, log):
     """The ban waits for the kernel; nothing else waits for the ban."""

@@ -13,6 +13,8 @@ from running import append, failure, running
 from tests.backends import host_prefix
 from tests.netns import link, namespace
 
+pytestmark = pytest.mark.root
+
 ATTACKER, SERVER = "198.51.100.66", "198.51.100.1"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.detection.beginnings import (
@@ -80,7 +81,7 @@ def compiled(source):
         return None
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(300)
 @given(pieces=st.lists(PIECE, min_size=1, max_size=5), anchored=st.booleans(), head=TEXT, rest=TEXT)
 def test_conclusions_hold(pieces, anchored, head, rest):
     """Nothing that follows, and no other digit, changes what was concluded."""
@@ -97,7 +98,7 @@ def test_conclusions_hold(pieces, anchored, head, rest):
 
 
 @pytest.mark.filterwarnings("ignore:Possible nested set")
-@settings(max_examples=1500, deadline=None)
+@examples(300)
 @given(pieces=st.lists(PIECE, min_size=1, max_size=5), lead=st.sampled_from(["", "[", "a"]), date=TEXT, rest=TEXT)
 def test_behind_is_the_same_regex(pieces, lead, date, rest):
     """It matches behind a date as the whole regex matches the line without the date."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.detection.certain import AmbiguousDateError, CertainDates
@@ -39,7 +40,7 @@ def look(dates, line):
     return None if match is None else (match.span(1), dates.time_of(match))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(50)
 @given(lines=st.lists(st.lists(PIECE, max_size=8).map("".join), min_size=2, max_size=8))
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_as_a_fresh_look(pattern, lines):

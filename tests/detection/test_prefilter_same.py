@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from annotations import FILTERS, LOGS, SAMPLES
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.config.filters import read_filter
@@ -78,7 +78,7 @@ def package_logs():
     return sorted(path for path in folder.glob("*") if (PACKAGE_FILTERS / f"{path.name}.conf").exists())
 
 
-@pytest.mark.skipif(not package_logs(), reason="the package fail2ban with its sample logs is not installed")
+@pytest.mark.fail2ban
 def test_package_samples():
     """Every filter of the package on its own sample log, thrice over, and on that of its neighbour."""
     differences = []
@@ -209,7 +209,7 @@ FILTERS_MADE = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20)
 @given(lines=st.lists(ATOM, max_size=60).map("".join), chunk=st.integers(1, 200))
 @pytest.mark.parametrize("filter_", FILTERS_MADE, ids=lambda filter_: filter_.name)
 def test_any_text(filter_, lines, chunk):
@@ -276,7 +276,7 @@ def test_many_regexes_need_few_searches():
     assert len(counts.texts) <= 10
 
 
-@pytest.mark.skipif(shutil.which("fail2ban-client") is None, reason="fail2ban is not installed")
+@pytest.mark.fail2ban
 def test_most_filters_of_the_package_are_skimmed():
     """Of the filters that Fail2ban ships, most have texts to look for."""
     skimmed = total = 0

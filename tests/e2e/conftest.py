@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
+@needs("root", "lab")
 def labs() -> Iterator[tuple[Callable[[str], Lab], dict[str, Lab]]]:
     """What starts a `Lab`, once per session and suite, and those that run; skips with the reason where it cannot."""
     started: dict[str, Lab] = {}
@@ -80,12 +82,14 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
+@needs("root", "lab")
 def debian(tmp_path):
     """A fresh Debian as a chroot."""
     yield from _made(Debian, tmp_path)
 
 
 @pytest.fixture
+@needs("root", "lab")
 def machine(tmp_path):
     """A fresh Debian with systemd as its first process."""
     yield from _made(Machine, tmp_path)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import needs
 from netns import link, missing, namespace
 from running import ROOT
 
@@ -128,6 +129,7 @@ def _sipguard(fail2ban, *arguments, status=0):
 
 
 @pytest.fixture
+@needs("root", "fail2ban")
 def fail2ban(tmp_path):
     """A Fail2ban with 500 bans, and the attacker's namespace."""
     if reason := missing("nft", "fail2ban-client", "fail2ban-server"):
@@ -159,7 +161,6 @@ def _wait(condition):
         time.sleep(0.1)
 
 
-@pytest.mark.root
 @pytest.mark.timeout(600)
 def test_taken_over_and_given_back(fail2ban):
     """Every ban with its time and every position; not one packet of the attacker arrives, there and back again."""

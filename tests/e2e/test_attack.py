@@ -9,7 +9,7 @@ import pytest
 from running import running
 
 # The first use of a suite may have to install it.
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.mark.parametrize("suite", ["sid", "bullseye"])

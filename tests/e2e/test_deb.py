@@ -15,8 +15,6 @@ FAILURE = (
     " 'internal' for [1000@192.0.2.10] from ip 203.0.113.66"
 )
 
-pytestmark = pytest.mark.root
-
 
 @pytest.mark.timeout(900)
 def test_install_use_purge(packages, debian):

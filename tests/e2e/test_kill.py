@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 import pytest
+from needs import with_root
 from netns import missing, namespace
 from running import RunningDaemon, failure
 
@@ -35,7 +36,7 @@ def _attack(log, lines, done):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("firewall", ["memory", "nftables"])
+@pytest.mark.parametrize("firewall", with_root("memory", "nftables"))
 def test_kill_at_random_moments(tmp_path, firewall):
     """20 times kill -9 while 1,000 addresses attack: five failures are a ban, four are none, and each ban is made once."""
     if firewall == "nftables":

@@ -9,7 +9,7 @@ from lab.chroot import install
 from lab.lab import ATTACKER, PHONE, SUITES, Lab, LabUnavailableError, _call, sweep
 
 # The first use of a suite may have to install it.
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(params=list(SUITES))

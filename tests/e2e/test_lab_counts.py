@@ -11,7 +11,7 @@ import pytest
 from lab.lab import ATTACKER, PHONE, SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 CONFIGURATION: dict[str, list[str]] = {"kamailio": ["--jail", "kamailio"]}

@@ -10,7 +10,7 @@ import pytest
 from lab.lab import ATTACKER, EXTENSION, PBX, SUITES, Lab
 from test_lab_counts import counts
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 VICTIM = "192.0.2.99"
 PEER = f'",LocalAddress="IPV4/UDP/{PBX}/5060",RemoteAddress="IPV4/UDP/{VICTIM}/5060"'

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from lab.kamailio import KamailioLab
 from lab.lab import ATTACKER, PHONE, LabUnavailableError
+from needs import needs
 from test_lab_counts import counts
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
+@needs("root", "lab")
 def kamailio():
     """A running Kamailio."""
     try:

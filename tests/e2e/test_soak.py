@@ -4,6 +4,7 @@ import pytest
 from soak import soak
 
 
+@pytest.mark.root
 @pytest.mark.timeout(900)
 def test_soak(tmp_path):
     """Load, rotation, reload, kill -9 and flushes at once: no ban lost or doubled, memory and descriptors flat."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 LOG = "/var/log/freeswitch/freeswitch.log"
 FAILURE = (

@@ -3,9 +3,11 @@
 import shutil
 
 import pytest
+from needs import needs
 
 
 @pytest.fixture
+@needs("fail2ban")
 def debian_client():
     """The path of the installed, unmodified fail2ban-client."""
     path = shutil.which("fail2ban-client")

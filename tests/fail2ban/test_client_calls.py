@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import needs
 
 from tests.fail2ban.calls import SESSION, Lines
 from tests.netns import namespace
@@ -170,6 +171,7 @@ def _session(caller: Caller, directory: Path) -> list[tuple[int, str, str]]:
 
 
 @pytest.fixture(scope="module")
+@needs("root", "fail2ban")
 def sessions(tmp_path_factory):
     """(client, server) → what each call of the session gave."""
     if not (CLIENT and SERVER):
@@ -198,7 +200,6 @@ def test_enough_calls():
     assert len({tuple(call) for call in CALLS}) >= 80
 
 
-@pytest.mark.root
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(len(CALLS)), ids=[f"{at}-{'_'.join(call)}" for at, call in enumerate(CALLS)])
 def test_same_everywhere(sessions, number):

@@ -9,7 +9,8 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.fail2ban.protocol.answers import RemoteError, read
@@ -43,7 +44,9 @@ def test_plain_data(protocol, value):
     assert type(loads(pickle.dumps(value, protocol))) is type(value)
 
 
-@pytest.mark.parametrize("value", [b"bytes", {"a", "b"}, frozenset({"a"}), [bytearray(b"x")]], ids=repr)
+@pytest.mark.parametrize(
+    "value", [b"bytes", {"a", "b"}, frozenset({"a"}), [bytearray(b"x")]], ids=["bytes", "set", "frozenset", "bytearray"]
+)
 def test_kinds_of_later_protocols(value):
     """Sets and bytes have opcodes of their own from protocol 4 on; a bytearray comes as bytes."""
     expected = [b"x"] if isinstance(value, list) else value
@@ -211,7 +214,7 @@ def test_truncated(protocol):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300)
+@examples(100)
 def test_garbage(data):
     """Any bytes: plain data or the one error."""
     with contextlib.suppress(UnpickleError):
@@ -224,7 +227,7 @@ OPCODES = st.sampled_from(
 
 
 @given(st.lists(st.one_of(OPCODES, st.binary(max_size=4)), max_size=60).map(b"".join))
-@settings(max_examples=300)
+@examples(100)
 def test_programs(data):
     """Bytes that are opcodes more often than by chance."""
     with contextlib.suppress(UnpickleError):
@@ -239,7 +242,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN, st.integers(0, 5))
-@settings(max_examples=200)
+@examples(50)
 def test_whatever_python_writes(value, protocol):
     """Plain data of any shape comes back the same."""
     assert loads(pickle.dumps(value, protocol)) == value

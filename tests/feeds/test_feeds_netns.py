@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import needs
 
 from sipguard.firewall.nftables import NftablesFirewall
 from sipguard.model import Feed
@@ -61,6 +62,7 @@ class Lab:
 
 
 @pytest.fixture
+@needs("root")
 def lab():
     with namespace("nft", "iptables") as phones, namespace() as server, contextlib.ExitStack() as stack:
         four = [f"{address}/24" for address in (*LISTED[:2], CUSTOMER, STRANGER)]
@@ -73,7 +75,6 @@ def listed_entries(extra):
     return entries(3000 - len(extra)) + [(2_000_000_000 + i, address) for i, address in enumerate(extra)]
 
 
-@pytest.mark.root
 def test_three_thousand_addresses_and_a_foreign_flush(lab, certificates, ca_file, tmp_path):
     """3,000 listed addresses are rejected, a listed customer in `ignoreip` is not; a flush takes nothing for long, unasked."""
     with lab.server.inside():
@@ -120,7 +121,6 @@ def check(lab, sink, web):
     assert lab.gets_through(STRANGER)
 
 
-@pytest.mark.root
 def test_two_hundred_thousand_from_a_list(lab, tmp_path, capsys):
     """200,000 networks of a file are rejected within 5 s of reading it; a packet costs what it costs with 10."""
     path = tmp_path / "list.txt"
@@ -200,7 +200,6 @@ file = "{folder}/office.txt"
 """
 
 
-@pytest.mark.root
 def test_the_whole_daemon(lab, certificates, ca_file, tmp_path):
     """`sipguard run`: feeds are shown and explained; back after a flush, unasked; gone when no longer configured."""
     (tmp_path / "apiban.key").write_text(KEY + "\n")

@@ -12,6 +12,8 @@ from running import running
 from tests.backends import host_prefix, host_run, within
 from tests.netns import missing, namespace
 
+pytestmark = [pytest.mark.root, pytest.mark.fail2ban]
+
 CASES = [
     pytest.param("nftables", "nftables-multiport", id="nftables"),
     pytest.param("nftables", "iptables-multiport", id="nftables-beside-iptables"),

@@ -14,6 +14,8 @@ from tests.backends import backend_of
 from tests.foreign import dump
 from tests.netns import namespace
 
+pytestmark = pytest.mark.root
+
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("udp",))
 PROGRAM = {"ipset": "iptables", "ipset as nobody": "iptables", "iptables": "iptables-legacy"}
 BACKENDS = pytest.mark.parametrize("backend", PROGRAM)

@@ -41,6 +41,7 @@ HOSTS = {
 }
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(("commands", "before", "reason"), HOSTS.values(), ids=HOSTS)
 def test_auto(commands, before, reason):
     """`auto` takes what the host uses and its own rights let it use, and says why in the log."""
@@ -52,6 +53,7 @@ def test_auto(commands, before, reason):
         assert reason in net.run("env", path, f"CHOOSE={CHOOSE}", "sh", "-c", script)
 
 
+@pytest.mark.root
 def test_iptables_on_nf_tables():
     """The legacy backend does not start where nobody would see its rules; the line names what to use instead."""
     with namespace("iptables") as net, net.inside():

@@ -12,6 +12,8 @@ from sipguard.model import Ban, PortRange, Rule
 from tests.backends import backend_of
 from tests.netns import namespace
 
+pytestmark = pytest.mark.root
+
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
 WRITERS = {
     "nftables": (

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from needs import with_root
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
@@ -26,7 +27,7 @@ TICK = {"ipset": 1.0}
 """Seconds by which a kernel may end a ban late."""
 
 
-@pytest.fixture(params=["memory", *NFTABLES, "ipset", "iptables", "nftables as nobody", "ipset as nobody"])
+@pytest.fixture(params=with_root("memory", *NFTABLES, "ipset", "iptables", "nftables as nobody", "ipset as nobody"))
 def firewall(request):
     """Each backend in turn."""
     yield from unopened(request.param)

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from needs import with_root
 
 from sipguard.errors import FirewallError
 from sipguard.model import Ban, Rule
@@ -17,7 +18,7 @@ from tests.foreign import dump
 from tests.netns import namespace
 
 
-@pytest.fixture(params=["memory", "nftables", "ipset", "nftables as nobody", "ipset as nobody"])
+@pytest.fixture(params=with_root("memory", "nftables", "ipset", "nftables as nobody", "ipset as nobody"))
 def firewall(request):
     """Each backend that takes feeds, in turn."""
     yield from test_contract.unopened(request.param)
@@ -143,7 +144,7 @@ def many(count):
     return four + [text.replace(":0::/", "::/") for text in six]
 
 
-@pytest.mark.parametrize("firewall", ["memory", "nftables", "ipset"], indirect=True)
+@pytest.mark.parametrize("firewall", with_root("memory", "nftables", "ipset"), indirect=True)
 def test_two_hundred_thousand_networks(firewall, capsys):
     """200,000 networks go in within 5 s, and are replaced within 5 s; how long and how much memory is printed."""
     networks = until(many(200_000))
@@ -165,6 +166,7 @@ def test_two_hundred_thousand_networks(firewall, capsys):
     assert len(firewall.feed_entries("big")) == 200_000
 
 
+@pytest.mark.root
 def test_feeds_are_not_for_rules():
     """A rule per address is no place for a list: the error names what is."""
     with namespace("iptables-legacy") as net, net.inside():

@@ -10,6 +10,8 @@ from sipguard.firewall.flows import Flows
 from sipguard.model import Ban
 from tests.netns import namespace
 
+pytestmark = pytest.mark.root
+
 TRACK = """
 add table inet t
 add chain inet t c { type filter hook input priority 0; }

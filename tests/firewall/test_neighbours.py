@@ -14,6 +14,8 @@ from tests.backends import host_prefix, host_run
 from tests.foreign import dump
 from tests.netns import namespace
 
+pytestmark = pytest.mark.root
+
 TABLES = ("filter", "nat", "mangle")
 CHAINS = {
     "filter": ("INPUT", "FORWARD", "OUTPUT"),

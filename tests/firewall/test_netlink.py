@@ -29,6 +29,7 @@ def test_anything(data):
     assert len(list(netlink.attributes(data))) <= len(data) // 4
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("command", "what"),
     [

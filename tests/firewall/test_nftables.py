@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from needs import needs
 
 from sipguard.errors import FirewallError
 from sipguard.firewall import nft_text
@@ -21,6 +22,7 @@ SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
 
 
 @pytest.fixture
+@needs("root")
 def net():
     with namespace("nft") as net, net.inside():
         yield net

@@ -14,6 +14,8 @@ from sipguard.model import Ban, PortRange, Rule
 from tests.backends import backend_of
 from tests.netns import SO_TIMESTAMP, arrival, link, namespace
 
+pytestmark = pytest.mark.root
+
 SIP = Rule("asterisk", (PortRange(5060, 5061),), ("tcp", "udp"))
 ATTACKER, NEIGHBOUR, SERVER = "198.51.100.66", "198.51.100.67", "198.51.100.1"
 ATTACKER6, NEIGHBOUR6, SERVER6 = "2001:db8::66", "2001:db8::67", "2001:db8::1"

@@ -68,6 +68,7 @@ def test_cut_names(jail):
     assert escape_jail(escaped) != escaped or escaped == jail
 
 
+@pytest.mark.root
 def test_kernel_takes_them():
     """The kernel takes the names of all the cases and of the longest jail, at once."""
     names = [str(case.values[0]) for case in CASES] + ["x" * 252, "x" * 253, "\N{PILE OF POO}" * 300]

@@ -13,6 +13,8 @@ from running import running
 from tests.backends import host_prefix, host_run, within
 from tests.netns import SO_TIMESTAMP, arrival, link, namespace
 
+pytestmark = pytest.mark.root
+
 ATTACKER, SERVER = "198.51.100.66", "198.51.100.1"
 SAVED = "printf '*filter\\n:INPUT ACCEPT [0:0]\\n-A INPUT -s 192.0.2.7 -j DROP\\nCOMMIT\\n' | iptables-restore"
 XTABLES = ["iptables -F; iptables -X", SAVED, "iptables -I INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"]

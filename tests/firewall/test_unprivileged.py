@@ -19,6 +19,8 @@ from tests.as_nobody import USER, readable_copy, setpriv
 from tests.backends import host_prefix, host_run
 from tests.netns import missing, namespace
 
+pytestmark = pytest.mark.root
+
 RULE = "-m set --match-set sg_a4_asterisk src -j REJECT --reject-with icmp-port-unreachable"
 
 

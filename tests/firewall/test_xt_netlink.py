@@ -9,6 +9,7 @@ from collections import deque
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs
 
 from sipguard.errors import FirewallError
 from sipguard.firewall import xt_rules
@@ -38,6 +39,7 @@ CHAIN_KINDS, RULE_KINDS = (1, 3, 4, 5, 7), (1, 2, 4, 5)
 
 
 @pytest.fixture
+@needs("root")
 def net():
     """A namespace with the sets that the rules name, and one of others."""
     with namespace("iptables", "ipset") as made, made.inside():

@@ -180,10 +180,9 @@ def test_a_fifo_in_the_place_of_what_was_a_log(log, monkeypatch):
     tail.close()
 
 
+@pytest.mark.root
 def test_permission_denied(log):
     """Another user's file: the problem says what to do."""
-    if os.geteuid():
-        pytest.skip("only root can become another user")
     append(log, b"secret\n")
     log.chmod(0o600)
     tail = Tail(str(log))

@@ -204,11 +204,10 @@ def test_symlink_switched(tmp_path, tail, log):
     second.close()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("what", ["directory", "file"])
 def test_rotated_files_that_may_not_be_read(tmp_path, what):
     """They keep nobody from reading the log itself: neither a directory without `r` nor an old file without."""
-    if os.geteuid():
-        pytest.skip("only root can become another user")
     directory = tmp_path / "service"
     directory.mkdir()
     for parent in (*tmp_path.parents[:3], tmp_path, directory):

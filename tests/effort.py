@@ -1,0 +1,33 @@
+"""How much a test tries: by default what finds a mistake within seconds; with SIPGUARD_TESTS=long (`make test-long`) far more."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+LONG = os.environ.get("SIPGUARD_TESTS") == "long"
+QUICK_EXAMPLES, LONG_EXAMPLES = 25, 2000
+
+
+def effort(quick: int, long: int) -> int:
+    """This many now, that many in `make test-long`."""
+    return long if LONG else quick
+
+
+def examples(quick: int, **more: object) -> settings:
+    """Hypothesis' settings for a test that needs another number of examples than most; the same share more in long runs."""
+    return settings(settings.default, max_examples=effort(quick, quick * LONG_EXAMPLES // QUICK_EXAMPLES), **more)  # type: ignore[arg-type]
+
+
+def load_profile() -> None:
+    """What holds for every test of Hypothesis."""
+    # How long an example takes, or takes to be made up, says how busy the machine is, not whether the code is right; pytest's
+    # own limit ends what hangs.
+    settings.register_profile(
+        "sipguard",
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        max_examples=effort(QUICK_EXAMPLES, LONG_EXAMPLES),
+    )
+    settings.load_profile("sipguard")

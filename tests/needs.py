@@ -1,0 +1,84 @@
+"""What tests need besides Python, by marker: this is the one place that says so and that skips what cannot be had.
+
+A test says it itself (`@pytest.mark.root`), or a fixture says it for every test that asks for it:
+
+    @pytest.fixture
+    @needs("root")
+    def net(): ...
+
+A helper that does what takes such a thing asks `must_be_marked` first, so that no test is in a set to which it does not belong.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Function = TypeVar("Function")
+
+ROOT, FAIL2BAN, LAB, LONG = "root", "fail2ban", "lab", "long"
+
+SHARED_SCOPES = ("class", "module", "package")
+"""Fixtures of these are made once for several tests, which one process therefore runs."""
+
+
+def needs(*markers: str) -> Callable[[Function], Function]:
+    """Mark every test that asks for this fixture; stands below `@pytest.fixture`."""
+
+    def set_on(function: Function) -> Function:
+        function.needs = markers  # type: ignore[attr-defined]
+        return function
+
+    return set_on
+
+
+def with_root(*backends: str) -> list[object]:
+    """Parameters for the names of firewall backends: all but the one in memory need root."""
+    return [name if name == "memory" else pytest.param(name, marks=pytest.mark.root) for name in backends]
+
+
+def lacking(markers: Iterable[str]) -> str:
+    """Why a test with these markers cannot run here; empty when it can. Labs say it themselves, when they are made."""
+    if ROOT in markers and os.geteuid() != 0:
+        return "needs root"
+    if FAIL2BAN in markers and not reference.THERE:
+        return reference.WHY_NOT
+    return ""
+
+
+def mark(item: pytest.Item) -> None:
+    """Give a test the markers of its fixtures, and a group to those that share what takes long to make."""
+    found = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 - pytest has no public name for it
+    used = [definitions[-1] for name, definitions in found.items() if name in item.fixturenames]  # type: ignore[attr-defined]
+    for name in {name for one in used for name in getattr(one.func, "needs", ())}:
+        item.add_marker(name)
+    if item.get_closest_marker(LAB):
+        item.add_marker(pytest.mark.xdist_group(LAB))
+    elif any(one.scope in SHARED_SCOPES for one in used):
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+class _Running:
+    """The test that this process runs now."""
+
+    item: pytest.Item | None = None
+
+
+def begin(item: pytest.Item) -> None:
+    """A test is about to be set up; skips it, with the reason, where it cannot run."""
+    _Running.item = item
+    if reason := lacking({marker.name for marker in item.iter_markers()}):
+        pytest.skip(reason)
+
+
+def must_be_marked(marker: str) -> None:
+    """Fail a test that uses what it does not say it needs."""
+    item = _Running.item
+    if item is not None and item.get_closest_marker(marker) is None:
+        pytest.fail(f"{item.nodeid} needs {marker}: write @pytest.mark.{marker} before it, or @needs on its fixture")
