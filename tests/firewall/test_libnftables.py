@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import needs
 
 from sipguard.firewall import nft_run
 from sipguard.firewall.libnftables import Libnftables
@@ -22,6 +23,7 @@ TABLE = "add table inet t\nadd set inet t s { type ipv4_addr; flags timeout; siz
 
 
 @pytest.fixture
+@needs("root")
 def net():
     with namespace("nft") as net, net.inside():
         yield net
@@ -93,6 +95,7 @@ def test_a_refusal_leaves_nothing_behind(net, library):
         assert answer.done, answer.complaint
 
 
+@pytest.mark.root
 def test_nothing_is_cut_off(library):
     """A NUL, at which C would stop reading, and what is not ASCII are refused; an empty script is done."""
     for script in ("add table inet t\0\n", "add table inet \N{GREEK SMALL LETTER ALPHA}\n"):
@@ -144,6 +147,7 @@ def test_memory_and_descriptors(net, library):
     assert descriptors() == open_files
 
 
+@pytest.mark.root
 def test_no_descriptor_left(library):
     """libnftables ends the process when it gets no socket; ours is an error instead, and the daemon goes on."""
     script = """
