@@ -19,6 +19,12 @@ class ConfigError(SipguardError):
         super().__init__(f"{where}: {what}" if where else what)
 
 
+def of_jail(name: str, error: ConfigError) -> ConfigError:
+    """The error with the name of its jail in front."""
+    prefix = f"jail {name}: "
+    return error if error.what.startswith(prefix) else ConfigError(prefix + error.what, error.where)
+
+
 class FirewallError(SipguardError):
     """The kernel, or the tool that talks to it, refused; the change was not made."""
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import asyncio
 
 
+LONGEST_PATH = 107
+"""Bytes: unix(7), `sun_path`."""
+
+
 @contextlib.contextmanager
 def listening(path: Path, *, mend: str, mode: int = 0o600) -> Iterator[socket.socket]:
     """A stream socket at `path` (unix(7)) for as long as the context lasts; to listen(2) is left to the server.
@@ -24,6 +28,7 @@ def listening(path: Path, *, mend: str, mode: int = 0o600) -> Iterator[socket.so
     `mode` are its permissions; `mend` says how to name another place, for messages. Raises `StateError` when it cannot be
     made, when the path is something else than a socket, or when somebody answers there.
     """
+    check_place(path, mend=mend)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         _clear_stale(path, mend)
@@ -35,6 +40,20 @@ def listening(path: Path, *, mend: str, mode: int = 0o600) -> Iterator[socket.so
     finally:
         sock.close()
         path.unlink(missing_ok=True)
+
+
+def check_place(path: Path, *, mend: str) -> None:
+    """Raise `StateError` if no socket can be made at `path`: too long a name, or something else is there."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise StateError(f"{path}: longer than the {LONGEST_PATH} bytes of a socket's path; {mend}")
+    try:
+        other = not stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror or error}; {mend}") from error
+    if other:
+        raise StateError(f"{path}: is not a socket; {mend}")
 
 
 def _bound(path: Path, mode: int) -> socket.socket:
@@ -52,12 +71,8 @@ def _bound(path: Path, mode: int) -> socket.socket:
 
 def _clear_stale(path: Path, mend: str) -> None:
     """Remove what a killed process has left: only a socket on which the kernel knows that nobody listens (ECONNREFUSED)."""
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
+    if not path.exists():
         return
-    if not stat.S_ISSOCK(kind):
-        raise StateError(f"{path}: is not a socket; {mend}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # one that is too busy to accept is alive: EAGAIN
         if probe.connect_ex(str(path)) != errno.ECONNREFUSED:

@@ -17,7 +17,7 @@ from sipguard.config import paths
 from sipguard.config.plain import plain
 from sipguard.config.settings import Settings
 from sipguard.config.values import format_duration
-from sipguard.errors import ConfigError
+from sipguard.errors import ConfigError, SipguardError
 from sipguard.text import printable, shown_url
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def command(config: Path | None, fail2ban_dir: Path | None, as_json: bool, dump:
         click.echo(json.dumps(_dump(settings, errors, warnings), indent=2))
     elif as_json:
         click.echo(json.dumps({**_as_json(settings, errors, warnings), "advice": hints}, indent=2))
-    elif settings and not errors:
-        _print(settings)
+    elif settings:
+        _print(settings, wrong=len(errors))
     if errors:
         sys.exit(ConfigError.exit_status)
 
@@ -73,31 +73,19 @@ def _advice(settings: Settings | None) -> list[str]:
     return list(dict.fromkeys(f"jail {jail.name}: {hint}" for jail in jails for hint in advice(jail)))
 
 
-def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | None, Sequence[ConfigError]]:
+def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | None, Sequence[SipguardError]]:
+    """The settings with the jails that would run, and all that `run` would refuse, in its words."""
     try:
         settings = load_settings(config, fail2ban_dir)
     except ConfigError as error:
         return None, [error]
-    return settings, [*settings.errors, *_broken_filters(settings)]
+    from sipguard.daemon.preflight import refusals  # noqa: PLC0415 - a broken sipguard.toml is told without it
+
+    jails, errors = refusals(settings)
+    return replace(settings, jails=jails), errors
 
 
-def _broken_filters(settings: Settings) -> list[ConfigError]:
-    """The filters whose regexes or dates do not compile: the reader of files does not know."""
-    from sipguard.detection.detector import Detector  # noqa: PLC0415 - a broken sipguard.toml is told without them
-    from sipguard.sources.journal_query import query_of  # noqa: PLC0415
-
-    errors = []
-    for jail in settings.jails:
-        try:
-            if jail.journal:
-                query_of(jail)
-            Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding)
-        except ConfigError as error:
-            errors.append(ConfigError(f"jail {jail.name}: {error.what}", error.where))
-    return errors
-
-
-def _dump(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
+def _dump(settings: Settings | None, errors: Sequence[SipguardError], warnings: Sequence[str]) -> dict[str, Any]:
     """Everything: the fields of `Settings`, and under `jails` those of each `Jail` by name; -1 is for ever."""
     apart = ("jails", "errors", "warnings", "feeds")  # feeds have keys that are secret
     return {
@@ -109,13 +97,18 @@ def _dump(settings: Settings | None, errors: Sequence[ConfigError], warnings: Se
     }
 
 
-def _as_json(settings: Settings | None, errors: Sequence[ConfigError], warnings: Sequence[str]) -> dict[str, Any]:
+def _as_json(settings: Settings | None, errors: Sequence[SipguardError], warnings: Sequence[str]) -> dict[str, Any]:
     return {
         "config": str(settings.config_file) if settings else None,
         "firewall": settings.firewall if settings else None,
         "jails": [_jail_as_json(jail, settings) for jail in settings.jails] if settings else [],
         "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
-        "errors": [{"where": error.where, "what": error.what} for error in errors],
+        "errors": [
+            {"where": error.where, "what": error.what}
+            if isinstance(error, ConfigError)
+            else {"where": "", "what": str(error)}
+            for error in errors
+        ],
         "warnings": list(warnings),
     }
 
@@ -184,12 +177,15 @@ def _is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _print(settings: Settings) -> None:
+def _print(settings: Settings, *, wrong: int) -> None:
+    """The jails that would run, also beside those that would not."""
     count = len(settings.jails)
     read = settings.fail2ban_dir or str(settings.config_file)
-    heading = f"{printable(read)}: right; {count} jail{'' if count == 1 else 's'} enabled"
+    verdict = f"{wrong} error{'' if wrong == 1 else 's'}" if wrong else "right"
+    running = "would run all the same" if wrong else "enabled"
+    heading = f"{printable(read)}: {verdict}; {count} jail{'' if count == 1 else 's'} {running}"
     if _is_terminal():
-        _print_table(settings, heading)
+        _print_table(settings, heading, style="red" if wrong else "green")
         return
     click.echo(heading)
     for jail in settings.jails:
@@ -206,14 +202,14 @@ def _feed_line(feed: Feed) -> str:
     )
 
 
-def _print_table(settings: Settings, heading: str) -> None:
+def _print_table(settings: Settings, heading: str, *, style: str) -> None:
     # Late: the daemon imports no rich, and a pipe needs none.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False)
-    console.print(Text(heading, style="green"))  # Text: brackets in a path are no markup
+    console.print(Text(heading, style=style))  # Text: brackets in a path are no markup
     for feed in settings.feeds:
         console.print(Text(_feed_line(feed)))
     if not settings.jails:

@@ -20,7 +20,7 @@ from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.make_action import make_worker
 from sipguard.daemon.state_writer import StateWriter
-from sipguard.errors import ConfigError
+from sipguard.errors import ConfigError, of_jail
 from sipguard.fail2ban.config.role import role_of, told
 from sipguard.model import Action, Ban, Clock, Failure, Jail, NativeAction
 
@@ -51,7 +51,8 @@ class ActionDispatcher:
 
         Waits for what has to stop, since the same action with other parameters may follow it.
         """
-        wanted = {jail.name: {one.name: one for one in _actions(jail, settings)} for jail in settings.jails}
+        jails = [jail for jail in settings.jails if jail.name in self._runners]
+        wanted = {jail.name: {one.name: one for one in actions_of(jail, settings)} for jail in jails}
         _tell_replaced(settings)
         ending = []
         for jail, queues in list(self.queues.items()):
@@ -63,12 +64,12 @@ class ActionDispatcher:
                 del self.queues[jail]
         await finish(ending, PATIENCE)
         errors = []
-        for one in settings.jails:
+        for one in jails:
             for action in wanted[one.name].values():
                 try:
                     self._set_up_action(one, action)
                 except ConfigError as error:
-                    errors.append(ConfigError(f"jail {one.name}: {error.what}", error.where))
+                    errors.append(of_jail(one.name, error))
         return errors
 
     def _set_up_action(self, jail: Jail, action: Action | NativeAction) -> None:
@@ -191,7 +192,7 @@ def has_ipv6() -> bool:
     return Path("/proc/net/if_inet6").exists()
 
 
-def _actions(jail: Jail, settings: Settings) -> list[Action | NativeAction]:
+def actions_of(jail: Jail, settings: Settings) -> list[Action | NativeAction]:
     """The actions that a jail really has: without those whose work sipguard's own firewall does."""
     if settings.banactions == "commands":
         return list(jail.actions)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sipguard.config.settings import Settings
 from sipguard.errors import SipguardError, StateError
 from sipguard.sockets import cut, listening
 from sipguard.text import printable
@@ -28,6 +29,25 @@ IDLE = 60.0
 """Seconds after which a client that says nothing, or reads nothing, is let go."""
 MOST_CLIENTS = 200
 """Connections at once; for one more the oldest is closed, so that a flood of them keeps nobody from asking for long."""
+
+
+MEND = "give another place with --socket"
+
+
+def group_id(group: str) -> int:
+    """The number of a group; -1, which changes nothing, for none. Raises `StateError`: there is no such group."""
+    try:
+        return grp.getgrnam(group).gr_gid if group else -1
+    except KeyError as error:
+        raise StateError(f'socket_group = "{group}": {error}') from error
+
+
+def read_socket(settings: Settings) -> Path:
+    """Where questions alone are answered: where the settings say, or beside the socket for everything."""
+    if settings.read_socket:
+        return Path(settings.read_socket)
+    full = Path(settings.socket)
+    return full.with_name(f"{full.stem}-read.sock")
 
 
 class Control:
@@ -47,7 +67,7 @@ class Control:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Answer for as long as this context lasts."""
-        with listening(self.path, mend="give another place with --socket") as sock:
+        with listening(self.path, mend=MEND) as sock:
             self._share()
             server = await asyncio.start_unix_server(self._client, sock=sock, limit=LONGEST_REQUEST)
             try:
@@ -60,10 +80,11 @@ class Control:
     def _share(self) -> None:
         """Let the configured group talk to it, too."""
         if self._group:
+            number = group_id(self._group)
             try:
-                os.chown(self.path, -1, grp.getgrnam(self._group).gr_gid)
+                os.chown(self.path, -1, number)
                 self.path.chmod(0o660)
-            except (KeyError, OSError) as error:
+            except OSError as error:
                 raise StateError(f'socket_group = "{self._group}": {error}') from error
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,5 +124,5 @@ class Control:
             return {"ok": True, "result": await command(request)}
         except SipguardError as error:
             return {"ok": False, "error": str(error), "status": error.exit_status}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             return {"ok": False, "error": f"{name}: {error!r}", "status": 2}

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from sipguard.addresses import canonical
 from sipguard.daemon.ban_ledger import BanLedger
@@ -17,10 +18,11 @@ from sipguard.daemon.own_log import LogBatch
 from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.search import Pool
 from sipguard.detection.tags import without_names
-from sipguard.errors import ConfigError
+from sipguard.errors import ConfigError, of_jail
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
+from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import Attempt, Changes
 from sipguard.text import printable
 
@@ -59,6 +61,16 @@ class Totals:
     bans: int = 0
     oversize: int = 0
     last_failure: float | None = field(default=None)
+
+
+def make_runner(jail: Jail, **told: Any) -> JailRunner:
+    """The runner of a jail; `told` as for `JailRunner`. Raises `ConfigError`, naming the jail: it cannot run."""
+    try:
+        if jail.journal:
+            query_of(jail)
+        return JailRunner(jail, **told)
+    except ConfigError as error:
+        raise of_jail(jail.name, error) from error
 
 
 class JailRunner:

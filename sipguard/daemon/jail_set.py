@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from sipguard.config.settings import Settings
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.feed_runner import FeedRunner
-from sipguard.daemon.jail_runner import JailRunner, Totals
+from sipguard.daemon.jail_runner import JailRunner, Totals, make_runner
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
@@ -22,7 +22,6 @@ from sipguard.detection.search import Pool
 from sipguard.errors import ConfigError, FirewallError, SipguardError
 from sipguard.model import Clock, Jail
 from sipguard.policy.ignore import IgnoreList, own_addresses
-from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import MAX_LINE, Attempt, Changes
 
 log = logging.getLogger("fail2ban.server")
@@ -87,8 +86,6 @@ class Jails:
         own = own_addresses()
         for jail in self.settings.jails:
             try:
-                if jail.journal:
-                    query_of(jail)
                 self.runners[jail.name] = self._guard(jail, own)
                 self.runners[jail.name].totals = totals.get(jail.name, Totals())
             except ConfigError as error:
@@ -100,7 +97,7 @@ class Jails:
 
     def _guard(self, jail: Jail, own: Sequence[str]) -> JailRunner:
         """Raises `ConfigError`. `own` are the machine's addresses."""
-        return JailRunner(
+        return make_runner(
             jail,
             ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
             clock=self._clock,

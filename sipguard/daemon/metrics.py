@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipguard.config.settings import Settings
 from sipguard.daemon.daemon import Daemon
 from sipguard.errors import ConfigError, FirewallError, StateError
 from sipguard.sockets import cut, listening
@@ -55,15 +57,20 @@ def measured(daemon: Daemon, serve: Serve) -> Serve:
     return both
 
 
+def need_library(settings: Settings) -> None:
+    """Raise `ConfigError` if numbers are wanted and the library for them is not there."""
+    if settings.metrics and importlib.util.find_spec("prometheus_client") is None:
+        what = "[metrics] needs the library prometheus_client: pip install sipguard[metrics]"
+        raise ConfigError(what, str(settings.config_file))
+
+
 class Metrics:
     """The numbers of one daemon."""
 
     def __init__(self, daemon: Daemon) -> None:
-        try:
-            import prometheus_client  # noqa: PLC0415 - five megabytes that most runs do not need
-        except ImportError:
-            what = "[metrics] needs the library prometheus_client: pip install sipguard[metrics]"
-            raise ConfigError(what, str(daemon.settings.config_file)) from None
+        need_library(daemon.settings)
+        import prometheus_client  # noqa: PLC0415 - five megabytes that most runs do not need
+
         self._daemon = daemon
         self._drift = 0
         self._compared = -COMPARE_EVERY

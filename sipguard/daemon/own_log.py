@@ -11,6 +11,7 @@ Or, for programs that would rather not take lines apart (`logformat = "json"`):
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import logging.handlers
@@ -20,6 +21,7 @@ import stat
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from sipguard.errors import ConfigError
@@ -257,4 +259,27 @@ def _handler(target: str) -> logging.Handler:
     try:
         return _File(target, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f'logtarget = "{target}": {error.strerror}; give a file in a folder that exists') from error
+        raise _no_file(target, error) from error
+
+
+def check_target(target: str) -> None:
+    """Raise `ConfigError` if the log could not be written there; no file is made."""
+    if target.upper() in ("STDOUT", "STDERR", "SYSLOG"):
+        return
+    try:
+        path = Path(target)
+        wrong = 0
+        if path.is_dir():
+            wrong = errno.EISDIR
+        elif not stat.S_ISDIR(path.parent.stat().st_mode):
+            wrong = errno.ENOTDIR
+        elif not os.access(path if os.path.lexists(path) else path.parent, os.W_OK):
+            wrong = errno.EACCES
+        if wrong:
+            raise OSError(wrong, os.strerror(wrong))
+    except OSError as error:
+        raise _no_file(target, error) from error
+
+
+def _no_file(target: str, error: OSError) -> ConfigError:
+    return ConfigError(f'logtarget = "{target}": {error.strerror}; give a file in a folder that exists')

@@ -12,7 +12,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon.backend import firewall_of
 from sipguard.daemon.commands import Commands
 from sipguard.daemon.compat.start import Serve, serving
-from sipguard.daemon.control import Control
+from sipguard.daemon.control import Control, read_socket
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.memory import frugal
 from sipguard.daemon.metrics import measured
@@ -36,10 +36,10 @@ def _control(settings: Settings, operations: Operations) -> Serve:
     """The control sockets: one for everything, one that only answers questions."""
     commands = Commands(operations)
     full = Control(Path(settings.socket), commands.table("write"), group=settings.socket_group)
-    beside = Path(settings.socket).with_name(f"{Path(settings.socket).stem}-read.sock")
-    path = Path(settings.read_socket) if settings.read_socket else beside
     group = settings.read_socket_group or settings.socket_group
-    reading = Control(path, commands.table("read"), group=group, refusal="this socket answers questions only")
+    reading = Control(
+        read_socket(settings), commands.table("read"), group=group, refusal="this socket answers questions only"
+    )
 
     @contextlib.asynccontextmanager
     async def serve() -> AsyncIterator[None]:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 def open_firewall(name: str, *, clock: Clock, options: Options | None = None) -> Firewall:
     """Construct the backend of this name; nothing is changed in the kernel until its `open` is called.
 
-    Raises `FirewallError` for a name that is none.
+    Raises `FirewallError` for a name that is none, and where a program that the backend needs is not there.
     """
     if name == "auto":
         from sipguard.firewall.host import choose  # noqa: PLC0415 - only when asked
@@ -28,10 +28,13 @@ def open_firewall(name: str, *, clock: Clock, options: Options | None = None) ->
         name, reason = choose()
         _log.info("firewall auto: %s, since %s", name, reason)
     if name == "nftables":
+        _need("nft", package="nftables")
         from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415 - only when chosen
 
         return NftablesFirewall(clock=clock, options=options)
     if name == "ipset":
+        _need("ipset", package="ipset")
+        _need("iptables", package="iptables")
         from sipguard.firewall.ipset import IpsetFirewall  # noqa: PLC0415 - only when chosen
 
         return IpsetFirewall(clock=clock, options=options)
@@ -46,6 +49,13 @@ def open_firewall(name: str, *, clock: Clock, options: Options | None = None) ->
 
         return MemoryFirewall(clock=clock)
     raise FirewallError(f"no firewall is named {name!r}: choose one of {', '.join(NAMES)}")
+
+
+def _need(program: str, *, package: str) -> None:
+    from sipguard.firewall import programs  # noqa: PLC0415 - only when asked
+
+    if not programs.installed(program):
+        raise FirewallError(f"no program {program!r} in {programs.PATH}: install the package {package}")
 
 
 def _legacy_refusal() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 Kind = Literal["nf_tables", "legacy", "none"]
 
+_CAP_NET_ADMIN = 12
+"""Its bit in a set of capabilities: linux/capability.h."""
 _LEGACY_TABLES = Path("/proc/net/ip_tables_names")
 """The legacy tables that are in use here; root alone may read it."""
 
@@ -47,6 +50,16 @@ def may_open_raw_sockets() -> bool:
     except OSError:
         return False
     return True
+
+
+def may_change_firewalls() -> bool:
+    """Whether we have CAP_NET_ADMIN (capabilities(7)), without which no firewall can even be asked."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return os.geteuid() == 0
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) & 1 << _CAP_NET_ADMIN)
 
 
 def legacy_refusal(program: str = "iptables") -> str:

@@ -19,6 +19,7 @@ from sipguard.actions.base import ActionError, Notice
 from sipguard.actions.command import end_group, environment
 from sipguard.actions.tags import Values
 from sipguard.actions.ticket import JailFacts, Ticket, blank
+from sipguard.errors import ConfigError
 from sipguard.model import Action, Clock
 from sipguard.text import printable
 
@@ -31,7 +32,7 @@ _NUMBERS = ("failures", "bantime", "bancount", "restored", "ipfailures", "ipjail
 
 
 class PythonAction:
-    """One action.d/*.py file at work in one jail."""
+    """One action.d/*.py file at work in one jail. Raises `ConfigError`: there is no such file."""
 
     essential = False
     norestored = False  # the action itself knows, and is asked by its runner
@@ -40,6 +41,8 @@ class PythonAction:
     flushes = False
 
     def __init__(self, action: Action, jail: JailFacts, *, clock: Clock, limit: float = TIMEOUT) -> None:
+        if not Path(action.python).is_file():
+            raise ConfigError(f"action {action.name}: there is no file {printable(action.python)}", action.origin)
         self.longest = 3 * limit
         self._action = action
         self._jail = jail

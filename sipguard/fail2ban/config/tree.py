@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sipguard.config.ini import DEFAULT, INCLUDES, KNOWN, Ini, layer_files, read_ini
 from sipguard.config.interpolation import Value
 from sipguard.config.plain import plain
-from sipguard.errors import ConfigError
+from sipguard.errors import ConfigError, of_jail
 from sipguard.fail2ban.config.jails import is_enabled, read_jail
 from sipguard.fail2ban.config.settings import read_settings
 from sipguard.fail2ban.config.tree_model import Fail2banJail, Fail2banTree
@@ -38,7 +38,7 @@ def read_tree(directory: Path, *, version: str = FAIL2BAN_VERSION) -> Fail2banTr
             if is_enabled(ini, name):
                 jails.append(read_jail(ini, name, directory))
         except ConfigError as error:
-            errors.append(_of_jail(name, error))
+            errors.append(of_jail(name, error))
     notes = tuple(f"{where}: includes {path}, which does not exist" for path, where in ini.missing)
     return Fail2banTree(directory, read_settings(directory), tuple(jails), tuple(errors), notes)
 
@@ -46,11 +46,6 @@ def read_tree(directory: Path, *, version: str = FAIL2BAN_VERSION) -> Fail2banTr
 def jail_names(ini: Ini) -> list[str]:
     """Every jail that the merged files define, enabled or not, in the order of the files."""
     return [name for name in ini.sections if name not in (INCLUDES, DEFAULT) and not name.startswith(KNOWN)]
-
-
-def _of_jail(name: str, error: ConfigError) -> ConfigError:
-    prefix = f"jail {name}: "
-    return error if error.what.startswith(prefix) else ConfigError(prefix + error.what, error.where)
 
 
 def dump(tree: Fail2banTree) -> dict[str, Any]:
