@@ -1,0 +1,60 @@
+"""What proves that a request came from the address it names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from sipguard.detection.sip.nonces import Nonces, Sent
+    from sipguard.detection.sip.transactions import Pending
+    from sipguard.model import Evidence, Packet
+
+
+class Weighed(NamedTuple):
+    """The evidence of one request."""
+
+    evidence: Evidence
+    address: str = ""
+    """Whom it is charged to where that is not its source: the one to whom the nonce was sent."""
+    challenged: str = ""
+    """The method of the request that brought this nonce, at the port that answers now: only what is asked for credentials
+    proves something by accepting them."""
+
+
+def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces) -> Weighed:
+    """The evidence that this answered request came from its source.
+
+    TCP, TLS, WS and WSS: that the server has sent this answer on the request's own connection, since a stranger cannot
+    finish the handshake of another's. UDP: the nonces of its credentials.
+    """
+    request = pending.packet
+    found = [sent for nonce in pending.request.nonces if (sent := nonces.sent(server, nonce)) is not None]
+    mine = [sent for sent in found if sent.owner == request.source]
+    challenged = _challenged(mine, answer)
+    if request.transport != "udp" and _same_connection(request, answer):
+        return Weighed("proven", challenged=challenged)
+    if any(map(nonces.proves, mine)):
+        return Weighed("proven", challenged=challenged)
+    if not nonces.trusts(server, answer.source_port):
+        return Weighed("reported", challenged=challenged)
+    owners = {sent.owner for sent in found}
+    if len(owners) == 1 and "" not in owners and not mine and all(map(nonces.proves, found)):
+        owner = owners.pop()
+        if owner != request.destination:
+            return Weighed("lent", owner)
+    return Weighed("unproven", challenged=challenged)
+
+
+def _same_connection(request: Packet, answer: Packet) -> bool:
+    return (
+        answer.transport == request.transport
+        and answer.destination == request.source
+        and answer.destination_port == request.source_port
+    )
+
+
+def _challenged(mine: list[Sent], answer: Packet) -> str:
+    for sent in mine:
+        if sent.origin.port == answer.source_port:
+            return sent.origin.method
+    return ""

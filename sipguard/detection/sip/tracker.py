@@ -1,0 +1,261 @@
+"""Packets in, attempts out: who failed to authenticate, and what proves that it was this address.
+
+Judge first, then record the nonces of the answer. ACK and To tags prove nothing: they can be computed by strangers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipguard.detection.sip import messages
+from sipguard.detection.sip.generations import Generations
+from sipguard.detection.sip.nonces import LIFETIME as NONCE_LIFETIME
+from sipguard.detection.sip.nonces import Nonces, kind_of
+from sipguard.detection.sip.proof import weigh
+from sipguard.detection.sip.transactions import Pending, Transactions
+from sipguard.model import Attempt, Blindness, Packet
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from sipguard.detection.sip.messages import Answer
+    from sipguard.detection.sip.proof import Weighed
+    from sipguard.model import AttemptVerdict
+
+_ACCEPTED_LIFETIME = 7200.0
+_ACCEPTED_MOST = 100_000
+_CALLS_LIFETIME = 64.0
+"""Seconds in which an answer may be repeated: timer H (RFC 3261, 17.2.1), doubled."""
+_CALLS_MOST = 50_000
+_DOUBTS_MOST = 20_000
+_BLIND_MOST = 64
+_SERVERS_MOST = 10_000
+_TO_NOWHERE = frozenset({403, 404, 410, 480, 484, 485, 604})
+"""Answers to calls without credentials that a scan of numbers gets."""
+_OF_ASTERISK = frozenset({b"pjsip", b"chan_sip"})
+"""It judges the password on an invented nonce too, and `stale=true` says that it was right."""
+_JUDGED = frozenset({"REGISTER", "INVITE", "SUBSCRIBE", "MESSAGE", "PUBLISH"})
+
+
+class Tracker:
+    """SIP of one place of observation. Feed it packets in the order in which they were seen.
+
+    `own` are the machine's addresses: packets between them count for nothing, and they are never accused. Where they are
+    not known (another machine's capture), `servers` collects who has answered credentials. `proxies` are never accused, and
+    prove nobody. `spoilt`: servers that have shown predictable nonces before.
+    """
+
+    def __init__(
+        self,
+        *,
+        own: Container[str] = (),
+        proxies: Container[str] = (),
+        spoilt: Iterable[str] = (),
+        trusted: bool = True,
+    ) -> None:
+        self.own = own
+        self.proxies = proxies
+        self.trusted = trusted
+        """False: whoever sends these packets may have made them up, so they are a report and no proof."""
+        self.nonces = Nonces(spoilt)
+        self.servers: dict[str, int] = {}
+        """Who has answered requests with credentials that were sent to it, and how often."""
+        self._transactions = Transactions()
+        self._accepted: Generations[int, bool] = Generations(_ACCEPTED_LIFETIME, _ACCEPTED_MOST)
+        self._calls: Generations[int, bool] = Generations(_CALLS_LIFETIME, _CALLS_MOST)
+        self._doubts: Generations[str, bool] = Generations(NONCE_LIFETIME, _DOUBTS_MOST)
+        """Addresses with an unproven failure."""
+        self._blind: list[Blindness] = []
+        self.messages = 0
+        self.unpaired = 0
+        """Refused registrations whose request was not seen: packets are missing."""
+
+    def feed(self, packet: Packet) -> list[Attempt]:
+        """What this packet completes: usually nothing. Raises nothing, whatever the payload is."""
+        self.messages += 1
+        payload = packet.payload
+        if payload.startswith(b"SIP/2.0 ") or messages.is_answer(payload):
+            if packet.inbound is True or packet.destination in self.own:
+                return []
+            answer = messages.answer(payload)
+            return [] if answer is None else self._answer(packet, answer)
+        if packet.inbound is False or packet.source in self.own or not messages.may_carry_credentials(payload):
+            return []
+        request = messages.request(payload)
+        if request is None or request.method == "ACK" or packet.source in self.proxies:
+            return []
+        return [self._unanswered(one) for one in self._transactions.add(packet, request)]
+
+    def expire(self, now: float) -> list[Attempt]:
+        """The requests that nobody has answered within 32 s, as attempts without verdict (`seen`)."""
+        return [self._unanswered(one) for one in self._transactions.expire(now)]
+
+    def blind(self, since: float, until: float, reason: str) -> None:
+        """Packets may have gone unseen between these times: what is missing then, is not known to be missing."""
+        self._blind.append(Blindness(since, until, reason))
+        del self._blind[:-_BLIND_MOST]
+
+    def blindness(self, since: float, until: float) -> str:
+        """Why packets between these times may have gone unseen; "" when all were seen."""
+        for one in reversed(self._blind):
+            if one.since <= until and since <= one.until:
+                return one.reason
+        lost = max(self.nonces.lost_until, self._transactions.lost_until)
+        return "a table was full" if lost and since <= lost else ""
+
+    def open_requests(self, address: str) -> list[Attempt]:
+        """What this address has sent with credentials and nobody has answered yet."""
+        return [self._unanswered(one) for one in self._transactions.open(address)]
+
+    def _answer(self, packet: Packet, answer: Answer) -> list[Attempt]:
+        status = answer.status
+        ours = packet.inbound is False or packet.source in self.own
+        pending, known = self._transactions.answered(packet, answer, ours=ours)
+        found = []
+        if pending is not None:
+            found = self._judge(pending, packet, status)
+        elif not known and status == 403 and messages.method_of(packet.payload) == "REGISTER":
+            self.unpaired += 1
+        elif not known and status in _TO_NOWHERE and packet.destination not in self.proxies:
+            found = self._scan(packet, answer)
+        if status in {401, 407}:
+            self._record(packet)
+        return found
+
+    def _judge(self, pending: Pending, packet: Packet, status: int) -> list[Attempt]:
+        self._learn_server(pending.packet, packet)
+        weighed = weigh(pending, packet, self._server(packet.source), self.nonces)
+        verdict = self._verdict(pending, packet, status, weighed)
+        if verdict is None:
+            return []
+        alarm = False
+        if weighed.evidence == "unproven" and verdict == "stale":
+            # An invented nonce: a guess, though this server may not have judged its password.
+            verdict = "failure"
+            alarm = self._doubts.get(pending.packet.source) is True and kind_of(packet.payload) in _OF_ASTERISK
+        elif weighed.evidence == "unproven" and verdict == "failure":
+            self._doubts.put(pending.packet.source, True, packet.time)
+        attempt = self._attempt(pending, packet.time, status, verdict)._replace(evidence=weighed.evidence, alarm=alarm)
+        if weighed.evidence == "unproven":
+            attempt = attempt._replace(blind=self.blindness(packet.time - NONCE_LIFETIME, packet.time))
+        elif verdict == "failure" and weighed.address:
+            attempt = attempt._replace(address=weighed.address)
+        return self._released(attempt)
+
+    def _verdict(self, pending: Pending, packet: Packet, status: int, weighed: Weighed) -> AttemptVerdict | None:
+        """What servers mean by this answer to credentials; None for what tells nothing of them."""
+        if status in {401, 407}:
+            if messages.is_stale(packet.payload):
+                return "stale"
+            return "again" if self._was_accepted(pending) else "failure"
+        if status == 403:
+            return None if messages.headers(packet.payload).call_failed else "failure"
+        method = pending.request.method
+        if status < 300 and weighed.challenged == method and method in _JUDGED:
+            self._accept(pending, packet.time)
+            return "success" if method == "REGISTER" else None
+        return None
+
+    def _released(self, attempt: Attempt) -> list[Attempt]:
+        """The attempt, unless it accuses one of ours; as a report where the packets may be anybody's."""
+        if attempt.address in self.own or attempt.address in self.proxies:
+            return []
+        if not self.trusted and attempt.evidence == "proven":
+            attempt = attempt._replace(evidence="reported")
+        elif not self.trusted and attempt.evidence == "lent":
+            # Who made up the packets has chosen the owner too.
+            attempt = attempt._replace(evidence="unproven", address=attempt.source)
+        return [attempt]
+
+    def _scan(self, packet: Packet, answer: Answer) -> list[Attempt]:
+        """A call to nowhere. Over UDP nothing proves the address."""
+        if messages.method_of(packet.payload) != "INVITE":
+            return []
+        headers = messages.headers(packet.payload)
+        key = hash((packet.destination, answer.branches, headers.calls, headers.cseqs))
+        if self._calls.get(key):
+            return []
+        self._calls.put(key, True, packet.time)
+        return self._released(
+            Attempt(
+                time=packet.time,
+                address=packet.destination,
+                source=packet.destination,
+                port=packet.destination_port,
+                server=packet.source,
+                server_port=packet.source_port,
+                transport=packet.transport,
+                method="INVITE",
+                user=headers.to_user,
+                account=headers.to_user,
+                agent="",
+                status=answer.status,
+                verdict="scan",
+                evidence="unproven" if packet.transport == "udp" else "proven",
+            )
+        )
+
+    def _record(self, packet: Packet) -> None:
+        """Remember whom the nonces of a challenge were sent to."""
+        if packet.destination in self.servers:
+            return
+        owner = "" if packet.destination in self.proxies else packet.destination
+        self.nonces.record(
+            self._server(packet.source),
+            packet.source_port,
+            messages.method_of(packet.payload),
+            owner,
+            packet.payload,
+            packet.time,
+        )
+
+    def _server(self, address: str) -> str:
+        """All addresses of this machine are one server: a nonce fetched at one serves at the other."""
+        return "" if address in self.own else address
+
+    def _learn_server(self, request: Packet, answer: Packet) -> None:
+        """Who answers credentials that were sent to it is a server; nobody can make himself one."""
+        server = answer.source
+        if server != request.destination or answer.destination != request.source:
+            return
+        if server in self.servers or len(self.servers) < _SERVERS_MOST:
+            self.servers[server] = self.servers.get(server, 0) + 1
+
+    def _accept(self, pending: Pending, now: float) -> None:
+        for nonce in pending.request.nonces:
+            self._accepted.put(self._acceptance(pending, nonce), True, now)
+
+    def _was_accepted(self, pending: Pending) -> bool:
+        """Whether the server has taken these credentials' nonce before: a phone tries it again, and once only."""
+        for nonce in pending.request.nonces:
+            key = self._acceptance(pending, nonce)
+            if self._accepted.get(key):
+                self._accepted.put(key, False, pending.packet.time)
+                return True
+        return False
+
+    def _acceptance(self, pending: Pending, nonce: int) -> int:
+        return hash((pending.packet.source, pending.request.user, nonce))
+
+    def _unanswered(self, pending: Pending) -> Attempt:
+        return self._attempt(pending, pending.packet.time, 0, "seen")
+
+    def _attempt(self, pending: Pending, time: float, status: int, verdict: AttemptVerdict) -> Attempt:
+        packet, request = pending.packet, pending.request
+        headers = request.headers
+        return Attempt(
+            time=time,
+            address=packet.source,
+            source=packet.source,
+            port=packet.source_port,
+            server=packet.destination,
+            server_port=packet.destination_port,
+            transport=packet.transport,
+            method=request.method,
+            user=request.user,
+            account=headers.to_user if request.method == "REGISTER" else headers.from_user,
+            agent=headers.agent,
+            status=status,
+            verdict=verdict,
+            evidence=None,
+        )

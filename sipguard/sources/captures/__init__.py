@@ -1,0 +1,1 @@
+"""Recorded packets: pcap and pcapng files."""

@@ -1,0 +1,1 @@
+"""From the bytes of IP packets to SIP messages: fragments, UDP, TCP, WebSocket. No I/O."""

@@ -1,0 +1,90 @@
+"""Puts the fragments of IP packets together (RFC 815), bounded in number, size and time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MOST_PACKETS = 256
+_MOST_PIECES = 64
+_PATIENCE = 30.0
+"""Seconds (RFC 791, 3.2 asks for 15 at least; Linux waits 30)."""
+_LARGEST = 65_535
+
+Key = tuple[Any, ...]
+
+
+class _Parts:
+    """The fragments of one packet."""
+
+    __slots__ = ("end", "pieces", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.pieces: dict[int, bytes] = {}
+        self.end: int | None = None
+
+
+class Fragments:
+    """Packets whose pieces have not all come. One with pieces that overlap is dropped, as Linux does (RFC 5722)."""
+
+    def __init__(self) -> None:
+        self._packets: dict[Key, _Parts | None] = {}
+        self.dropped = 0
+        """Packets given up: they overlapped, were too many or too late."""
+
+    def add(self, key: Key, offset: int, more: bool, data: bytes, time: float) -> bytes | None:
+        """The whole payload when this piece completes it."""
+        if offset == 0 and not more:
+            return data  # RFC 6946: an atomic fragment
+        parts = self._parts(key, time)
+        if parts is None:
+            return None
+        if parts.pieces.get(offset) == data and (more or parts.end == offset + len(data)):
+            return None  # the same piece again
+        if not more:
+            wrong = parts.end is not None
+            parts.end = offset + len(data)
+        else:
+            wrong = len(data) % 8 != 0
+        wrong = wrong or offset in parts.pieces or offset + len(data) > _LARGEST or len(parts.pieces) >= _MOST_PIECES
+        if wrong:
+            self._drop(key)
+            return None
+        parts.pieces[offset] = data
+        return self._join(key, parts)
+
+    def _parts(self, key: Key, time: float) -> _Parts | None:
+        if key in self._packets:
+            parts = self._packets[key]
+            if parts is None or time - parts.since <= _PATIENCE:
+                return parts
+            del self._packets[key]
+            self.dropped += 1
+        if len(self._packets) >= _MOST_PACKETS:
+            del self._packets[next(iter(self._packets))]
+            self.dropped += 1
+        parts = self._packets[key] = _Parts(time)
+        return parts
+
+    def _drop(self, key: Key) -> None:
+        self._packets[key] = None  # and whatever else comes of it
+        self.dropped += 1
+
+    def _join(self, key: Key, parts: _Parts) -> bytes | None:
+        position = 0
+        joined = []
+        for offset in sorted(parts.pieces):
+            if offset > position:
+                return None
+            if offset < position:
+                self._drop(key)
+                return None
+            joined.append(parts.pieces[offset])
+            position += len(parts.pieces[offset])
+        if parts.end is None:
+            return None
+        if position != parts.end:
+            self._drop(key)
+            return None
+        del self._packets[key]
+        return b"".join(joined)
