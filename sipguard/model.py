@@ -133,6 +133,8 @@ class Failure(NamedTuple):
     """The matched lines, decoded."""
     tags: Mapping[str, str] = _NO_TAGS
     """Every named group of the match, for the tags of actions: `F-USER` is `user`."""
+    evidence: Evidence | None = None
+    """What it rests on, where the wire was asked; None is a line of log by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,8 @@ class Ban:
     """The how manieth ban of this address in this jail."""
     reason: str = ""
     """For people: `5 failures in 3 s, users 1000 1001`, or what the operator gave."""
+    evidence: Evidence | None = None
+    """What it rests on, where it is known; one that rests on nothing proven (`unproven`) never grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +363,10 @@ class Jail:
     """`journalpath`, `journalfiles`, `journalflags`, `namespace`: jail.conf(5), `systemd` of `backend`."""
     actions: tuple[Action | NativeAction, ...] = ()
     """What a ban does beside the firewall."""
+    source: Literal["logs", "wire"] = "logs"
+    """What it reads: logs, or the SIP messages of the wire (docs/wire.md), which need no filter."""
+    mode: Literal["attempts", "scan"] = "attempts"
+    """Of a jail of the wire: whether it counts calls to nowhere too."""
     idle: bool = False
     """Follow no log for now: Fail2ban's `set JAIL idle on`."""
     enforced: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import heapq
 import json
 import sys
@@ -11,11 +10,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import click
 
 from sipguard.cli import output
+from sipguard.cli.replay_captures import Captures, captures_among, open_file
 from sipguard.config.settings import jail_named
 from sipguard.detection.detector import Detector
 from sipguard.detection.time_range import Span
@@ -24,6 +24,8 @@ from sipguard.model import Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.replay import Replay, Story
 
+CLASSES = ("proven", "lent", "reported", "unproven", "contradicted")
+"""The classes of evidence that are told of each address (docs/wire.md)."""
 _PIECE = 1 << 18
 """Bytes read at once."""
 _LONGEST_LINE = 1 << 20
@@ -31,32 +33,68 @@ _LONGEST_LINE = 1 << 20
 
 
 @click.command("replay")
-@click.argument("logs", metavar="LOG...", nargs=-1, required=True)
+@click.argument("logs", metavar="FILE...", nargs=-1, required=True)
 @click.option("--jail", "name", required=True, metavar="NAME", help="A configured jail, or a packaged one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per address, and one for the whole.")
 @click.option("--fail2ban-dir", type=click.Path(path_type=Path), metavar="DIR", help="Take the jail from this tree.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
 def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path | None, config: Path | None) -> None:
-    """What the jail NAME would have done with these logs: by their own clock, nothing enforced.
+    """What the jail NAME would have done with these logs or captures: by their own clock, nothing enforced.
 
-    LOG is a file, also a compressed one (.gz), or `-` for standard input. Several are read as one, by the times in
-    them. Names in ignoreip are not resolved. Exit status 2 if the call or the configuration is wrong.
+    FILE is a log, or a capture (pcap, pcapng) for a jail of the wire such as `sip`; also a compressed one (.gz), or a log
+    as `-` for standard input. Several are read as one, by the times in them. Names in ignoreip are not resolved. Exit
+    status 2 if the call or the configuration is wrong.
     """
     if logs.count("-") > 1:
         raise click.UsageError("standard input can be read once: give `-` once")
     jail = _jail(name, fail2ban_dir, config)
-    detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
     replay = Replay(jail, IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ()))
-    spans = [Span(jail.filter, clock=time.time, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
-    streams = [_events(*one) for one in zip(logs, detectors, spans, strict=True)]
-    replay.run(event for _, event in heapq.merge(*streams, key=lambda pair: pair[0]))
+    summary, notes = _replay_captures(logs, replay) if _reads_captures(jail, logs) else _replay_logs(jail, logs, replay)
     stories = sorted(replay.stories.values(), key=lambda story: (-story.attempts, story.address))
     if as_json:
         for story in stories:
             sys.stdout.write(json.dumps(_story_as_json(story)) + "\n")
-        sys.stdout.write(json.dumps(_summary(detectors, spans)) + "\n")
+        sys.stdout.write(json.dumps(summary) + "\n")
     else:
-        _show(jail, stories, _summary(detectors, spans))
+        _show(jail, stories, summary)
+    for note in notes:
+        click.echo(note, err=True)
+
+
+def _reads_captures(jail: Jail, files: Sequence[str]) -> bool:
+    """Whether these files are captures. Raises `SipguardError` when the jail reads something else."""
+    captures = captures_among(files)
+    if jail.source == "logs":
+        if captures:
+            raise SipguardError(
+                f"{captures[0]}: a capture, but jail {jail.name} reads logs; name one like sip: --jail sip"
+            )
+        return False
+    if others := [name for name in files if name not in captures]:
+        raise SipguardError(f"{others[0]}: no capture; jail {jail.name} reads captures, as tcpdump -w writes them")
+    return True
+
+
+def _replay_captures(files: Sequence[str], replay: Replay) -> tuple[dict[str, Any], list[str]]:
+    captures = Captures(files)
+    replay.run(captures.events())
+    first, last = captures.spans
+    return _summary(packets=captures.packets, first=first, last=last), captures.notes()
+
+
+def _replay_logs(jail: Jail, logs: Sequence[str], replay: Replay) -> tuple[dict[str, Any], list[str]]:
+    detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
+    spans = [Span(jail.filter, clock=time.time, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
+    streams = [_events(*one) for one in zip(logs, detectors, spans, strict=True)]
+    replay.run(event for _, event in heapq.merge(*streams, key=lambda pair: pair[0]))
+    counts = [detector.counts for detector in detectors]
+    return _summary(
+        lines=sum(one.lines for one in counts),
+        candidates=sum(one.candidates for one in counts),
+        tampered=sum(one.tampered for one in counts),
+        first=min((one.first for one in spans if one.first is not None), default=None),
+        last=max((one.last for one in spans if one.last is not None), default=None),
+    ), []
 
 
 def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
@@ -107,14 +145,7 @@ def _read(log: str, file: BinaryIO) -> bytes:
 
 
 def _open(log: str) -> BinaryIO:
-    if log == "-":
-        return sys.stdin.buffer
-    try:
-        if log.endswith(".gz"):
-            return cast("BinaryIO", gzip.open(log, "rb"))
-        return Path(log).open("rb")
-    except OSError as error:
-        raise SipguardError(f"{log}: {error.strerror}") from error
+    return sys.stdin.buffer if log == "-" else open_file(log)
 
 
 def _iso(when: float | None) -> str | None:
@@ -125,6 +156,7 @@ def _story_as_json(story: Story) -> dict[str, Any]:
     return {
         "address": story.address,
         "attempts": story.attempts,
+        **{name: story.evidence.get(name, 0) for name in CLASSES},
         "lines": story.lines,
         "users": len(story.users),
         "banned_at": _iso(story.banned_at),
@@ -134,37 +166,46 @@ def _story_as_json(story: Story) -> dict[str, Any]:
     }
 
 
-def _summary(detectors: Sequence[Detector], spans: Sequence[Span]) -> dict[str, Any]:
-    counts = [detector.counts for detector in detectors]
+def _summary(
+    *, lines: int = 0, packets: int = 0, candidates: int = 0, tampered: int = 0, first: float | None, last: float | None
+) -> dict[str, Any]:
     return {
         "summary": True,
-        "lines": sum(one.lines for one in counts),
-        "candidates": sum(one.candidates for one in counts),
-        "tampered": sum(one.tampered for one in counts),
-        "from": _iso(min((one.first for one in spans if one.first is not None), default=None)),
-        "to": _iso(max((one.last for one in spans if one.last is not None), default=None)),
+        "lines": lines,
+        "packets": packets,
+        "candidates": candidates,
+        "tampered": tampered,
+        "contradicted": 0,
+        "from": _iso(first),
+        "to": _iso(last),
     }
 
 
 def _show(jail: Jail, stories: Sequence[Story], summary: dict[str, Any]) -> None:
     banned = sum(story.banned_at is not None for story in stories)
+    wire = jail.source == "wire"
+    read = output.counted(summary["packets"], "packet") if wire else output.counted(summary["lines"], "line")
     output.say(
         f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {output.span(jail.findtime)} ban; "
-        f"{output.counted(summary['lines'], 'line')}, {output.counted(banned, 'address')} banned"
+        f"{read}, {output.counted(banned, 'address')} banned"
     )
     rows = [
         [
             story.address,
             story.attempts,
-            story.lines,
+            *([_classes(story)] if wire else [story.lines]),
             len(story.users),
             _fate(story),
         ]
         for story in stories
     ]
-    output.table(("address", "attempts", "lines", "users", "banned"), rows)
+    output.table(("address", "attempts", "evidence" if wire else "lines", "users", "banned"), rows)
     if summary["tampered"]:
         click.echo(f"{summary['tampered']} lines were tampered with: whatever they name was not counted")
+
+
+def _classes(story: Story) -> str:
+    return ", ".join(f"{count} {name}" for name, count in story.evidence.items())
 
 
 def _fate(story: Story) -> str:

@@ -101,6 +101,8 @@ def build(
 ) -> Jail | None:
     """The jail, or None when `layers.errors` says why there is none; `also` are the packaged jails, for messages."""
     values = layers.values()
+    if values.get("source") == "wire":
+        return _wire_jail(layers, file, values)
     where = layers.given["enabled"].where if "enabled" in layers.given else file.where()
     if "filter" not in layers.given:
         known = f"; packaged jails are {', '.join(sorted(also)) or 'none'}"
@@ -119,6 +121,26 @@ def build(
         rule=Rule(layers.name, values["port"], values["protocol"], values["verdict"]),
         polling=values["backend"] == "polling",
         journal=journal,
+        growth=BanGrowth(**{key.name.removeprefix("bantime_"): values[key.name] for key in GROWTH}),
+        origin=str(file.path),
+        **{field: values[name] for name, field in _FIELDS.items() if name in values},
+    )
+
+
+_LOGS_ONLY = ("filter", "logpath", "logpath_first", "journalmatch")
+
+
+def _wire_jail(layers: Layers, file: TomlFile, values: Mapping[str, Any]) -> Jail | None:
+    """A jail that reads no log: its attempts come from the SIP messages of the wire."""
+    for name in _LOGS_ONLY:
+        if name in layers.given:
+            layers.fail(f'{name}: of no use with source = "wire", which reads no log', layers.given[name].where)
+    if layers.errors:
+        return None
+    return Jail(
+        name=layers.name,
+        filter=Filter(layers.name, failregex=()),
+        rule=Rule(layers.name, values["port"], values["protocol"], values["verdict"]),
         growth=BanGrowth(**{key.name.removeprefix("bantime_"): values[key.name] for key in GROWTH}),
         origin=str(file.path),
         **{field: values[name] for name, field in _FIELDS.items() if name in values},

@@ -317,6 +317,20 @@ JAIL = (
         "UTC, UTC+0200 or a zone such as Europe/Zurich",
         "Zone of dates in the log that name none; none: the host's own.",
     ),
+    Key(
+        "source",
+        validators.choice("logs", "wire"),
+        "logs",
+        "logs or wire",
+        "What the jail reads: logs, or SIP messages (see docs/wire.md), which need neither filter nor log.",
+    ),
+    Key(
+        "mode",
+        validators.choice("attempts", "scan"),
+        "attempts",
+        "attempts or scan",
+        'With `source = "wire"`: what is counted; `scan` adds calls to nowhere, banned for an hour at most over UDP.',
+    ),
     Key("verdict", _VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
     Key(
         "actions",

@@ -97,7 +97,7 @@ class Express:
                 break
             users = (user,) if user else ()
             # Past the constructor of the named tuple, which takes three times as long.
-            events.append(_new(Failure, (host, when, user, users, 1, index, None, (text[:-1],), tags)))
+            events.append(_new(Failure, (host, when, user, users, 1, index, None, (text[:-1],), tags, None)))
         self._matcher.took(events[before:], searches)
         return first + len(events) - before
 

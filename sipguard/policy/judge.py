@@ -19,6 +19,7 @@ from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
+from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN
 
 _new = tuple.__new__
 _MOST_SOURCES = 4096
@@ -33,6 +34,8 @@ class Outcome(Enum):
     OLD = "old"
     """Older than findtime when it was read: it can no longer lead to a ban."""
     ALREADY_BANNED = "already banned"
+    UNPROVEN = "unproven"
+    """Nothing shows that it came from this address: no ban (docs/wire.md)."""
     REPEATED = "repeated"
     """It tells of an attempt that another line has told of."""
     MISCONFIGURED = "misconfigured"
@@ -75,12 +78,16 @@ class Judge:
         self.jail = jail
         self.ignore = ignore
         self.window = Window(jail.maxretry, jail.findtime)
+        self.scans = Window(jail.maxretry, jail.findtime)
+        """Calls to nowhere, of a jail with `mode = "scan"`."""
         self._clock = clock
         self._banned = banned
         self._attempts = Attempts(jail.filter)
         self._logins = Logins()
         self._challenges = Challenges(seconds(jail.filter, "attempt_window"), jail.findtime)
         self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
+        self._is_proven = jail.source == "wire"
+        """Every address here has been seen to be itself, so what one of a network does is not the other's doing."""
         self._knows_users = bool(jail.maxusers or jail.filter.options.get("successregex"))
         self._earlier = earlier
         self._sources: dict[str, tuple[str, str]] = {}
@@ -112,7 +119,7 @@ class Judge:
         if self._scanner_weight > 1 and "scanner" in failure.tags:
             attempts *= self._scanner_weight
         outcome = self._count(failure, subject, source, time, now, attempts)
-        ban = self._ban(subject, now) if outcome is Outcome.BAN else None
+        ban = self._ban(subject, now, failure) if outcome is Outcome.BAN else None
         # Past the constructor of the named tuple, which takes twice as long.
         return _new(Judgement, (outcome, subject, time, "", ban, source, attempts))
 
@@ -124,6 +131,9 @@ class Judge:
         self._sources[host] = known
 
     def _count(self, failure: Failure, subject: str, source: str, time: float, now: float, weight: int) -> Outcome:
+        evidence = failure.evidence
+        if evidence is not None and (evidence in NO_GROUNDS or SCAN in failure.tags):
+            return self._count_scan(failure, subject, time)
         new = self._attempts.new(source, failure, time)
         if not new:
             return Outcome.REPEATED
@@ -134,7 +144,17 @@ class Judge:
         user = (failure.user or "") if self._knows_users else ""
         if not self.window.add(subject, time, new * weight, user):
             return Outcome.COUNTED
-        return Outcome.MISCONFIGURED if self._is_misconfigured(subject, time) else Outcome.BAN
+        return Outcome.MISCONFIGURED if self._is_misconfigured(subject, source, time) else Outcome.BAN
+
+    def _count_scan(self, failure: Failure, subject: str, time: float) -> Outcome:
+        """What rests on no proof: only a jail that is told to bans for calls to nowhere, and nobody who has logged in."""
+        if self.jail.mode != "scan" or SCAN not in failure.tags or self._logins.knows(subject, time):
+            return Outcome.UNPROVEN
+        if time < self._clock() - self.jail.findtime:
+            return Outcome.OLD
+        if subject in self._banned:
+            return Outcome.ALREADY_BANNED
+        return Outcome.BAN if self.scans.add(subject, time) else Outcome.COUNTED
 
     def welcome(self, success: Success) -> str:
         """Somebody has logged in: that user's failures at that address count no more, nobody else's do.
@@ -143,15 +163,27 @@ class Judge:
         """
         now = self._clock()
         try:
-            subject = self.subject(canonical(success.host))
+            source = canonical(success.host)
         except ValueError:
             return ""
         time = now if success.time is None else min(success.time, now)
-        self._logins.add(subject, time)
+        if self._is_proven:
+            self._remember_login(source, time)
+        subject = self.subject(source)
+        self._logins.add(source if self._is_proven else subject, time)
         counted = self.window.count(subject, now)
         if success.user and counted:
             self.window.forgive(subject, success.user, time)
         return subject if counted and not self.window.count(subject, now) else ""
+
+    def _remember_login(self, source: str, time: float) -> None:
+        """Somebody in this network is welcome: its other addresses are counted each for itself."""
+        prefix = self.jail.ipv6prefix
+        if prefix < 128 and ":" in source:
+            network = network_of(source, prefix)
+            if not self._logins.knows(network, time):
+                self._sources.clear()
+            self._logins.add(network, time)
 
     def challenge(self, challenge: Challenge) -> None:
         """Somebody was asked for credentials, or has given some. What comes of it, `overdue` tells later."""
@@ -177,12 +209,15 @@ class Judge:
         if self.jail.ipv6prefix >= 128 or ":" not in address or "/" in address:
             return address
         network = network_of(address, self.jail.ipv6prefix)
+        if self._is_proven and self._logins.knows(network, self._clock()):
+            return address  # a phone's neighbour is no reason to reject the phone
         return address if self.ignore.reason(network) else network
 
-    def _is_misconfigured(self, subject: str, time: float) -> bool:
+    def _is_misconfigured(self, subject: str, source: str, time: float) -> bool:
         jail = self.jail
         few = jail.maxusers and len(self.window.users(subject)) < jail.maxusers
-        return bool(few) and self._logins.excuse(subject, time, jail.findtime, (PATIENCE - 1) * self.window.maxretry)
+        who = source if self._is_proven else subject
+        return bool(few) and self._logins.excuse(who, time, jail.findtime, (PATIENCE - 1) * self.window.maxretry)
 
     def recall(self, address: str, time: float, attempts: int) -> Ban | None:
         """Count an attempt of an earlier run again; the ban that it completes, if that would not be over by now."""
@@ -197,9 +232,15 @@ class Judge:
         """Who has been banned before has fewer tries, if bans are to grow."""
         return weight(self.jail.growth, self._earlier(address), self.window.maxretry)
 
-    def _ban(self, address: str, now: float) -> Ban:
+    def _ban(self, address: str, now: float, last: Failure | None = None) -> Ban:
         jail = self.jail
         failures = self.window.maxretry
+        if last is not None and SCAN in last.tags:
+            self.scans.forget(address)
+            unproven = last.evidence in NO_GROUNDS
+            until = now + (min(jail.bantime, LONGEST_SCAN_BAN) if unproven else jail.bantime)
+            reason = sys.intern(f"{failures} calls to nowhere within {jail.findtime:g} s")
+            return Ban(address, jail.name, now, until, failures, reason=reason, evidence=last.evidence)
         plural = "" if failures == 1 else "s"
         reason = sys.intern(
             f"{failures} failure{plural} within {jail.findtime:g} s"

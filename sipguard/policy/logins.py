@@ -28,9 +28,13 @@ class Logins:
         if len(self._seen) > _ADDRESSES:
             self._excused.pop(self._seen.popitem(last=False)[0], None)
 
+    def knows(self, address: str, time: float) -> bool:
+        """Whether somebody has logged in from there within a day."""
+        return time - self._seen.get(address, -KEPT) < KEPT
+
     def excuse(self, address: str, time: float, findtime: float, limit: int) -> bool:
         """Whether a failure beyond maxretry is excused: after a login, and at most `limit` times within `findtime`."""
-        if time - self._seen.get(address, -KEPT) >= KEPT:
+        if not self.knows(address, time):
             return False
         times = [one for one in self._excused.get(address, ()) if one > time - findtime]
         self._excused[address] = [*times, time]

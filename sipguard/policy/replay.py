@@ -35,6 +35,8 @@ class Story:
     ignored: str = ""
     """Why it is never banned."""
     misconfigured: bool = False
+    evidence: dict[str, int] = field(default_factory=dict)
+    """Class of evidence → attempts that rest on it, of what the wire tells."""
 
 
 class Replay:
@@ -71,7 +73,10 @@ class Replay:
     def _tell(self, failure: Failure, judgement: Judgement) -> None:
         address = judgement.source or judgement.address
         story = self.stories.setdefault(address, Story(address, network=judgement.address))
-        story.lines += len(failure.lines) or 1
+        if failure.evidence is None:
+            story.lines += len(failure.lines) or 1
+        else:
+            story.evidence[failure.evidence] = story.evidence.get(failure.evidence, 0) + 1
         story.users.update(failure.users or ((failure.user,) if failure.user else ()))
         if judgement.outcome is not Outcome.REPEATED:
             story.attempts += 1

@@ -1,0 +1,102 @@
+"""`sipguard replay` of captures: the attempts in them, in the order of their times."""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+from contextlib import ExitStack
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from sipguard.detection.sip.tracker import Tracker
+from sipguard.errors import SipguardError
+from sipguard.policy.ignore import own_addresses
+from sipguard.policy.wire import event_of
+from sipguard.sources.captures.files import is_capture
+from sipguard.sources.captures.reader import Capture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sipguard.model import Attempt, LogEvent
+
+_PATIENCE = 3600.0
+"""Seconds after the end in which what was not answered becomes known to be so."""
+
+
+class Captures:
+    """Several captures, read as one by the times in them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.captures = [Capture(name) for name in names]
+        self.tracker = Tracker(own=frozenset(own_addresses()))
+        self.unanswered = 0
+        """Requests with credentials of which no answer was recorded."""
+
+    @property
+    def packets(self) -> int:
+        """How many were read."""
+        return sum(one.packets for one in self.captures)
+
+    @property
+    def spans(self) -> tuple[float | None, float | None]:
+        """The times of the first and the last packet."""
+        return (
+            min((one.first for one in self.captures if one.first is not None), default=None),
+            max((one.last for one in self.captures if one.last is not None), default=None),
+        )
+
+    def events(self) -> list[LogEvent]:
+        """The failures and logins in them, by time. Raises `SipguardError`."""
+        attempts = list(self._attempts())
+        self.unanswered = sum(one.verdict == "seen" for one in attempts)
+        # Which addresses are servers is known at the end. They are never accused: they have failed at others' servers.
+        servers = self.tracker.servers
+        events = [event_of(one) for one in attempts if one.address not in servers]
+        return [event for event in events if event is not None]
+
+    def notes(self) -> list[str]:
+        """What the captures lack, for people."""
+        notes = []
+        cut, unpaired = sum(one.cut for one in self.captures), self.tracker.unpaired
+        if cut:
+            notes.append(f"{cut} packets are incomplete, what is in them was not read: record with tcpdump -s 0")
+        if self.unanswered or unpaired:
+            notes.append(
+                f"{self.unanswered} requests without their answer, {unpaired} refusals without their request: "
+                "packets are missing, and with them proof"
+            )
+        for name, link in sorted((one.name, link) for one in self.captures for link in one.unknown_links):
+            notes.append(f"{name}: packets of link type {link} cannot be read")
+        return notes
+
+    def _attempts(self) -> Iterator[Attempt]:
+        with ExitStack() as files:
+            streams = [one.messages(files.enter_context(open_file(one.name))) for one in self.captures]
+            last = 0.0
+            for packet in heapq.merge(*streams, key=attrgetter("time")) if len(streams) > 1 else streams[0]:
+                last = packet.time
+                yield from self.tracker.feed(packet)
+        yield from self.tracker.expire(last + _PATIENCE)
+
+
+def open_file(name: str) -> BinaryIO:
+    """The file for reading, unpacked where its name ends in `.gz`. Raises `SipguardError`."""
+    try:
+        return cast("BinaryIO", gzip.open(name, "rb")) if name.endswith(".gz") else Path(name).open("rb")
+    except OSError as error:
+        raise SipguardError(f"{name}: {error.strerror}") from error
+
+
+def captures_among(names: Sequence[str]) -> list[str]:
+    """Which of these files are captures, by their first bytes; standard input (`-`) is a log. Raises `SipguardError`."""
+    return [name for name in names if name != "-" and _is_capture(name)]
+
+
+def _is_capture(name: str) -> bool:
+    with open_file(name) as file:
+        try:
+            return is_capture(file.read(4))
+        except (OSError, EOFError) as error:
+            raise SipguardError(f"{name}: cannot be read: {error}") from error

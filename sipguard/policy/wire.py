@@ -1,0 +1,57 @@
+"""What an attempt of the wire means to a jail: a failure, a login, or nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipguard.model import Failure, Success
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from sipguard.model import Attempt, LogEvent
+
+SCAN = "scan"
+"""The tag of a failure that is a call to nowhere."""
+NO_GROUNDS = frozenset({"unproven", "contradicted"})
+"""Classes of evidence that ban nobody: the address may be anybody's (docs/wire.md)."""
+LONGEST_SCAN_BAN = 3600.0
+"""Seconds; nothing proves who has scanned over UDP."""
+
+
+def event_of(attempt: Attempt) -> LogEvent | None:
+    """The event that jails weigh; None for an attempt that speaks neither against nor for its address."""
+    if attempt.verdict == "success":
+        proven = attempt.evidence == "proven"
+        return Success(attempt.address, attempt.time, user=attempt.user or None) if proven else None
+    if attempt.verdict not in {"failure", "scan"}:
+        return None
+    user = attempt.user or attempt.account or None
+    tags = {"method": attempt.method, "agent": attempt.agent, "class": attempt.evidence or ""}
+    if attempt.verdict == "scan":
+        tags[SCAN] = "yes"
+    if attempt.alarm:
+        tags["alarm"] = "yes"
+    return Failure(
+        attempt.address,
+        attempt.time,
+        user=user,
+        users=(user,) if user else (),
+        lines=(describe(attempt),),
+        tags=tags,
+        evidence=attempt.evidence,
+    )
+
+
+def describe(attempt: Attempt) -> str:
+    """One line for people: `proven: REGISTER as 1000 over udp answered 403`."""
+    what = f"{attempt.method} as {printable(attempt.user, 64)}" if attempt.user else attempt.method
+    if attempt.verdict == "scan":
+        what = f"{attempt.method} of {printable(attempt.account, 64) or 'nobody'} without credentials"
+    line = f"{attempt.evidence}: {what} over {attempt.transport} answered {attempt.status}"
+    if attempt.source != attempt.address:
+        line += f", sent in the name of {attempt.source} with a nonce of {attempt.address}"
+    if attempt.agent:
+        line += f", agent {printable(attempt.agent, 64)}"
+    if attempt.alarm:
+        line += "; the server has taken this password: it may be known"
+    return line

@@ -1,0 +1,87 @@
+"""`sipguard replay` of a capture whose truth is known."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sipguard.cli.replay import command
+from sipguard.errors import SipguardError
+
+WIRE = Path(__file__).parents[2] / "fixtures" / "wire"
+PROVEN = {66: 12, 67: 10, 68: 10, 69: 8, 70: 8, 71: 8, 72: 6, 74: 8, 75: 8, 79: 1, 80: 6, 81: 4, 21: 1, 30: 5}
+UNPROVEN = {77: 6, 90: 6, 73: 6, 84: 10}
+LENT = {78: 6}
+
+
+def replay(*arguments):
+    """What the command prints, as objects: addresses, and the summary."""
+    result = CliRunner().invoke(command, ["--json", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    *stories, summary = [json.loads(line) for line in result.stdout.splitlines()]
+    return {story["address"]: story for story in stories}, summary
+
+
+@pytest.fixture(scope="module", params=["pcap.gz", "pcap"])
+def replayed(request, tmp_path_factory):
+    """The recorded capture, compressed and not."""
+    path = WIRE / "freeswitch-1.11.pcap.gz"
+    if request.param == "pcap":
+        plain = tmp_path_factory.mktemp("wire") / "sip.pcap"
+        plain.write_bytes(gzip.decompress(path.read_bytes()))
+        path = plain
+    return replay("--jail", "sip", path)
+
+
+@pytest.mark.parametrize(("kind", "truth"), [("proven", PROVEN), ("unproven", UNPROVEN), ("lent", LENT)])
+def test_every_attempt(replayed, kind, truth):
+    """Each source has what it did, class by class, and nobody else has any."""
+    stories, _ = replayed
+    wanted = {f"203.0.113.{last}": count for last, count in truth.items()}
+    wanted |= {"2001:db8:113::66": 8} if kind == "proven" else {}
+    assert {address: story[kind] for address, story in stories.items() if story[kind]} == wanted
+
+
+def test_bans(replayed):
+    """Who is proven five times is banned; phones, and those in whose name others sent, are not."""
+    stories, summary = replayed
+    banned = {address for address, story in stories.items() if story["banned_at"]}
+    assert banned == {f"203.0.113.{last}" for last in (66, 67, 68, 69, 70, 71, 72, 74, 75, 78, 80)} | {
+        "2001:db8:113::66"
+    }
+    assert stories["203.0.113.30"]["misconfigured"]
+    assert (summary["packets"], summary["lines"]) == (863, 0)
+
+
+def test_half_a_conversation():
+    """Of a capture that lacks every second message nobody is accused with proof, and it says what is missing."""
+    result = CliRunner().invoke(command, ["--jail", "sip", str(WIRE / "freeswitch-1.11-hep.pcap.gz")])
+    assert result.exit_code == 0
+    assert "0 addresses banned" in result.stdout
+    assert " proven" not in result.stdout
+    assert "packets are missing" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("jail", "content", "wrong"),
+    [
+        (
+            "asterisk",
+            gzip.decompress((WIRE / "freeswitch-1.11.pcap.gz").read_bytes())[:1000],
+            "a capture, but jail asterisk",
+        ),
+        ("sip", b"a line of log\n", "no capture; jail sip reads captures"),
+        ("sip", gzip.decompress((WIRE / "freeswitch-1.11.pcap.gz").read_bytes())[:1000], "in the middle of a packet"),
+    ],
+)
+def test_wrong_file(tmp_path, jail, content, wrong):
+    """One line says what is wrong."""
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    result = CliRunner().invoke(command, ["--jail", jail, str(path)])
+    assert isinstance(result.exception, SipguardError)
+    assert wrong in str(result.exception)
