@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import heapq
+import zlib
 from contextlib import ExitStack
 from operator import attrgetter
 from pathlib import Path
@@ -98,5 +99,5 @@ def _is_capture(name: str) -> bool:
     with open_file(name) as file:
         try:
             return is_capture(file.read(4))
-        except (OSError, EOFError) as error:
-            raise SipguardError(f"{name}: cannot be read: {error}") from error
+        except (OSError, EOFError, zlib.error):
+            return False  # whoever reads it says what is wrong
