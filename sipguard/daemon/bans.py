@@ -87,13 +87,17 @@ class Bans:
         return replace(ban, until=ban.since + seconds)
 
     def restore(self, stored: Iterable[Ban]) -> None:
-        """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again."""
+        """Bans of an earlier run: make sure that the kernel has them, and go on without logging them again.
+
+        Those that live already, at a reload, the kernel was given when the firewall was opened.
+        """
         bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._runners]
+        new = [ban for ban in bans if self.live.get(ban.jail, ban.address) is None]
         for ban in bans:
             self._runners[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self.dispatcher.banned(ban, restored=True)
-        self._order("ban", bans)
+        self._order("ban", new)
 
     def adopt(self, entries: Iterable[Entry]) -> None:
         """Bans that the kernel has and the state does not tell of, since it cannot be read or is lost: they go on."""

@@ -29,8 +29,10 @@ LAZY = 20.0
 """A comparison that takes long is made so many times its own length apart, so that it never takes more than a twentieth."""
 WINDOW, TOLD = 60.0, 10
 """Seconds within which so many repairs are logged one by one; more are summed up."""
-PAUSE = 0.5
-"""Seconds until the next try when to put back was refused."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+"""Seconds until the next try when to put back failed: often another program flushes twice, as `systemctl restart nftables` does."""
+REMEMBERED = 100
+"""Changes by others that are kept until all is back: whoever does it again and again is named all the same."""
 DRIFT = 5.0
 """Seconds by which a ban's end in the kernel may differ: backends round."""
 ALARM, CALM = 0.9, 0.8
@@ -66,6 +68,7 @@ class FirewallMonitor:
         self._events: NftEvents | None = None
         self._heard: list[Change] = []
         self._disturbed = asyncio.Event()
+        self._pause = FIRST_PAUSE
         self._compared = time.monotonic()
         self._next_gap = COMPARE
         self._repairs: list[float] = []
@@ -80,15 +83,21 @@ class FirewallMonitor:
         try:
             while True:
                 await self._wait()
+                heard = len(self._heard)
                 try:
-                    await self._put_back(self._heard)
-                    if time.monotonic() - self._compared >= self._next_gap:
+                    whole = await self._put_back(self._heard)
+                    if whole and time.monotonic() - self._compared >= self._next_gap:
                         await self._compare()
                 except FirewallError as error:
                     log.debug("Firewall: %s; looking again", error)
-                    asyncio.get_running_loop().call_later(PAUSE, self._disturbed.set)
+                    whole = False
+                if whole:
+                    del self._heard[:heard]
+                    self._pause = FIRST_PAUSE
                 else:
-                    self._heard.clear()
+                    del self._heard[:-REMEMBERED]
+                    asyncio.get_running_loop().call_later(self._pause, self._disturbed.set)
+                    self._pause = min(2 * self._pause, LONGEST_PAUSE)
         finally:
             if self._events:
                 asyncio.get_running_loop().remove_reader(self._events.fileno())
@@ -111,7 +120,8 @@ class FirewallMonitor:
             if not what or firewall.made_by_us(change.pid):
                 continue
             self._heard.append(change)
-            if "element" in what:
+            # To put a table back is to give it all bans; a comparison finds those that went between that and a second loss.
+            if what & {"element", "set", "table"}:
                 self._next_gap = min(self._next_gap, SOON)
             self._disturbed.set()
 
@@ -125,24 +135,25 @@ class FirewallMonitor:
                 await self._disturbed.wait()
         self._disturbed.clear()
 
-    async def _put_back(self, heard: Sequence[Change]) -> None:
+    async def _put_back(self, heard: Sequence[Change]) -> bool:
+        """Make what is missing again; False when it has to be tried once more."""
         firewall_worker = self._firewall_worker
         if not firewall_worker.is_open and not heard:
-            return  # nothing of ours is there yet, or the kernel refuses: `enforcer` tries on
+            return True  # nothing of ours is there yet, or the kernel refuses: the worker tries on
         begin = time.monotonic()
         problems = await firewall_worker.call(firewall_worker.firewall.verify)
-        if not problems:
-            return
-        self.lost += 1
+        if not problems and firewall_worker.is_open:
+            return True
+        self.lost += bool(problems)
         done = await firewall_worker.open(firewall_worker.rules)
         still = await firewall_worker.call(firewall_worker.firewall.verify) if done else []
         if still:
             await self._feeds()  # what `open` does not make
         took = (time.monotonic() - begin) * 1000
         result = f"put back with {len(self._live)} bans in {took:.0f} ms" if done else "trying to put it back"
-        self._tell(f"{_shortened(problems)}{_culprits(heard)}; {result}")
-        if not done:
-            asyncio.get_running_loop().call_later(PAUSE, self._disturbed.set)
+        if problems:
+            self._tell(f"{_shortened(problems)}{_culprits(heard)}; {result}")
+        return done
 
     def _tell(self, text: str) -> None:
         """Log it, but not every time when another program does it again and again."""

@@ -9,9 +9,10 @@ that the kernel refuses while it takes others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, ParamSpec, TypeVar
 
@@ -67,6 +68,8 @@ class FirewallWorker:
         self._next_try: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
+        self._opened = asyncio.Event()
+        """Set when somebody else has opened the firewall while `run` pauses."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -102,20 +105,38 @@ class FirewallWorker:
 
     async def open(self, rules: Sequence[Rule]) -> bool:
         """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
-        self.rules = rules
-        refused = {(ban.jail, ban.address) for ban in self._ledger.waiting(State.REFUSED)}
-        live = [ban for ban in self._live() if (ban.jail, ban.address) not in refused]
+        self._take(rules)
+        return await self._open(self._live())
+
+    async def change(self, rules: Sequence[Rule]) -> bool:
+        """Make the rules of other jails than before. What the kernel has stays, and is not given to it again."""
+        earlier = {rule.jail for rule in self.rules} if self.is_open else set()
+        self._take(rules)
         try:
-            await self.call(self.firewall.open, rules)
+            lost = bool(await self.call(self.firewall.verify))
+        except FirewallError as error:
+            self._failed(error)
+            return False
+        return await self._open([ban for ban in self._live() if lost or ban.jail not in earlier])
+
+    def _take(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+
+    async def _open(self, bans: Iterable[Ban]) -> bool:
+        refused = {(ban.jail, ban.address) for ban in self._ledger.waiting(State.REFUSED)}
+        bans = [ban for ban in bans if (ban.jail, ban.address) not in refused]
+        try:
+            await self.call(self.firewall.open, self.rules)
             try:
-                made = await self._fill(live)
+                made = await self._fill(bans)
             except FirewallError:
-                made = await self._isolate("ban", live)
-            self._await_room(live, made)
+                made = await self._isolate("ban", bans)
+            self._await_room(bans, made)
         except FirewallError as error:
             self._failed(error)
             return False
         self.is_open = True
+        self._opened.set()
         self._works()
         return True
 
@@ -129,7 +150,10 @@ class FirewallWorker:
                 if await self._carry_out(*batch):
                     pause = FIRST_PAUSE
                     continue
-                await asyncio.sleep(pause)
+                self._opened.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):  # not wait_for: see FirewallMonitor
+                        await self._opened.wait()
                 pause = min(pause * 2, LONGEST_PAUSE)
             self._idle.set()
 
@@ -152,7 +176,9 @@ class FirewallWorker:
             try:
                 made = await self._try(verb, bans)
             except FirewallError:
-                await self.call(self.firewall.open, self.rules)
+                # Whoever has taken the table away has taken every ban: these alone must not come back.
+                if await self.call(self.firewall.verify) and not await self.open(self.rules):
+                    return False
                 made = await self._isolate(verb, bans)
         except FirewallError as error:
             self._failed(error)
@@ -178,7 +204,7 @@ class FirewallWorker:
     async def _isolate(self, verb: Verb, bans: list[Ban]) -> list[Ban]:
         """Halve what was refused together until the culprits stand alone, and put those aside; gives what was carried out.
 
-        Raises `FirewallError` when everything is refused: then nothing is put aside.
+        Raises `FirewallError` when everything is refused, or something of ours is gone: then nothing is put aside.
         """
         made: list[Ban] = []
         refused: list[tuple[Ban, FirewallError]] = []
@@ -190,6 +216,8 @@ class FirewallWorker:
                 made += await self._try(verb, part)
             except FirewallError as error:
                 if not made and len(bans) > 1 and time.monotonic() > end:
+                    raise
+                if len(part) in (1, len(bans)) and await self.call(self.firewall.verify):
                     raise
                 if len(part) > 1:
                     left += [part[len(part) // 2 :], part[: len(part) // 2]]

@@ -135,7 +135,7 @@ class Jails:
 
     async def open_firewall(self) -> None:
         """Have a rule for each jail, with the bans that are live."""
-        await self._bans.firewall_worker.open(
+        await self._bans.firewall_worker.change(
             [runner.jail.rule for runner in self.runners.values() if runner.jail.enforced]
         )
 

@@ -149,6 +149,8 @@ class Operations:
     async def firewall(self, *, verify: bool) -> object:
         """What the firewall has of ours: in its own syntax, or with `verify` what is missing."""
         worker = self.daemon.bans.firewall_worker
+        if verify and not worker.is_open:
+            return [f"nothing is enforced: {worker.problem or 'the firewall is not made yet'}"]
         return await worker.call(worker.firewall.verify if verify else worker.firewall.show)
 
     @write

@@ -61,8 +61,11 @@ class IptablesFirewall:
         self._rules = self._options.adapt(rules)
         self._made = {rule.jail: {} for rule in self._rules}
         for family, table in self._tables.items():
-            table.change(partial(self._lay, family, table, self._dispatch_rules(family)))
+            jumps = self._dispatch_rules(family)
+            table.change(partial(self._lay, family, table, jumps))
             self._dispatch[family] = [entry.match for entry in table.entries(self._options.chain)]
+            if len(self._dispatch[family]) != len(jumps):
+                raise FirewallError(f"iptables: another program changed chain {self._options.chain} while it was made")
             for rule in self._rules:
                 self._made[rule.jail][family] = self._bans[family].content(self._chain(rule.jail))
 

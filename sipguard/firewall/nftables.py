@@ -22,6 +22,8 @@ from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MANY = 1000
+"""Addresses from which on it is cheaper to list the table, and to leave out what it has, than to write all of them anew."""
 _ASLEEP = f"table {nft_text.TABLE} is put to sleep"
 
 
@@ -47,15 +49,16 @@ class NftablesFirewall:
         rules = self._options.adapt(rules)
         wanted = {name for rule in rules for name in nft_text.set_names(rule.jail)}
         try:
-            stale = [name for name in self._sets() if name not in wanted]
+            there = self._sets()
         except nft_text.UnreadableError:
             # The braces wake a table that somebody has put to sleep.
             self._nft.run(f"add table {nft_text.TABLE} {{ }}\n")
-            stale = [name for name in self._sets() if name not in wanted]
+            there = self._sets()
+        stale = [name for name in there if name not in wanted]
         self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
-        self._layout = Counter(self._read_layout())
-        self._reopened = True
+        self._layout = self._made_layout(wanted)
+        self._reopened = bool(there)
         self._networks.forget(stale)
 
     def ban(self, bans: Sequence[Ban]) -> None:
@@ -215,6 +218,19 @@ class NftablesFirewall:
             except FullError:  # they are smaller now: as many as fit come again with the bans that live
                 self._nft.run(clear)
 
+    def _made_layout(self, wanted: set[SetName]) -> Counter[tuple[str, str]]:
+        """What `verify` compares with. Raises `NftError` when another program has removed it already."""
+        layout = Counter(self._read_layout())
+        chains = (nft_text.CHAIN, nft_text.REFUSE)
+        needed = {f"set {name}" for name in wanted} | {
+            f"{kind} {chain}" for kind in ("chain", "rule") for chain in chains
+        }
+        if not wanted:
+            needed.discard(f"rule {nft_text.CHAIN}")
+        if needed.difference(label for label, _ in layout):
+            raise NftError(f"table {nft_text.TABLE} was removed by another program while it was made", "absent")
+        return layout
+
     def _copied(self, stale: Sequence[SetName]) -> str:
         """Write what every set holds, but for the `stale` ones, as elements of new sets."""
         now = self._clock()
@@ -237,6 +253,9 @@ class NftablesFirewall:
         except NftError as error:
             if error.cause not in ("exists", "flood"):
                 raise
+            if sum(map(len, addresses.values())) > _MANY:
+                addresses = self._without_known(addresses, now)
+                new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}
             script = ""
             for name, items in new.items():
                 bare = [str(target) for target in addresses[name]]

@@ -74,7 +74,10 @@ class XtChain:
                 lines += [f"-D {hook} -j {self.name}"] * self._jumps(found, hook).count(self._jump(hook))
                 lines.append(f"-I {hook} {self._place(found, hook)} -j {self.name}")
         self._filter.restore(lines)
-        self._made = self._own(self._filter.read())
+        made = self._own(self._filter.read())
+        if len(made) != len(rules):
+            raise FirewallError(f"{self._program}: another program changed chain {self.name} while it was made")
+        self._made = made
 
     def remove(self) -> None:
         """Remove the chain and the jumps to it, unless it is none of ours or not there. Raises `FirewallError`."""

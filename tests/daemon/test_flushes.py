@@ -1,0 +1,109 @@
+"""Others flush the firewall again and again; after the last flush a banned address is rejected again within 0.3 s."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from running import running
+
+from sipguard.cli.client import ask
+from tests.backends import host_prefix, within
+from tests.netns import namespace
+
+LIMIT = 0.3
+BANNED, SERVER, PORT = "203.0.113.5", "198.51.100.1", 5060
+MANY = 5000
+FLUSH = """
+import subprocess, sys, time
+for gap in map(float, sys.argv[1:]):
+    time.sleep(gap)
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+print(time.monotonic(), flush=True)
+"""
+
+
+class Probe:
+    """Sends a datagram from a banned address every two milliseconds and notes when the last one came through."""
+
+    def __init__(self):
+        self.through = 0.0
+        self._listener = socket.socket(type=socket.SOCK_DGRAM)
+        self._listener.bind((SERVER, PORT))
+        self._listener.setblocking(False)
+        self._sender = socket.socket(type=socket.SOCK_DGRAM)
+        self._sender.bind((BANNED, 0))
+        self._sender.connect((SERVER, PORT))
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join()
+        self._listener.close()
+        self._sender.close()
+
+    def _run(self):
+        while not self._end.wait(0.002):
+            try:
+                self._sender.send(b"x")
+                self._listener.recv(10)
+            except (ConnectionRefusedError, BlockingIOError):
+                continue
+            self.through = time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    """A daemon with 5,000 bans and a probe that is banned."""
+    folder = tmp_path_factory.mktemp("flushes")
+    (folder / "log").touch()
+    with namespace("nft") as net:
+        for address in (BANNED, SERVER):
+            subprocess.run(["ip", "-n", net.name, "address", "add", f"{address}/32", "dev", "lo"], check=True)
+        jails = {"asterisk": {"logpath": str(folder / "log"), "bantime": 3600, "ignoreself": False}}
+        with running(folder, jails, firewall="nftables", prefix=host_prefix(net, "nftables")) as daemon:
+            addresses = [f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}" for i in range(MANY - 1)]
+            for begin in range(0, MANY, 500):
+                ask(daemon.socket, "ban", addresses=addresses[begin : begin + 500])
+            ask(daemon.socket, "ban", addresses=[BANNED])
+            with net.inside():
+                probe = Probe()
+            with probe:
+                time.sleep(0.5)
+                yield net, daemon, probe
+
+
+@pytest.mark.parametrize(
+    "gaps",
+    [
+        pytest.param([0], id="one"),
+        *(pytest.param([0, gap], id=f"two-{gap}") for gap in (0, 0.03, 0.07, 0.15, 0.3, 1.0)),
+        pytest.param([0.07] * 10, id="ten"),
+        pytest.param([0] * 10, id="ten-at-once"),
+    ],
+)
+def test_rejected_again(attacked, gaps):
+    """Until then it came through: the flush was one. The best of three, since others use this machine too."""
+    net, daemon, probe = attacked
+    taken = []
+    while not taken or (min(taken) > within(LIMIT) and len(taken) < 3):
+        flush = ["ip", "netns", "exec", net.name, sys.executable, "-c", FLUSH, *map(str, gaps)]
+        begin = time.monotonic()
+        flushed = float(subprocess.run(flush, capture_output=True, text=True, check=True).stdout)
+        daemon.wait_for(lambda flushed=flushed: time.monotonic() > max(flushed, probe.through) + 1)
+        assert probe.through > begin
+        taken.append(probe.through - flushed)
+    print(f"{taken} s")
+    assert min(taken) <= within(LIMIT), daemon.logged()[-1500:]
+    listed = net.run("nft", "list", "set", "inet", "sipguard", "a4_asterisk")
+    assert listed.count("expires") == MANY
+    assert daemon.sipguard("firewall", "verify").stdout == "all there\n"
