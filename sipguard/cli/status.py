@@ -17,11 +17,17 @@ _NOT_COUNTS = ("last_failure", "first", "last")
 
 @click.command("status")
 @click.argument("jail", required=False)
+@click.option(
+    "--counted", is_flag=True, help="Of one jail: the addresses that have failed and are not banned, a page of them."
+)
+@click.option("--from", "begin", type=click.IntRange(min=0), default=0, help="With --counted: the number of the first.")
 @json_option
 @socket_option
-def command(jail: str | None, as_json: bool, path: Path) -> None:
+def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Path) -> None:
     """What the running daemon sees and rejects; of one JAIL, with the addresses."""
-    status = ask(path, "status", jail=jail)
+    if counted and not jail:
+        raise click.UsageError("--counted needs the name of a jail")
+    status = ask(path, "status", jail=jail, **({"counted": begin} if counted else {}))
     if as_json:
         output.as_json(status)
         return
@@ -57,7 +63,7 @@ def _numbers(jail: dict[str, Any]) -> list[object]:
     return [
         jail["name"],
         totals["failures"],
-        len(jail["counting"]),
+        jail["counting"],
         len(jail["banned"]),
         totals["bans"],
         jail["detection"]["lines"],
@@ -87,6 +93,8 @@ def _one(jail: dict[str, Any]) -> None:
     output.say(
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name not in _NOT_COUNTS)
     )
+    if "counted" in jail:
+        output.table(("counted", "attempts"), jail["counted"].items())
     now = time.time()
     output.table(
         ("banned", "since", "for another", "why"),

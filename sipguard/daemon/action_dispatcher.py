@@ -174,7 +174,7 @@ class ActionDispatcher:
         runner = self._runners.get(jail)
         if runner is None:
             return JailTotals()
-        counting = len(runner.judge.window.counts(self._clock()))
+        counting = runner.judge.window.counting(self._clock())
         return JailTotals(len(self._live.of_jail(jail)), runner.totals.bans, counting, runner.totals.failures)
 
     def _past(self, address: str, jail: str | None) -> Past:

@@ -19,6 +19,8 @@ Request = Mapping[str, Any]
 
 REFRESH_PATIENCE = 40.0
 """Seconds that an asker waits for a feed to be fetched anew."""
+PAGE = 1000
+"""Counted addresses in one answer."""
 
 
 class Commands:
@@ -59,7 +61,7 @@ class Commands:
         return {"version": __version__}
 
     async def status(self, request: Request) -> Any:
-        """All jails, or one with its banned addresses."""
+        """All jails, or one with its banned addresses; `counted` asks for a page of those that it counts, from that number on."""
         daemon = self._daemon
         names = [request["jail"]] if request.get("jail") else self._operations.jails()
         worker = daemon.bans.firewall_worker
@@ -74,7 +76,10 @@ class Commands:
                 "drift": daemon.monitor.drift,
             },
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
-            "jails": [self._jail(self._operations.runner(name)) for name in names],
+            "jails": [
+                {**self._jail(self._operations.runner(name)), **self._counted(name, request.get("counted"))}
+                for name in names
+            ],
             "errors": [str(error) for error in daemon.errors],
         }
 
@@ -154,12 +159,18 @@ class Commands:
             "findtime": runner.jail.findtime,
             "bantime": finite(runner.jail.bantime),
             "logs": daemon.logs.problems(runner.jail),
-            "counting": runner.judge.window.counts(daemon.clock()),
+            "counting": runner.judge.window.counting(daemon.clock()),
             "banned": [_ban_as_json(ban) for ban in self._operations.bans(name)],
             "actions": daemon.bans.dispatcher.status(name),
             "totals": asdict(runner.totals),
             "detection": asdict(runner.counts),
         }
+
+    def _counted(self, jail: str, begin: object) -> dict[str, Any]:
+        if not isinstance(begin, int):
+            return {}
+        window = self._operations.runner(jail).judge.window
+        return {"counted": window.counts(self._daemon.clock(), max(0, begin), PAGE)}
 
     def _only_jail(self) -> str:
         names = self._operations.jails()

@@ -30,7 +30,7 @@ LAZY = 20.0
 WINDOW, TOLD = 60.0, 10
 """Seconds within which so many repairs are logged one by one; more are summed up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""Seconds until the next try when to put back failed: often another program flushes twice, as `systemctl restart nftables` does."""
+"""Seconds until the next try when to put back failed: whoever flushes often does so twice (`systemctl restart nftables`)."""
 REMEMBERED = 100
 """Changes by others that are kept until all is back: whoever does it again and again is named all the same."""
 DRIFT = 5.0

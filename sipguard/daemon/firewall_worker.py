@@ -105,22 +105,19 @@ class FirewallWorker:
 
     async def open(self, rules: Sequence[Rule]) -> bool:
         """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
-        self._take(rules)
+        self.rules = rules
         return await self._open(self._live())
 
     async def change(self, rules: Sequence[Rule]) -> bool:
         """Make the rules of other jails than before. What the kernel has stays, and is not given to it again."""
         earlier = {rule.jail for rule in self.rules} if self.is_open else set()
-        self._take(rules)
+        self.rules = rules
         try:
             lost = bool(await self.call(self.firewall.verify))
         except FirewallError as error:
             self._failed(error)
             return False
         return await self._open([ban for ban in self._live() if lost or ban.jail not in earlier])
-
-    def _take(self, rules: Sequence[Rule]) -> None:
-        self.rules = rules
 
     async def _open(self, bans: Iterable[Ban]) -> bool:
         refused = {(ban.jail, ban.address) for ban in self._ledger.waiting(State.REFUSED)}
@@ -177,7 +174,8 @@ class FirewallWorker:
                 made = await self._try(verb, bans)
             except FirewallError:
                 # Whoever has taken the table away has taken every ban: these alone must not come back.
-                if await self.call(self.firewall.verify) and not await self.open(self.rules):
+                lost = await self.call(self.firewall.verify)
+                if lost and not await self.open(self.rules):
                     return False
                 made = await self._isolate(verb, bans)
         except FirewallError as error:
@@ -217,7 +215,8 @@ class FirewallWorker:
             except FirewallError as error:
                 if not made and len(bans) > 1 and time.monotonic() > end:
                     raise
-                if len(part) in (1, len(bans)) and await self.call(self.firewall.verify):
+                lost = await self.call(self.firewall.verify) if len(part) in (1, len(bans)) else []
+                if lost:
                     raise
                 if len(part) > 1:
                     left += [part[len(part) // 2 :], part[: len(part) // 2]]

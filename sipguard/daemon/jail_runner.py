@@ -22,6 +22,7 @@ from sipguard.errors import ConfigError, of_jail
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
+from sipguard.policy.window import MOST
 from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import Attempt, Changes
 from sipguard.text import printable
@@ -281,7 +282,14 @@ class JailRunner:
             slow = detector.counts.timed_out
             self._take_all(detector.flush(), changes)
             self._slow += detector.counts.timed_out - slow
-        if self.judge.window.prune(now):
+        window = self.judge.window
+        if window.dropped:
+            log.warning(
+                "[%s] more than %d addresses have failed: the oldest %d that failed once are forgotten",
+                self.jail.name, MOST, window.dropped,
+            )  # fmt: skip
+            window.dropped = 0
+        if window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 
     def weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:

@@ -82,6 +82,7 @@ def attacked(tmp_path_factory):
                 yield net, daemon, probe
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     "gaps",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
 from running import running
 
 from sipguard.cli.client import ask
@@ -14,12 +15,13 @@ from tests.netns import namespace
 MANY = 100_000
 
 
+@pytest.mark.root
 def test_no_firewall(tmp_path):
     """A daemon whose firewall cannot be had says what is wrong, and exits with 1; never that all is there."""
     (tmp_path / "log").touch()
     with namespace("nft", "setpriv") as net:
         # Without any right nft cannot do a thing, in process or not.
-        prefix = [*host_prefix(net, "nftables"), *"setpriv --bounding-set=-all --inh-caps=-all".split()]
+        prefix = [*host_prefix(net, "nftables"), "setpriv", "--bounding-set=-all", "--inh-caps=-all"]
         with running(
             tmp_path, {"asterisk": {"logpath": str(tmp_path / "log")}}, firewall="nftables", prefix=prefix
         ) as daemon:
@@ -32,6 +34,7 @@ def test_no_firewall(tmp_path):
             assert "all there" not in told.stdout
 
 
+@pytest.mark.root
 def test_reload_with_many_bans(tmp_path):
     """With 100,000 live bans a reload gives the kernel nothing twice: a ban right behind it is made within two seconds."""
     (tmp_path / "log").touch()

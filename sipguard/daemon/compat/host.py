@@ -91,7 +91,7 @@ class Host:
         runner = self._runner(jail)
         totals = runner.totals
         return JailCounts(
-            failed=len(runner.judge.window.counts(self._daemon.clock())),
+            failed=runner.judge.window.counting(self._daemon.clock()),
             total_failed=totals.failures - totals.ignored - totals.old - totals.no_address,
             banned=len(self.bans(jail)),
             total_banned=totals.bans,
