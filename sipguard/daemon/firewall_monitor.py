@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.errors import FirewallError
+from sipguard.firewall.host import saved_sets
 from sipguard.firewall.nft_events import Change, NftEvents
 from sipguard.model import Ban, Clock
 
@@ -74,12 +75,14 @@ class FirewallMonitor:
         self._repairs: list[float] = []
         self._summed = -WINDOW
         self._full: set[tuple[str, str]] = set()
+        self._told_saved = ""
 
     async def run(self) -> None:
         """Watch until cancelled."""
         if self._firewall_worker.firewall.name == "memory":
             await asyncio.Event().wait()  # nobody else can reach it
         self._listen()
+        self._look_at_saved()
         try:
             while True:
                 await self._wait()
@@ -102,6 +105,16 @@ class FirewallMonitor:
             if self._events:
                 asyncio.get_running_loop().remove_reader(self._events.fileno())
                 self._events.close()
+
+    def _look_at_saved(self) -> None:
+        """A rule set may have been saved while the backend ipset was in use: say so before the next boot does."""
+        path = saved_sets()
+        if path and path != self._told_saved:
+            log.error(
+                "Firewall: %s cannot be restored at boot, and none of its rules then: it names sets of sipguard. "
+                "Choose the backend nftables, run `sipguard flush --kernel`, and save the rules anew", path
+            )  # fmt: skip
+        self._told_saved = path
 
     def _listen(self) -> None:
         try:
@@ -168,6 +181,7 @@ class FirewallMonitor:
 
     async def _compare(self) -> None:
         """One listing against the live bans. What is on its way to the kernel is neither missing nor left over."""
+        self._look_at_saved()
         firewall_worker = self._firewall_worker
         begin = time.monotonic()
         if self._busy():

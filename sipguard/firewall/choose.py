@@ -35,6 +35,8 @@ def open_firewall(name: str, *, clock: Clock, options: Options | None = None) ->
     if name == "ipset":
         _need("ipset", package="ipset")
         _need("iptables", package="iptables")
+        if reason := _ipset_refusal():
+            raise FirewallError(reason)
         from sipguard.firewall.ipset import IpsetFirewall  # noqa: PLC0415 - only when chosen
 
         return IpsetFirewall(clock=clock, options=options)
@@ -62,3 +64,9 @@ def _legacy_refusal() -> str:
     from sipguard.firewall.host import legacy_refusal  # noqa: PLC0415 - only when chosen
 
     return legacy_refusal()
+
+
+def _ipset_refusal() -> str:
+    from sipguard.firewall.host import ipset_refusal  # noqa: PLC0415 - only when chosen
+
+    return ipset_refusal()

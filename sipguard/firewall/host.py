@@ -18,6 +18,23 @@ Kind = Literal["nf_tables", "legacy", "none"]
 
 _CAP_NET_ADMIN = 12
 """Its bit in a set of capabilities: linux/capability.h."""
+SAVERS = {
+    "/usr/share/netfilter-persistent/plugins.d/15-ip4tables": "iptables-persistent",
+    "/usr/share/netfilter-persistent/plugins.d/25-ip6tables": "iptables-persistent",
+    "/etc/iptables/rules.v4": "/etc/iptables/rules.v4",
+    "/etc/iptables/rules.v6": "/etc/iptables/rules.v6",
+    "/usr/libexec/iptables/iptables.init": "the service iptables",
+    "/etc/sysconfig/iptables": "/etc/sysconfig/iptables",
+    "/etc/sysconfig/ip6tables": "/etc/sysconfig/ip6tables",
+    "/etc/iptables/iptables.rules": "/etc/iptables/iptables.rules",
+    "/etc/iptables/rules-save": "/etc/iptables/rules-save",
+    "/var/lib/iptables/rules-save": "/var/lib/iptables/rules-save",
+    "/etc/iptables.rules": "/etc/iptables.rules",
+    "/etc/iptables.up.rules": "/etc/iptables.up.rules",
+}
+"""What saves and restores iptables' rules on Debian, Red Hat, Arch, Alpine, Gentoo, and by old instructions: path → name."""
+SETS = "--match-set sg_"
+"""In a saved rule set: a rule of sipguard's."""
 _LEGACY_TABLES = Path("/proc/net/ip_tables_names")
 """The legacy tables that are in use here; root alone may read it."""
 
@@ -77,6 +94,32 @@ def legacy_refusal(program: str = "iptables") -> str:
     return ""
 
 
+def ipset_refusal() -> str:
+    """Say why rules that name ipsets would harm this host, and what to choose; empty when they would not.
+
+    Where the rule set is saved and restored at boot, sipguard's rules are saved with it, and iptables-restore refuses a rule
+    set as a whole that names a set which does not exist: the host would come up without any firewall.
+    """
+    saver = next((name for path, name in SAVERS.items() if Path(path).exists()), None)
+    if saver is None:
+        return ""
+    return (
+        f"backend ipset: {saver} saves this host's iptables rules and restores them at boot, when sipguard's sets do not exist: "
+        "all rules would be refused, the host's own too; choose the firewall nftables"
+    )
+
+
+def saved_sets() -> str:
+    """Name a saved rule set that cannot be restored, since it names sets of sipguard's; empty when there is none."""
+    for path in SAVERS:
+        try:
+            if SETS in Path(path).read_text(errors="replace"):
+                return path
+        except OSError:  # not there, not for us to read, or a folder
+            continue
+    return ""
+
+
 def nft_refusal() -> str:
     """Say why the nftables backend cannot work here; empty when it can."""
     if not programs.installed("nft"):
@@ -92,7 +135,7 @@ def choose() -> tuple[str, str]:
     """Give the backend that fits what the host uses, and why. Raises `FirewallError` when there is none."""
     kind = iptables_kind()
     tables = legacy_tables()
-    ipset = all(programs.installed(name) for name in ("ipset", "iptables"))
+    ipset = all(programs.installed(name) for name in ("ipset", "iptables")) and not ipset_refusal()
     no_nft = nft_refusal()
     if kind == "legacy" and tables and (found := _beside_legacy(tables, ipset=ipset, nft=not no_nft)):
         return found
@@ -107,8 +150,9 @@ def choose() -> tuple[str, str]:
     if ipset:
         return "ipset", f"{no_nft}; ipset and iptables are there"
     if not (refusal := legacy_refusal()):
-        return "iptables", f"{no_nft}, and there is no ipset"
-    raise FirewallError(f"no firewall can be used: {no_nft}; {refusal}: install the package nftables")
+        return "iptables", f"{no_nft}, and {'rules are saved' if ipset_refusal() else 'there is no ipset'}"
+    saved = f"; {why}" if (why := ipset_refusal()) else ""
+    raise FirewallError(f"no firewall can be used: {no_nft}; {refusal}{saved}: install the package nftables")
 
 
 def _beside_legacy(tables: list[str], *, ipset: bool, nft: bool) -> tuple[str, str] | None:
@@ -116,10 +160,12 @@ def _beside_legacy(tables: list[str], *, ipset: bool, nft: bool) -> tuple[str, s
     used = f"this host's firewall is iptables-legacy (tables {', '.join(sorted(tables))})"
     if nft and not may_open_raw_sockets():
         return "nftables", f"{used}, which takes root to change; nf_tables works beside it"
+    if nft and ipset_refusal():
+        return "nftables", f"{used}, and its rules are saved; nf_tables works beside it"
     if ipset:
         return "ipset", f"{used} and ipset is there"
     if not legacy_refusal():
-        return "iptables", f"{used} and there is no ipset"
+        return "iptables", f"{used} and {'its rules are saved' if ipset_refusal() else 'there is no ipset'}"
     if nft:
         return "nftables", f"{used}, but neither ipset nor python-iptables is there; nf_tables works beside it"
     return None

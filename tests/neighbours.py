@@ -1,0 +1,116 @@
+"""Other programs that change firewalls, as Debian packages them, on a host that is a network namespace.
+
+with namespace("nft") as net:
+    host = Host(net, tmp_path, legacy=False)
+    host.run("ufw --force enable")
+
+Nothing is installed: the packages are fetched once, unpacked into the cache, and laid over /usr, /etc, /var and /run for each
+command alone (`ip netns exec` gives it mounts of its own). What they write stays in the test's folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.netns import Namespace
+
+PACKAGES = (
+    "ufw",
+    "firewalld",
+    "python3-firewall",
+    "python3-nftables",
+    "python3-cap-ng",
+    "netfilter-persistent",
+    "iptables-persistent",
+    "ipset-persistent",
+    "crowdsec-firewall-bouncer",
+)
+_LEGACY = "mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi; "
+
+
+def packages() -> Path:
+    """The packages' files in one tree, in the cache; skips the test where they cannot be had."""
+    cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
+    tree, new = cache / "neighbours", cache / "neighbours.new"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "neighbours.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if tree.exists():
+            return tree
+        shutil.rmtree(new, ignore_errors=True)
+        (new / "debs").mkdir(parents=True)
+        fetch = ["apt-get", "-o", "APT::Sandbox::User=root", "download", *PACKAGES]
+        try:
+            done = subprocess.run(fetch, cwd=new / "debs", capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("needs apt-get, to fetch other firewalls' packages")
+        if done.returncode:
+            pytest.skip(f"other firewalls' packages cannot be fetched: {done.stderr.splitlines()[-1]}")
+        for deb in (new / "debs").iterdir():
+            one = new / "one"
+            subprocess.run(["dpkg-deb", "-x", deb, one], check=True)
+            # Debian's /lib, /sbin and /bin are those of /usr.
+            for part in ("lib", "sbin", "bin"):
+                if (one / part).is_dir():
+                    shutil.copytree(one / part, new / "usr" / part, dirs_exist_ok=True)
+                    shutil.rmtree(one / part)
+            shutil.copytree(one, new, dirs_exist_ok=True, symlinks=True)
+            shutil.rmtree(one)
+        new.rename(tree)
+    return tree
+
+
+class Host:
+    """One host: a network namespace, and a folder for what its programs write. `legacy`: which iptables it has."""
+
+    def __init__(self, net: Namespace, folder: Path, *, legacy: bool = False) -> None:
+        self.net = net
+        self._legacy = legacy
+        self._folder = folder
+        tree = packages()
+        self._lines = [f"mount -t overlay overlay -o lowerdir={tree}/usr:/usr /usr"]
+        for part in ("etc", "var"):
+            (folder / part / "work").mkdir(parents=True)
+            shutil.copytree(tree / part, folder / part / "upper", symlinks=True) if (tree / part).exists() else (
+                folder / part / "upper"
+            ).mkdir()
+            layers = f"lowerdir=/{part},upperdir={folder}/{part}/upper,workdir={folder}/{part}/work"
+            self._lines.append(f"mount -t overlay overlay -o {layers} /{part}")
+        (folder / "run").mkdir()
+        self._lines.append(f"mount --bind {folder}/run /run")
+        (folder / "etc/upper/iptables").mkdir(exist_ok=True)
+
+    @property
+    def prefix(self) -> list[str]:
+        """What a program of this host is started under."""
+        mounts = " && ".join(self._lines)
+        legacy = _LEGACY if self._legacy else ""
+        return ["ip", "netns", "exec", self.net.name, "sh", "-c", f'{mounts} && {legacy}exec "$@"', "sh"]
+
+    def try_(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell command as this host's administrator would."""
+        full = [*self.prefix, "sh", "-c", command]
+        return subprocess.run(full, capture_output=True, text=True, check=False, timeout=60)
+
+    def run(self, command: str) -> str:
+        """The same; gives what it prints, and fails when it fails."""
+        done = self.try_(command)
+        assert done.returncode == 0, f"{command}: {done.returncode} {done.stdout} {done.stderr}"
+        return done.stdout
+
+    def spawn(self, command: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start a program that goes on."""
+        with log.open("wb") as output:
+            return subprocess.Popen([*self.prefix, "sh", "-c", f"exec {command}"], stdout=output, stderr=output)
+
+    def boot(self, net: Namespace) -> None:
+        """The same files on another kernel: nothing of the firewall is left but what was written down."""
+        self.net = net
