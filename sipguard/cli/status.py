@@ -24,14 +24,26 @@ _NOT_COUNTS = ("last_failure", "first", "last")
 @json_option
 @socket_option
 def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Path) -> None:
-    """What the running daemon sees and rejects; of one JAIL, with the addresses."""
+    """What the running daemon sees and rejects; of one JAIL, with the addresses.
+
+    Exit status 1 if no jail is running, or none can read a log: nobody is protected.
+    """
     if counted and not jail:
         raise click.UsageError("--counted needs the name of a jail")
     status = ask(path, "status", jail=jail, **({"counted": begin} if counted else {}))
     if as_json:
         output.as_json(status)
-        return
+    else:
+        _tell(status, jail)
+    if not status["working"] and not jail:
+        raise click.exceptions.Exit(1)
+
+
+def _tell(status: dict[str, Any], jail: str | None) -> None:
     _head(status)
+    if not status["working"]:
+        why = "none of the jails can read a log" if status["jails"] else "no jail is running"
+        output.say(f"NOBODY IS PROTECTED: {why}")
     if jail:
         _one(status["jails"][0])
     else:

@@ -80,6 +80,7 @@ class Commands:
                 {**self._jail(self._operations.runner(name)), **self._counted(name, request.get("counted"))}
                 for name in names
             ],
+            "working": daemon.working,
             "errors": [str(error) for error in daemon.errors],
         }
 
@@ -140,7 +141,7 @@ class Commands:
         """Read the configuration again."""
         await self._operations.reload()
         return {
-            "jails": [jail.name for jail in self._daemon.settings.jails],
+            "jails": self._operations.jails(),
             "errors": [str(error) for error in self._daemon.errors],
         }
 

@@ -102,6 +102,19 @@ class Daemon:
         """Why some jails, or parts of them, do not run."""
         return self.jails.errors
 
+    @property
+    def working(self) -> list[str]:
+        """The jails that have something to read: a log or a journal that can be read now."""
+        logs = self.reading.logs
+        return [name for name, runner in self.runners.items() if None in logs.problems(runner.jail).values()]
+
+    def _tell_unprotected(self) -> None:
+        """Nobody should have to look for it: a daemon that runs and can ban nobody."""
+        if not self.runners:
+            log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
+        elif not self.working:
+            log.error("None of the jails can read a log: nobody is protected. `sipguard status` says why")
+
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
         """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -121,6 +134,7 @@ class Daemon:
                 self.ready.set()
                 await self.feeding.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.runners) or "none")
+                self._tell_unprotected()
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
                 done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
@@ -155,6 +169,7 @@ class Daemon:
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
+        self._tell_unprotected()
         gc.collect()  # the followers of before refer to themselves; by itself that would stay for hours
         return settings
 

@@ -19,6 +19,7 @@ from sipguard.daemon.make_action import make_worker
 from sipguard.daemon.metrics import need_library
 from sipguard.daemon.own_log import check_target
 from sipguard.errors import ConfigError, SipguardError, of_jail
+from sipguard.firewall.choose import check_programs
 from sipguard.firewall.host import may_change_firewalls
 from sipguard.policy.ignore import IgnoreList
 from sipguard.sockets import check_place
@@ -64,6 +65,7 @@ def _broken_places(settings: Settings) -> Iterator[SipguardError]:
     ]
     if settings.firewall != "auto" or may_change_firewalls():  # else nothing can be known of it
         parts.insert(0, lambda: firewall_of(settings, clock=time.time))
+        parts.insert(1, lambda: check_programs(settings.firewall))  # `run` waits for them, and bans nobody meanwhile
     for part in parts:
         try:
             part()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sipguard.model import Clock
 
 NAMES = ("auto", "nftables", "ipset", "iptables", "memory")
+_PROGRAMS = {"nftables": (("nft", "nftables"),), "ipset": (("ipset", "ipset"), ("iptables", "iptables"))}
+"""Backend → the programs that it runs, and the packages that have them."""
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ _log = logging.getLogger(__name__)
 def open_firewall(name: str, *, clock: Clock, options: Options | None = None) -> Firewall:
     """Construct the backend of this name; nothing is changed in the kernel until its `open` is called.
 
-    Raises `FirewallError` for a name that is none, and where a program that the backend needs is not there.
+    Raises `FirewallError` for a name that is none.
     """
     if name == "auto":
         from sipguard.firewall.host import choose  # noqa: PLC0415 - only when asked
@@ -28,13 +30,10 @@ def open_firewall(name: str, *, clock: Clock, options: Options | None = None) ->
         name, reason = choose()
         _log.info("firewall auto: %s, since %s", name, reason)
     if name == "nftables":
-        _need("nft", package="nftables")
         from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415 - only when chosen
 
         return NftablesFirewall(clock=clock, options=options)
     if name == "ipset":
-        _need("ipset", package="ipset")
-        _need("iptables", package="iptables")
         if reason := _ipset_refusal():
             raise FirewallError(reason)
         from sipguard.firewall.ipset import IpsetFirewall  # noqa: PLC0415 - only when chosen
@@ -53,11 +52,13 @@ def open_firewall(name: str, *, clock: Clock, options: Options | None = None) ->
     raise FirewallError(f"no firewall is named {name!r}: choose one of {', '.join(NAMES)}")
 
 
-def _need(program: str, *, package: str) -> None:
+def check_programs(name: str) -> None:
+    """Raise `FirewallError` if a program is not there that the backend of this name runs by."""
     from sipguard.firewall import programs  # noqa: PLC0415 - only when asked
 
-    if not programs.installed(program):
-        raise FirewallError(f"no program {program!r} in {programs.PATH}: install the package {package}")
+    for program, package in _PROGRAMS.get(name, ()):
+        if not programs.installed(program):
+            raise programs.absent(program, package)
 
 
 def _legacy_refusal() -> str:

@@ -36,6 +36,11 @@ def installed(name: str) -> bool:
     return shutil.which(name, path=PATH) is not None
 
 
+def absent(name: str, package: str) -> ProgramError:
+    """What to say where a program is not there; `package` has it."""
+    return ProgramError(f"no program {name!r} in {PATH}: install the package {package}")
+
+
 def run(
     command: Sequence[str], script: str = "", *, package: str, timeout: float = 30.0, pids: deque[int] | None = None
 ) -> str:
@@ -46,7 +51,7 @@ def run(
     name = command[0]
     program = shutil.which(name, path=PATH)
     if program is None:
-        raise ProgramError(f"no program {name!r} in {PATH}: install the package {package}")
+        raise absent(name, package)
     try:
         process = subprocess.Popen(
             [program, *command[1:]],

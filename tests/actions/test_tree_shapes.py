@@ -150,10 +150,9 @@ def test_role(name, tree):
         assert (" ".join(str(port) for port in jail.rule.ports), " ".join(jail.rule.protocols)) == reach
 
 
+@pytest.mark.fail2ban
 def test_what_fail2ban_runs(tree, monkeypatch):
     """Command for command the same, but for the replaced ones; and `check` has a word on each of them."""
-    if missing := stock.fail2ban_missing():
-        pytest.skip(missing)
 
     async def host_of(_address):
         return None

@@ -19,7 +19,7 @@ def test_missing_log(tmp_path):
     """It is told of, waited for, and read from its start when it comes."""
     log = tmp_path / "later" / "freeswitch.log"
     with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
-        assert f"{log}: no such file" in daemon.sipguard("status").stdout
+        assert f"{log}: no such file" in daemon.sipguard("status", check=False).stdout
         log.parent.mkdir()
         append(log, failure(ATTACKER) * 5)
         daemon.wait_logged(f"Ban {ATTACKER}")
@@ -44,7 +44,7 @@ def test_unreadable_log(shared_folder):
         shutil.chown(shared_folder / "run", 65534)
     with _ended(daemon):
         daemon.start()
-        daemon.wait_for(lambda: f"{log}: permission denied" in daemon.sipguard("status").stdout)
+        daemon.wait_for(lambda: f"{log}: permission denied" in daemon.sipguard("status", check=False).stdout)
         log.chmod(0o644)
         daemon.wait_logged(f"Ban {ATTACKER}")
 
@@ -181,7 +181,7 @@ def test_no_right_to_change_the_firewall(shared_folder):
         daemon._prefix = ["ip", "netns", "exec", host.name, *user]
         shutil.chown(shared_folder / "run", 65534)
         daemon.start()
-        assert "CAP_NET_ADMIN" in daemon.sipguard("status").stdout
+        assert "CAP_NET_ADMIN" in daemon.sipguard("status", check=False).stdout
 
 
 @pytest.mark.root

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import importlib.util
 import logging
-import os
 import random
 import signal
 import sys
@@ -20,19 +19,21 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from effort import effort
 from running import running
 
 from sipguard.cli.check import command as check_command
+from sipguard.cli.client import ask
 from sipguard.cli.tree import load_settings
+from sipguard.daemon import preflight
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.preflight import refusals
 from sipguard.daemon.start import protect
-from sipguard.errors import SipguardError
+from sipguard.errors import FirewallError, SipguardError
 from sipguard.firewall import programs
 from sipguard.firewall.memory import MemoryFirewall
 
-LONG = os.environ.get("SIPGUARD_TESTS") == "long"
-CASES = 500 if LONG else 40
+CASES = effort(40, 500)
 ATTACKER, NEIGHBOUR = "203.0.113.5", "198.51.100.9"
 ATTEMPTS = 12
 WAITING = 20.0
@@ -198,7 +199,8 @@ async def run_and_attack(configuration, settings, names):
         return told, len(banned)
 
 
-@pytest.mark.timeout(3000 if LONG else 300)
+@pytest.mark.fuzz
+@pytest.mark.timeout(effort(300, 3000))
 @pytest.mark.parametrize("tree", [False, True], ids=["TOML", "trees"])
 def test_random(tree, tmp_path):
     """The same jails, the same words, no daemon that ends, and a ban by every jail that is said to run."""
@@ -220,7 +222,7 @@ def test_random(tree, tmp_path):
     assert refused > CASES / 4
 
 
-@pytest.mark.skipif(not LONG, reason="takes minutes: SIPGUARD_TESTS=long")
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("tree", [False, True], ids=["TOML", "trees"])
 def test_random_as_daemons(tree, tmp_path):
@@ -229,12 +231,16 @@ def test_random_as_daemons(tree, tmp_path):
     for number in range(20):
         configuration = Configuration(tmp_path / str(number), pick, tree=tree)
         jails, errors = refusals(configuration.read())
-        with running(
-            tmp_path / f"d{number}",
-            {},
-            arguments=["-c", configuration.folder / "sipguard.toml", *_where(configuration)],
-        ) as daemon:
-            status = daemon.ask()
+        folder = tmp_path / f"d{number}"
+        arguments = [
+            "-c",
+            configuration.folder / "sipguard.toml",
+            "--socket",
+            folder / "run.sock",
+            *_where(configuration),
+        ]
+        with running(folder, {}, arguments=arguments) as daemon:
+            status = ask(daemon.socket, "status", jail=None)
             assert {jail["name"] for jail in status["jails"]} == {jail.name for jail in jails}
             assert sorted(status["errors"]) == sorted(map(str, errors))
             assert daemon.stop(signal.SIGTERM) == 0
@@ -246,14 +252,13 @@ def _where(configuration):
 
 GOOD = 'enabled = true\nfilter = "good"\nlogpath = "{folder}/j.log"\n'
 REFUSED = {
-    "no nft": ('[firewall]\nbackend = "nftables"\n', "no program 'nft' in {path}: install the package nftables"),
-    "no ipset": ('[firewall]\nbackend = "ipset"\n', "no program 'ipset' in {path}: install the package ipset"),
-    "a chain that is taken": ('[firewall]\nbackend = "memory"\nchain = "INPUT"\n', None),
-    "no library for numbers": ('[firewall]\nbackend = "memory"\n[metrics]\nlisten = "127.0.0.1:9999"\n', None),
-    "no folder for the log": ('logtarget = "{folder}/none/own.log"\n[firewall]\nbackend = "memory"\n', None),
-    "the log is a folder": ('logtarget = "{folder}"\n[firewall]\nbackend = "memory"\n', None),
-    "a socket's path too long": (f'socket = "/tmp/{"x" * 120}"\n[firewall]\nbackend = "memory"\n', None),
-    "no such group": ('socket_group = "no-such-group"\n[firewall]\nbackend = "memory"\n', None),
+    "no firewall at all": '[firewall]\nbackend = "auto"\n',
+    "a chain that is taken": '[firewall]\nbackend = "memory"\nchain = "INPUT"\n',
+    "no library for numbers": '[firewall]\nbackend = "memory"\n[metrics]\nlisten = "127.0.0.1:9999"\n',
+    "no folder for the log": 'logtarget = "{folder}/none/own.log"\n[firewall]\nbackend = "memory"\n',
+    "the log is a folder": 'logtarget = "{folder}"\n[firewall]\nbackend = "memory"\n',
+    "a socket's path too long": f'socket = "/tmp/{"x" * 120}"\n[firewall]\nbackend = "memory"\n',
+    "no such group": 'socket_group = "no-such-group"\n[firewall]\nbackend = "memory"\n',
 }
 
 
@@ -272,28 +277,44 @@ def _as_before():
     logging.logThreads = logging.logMultiprocessing = True
 
 
+def write(folder, main):
+    """A configuration with one good jail and this sipguard.toml."""
+    for name in ("jails.d", "filters.d"):
+        (folder / name).mkdir()
+    (folder / "j.log").touch()
+    (folder / "jails.d" / "j.toml").write_text(GOOD.replace("{folder}", str(folder)))
+    (folder / "filters.d" / "good.conf").write_text(f"[Definition]\n{FILTERS['good']}\n")
+    places = {"socket": f'"{folder}/s.sock"', "state_dir": f'"{folder}/state"', "logtarget": '"STDERR"'}
+    main = "".join(f"{key} = {value}\n" for key, value in places.items() if f"{key} =" not in main) + main
+    (folder / "sipguard.toml").write_text(main.replace("{folder}", str(folder)))
+    return folder / "sipguard.toml"
+
+
 @pytest.mark.usefixtures("_as_before")
-@pytest.mark.parametrize(("main", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_about_jails(main, words, tmp_path, monkeypatch):
+@pytest.mark.parametrize("main", REFUSED.values(), ids=REFUSED)
+def test_what_is_not_about_jails(main, tmp_path, monkeypatch):
     """`run` ends with one line, and `check` says the same line and exits with the same status."""
     monkeypatch.setattr(programs, "PATH", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
-    for name in ("jails.d", "filters.d"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "j.log").touch()
-    (tmp_path / "jails.d" / "j.toml").write_text(GOOD.replace("{folder}", str(tmp_path)))
-    (tmp_path / "filters.d" / "good.conf").write_text(f"[Definition]\n{FILTERS['good']}\n")
-    places = {"socket": f'"{tmp_path}/s.sock"', "state_dir": f'"{tmp_path}/state"', "logtarget": '"STDERR"'}
-    main = "".join(f"{key} = {value}\n" for key, value in places.items() if f"{key} =" not in main) + main
-    (tmp_path / "sipguard.toml").write_text(main.replace("{folder}", str(tmp_path)))
+    monkeypatch.setattr(preflight, "may_change_firewalls", lambda: True)
+    file = write(tmp_path, main)
 
     def read():
-        return load_settings(tmp_path / "sipguard.toml", None)
+        return load_settings(file, None)
 
-    checked = CliRunner().invoke(check_command, ["-c", str(tmp_path / "sipguard.toml")])
+    checked = CliRunner().invoke(check_command, ["-c", str(file)])
     with pytest.raises(SipguardError) as refused:
         asyncio.run(protect(replace(read(), loglevel="CRITICAL"), read))
     assert checked.exit_code == refused.value.exit_status == 2
     assert str(refused.value) in checked.stderr.splitlines()
-    if words:
-        assert str(refused.value) == words.format(path=tmp_path)
+
+
+@pytest.mark.parametrize(("backend", "program"), [("nftables", "nft"), ("ipset", "ipset")])
+def test_a_program_that_is_missing(backend, program, tmp_path, monkeypatch):
+    """`run` waits for it and bans nobody meanwhile: `check` calls that an error, in the words of the firewall itself."""
+    monkeypatch.setattr(programs, "PATH", str(tmp_path))
+    checked = CliRunner().invoke(check_command, ["-c", str(write(tmp_path, f'[firewall]\nbackend = "{backend}"\n'))])
+    with pytest.raises(FirewallError) as missing:
+        programs.run([program], package=program.replace("nft", "nftables"))
+    assert checked.exit_code == 2
+    assert str(missing.value) in checked.stderr.splitlines()
