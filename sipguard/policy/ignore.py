@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sipguard.addresses import canonical
+from sipguard.policy.spans import Spans
 
 FILE = "file:"
 """Begins an entry of `ignoreip` that names a list."""
@@ -49,8 +50,9 @@ class IgnoreList:
         self.version = object()
         """Another one whenever `reason` may answer otherwise, and for every list."""
         self._known: dict[str, str | None] = {}
-        self._spans: list[tuple[int, int, int, str]] = []
-        """All of it as numbers: version, first and last address, why. In a burst every address asks."""
+        self._spans: dict[int, Spans] = {}
+        """All of it as numbers, by version: in a burst every address asks, and lists have 50,000 networks."""
+        self._learnt: dict[str, tuple[str, ...]] = {}
         names = []
         for entry in entries:
             try:
@@ -71,8 +73,11 @@ class IgnoreList:
 
     def learn(self, name: str, addresses: Iterable[str]) -> None:
         """A host name of `names`, or a list of `files`, has these addresses or networks now."""
+        if self._learnt.get(name) == (learnt := tuple(addresses)):
+            return
         self._changed()
-        networks = map(_network, addresses)
+        self._learnt[name] = learnt
+        networks = map(_network, learnt)
         self._resolved[name] = [(network, f"ignoreip {name}") for network in networks]
 
     def networks(self) -> list[str]:
@@ -96,11 +101,9 @@ class IgnoreList:
         version, first, last = _span(address)
         if not self._spans:
             groups = (self._own, self._configured, *self._resolved.values(), _NO_HOSTS)
-            self._spans = [(*_span(str(network)), why) for group in groups for network, why in group]
-        for its_version, low, high, why in self._spans:
-            if its_version == version and low <= last and first <= high:
-                return why
-        return None
+            spans = [(*_span(str(network)), why) for group in groups for network, why in group]
+            self._spans = {number: Spans(one[1:] for one in spans if one[0] == number) for number in (4, 6)}
+        return self._spans[version].find(first, last)
 
     def _changed(self) -> None:
         self.version = object()
