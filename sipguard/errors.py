@@ -10,19 +10,21 @@ class SipguardError(Exception):
 class ConfigError(SipguardError):
     """The configuration is wrong at one place.
 
-    `where` names the file, and the line when it is known: `/etc/sipguard/jails.d/asterisk.toml:3`.
+    `where` names the file, and the line when it is known: `/etc/sipguard/jails.d/asterisk.toml:3`. `jail` is the jail that cannot
+    run by what the configuration says, where it is one.
     """
 
-    def __init__(self, what: str, where: str = "") -> None:
+    def __init__(self, what: str, where: str = "", *, jail: str = "") -> None:
         self.what = what
         self.where = where
+        self.jail = jail
         super().__init__(f"{where}: {what}" if where else what)
 
 
 def of_jail(name: str, error: ConfigError) -> ConfigError:
-    """The error with the name of its jail in front."""
+    """The error as one that keeps this jail from running, with the jail's name in front."""
     prefix = f"jail {name}: "
-    return error if error.what.startswith(prefix) else ConfigError(prefix + error.what, error.where)
+    return ConfigError(prefix + error.what.removeprefix(prefix), error.where, jail=name)
 
 
 class FirewallError(SipguardError):

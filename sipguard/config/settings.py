@@ -110,6 +110,8 @@ def load(
             layers.errors.append(ConfigError(f"{layers.prefix}{error.what}", error.where))
         else:
             jails += [jail] if jail else []
+        for wrong in layers.errors:
+            wrong.jail = one.stem
         errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
     feeds = read_feeds(main, errors)

@@ -20,7 +20,7 @@ from sipguard.daemon.own_log import NOTICE, LogBatch
 from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import SipguardError
 from sipguard.firewall.base import Firewall
-from sipguard.model import Ban, Clock, Entry
+from sipguard.model import Ban, Clock, Entry, Rule
 from sipguard.policy.escalation import grown
 
 log = logging.getLogger("fail2ban.actions")
@@ -46,6 +46,8 @@ class Bans:
         """Called when the next end may have moved."""
         self.took: Callable[[float], None] = lambda _seconds: None
         """Called with the seconds from a decision to the kernel's having the ban."""
+        self.held: dict[str, Rule] = {}
+        """Jails that cannot run by what the configuration says now, and never did in this run: their bans go on."""
         self._store = store
         self._runners = runners
         self._clock = clock
@@ -91,10 +93,11 @@ class Bans:
 
         Those that live already, at a reload, the kernel was given when the firewall was opened.
         """
-        bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._runners]
+        bans = [self._not_from_the_future(ban) for ban in stored if ban.jail in self._runners or ban.jail in self.held]
         new = [ban for ban in bans if self.live.get(ban.jail, ban.address) is None]
         for ban in bans:
-            self._runners[ban.jail].totals.bans += self.live.get(ban.jail, ban.address) is None
+            if runner := self._runners.get(ban.jail):
+                runner.totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self.dispatcher.banned(ban, restored=True)
         self._order("ban", new)
@@ -105,12 +108,13 @@ class Bans:
         for entry in entries:
             key = (entry.jail, entry.address)
             runner = self._runners.get(entry.jail)
-            if runner is None or self.live.record(*key) or entry.until <= now:
+            if (runner is None and entry.jail not in self.held) or self.live.record(*key) or entry.until <= now:
                 continue
             ban = Ban(entry.address, entry.jail, now, entry.until, reason="found in the firewall")
             self.live.add(ban, adopted=True)
             self._store.changes.bans[key] = ban
-            runner.totals.bans += 1
+            if runner:
+                runner.totals.bans += 1
             self.dispatcher.banned(ban, restored=True)
         self._store.touched()
         self.changed()
@@ -193,6 +197,14 @@ class Bans:
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
         self._order("unban", bans)
         self._store.touched()
+
+    def set_aside(self, bans: Sequence[Ban]) -> None:
+        """Let go of bans whose jail ends: the state keeps them, and they come back with their jail."""
+        for ban in bans:
+            if (record := self.live.end(ban.jail, ban.address)) and record.notified:
+                self.dispatcher.ended(ban)
+            log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
+        self._order("unban", bans)
 
     def end_due(self) -> None:
         """End what has reached its time. The kernel has done so by itself, or is told to now."""

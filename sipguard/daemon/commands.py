@@ -81,7 +81,7 @@ class Commands:
                 for name in names
             ],
             "working": daemon.working,
-            "errors": [str(error) for error in daemon.errors],
+            "errors": daemon.errors,
         }
 
     async def ban(self, request: Request) -> Any:
@@ -142,7 +142,7 @@ class Commands:
         await self._operations.reload()
         return {
             "jails": self._operations.jails(),
-            "errors": [str(error) for error in self._daemon.errors],
+            "errors": self._daemon.errors,
         }
 
     async def firewall(self, request: Request) -> Any:

@@ -98,9 +98,9 @@ class Daemon:
         return self.reading.logs
 
     @property
-    def errors(self) -> list[ConfigError]:
-        """Why some jails, or parts of them, do not run."""
-        return self.jails.errors
+    def errors(self) -> list[str]:
+        """Why some jails, or parts of them, do not run as the configuration says, and what they do instead."""
+        return self.jails.problems
 
     @property
     def working(self) -> list[str]:

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -20,7 +21,7 @@ from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
 from sipguard.detection.search import Pool
 from sipguard.errors import ConfigError, FirewallError, SipguardError
-from sipguard.model import Clock, Jail
+from sipguard.model import Clock, Jail, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.state.changes import MAX_LINE, Attempt, Changes
 
@@ -52,6 +53,8 @@ class Jails:
         self._feeding = feeding
         self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
         self._clock = clock
+        self._rules: dict[str, Rule] = {}
+        """What each jail's bans reject, as it was when its configuration was last good."""
         self._counted: list[Attempt] = []
         """What the jails before a reload had counted."""
         self._to_adopt = True
@@ -63,39 +66,73 @@ class Jails:
         return self._store.is_read and not self._to_adopt
 
     async def begin(self, settings: Settings) -> None:
-        """Run the jails that these settings have, from where their last run ended, and no others."""
+        """Run the jails that these settings have, from where their last run ended, and no others.
+
+        A jail that is wrong now goes on as it ran before; one that has not run yet goes on rejecting whom it has banned.
+        """
         self.settings = settings
-        gone = [ban for ban in self._bans.live if ban.jail not in {jail.name for jail in settings.jails}]
-        self._bans.release(gone, forget=False)
+        self.errors = list(settings.errors)
+        last_good = {name: runner.jail for name, runner in self.runners.items()}
+        broken = {error.jail for error in settings.errors} - {jail.name for jail in settings.jails}
+        wanted = {jail.name: jail for jail in settings.jails}
+        wanted |= {name: jail for name, jail in last_good.items() if name in broken}
+        self._bans.set_aside([ban for ban in self._bans.live if ban.jail not in wanted.keys() | broken])
         with contextlib.suppress(SipguardError):  # a kernel that refuses now is tried again, by the new jails as well
             await self._bans.settle()
-        self._make_guards()
+        stored = self._read_state()
+        self._make_runners(wanted, last_good)
+        self._hold(broken | {error.jail for error in self.errors if error.jail}, stored)
+        self._tell_problems()
         await self.learn_ignored()
         await self.open_firewall()
         await self._set_up_actions()
-        self._restore()
+        self._restore(stored)
         await self.adopt()
 
-    def _make_guards(self) -> None:
-        """A guard for each jail; one whose filter is broken is left out and reported."""
-        self.errors = list(self.settings.errors)
+    def _tell_problems(self) -> None:
+        for problem in self.problems:
+            log.error("%s", problem)
+        for odd in self.settings.warnings:
+            log.warning("%s", odd)
+
+    def _hold(self, broken: Iterable[str], stored: Stored | None) -> None:
+        """Have a rule for the bans of jails that cannot run; keep those of all others for such a time."""
+        known = {**self._rules, **(stored.rules if stored else {})}
+        self._bans.held.clear()
+        self._bans.held |= {name: known.get(name, Rule(name)) for name in broken if name and name not in self.runners}
+        for name, runner in self.runners.items():
+            if runner.jail.enforced and known.get(name) != runner.jail.rule:
+                self._store.changes.rules[name] = known[name] = runner.jail.rule
+        self._rules = known
+
+    def _fate(self, jail: str) -> str:
+        """What becomes of a jail that is wrong, for the log and `status`."""
+        if jail in self.runners:
+            return f"; jail {jail} goes on as before"
+        return f"; jail {jail} does not run, its bans stay until their time" if jail in self._bans.held else ""
+
+    @property
+    def problems(self) -> list[str]:
+        """Why some jails, or parts of them, do not run as the configuration says, and what they do instead."""
+        return [f"{error}{self._fate(error.jail)}" for error in self.errors]
+
+    def _make_runners(self, wanted: Mapping[str, Jail], last_good: Mapping[str, Jail]) -> None:
+        """A runner for each jail; one whose filter is wrong goes on as it was, or is left out, and is reported."""
         self._counted = self.everything().attempts
         totals = {name: runner.totals for name, runner in self.runners.items()}
         self.runners.clear()
         self.lookups.forget_commands()
         own = own_addresses()
-        for jail in self.settings.jails:
-            try:
-                self.runners[jail.name] = self._guard(jail, own)
-                self.runners[jail.name].totals = totals.get(jail.name, Totals())
-            except ConfigError as error:
-                self.errors.append(error)
-        for broken in self.errors:
-            log.error("%s", broken)
-        for odd in self.settings.warnings:
-            log.warning("%s", odd)
+        for name, jail in wanted.items():
+            for definition in (jail, *([last_good[name]] if name in last_good else [])):
+                try:
+                    self.runners[name] = self._runner(definition, own)
+                    self.runners[name].totals = totals.get(name, Totals())
+                    break
+                except ConfigError as error:
+                    self.errors.append(error)
 
-    def _guard(self, jail: Jail, own: Sequence[str]) -> JailRunner:
+    def _runner(self, jail: Jail, own: Sequence[str]) -> JailRunner:
         """Raises `ConfigError`. `own` are the machine's addresses."""
         return make_runner(
             jail,
@@ -120,12 +157,12 @@ class Jails:
 
     async def add(self, jail: Jail) -> None:
         """One more, that the configuration does not have: it ends with the next `begin`. Raises `ConfigError`."""
-        self.runners[jail.name] = self._guard(jail, own_addresses())
+        self.runners[jail.name] = self._runner(jail, own_addresses())
         await self.open_firewall()
 
     async def remove(self, name: str) -> None:
         """End one, with its bans; its logs must be left in the same turn of the loop, and its rule goes with `open_firewall`."""
-        self._bans.release(self._bans.live.of_jail(name), forget=False)
+        self._bans.set_aside(self._bans.live.of_jail(name))
         await self._bans.settle()
         del self.runners[name]
 
@@ -136,22 +173,27 @@ class Jails:
     async def open_firewall(self) -> None:
         """Have a rule for each jail, with the bans that are live."""
         await self._bans.firewall_worker.change(
-            [runner.jail.rule for runner in self.runners.values() if runner.jail.enforced]
+            [runner.jail.rule for runner in self.runners.values() if runner.jail.enforced] + [*self._bans.held.values()]
         )
 
     async def _set_up_actions(self) -> None:
         """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
-        for broken in (errors := await self._bans.dispatcher.set_up(self.settings)):
+        running = replace(self.settings, jails=tuple(runner.jail for runner in self.runners.values()))
+        for broken in (errors := await self._bans.dispatcher.set_up(running)):
             log.error("%s", broken)
-        self.errors += errors
+        self.errors += [ConfigError(error.what, error.where) for error in errors]  # their jails run all the same
 
-    def _restore(self) -> None:
-        """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
+    def _read_state(self) -> Stored | None:
+        """What earlier runs, or this one before a reload, have left; None when it cannot be read now."""
         first = self._store.late is None
         stored = self._store.read(self._clock()) if first or self._store.is_read else None
         if first:
             self._store.late = self._merge
             self._to_adopt = stored is None or stored.fresh
+        return stored
+
+    def _restore(self, stored: Stored | None) -> None:
+        """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
         ended = self._store.changes.ended
         live = {key: ban for ban in (stored.bans if stored else ()) if (key := (ban.jail, ban.address)) not in ended}
         # Those of this run, at a reload: the disk may have refused to take them.

@@ -195,7 +195,9 @@ class Operations:
         An address stands for the network that it is banned with, a network for every address within. What is no address is
         banned by nobody.
         """
-        names = [self.runner(jail).jail.name] if jail is not None else self.jails()
+        names = [*self.jails(), *self.daemon.bans.held] if jail is None else [jail]
+        if jail is not None and jail not in self.daemon.bans.held:
+            self.runner(jail)
         ended = [ban for name in names for ban in self._meant(name, addresses)]
         for name in names if addresses is not None else ():
             self._forget(name, addresses or ())
@@ -209,9 +211,11 @@ class Operations:
         live = self.daemon.bans.live
         if addresses is None:
             return live.of_jail(jail)
-        subject = self.runner(jail).judge.subject
+        runner = self.daemon.runners.get(jail)
         given = [address for text in addresses if (address := known(text))]
-        names = dict.fromkeys(name for address in given for name in (address, subject(address)))
+        names = dict.fromkeys(given)
+        if runner is not None:
+            names |= dict.fromkeys(map(runner.judge.subject, given))
         if networks := [address for address in given if "/" in address]:
             within = (ban.address for ban in live.of_jail(jail) if any(covers(one, ban.address) for one in networks))
             names |= dict.fromkeys(within)
@@ -219,10 +223,11 @@ class Operations:
 
     def _forget(self, jail: str, addresses: Iterable[str]) -> None:
         """An operator who unbans means it: earlier attempts count no more."""
-        judge = self.runner(jail).judge
+        runner = self.daemon.runners.get(jail)
         for address in filter(None, map(known, addresses)):
-            for name in {address, judge.subject(address)}:
-                judge.window.forget(name)
+            for name in {address, runner.judge.subject(address)} if runner else {address}:
+                if runner:
+                    runner.judge.window.forget(name)
                 self.daemon.store.changes.forgotten.add((jail, name))
 
     @write

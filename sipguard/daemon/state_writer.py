@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from sipguard.errors import StateBusyError, StateError, StateLostError
-from sipguard.model import Ban, Clock, Position
+from sipguard.model import Ban, Clock, Position, Rule
 from sipguard.state.changes import Attempt, Changes
 from sipguard.state.database import Database
 
@@ -33,6 +33,8 @@ class Stored(NamedTuple):
 
     bans: list[Ban]
     attempts: list[Attempt]
+    rules: dict[str, Rule]
+    """Jail → what its bans reject, as it was when its configuration was last good."""
     fresh: bool
     """Whether it is empty, as a new one is: the kernel may know of bans that it does not."""
 
@@ -80,13 +82,15 @@ class StateWriter:
         try:
             try:
                 bans, positions = database.bans(now), database.positions()
-                stored = Stored(bans, database.attempts(), fresh=not (bans or positions or self._positions))
+                stored = Stored(
+                    bans, database.attempts(), database.rules(), fresh=not (bans or positions or self._positions)
+                )
                 self._positions = {**positions, **self._positions}
             except StateLostError as error:
                 if self.is_read:
                     raise  # a reload: the next `save` begins anew with all that this run knows
                 database.begin_anew(str(error))
-                stored = Stored([], [], fresh=True)
+                stored = Stored([], [], {}, fresh=True)
         except StateError as error:
             self._failed(error)
             return None

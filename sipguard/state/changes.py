@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sipguard.model import Ban, Position
+from sipguard.model import Ban, Position, Rule
 
 MAX_LINE = 1000
 """Characters of a log line that are kept for `explain`: an attacker chooses how long a line is."""
@@ -42,6 +42,9 @@ class Changes:
     """By (jail, address): attempts and history that an unban by hand takes back."""
     expired: dict[str, float] = field(default_factory=dict)
     """By jail: attempts before this time count no more."""
+    rules: dict[str, Rule] = field(default_factory=dict)
+    """By jail: what its bans reject, for a time when its configuration cannot be read."""
 
     def __bool__(self) -> bool:
-        return bool(self.positions or self.attempts or self.bans or self.ended or self.forgotten or self.expired)
+        changed = self.positions or self.attempts or self.bans or self.ended
+        return bool(changed or self.forgotten or self.expired or self.rules)

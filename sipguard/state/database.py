@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.errors import StateBusyError, StateError, StateLostError
-from sipguard.model import Ban, Position
+from sipguard.model import Ban, PortRange, Position, Rule
 from sipguard.state.changes import MAX_LINE, Attempt, Changes
 
 log = logging.getLogger("fail2ban.database")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (
     path TEXT PRIMARY KEY, device INTEGER, inode INTEGER, head TEXT, head_size INTEGER, offset INTEGER) WITHOUT ROWID;
@@ -35,6 +35,7 @@ CREATE INDEX IF NOT EXISTS attempts_open ON attempts (time) WHERE ban IS NULL;
 CREATE TABLE IF NOT EXISTS live_bans (
     jail TEXT, address TEXT, since REAL, until REAL, attempts INTEGER, count INTEGER, reason TEXT,
     PRIMARY KEY (jail, address)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rules (jail TEXT PRIMARY KEY, ports TEXT, protocols TEXT, verdict TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS history (
     jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT);
 CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
@@ -131,6 +132,14 @@ class Database:
             Ban(address, share(jail), since, until, attempts, count, share(reason))
             for address, jail, since, until, attempts, count, reason in rows
         ]
+
+    def rules(self) -> dict[str, Rule]:
+        """Jail → what its bans rejected when its configuration was last good."""
+        rows = self._rows("SELECT jail, ports, protocols, verdict FROM rules")
+        return {
+            jail: Rule(jail, tuple(map(_range, ports.split())), tuple(protocols.split()), verdict)
+            for jail, ports, protocols, verdict in rows
+        }
 
     def ban_count(self, jail: str | None, address: str) -> int:
         """How many bans of this address in this jail came before; in any, when that is None."""
@@ -238,6 +247,13 @@ class Database:
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)",
             ((p.path, p.device, p.inode, p.head, p.head_size, p.offset) for p in changes.positions.values()),
         )
+        run(
+            "INSERT OR REPLACE INTO rules VALUES (?, ?, ?, ?)",
+            (
+                (jail, " ".join(map(str, rule.ports)), " ".join(rule.protocols), rule.verdict)
+                for jail, rule in changes.rules.items()
+            ),
+        )
 
     def purge(self, before: float) -> bool:
         """Forget answered attempts and ended bans older than `before`, up to `TRIM` of each at a time; whether more are left.
@@ -292,6 +308,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         raise
     path.chmod(0o600)
     return db
+
+
+def _range(text: str) -> PortRange:
+    first, _, last = text.partition("-")
+    return PortRange(int(first), int(last or first))
 
 
 def _take_lock(directory: Path) -> int:

@@ -164,8 +164,10 @@ class Host:
         await self._operations.remove_jail(jail)
 
     async def reload(self) -> None:
-        """Read the configuration again."""
+        """Read the configuration again. Raises `ValueError` when some of it is wrong; the rest runs."""
         await self._operations.reload()
+        if self._daemon.errors:
+            raise ValueError("; ".join(self._daemon.errors))
 
     def quit(self) -> None:
         """End the daemon, when this answer has been sent; bans stay in the kernel until their time."""

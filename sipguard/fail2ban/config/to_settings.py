@@ -77,6 +77,7 @@ def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warni
         try:
             jail = _jail(one)
         except ConfigError as error:
+            error.jail = one.name
             errors.append(error)
             continue
         missing = list(_missing_logs(jail))
