@@ -82,12 +82,13 @@ class Jails:
         stored = self._read_state()
         self._make_runners(wanted, last_good)
         self._hold(broken | {error.jail for error in self.errors if error.jail}, stored)
-        self._tell_problems()
         await self.learn_ignored()
         await self.open_firewall()
-        await self._set_up_actions()
+        action_errors = await self._set_up_actions()
         self._restore(stored)
         await self.adopt()
+        self.errors += action_errors
+        self._tell_problems()
 
     def _tell_problems(self) -> None:
         for problem in self.problems:
@@ -109,7 +110,8 @@ class Jails:
         """What becomes of a jail that is wrong, for the log and `status`."""
         if jail in self.runners:
             return f"; jail {jail} goes on as before"
-        return f"; jail {jail} does not run, its bans stay until their time" if jail in self._bans.held else ""
+        held = jail in self._bans.held and self._bans.live.of_jail(jail)
+        return f"; jail {jail} does not run, its bans stay until their time" if held else ""
 
     @property
     def problems(self) -> list[str]:
@@ -176,12 +178,10 @@ class Jails:
             [runner.jail.rule for runner in self.runners.values() if runner.jail.enforced] + [*self._bans.held.values()]
         )
 
-    async def _set_up_actions(self) -> None:
-        """What else happens on a ban; an action that cannot be is reported, its jail bans all the same."""
+    async def _set_up_actions(self) -> list[ConfigError]:
+        """What else happens on a ban; gives why an action cannot be: its jail runs all the same."""
         running = replace(self.settings, jails=tuple(runner.jail for runner in self.runners.values()))
-        for broken in (errors := await self._bans.dispatcher.set_up(running)):
-            log.error("%s", broken)
-        self.errors += [ConfigError(error.what, error.where) for error in errors]  # their jails run all the same
+        return [ConfigError(error.what, error.where) for error in await self._bans.dispatcher.set_up(running)]
 
     def _read_state(self) -> Stored | None:
         """What earlier runs, or this one before a reload, have left; None when it cannot be read now."""
