@@ -35,9 +35,8 @@ Transport = Literal["udp", "tcp", "tls", "ws", "wss", "sctp"]
 """What carries SIP."""
 
 AttemptVerdict = Literal["failure", "success", "stale", "again", "scan", "seen"]
-"""What became of a SIP request: credentials refused; accepted; not judged, as the nonce was too old; a phone's second use of a
-nonce that was accepted once; a call to nowhere without credentials; credentials that nobody has answered."""
-
+"""What became of a SIP request: credentials refused; accepted; too old a nonce to be judged; a nonce that was accepted once, used
+again; a call to nowhere without credentials; credentials that nobody answered."""
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -117,10 +116,10 @@ class Filter:
 
 
 class Failure(NamedTuple):
-    """One failed authentication that a filter recognised in the log: a tuple, since an attack makes thousands a second."""
+    """A failed authentication that a filter recognised in the log: a tuple, since an attack makes thousands a second."""
 
     host: str
-    """The accused, as the log writes it: an address, or a host name where the filter allows one, or another id."""
+    """The offender as the log writes it: an address, or a host name where the filter allows one, or another id."""
     time: float | None
     """When it happened; None when the line has no date and none could be inferred."""
     user: str | None = None
@@ -149,7 +148,7 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A server has asked for credentials (`challengeregex`), or has been answered (`answerregex`); neither is a failure."""
+    """A server asked for credentials (`challengeregex`) or was answered (`answerregex`); neither is a failure."""
 
     host: str
     time: float | None
@@ -248,7 +247,7 @@ class Ban:
     attempts: int = 0
     """Counted failures that led here; 0 for a ban by hand."""
     count: int = 1
-    """The how manieth ban of this address in this jail."""
+    """1 for this address's first ban in this jail."""
     reason: str = ""
     """For people: `5 failures in 3 s, users 1000 1001`, or what the operator gave."""
     evidence: Evidence | None = None

@@ -13,7 +13,7 @@ from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.operations import NoError, Operations, Right, address_of, finite
 from sipguard.errors import SipguardError
 from sipguard.model import Ban
-from sipguard.state.changes import Attempt
+from sipguard.state.changes import CountedAttempt
 
 Request = Mapping[str, Any]
 
@@ -122,7 +122,7 @@ class Commands:
             "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in story.attempts],
         }
 
-    def _failregex(self, attempt: Attempt) -> str | None:
+    def _failregex(self, attempt: CountedAttempt) -> str | None:
         """The regex that matched, as its filter has it now."""
         runner = self._daemon.runners.get(attempt.jail)
         regexes = runner.jail.filter.failregex if runner else ()

@@ -24,7 +24,7 @@ from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.policy.window import MOST
 from sipguard.sources.journal_query import query_of
-from sipguard.state.changes import Attempt, Changes
+from sipguard.state.changes import Changes, CountedAttempt
 from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.filter")
@@ -265,7 +265,7 @@ class JailRunner:
                 "" if slow == 1 else "s",
             )
 
-    def recall(self, attempt: Attempt) -> None:
+    def recall(self, attempt: CountedAttempt) -> None:
         """Count an attempt that an earlier run has stored."""
         # A time that is still to come was written before the clock was set back.
         if ban := self.judge.recall(attempt.address, min(attempt.time, self._clock()), attempt.attempts):
@@ -356,7 +356,9 @@ class JailRunner:
         self._observe(name, address, failure)
         line = failure.lines[-1] if failure.lines else ""
         # Past the constructor of the named tuple, which takes twice as long.
-        changes.attempts.append(_new(Attempt, (name, address, time, attempts, failure.user, line, failure.regex)))
+        changes.attempts.append(
+            _new(CountedAttempt, (name, address, time, attempts, failure.user, line, failure.regex))
+        )
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""

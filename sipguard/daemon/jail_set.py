@@ -23,7 +23,7 @@ from sipguard.detection.search import Pool
 from sipguard.errors import ConfigError, FirewallError, SipguardError
 from sipguard.model import Clock, Jail, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
-from sipguard.state.changes import MAX_LINE, Attempt, Changes
+from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
 
 log = logging.getLogger("fail2ban.server")
 
@@ -55,7 +55,7 @@ class Jails:
         self._clock = clock
         self._rules: dict[str, Rule] = {}
         """What each jail's bans reject, as it was when its configuration was last good."""
-        self._counted: list[Attempt] = []
+        self._counted: list[CountedAttempt] = []
         """What the jails before a reload had counted."""
         self._to_adopt = True
         """Whether it is still to be asked which bans the kernel has."""
@@ -246,7 +246,7 @@ class Jails:
     def everything(self) -> Changes:
         """All that a new database has to know, when the old one is lost."""
         attempts = [
-            Attempt(name, address, when)
+            CountedAttempt(name, address, when)
             for name, runner in self.runners.items()
             for address, times in runner.judge.window.times().items()
             for when in times

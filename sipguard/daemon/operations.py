@@ -17,7 +17,7 @@ from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import Ban, Failure, Jail
-from sipguard.state.changes import Attempt
+from sipguard.state.changes import CountedAttempt
 from sipguard.text import printable
 
 Right = Literal["read", "write"]
@@ -67,13 +67,13 @@ class Banned:
     """Why the others are not banned, one line each."""
 
 
-class Story(NamedTuple):
+class AddressStory(NamedTuple):
     """Why an address is, was or is not banned."""
 
     address: str
     bans: list[Ban]
     earlier: list[Ban]
-    attempts: list[Attempt]
+    attempts: list[CountedAttempt]
     rejected: int | None
     """Packets of it that the kernel has rejected; None where the firewall does not count them, or it is not banned."""
     feeds: list[dict[str, Any]]
@@ -111,7 +111,7 @@ class Operations:
         return self.daemon.bans.live.of_jail(self.runner(jail).jail.name)
 
     @read
-    async def explain(self, address: str) -> Story:
+    async def explain(self, address: str) -> AddressStory:
         """Why an address is, was or is not banned."""
         daemon, address = self.daemon, address_of(address)
         runners = daemon.runners.values()
@@ -120,7 +120,7 @@ class Operations:
         daemon.store.save()  # what has just been counted belongs to it
         stories = [daemon.store.story(name) for name in names]
         now = daemon.clock()
-        return Story(
+        return AddressStory(
             address,
             bans=daemon.bans.live.of_address(address),
             earlier=[ban for _, bans in stories for ban in bans],

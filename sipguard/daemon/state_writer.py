@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from sipguard.errors import StateBusyError, StateError, StateLostError
 from sipguard.model import Ban, Clock, Position, Rule
-from sipguard.state.changes import Attempt, Changes
+from sipguard.state.changes import Changes, CountedAttempt
 from sipguard.state.database import Database
 
 log = logging.getLogger("fail2ban.database")
@@ -32,7 +32,7 @@ class Stored(NamedTuple):
     """What earlier runs have left."""
 
     bans: list[Ban]
-    attempts: list[Attempt]
+    attempts: list[CountedAttempt]
     rules: dict[str, Rule]
     """Jail → what its bans reject, as it was when its configuration was last good."""
     fresh: bool
@@ -179,7 +179,7 @@ class StateWriter:
         """Go on to the present."""
         self._read(lambda database: database.end_reading())
 
-    def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
+    def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """The attempts and the ended bans of an address, as far as they can be read."""
         return self._read(lambda database: database.story(address)) or ([], [])
 

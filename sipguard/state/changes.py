@@ -15,7 +15,7 @@ MAX_LINE = 1000
 """Characters of a log line that are kept for `explain`: an attacker chooses how long a line is."""
 
 
-class Attempt(NamedTuple):
+class CountedAttempt(NamedTuple):
     """One counted failure, as it is kept until its address is banned or findtime has passed."""
 
     jail: str
@@ -33,7 +33,7 @@ class Changes:
     """Everything to write; later entries win over earlier ones of the same key."""
 
     positions: dict[str, Position] = field(default_factory=dict)
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[CountedAttempt] = field(default_factory=list)
     bans: dict[tuple[str, str], Ban] = field(default_factory=dict)
     """By (jail, address): bans that the kernel has."""
     ended: dict[tuple[str, str], float] = field(default_factory=dict)

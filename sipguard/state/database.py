@@ -19,7 +19,7 @@ from typing import Any
 
 from sipguard.errors import StateBusyError, StateError, StateLostError
 from sipguard.model import Ban, PortRange, Position, Rule
-from sipguard.state.changes import MAX_LINE, Attempt, Changes
+from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
 
 log = logging.getLogger("fail2ban.database")
 
@@ -108,13 +108,13 @@ class Database:
         rows = self._rows("SELECT path, device, inode, head, head_size, offset FROM positions")
         return {row[0]: Position(*row) for row in rows}
 
-    def attempts(self) -> list[Attempt]:
+    def attempts(self) -> list[CountedAttempt]:
         """The attempts that no ban has answered yet, oldest first; without user, line and regex, which `story` tells."""
         with _told(self.path):
             rows = self._db.execute(
                 "SELECT jail, address, time, attempts FROM attempts WHERE ban IS NULL ORDER BY time"
             )
-            return [Attempt(sys.intern(jail), address, time, attempts) for jail, address, time, attempts in rows]
+            return [CountedAttempt(sys.intern(jail), address, time, attempts) for jail, address, time, attempts in rows]
 
     def attempts_since(self, since: float) -> list[tuple[str, str, float, str, bool]]:
         """Jail, address, time, line of each stored attempt from then on, and whether a ban has answered it."""
@@ -163,7 +163,7 @@ class Database:
             with _told(self.path):
                 self._db.execute("COMMIT")
 
-    def story(self, address: str) -> tuple[list[Attempt], list[Ban]]:
+    def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
         attempts = self._rows(
             "SELECT jail, address, time, attempts, user, line, regex FROM attempts WHERE address = ? ORDER BY time",
@@ -173,7 +173,7 @@ class Database:
             "SELECT address, jail, since, ended, attempts, 0, reason FROM history WHERE address = ? ORDER BY since",
             (address,),
         )
-        return [Attempt(*row) for row in attempts], [Ban(*row) for row in bans]
+        return [CountedAttempt(*row) for row in attempts], [Ban(*row) for row in bans]
 
     def _rows(self, question: str, values: Sequence[object] = ()) -> list[Any]:
         with _told(self.path):

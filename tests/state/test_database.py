@@ -8,7 +8,7 @@ import pytest
 from sipguard.errors import StateBusyError, StateError
 from sipguard.model import FOREVER, Ban, Position
 from sipguard.state import database as database_module
-from sipguard.state.changes import MAX_LINE, Attempt, Changes
+from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
 from sipguard.state.database import Database
 
 ADDRESS = "203.0.113.5"
@@ -29,12 +29,12 @@ def test_everything_comes_back(tmp_path):
     position = Position("/var/log/x.log", 1, 2, "abcd", 4, 1234)
     first = Database(tmp_path)
     changes = Changes(positions={position.path: position}, bans={KEY: BAN})
-    changes.attempts = [Attempt("asterisk", "203.0.113.6", 99.0, 2, "1000", "a line")]
+    changes.attempts = [CountedAttempt("asterisk", "203.0.113.6", 99.0, 2, "1000", "a line")]
     first.save(changes)
     first.close()
     second = Database(tmp_path)
     assert second.positions() == {position.path: position}
-    assert second.attempts() == [Attempt("asterisk", "203.0.113.6", 99.0, 2)]
+    assert second.attempts() == [CountedAttempt("asterisk", "203.0.113.6", 99.0, 2)]
     assert second.story("203.0.113.6") == (changes.attempts, [])
     assert second.bans(now=200.0) == [BAN]
     assert second.bans(now=700.0) == []
@@ -43,7 +43,7 @@ def test_everything_comes_back(tmp_path):
 
 def test_a_ban_answers_its_attempts(database):
     """Attempts before a ban are kept for the story, and count no more."""
-    database.save(Changes(attempts=[Attempt(*KEY, 99.0, 1, "1000", "x" * 5000)]))
+    database.save(Changes(attempts=[CountedAttempt(*KEY, 99.0, 1, "1000", "x" * 5000)]))
     database.save(Changes(bans={KEY: BAN}))
     assert database.attempts() == []
     attempts, bans = database.story(ADDRESS)
@@ -70,7 +70,7 @@ def test_made_and_ended_in_one_moment(database):
 
 def test_forgotten(database):
     """An unban by hand takes attempts and history back."""
-    database.save(Changes(attempts=[Attempt(*KEY, 99.0)], bans={KEY: BAN}))
+    database.save(Changes(attempts=[CountedAttempt(*KEY, 99.0)], bans={KEY: BAN}))
     database.save(Changes(ended={KEY: 200.0}, forgotten={KEY}))
     assert database.story(ADDRESS) == ([], [])
 
@@ -85,7 +85,7 @@ def test_a_ban_for_good(database):
 def test_purge(database):
     """Old stories go, live bans stay."""
     other = Ban("203.0.113.6", "asterisk", 900.0, 5000.0)
-    database.save(Changes(attempts=[Attempt(*KEY, 99.0)], bans={KEY: BAN, ("asterisk", other.address): other}))
+    database.save(Changes(attempts=[CountedAttempt(*KEY, 99.0)], bans={KEY: BAN, ("asterisk", other.address): other}))
     database.save(Changes(ended={KEY: 700.0}))
     database.purge(before=1000.0)
     assert database.story(ADDRESS) == ([], [])
@@ -153,7 +153,9 @@ def test_number_of_rows_is_bounded(tmp_path, monkeypatch):
     database = Database(tmp_path)
     try:
         for start in range(0, 30_000, 5000):
-            attempts = [Attempt("sip", "203.0.113.5", float(n), line="x" * 500) for n in range(start, start + 5000)]
+            attempts = [
+                CountedAttempt("sip", "203.0.113.5", float(n), line="x" * 500) for n in range(start, start + 5000)
+            ]
             database.save(Changes(attempts=attempts))
         before = _pages(database)
         for _ in range(20):
@@ -171,7 +173,7 @@ def test_purged_a_little_at_a_time(tmp_path, monkeypatch):
     database = Database(tmp_path)
     try:
         for start in (0.0, 5000.0):
-            attempts = [Attempt("sip", f"2001:db8::{n:x}", start + n) for n in range(1000)]
+            attempts = [CountedAttempt("sip", f"2001:db8::{n:x}", start + n) for n in range(1000)]
             database.save(Changes(attempts=attempts, bans={KEY: replace(BAN, since=start)}))
             database.save(Changes(ended={KEY: start + 10.0}))
         assert [database.purge(4000.0) for _ in range(4)] == [True, True, True, False]
@@ -185,10 +187,14 @@ def test_what_is_answered_costs_nothing(database):
     """The loop waits for every write: hundreds of thousands of answered attempts, kept for their story, are not looked at."""
     for start in range(0, 20_000, 5000):
         names = [f"2001:db8::{n:x}" for n in range(start, start + 5000)]
-        attempts = [Attempt("sip", name, float(start), line="x" * 100) for name in names]
+        attempts = [CountedAttempt("sip", name, float(start), line="x" * 100) for name in names]
         bans = {("sip", name): replace(BAN, jail="sip", address=name) for name in names}
         database.save(Changes(attempts=attempts, bans=bans))
-    database.save(Changes(attempts=[Attempt("sip", "203.0.113.5", 30_000.0), Attempt("sip", "203.0.113.6", 40_000.0)]))
+    database.save(
+        Changes(
+            attempts=[CountedAttempt("sip", "203.0.113.5", 30_000.0), CountedAttempt("sip", "203.0.113.6", 40_000.0)]
+        )
+    )
     hundreds = []
     database._db.set_progress_handler(lambda: hundreds.append(1), 100)
     database.save(Changes(expired={"sip": 35_000.0}))
@@ -215,9 +221,9 @@ def test_a_file_of_version_1(tmp_path):
     old.close()
     database = Database(tmp_path)
     try:
-        assert database.story("203.0.113.5")[0] == [Attempt("sip", "203.0.113.5", 1.0, line="a line")]
-        database.save(Changes(attempts=[Attempt("sip", "203.0.113.6", 2.0, regex=3)]))
-        assert database.story("203.0.113.6")[0] == [Attempt("sip", "203.0.113.6", 2.0, regex=3)]
+        assert database.story("203.0.113.5")[0] == [CountedAttempt("sip", "203.0.113.5", 1.0, line="a line")]
+        database.save(Changes(attempts=[CountedAttempt("sip", "203.0.113.6", 2.0, regex=3)]))
+        assert database.story("203.0.113.6")[0] == [CountedAttempt("sip", "203.0.113.6", 2.0, regex=3)]
         assert len(database.attempts()) == 2
     finally:
         database.close()
