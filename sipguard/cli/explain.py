@@ -58,6 +58,12 @@ def _tell(story: dict[str, Any]) -> None:
             for a in story["attempts"]
         ),
     )
+    if story["doubts"]:
+        output.say("not counted, since nothing proves that they came from this address:")
+        output.table(
+            ("when", "jail", "user", "line"),
+            ([output.moment(a["time"]), a["jail"], a["user"] or "", a["line"]] for a in story["doubts"]),
+        )
     used = {(a["jail"], a["regex"]): a["failregex"] for a in story["attempts"] if a["failregex"]}
     for (jail, regex), text in sorted(used.items()):
         output.say(f"{jail} regex {_number(regex)}: {printable(text, 300)}")

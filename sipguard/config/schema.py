@@ -163,6 +163,34 @@ METRICS = (
     ),
 )
 
+HEP = (
+    Key(
+        "listen",
+        validators.address_with_port,
+        "",
+        "an address with a port, such as 127.0.0.1:9060 or [::1]:9060, or nothing",
+        "Where servers send copies of their SIP messages as HEP packets (docs/wire.md); none: nowhere.",
+        field="hep_listen",
+    ),
+    Key(
+        "key",
+        validators.secret,
+        "",
+        "a text without line breaks",
+        "What the senders' packets must carry; without it their word is as good as a line of log.",
+        field="hep_key",
+        secret=True,
+    ),
+    Key(
+        "from",
+        validators.each(validators.network, r"[\s,]+"),
+        [],
+        "an address, a network such as 192.0.2.0/24, or a list of these",
+        "Who may send HEP packets; none: whoever reaches the listener.",
+        field="hep_from",
+    ),
+)
+
 GROWTH = (
     Key(
         "bantime_increment",
@@ -380,6 +408,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "firewall": FIREWALL,
     "fail2ban": FAIL2BAN,
     "metrics": METRICS,
+    "hep": HEP,
     "defaults": JAIL,
 }
 """Table of sipguard.toml → its keys; `""` is what stands above all tables."""

@@ -6,9 +6,10 @@ one, and these over `[defaults]`. A bad jail does not stop the others; a bad sip
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
@@ -19,6 +20,7 @@ from sipguard.config.schema import JAIL, SECTIONS
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.errors import ConfigError
 from sipguard.model import RejectWith
+from sipguard.secret import Secret
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ class Settings:
     logformat: Literal["fail2ban", "json"] = "fail2ban"
     metrics: str = ""
     """Where Prometheus asks: `address:port` or a path; none: nowhere."""
+    hep_listen: str = ""
+    """Where HEP packets are received, `address:port`; none: nowhere."""
+    hep_key: Secret = field(default_factory=lambda: Secret(""))
+    hep_from: tuple[str, ...] = ()
     feeds: tuple[Feed, ...] = ()
     ignoreip: tuple[str, ...] = ()
     """Of `[defaults]`: what no feed may reject even if there is no jail."""
@@ -92,6 +98,7 @@ def load(
     path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
     main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
     values = _main_values(main)
+    _refuse_open_listener(main, values)
     base = _base_layer(main)
     packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
     errors: list[ConfigError] = []
@@ -115,12 +122,30 @@ def load(
         errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
     feeds = read_feeds(main, errors)
+    warnings += _silent_wire(jails, values)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"
         warnings.append(
             f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
         )
     return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings), feeds=feeds)
+
+
+def _refuse_open_listener(main: TomlFile, values: Mapping[str, Any]) -> None:
+    """Whoever reaches a HEP listener can accuse anybody, so beyond loopback its senders must be known."""
+    host = values["hep_listen"].rpartition(":")[0].strip("[]")
+    if host and not ipaddress.ip_address(host).is_loopback:
+        for name, given in (("key", values["hep_key"].reveal()), ("from", values["hep_from"])):
+            if not given:
+                what = f"[hep] listen = {shown(values['hep_listen'])}: others than this machine can send there; write {name} = …"
+                raise ConfigError(what, main.where("hep", "listen"))
+
+
+def _silent_wire(jails: Sequence[Jail], values: Mapping[str, Any]) -> list[str]:
+    """Jails that read the wire where there is nothing to read."""
+    wanted = 'write listen = "127.0.0.1:9060" below [hep] in sipguard.toml (docs/wire.md)'
+    silent = [] if values["hep_listen"] else [jail for jail in jails if jail.source == "wire"]
+    return [f"{printable(jail.origin)}: jail {jail.name}: no SIP messages to read; {wanted}" for jail in silent]
 
 
 def _is_there(path: Path) -> bool:
@@ -154,9 +179,9 @@ def _main_values(main: TomlFile) -> dict[str, Any]:
                 value = key.read(given[key.name], main.where(*filter(None, (section, key.name))), prefix)
             else:
                 value = key.parse(key.default) if key.default is not None else None
-            field = key.field or key.name
-            if (section != "defaults" or field == "ignoreip") and field in Settings.__dataclass_fields__:
-                values[field] = value
+            name = key.field or key.name
+            if (section != "defaults" or name == "ignoreip") and name in Settings.__dataclass_fields__:
+                values[name] = value
     return values
 
 

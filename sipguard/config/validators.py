@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from sipguard.config import values
 from sipguard.config.messages import shown
 from sipguard.formula import Formula
+from sipguard.secret import Secret
 from sipguard.text import log_codec
 
 _JOURNAL_FIELD = re.compile(r"[A-Z_][A-Z0-9_]*=", re.ASCII)
@@ -52,6 +53,28 @@ def listen(value: Any) -> str:
     if not ipaddress.ip_address(host.strip("[]")).is_loopback or not 0 < int(port) < 65536:
         _no(value)
     return given
+
+
+def address_with_port(value: Any) -> str:
+    """`address:port`, `[address]:port`, or nothing."""
+    if value == "":
+        return ""
+    given = text(value)
+    host, _, port = given.rpartition(":")
+    if not 0 < int(port) < 65536 or (":" in host) != host.startswith("["):
+        _no(value)
+    ipaddress.ip_address(host.strip("[]"))
+    return given
+
+
+def secret(value: Any) -> Secret:
+    """A text that nobody is shown; nothing is one too."""
+    return Secret(optional_text(value))
+
+
+def network(value: Any) -> str:
+    """An address or a network."""
+    return str(ipaddress.ip_network(text(value), strict=False))
 
 
 def text(value: Any) -> str:

@@ -27,6 +27,7 @@ from sipguard.daemon.log_sources import LogSources
 from sipguard.daemon.own_log import start as start_log
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter
+from sipguard.daemon.wire import Wire
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Clock
@@ -79,6 +80,7 @@ class Daemon:
         )
         self._read_settings = reload
         self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._check_clock)
+        self.wire = Wire(self.runners, self.store, clock=clock, paused=self.reading.paused)
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
@@ -127,6 +129,7 @@ class Daemon:
             async with serve():
                 await self.jails.begin(self.settings)
                 self.reading.follow()
+                self.wire.start(self.settings)
                 jobs += [
                     self._loop.create_task(job)
                     for job in (self.reading.run(), self._look_around(), self._tell_systemd(), self.monitor.run())
@@ -166,6 +169,7 @@ class Daemon:
         self.store.save()
         await self.jails.begin(settings)
         self.reading.follow()
+        self.wire.start(settings)
         await self.feeding.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
@@ -208,6 +212,7 @@ class Daemon:
             await asyncio.sleep(LOOK_AROUND)
             self._check_clock()
             self.reading.rescan()
+            self.wire.check()
             own, followed = own_addresses(), self.logs.problems()
             for runner in self.runners.values():
                 with runner.degrading():
@@ -256,6 +261,7 @@ class Daemon:
     async def _shut_down(self, jobs: Sequence[asyncio.Task[None]]) -> None:
         systemd.notify("STOPPING=1")
         self.reading.stop()
+        self.wire.stop()
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)

@@ -20,6 +20,7 @@ from sipguard.detection.search import Pool
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, of_jail
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
+from sipguard.policy.doubts import Doubt, Doubts
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.policy.window import MOST
@@ -54,6 +55,8 @@ class Totals:
     old: int = 0
     after_ban: int = 0
     no_address: int = 0
+    unproven: int = 0
+    """Failures that may be anybody's: nothing proves the address."""
     repeated: int = 0
     """Failures that told of an attempt again."""
     misconfigured: int = 0
@@ -106,6 +109,7 @@ class JailRunner:
         self._detectors: dict[str, Detector] = {}
         self._left = Counts()
         """What detectors have seen that are no more."""
+        self.doubts = Doubts()
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
         self._say = LogBatch()
@@ -175,6 +179,14 @@ class JailRunner:
         with self._reading(path) as detector:
             for time, text in records:
                 self._take_all(detector.entry(text, time), changes)
+
+    def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
+        """Weigh what the wire tells."""
+        self._failed = False
+        with self.degrading():
+            self._take_all(events, changes)
+        if not self._failed:
+            self.problem = None
 
     @contextmanager
     def _reading(self, path: str) -> Iterator[Detector]:
@@ -309,14 +321,14 @@ class JailRunner:
                 self._count(failure, judgement, changes)
             case Outcome.IGNORED:
                 self._ignore(judgement.address, judgement.why)
-            case Outcome.REPEATED:
-                self.totals.repeated += 1
+            case Outcome.UNPROVEN:
+                self._doubt(failure, judgement)
             case Outcome.MISCONFIGURED:
                 self.totals.misconfigured += 1
                 self._say_all()
                 log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
-            case Outcome.OLD:
-                self.totals.old += 1
+            case Outcome.REPEATED | Outcome.OLD as uncounted:
+                setattr(self.totals, uncounted.value, getattr(self.totals, uncounted.value) + 1)
             case Outcome.ALREADY_BANNED:
                 self._seen_again(judgement)
             case Outcome.NO_ADDRESS:
@@ -327,6 +339,18 @@ class JailRunner:
                 )
         if judgement.ban:
             self._ban(judgement.ban)
+
+    def _doubt(self, failure: Failure, judgement: Judgement) -> None:
+        """Nothing proves the address: remembered for `explain`, not counted."""
+        self.totals.unproven += 1
+        line = failure.lines[-1] if failure.lines else ""
+        self.doubts.add(judgement.source, Doubt(judgement.time, failure.user, line))
+        if "alarm" in failure.tags:
+            self._say_all()
+            log.warning(
+                "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
+                self.jail.name, judgement.source, printable(failure.user or "a user", 64),
+            )  # fmt: skip
 
     def ignored(self, address: str, why: str) -> None:
         """A failure of an address that must not be banned, as somebody else has found out."""

@@ -38,6 +38,7 @@ _OF_JAILS = (
     ("timed_out_lines", "detection", "timed_out", "Lines skipped since a regex took too long."),
     ("oversize_lines", "totals", "oversize", "Lines skipped since they were too long."),
     ("failures", "totals", "failures", "Failed authentications found."),
+    ("unproven_failures", "totals", "unproven", "Failures that ban nobody, since nothing proves the address."),
     ("bans", "totals", "bans", "Bans decided on."),
 )
 
@@ -109,6 +110,10 @@ class Metrics:
                 # One that was never fetched has no age: its absence is what an alarm asks for.
                 age.add_metric([feed["name"]], max(0.0, self._daemon.clock() - feed["fetched"]))
         yield from (age, entries)
+        packets = CounterMetricFamily("sipguard_hep_packets", "HEP packets by what became of them.", labels=["result"])
+        for result, count in self._daemon.wire.received().items():
+            packets.add_metric([result], count)
+        yield packets
         firewall_worker = self._daemon.bans.firewall_worker
         for name, told, value in (
             ("drift_bans", "Bans that the kernel lacks or has too many.", self._drift),

@@ -80,6 +80,8 @@ class AddressStory(NamedTuple):
     """The feeds that list it."""
     ignored: dict[str, str]
     """Jail → why it never bans this address."""
+    doubts: list[dict[str, Any]]
+    """Attempts that count for nothing, since nothing proves the address."""
     counts: dict[str, tuple[int, int]]
     """Jail → attempts that count now, and how many lead to a ban."""
 
@@ -128,6 +130,11 @@ class Operations:
             rejected=await self._rejected(address),
             feeds=await daemon.feeding.holding(address),
             ignored={runner.jail.name: why for runner in runners if (why := runner.judge.ignore.reason(address))},
+            doubts=[
+                {"jail": runner.jail.name, **doubt._asdict()}
+                for runner in runners
+                for doubt in runner.doubts.of(address)
+            ],
             counts={
                 runner.jail.name: (count, runner.jail.maxretry)
                 for runner in runners

@@ -101,6 +101,10 @@ class StateWriter:
         """As `Database.attempts_since`, as far as that can be read."""
         return self._read(lambda database: database.attempts_since(since)) or []
 
+    def spoilt(self) -> list[str]:
+        """The SIP servers whose nonces are known to be predictable, as far as that can be read."""
+        return [*(self._read(lambda database: database.spoilt()) or ()), *self.changes.spoilt]
+
     def touched(self) -> None:
         """Something was put into `changes`."""
         self._wake.set()

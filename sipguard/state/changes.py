@@ -44,7 +44,9 @@ class Changes:
     """By jail: attempts before this time count no more."""
     rules: dict[str, Rule] = field(default_factory=dict)
     """By jail: what its bans reject, for a time when its configuration cannot be read."""
+    spoilt: dict[str, float] = field(default_factory=dict)
+    """SIP server → since when its nonces are known to be predictable."""
 
     def __bool__(self) -> bool:
         changed = self.positions or self.attempts or self.bans or self.ended
-        return bool(changed or self.forgotten or self.expired or self.rules)
+        return bool(changed or self.forgotten or self.expired or self.rules or self.spoilt)

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS rules (jail TEXT PRIMARY KEY, ports TEXT, protocols T
 CREATE TABLE IF NOT EXISTS history (
     jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT);
 CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
+CREATE TABLE IF NOT EXISTS spoilt_servers (server TEXT PRIMARY KEY, since REAL) WITHOUT ROWID;
 """
 MOST_ROWS = {"attempts": 500_000, "history": 200_000}
 """Rows of a table: an attack from many addresses fills it faster than age empties it."""
@@ -120,6 +121,10 @@ class Database:
         """Jail, address, time, line of each stored attempt from then on, and whether a ban has answered it."""
         rows = self._rows("SELECT jail, address, time, line, ban IS NOT NULL FROM attempts WHERE time >= ?", (since,))
         return [(jail, address, time, line, bool(answered)) for jail, address, time, line, answered in rows]
+
+    def spoilt(self) -> list[str]:
+        """The SIP servers whose nonces are known to be predictable."""
+        return [row[0] for row in self._rows("SELECT server FROM spoilt_servers")]
 
     def bans(self, now: float) -> list[Ban]:
         """The bans that have not ended at `now`."""
@@ -216,6 +221,7 @@ class Database:
     def _write(self, changes: Changes) -> None:
         run = self._db.executemany
         self._db.execute("BEGIN IMMEDIATE")
+        run("INSERT OR IGNORE INTO spoilt_servers VALUES (?, ?)", changes.spoilt.items())
         run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
         run(
             "UPDATE attempts SET ban = ?1 WHERE address = ?3 AND jail = ?2 AND ban IS NULL",
