@@ -21,11 +21,19 @@ LOOKED_AT = 1 << 20
 """Bytes at the end of a log."""
 ENOUGH = 20
 """Lines that a log must have before something is said to be missing in it."""
+KAMAILIO_FILES = [Path("/etc/kamailio/kamailio.cfg"), Path("/usr/local/etc/kamailio/kamailio.cfg")]
+_LOADS_AUTH = re.compile(r'loadmodule\s+"(?:[^"]*/)?auth(?:\.so)?"')
+_OWN_NONCES = re.compile(
+    r'modparam\(\s*"auth"\s*,\s*"(?:one_time_nonce"\s*,\s*1|auth_checks_\w+"\s*,\s*(?:[89]|1[0-5]))\b'
+)
+"""`auth_checks_*` with the flag 8 binds a nonce to the address that asked for it."""
 _ADVICE = re.compile(r"(has|lacks)\s+(.+?)\s+=>\s+(.+)")
 
 
 def advice(jail: Jail) -> Iterator[str]:
     """What to switch on for a jail's logs, one line each. Raises ConfigError when the filter's advice cannot be read."""
+    if jail.source == "wire":
+        yield from _nonces_of_kamailio()
     rules = list(_rules(jail.filter))
     for log in jail.logpath if rules else ():
         path = Path(log.pattern)
@@ -34,6 +42,14 @@ def advice(jail: Jail) -> Iterator[str]:
             found = any(pattern.search(line) for line in lines)
             if found is wanted and (found or len(lines) >= ENOUGH):
                 yield f"{path}: {text}"
+
+
+def _nonces_of_kamailio() -> Iterator[str]:
+    """Kamailio as it comes gives one nonce a second to everybody: no proof of anything."""
+    for path in KAMAILIO_FILES:
+        text = "\n".join(line for line in _last_lines(path) if not line.lstrip().startswith("#"))
+        if _LOADS_AUTH.search(text) and not _OWN_NONCES.search(text):
+            yield f'{path}: its nonces prove nobody\'s address; write modparam("auth", "one_time_nonce", 1)'
 
 
 def _rules(filter: Filter) -> Iterator[tuple[bool, re.Pattern[str], str]]:  # noqa: A002

@@ -157,8 +157,9 @@ def _summary(jail: Jail, settings: Settings) -> list[tuple[str, str]]:
     lasting = "for ever" if forever else f"for {format_duration(jail.bantime)}"
     rows = [("log", str(path)) for path in jail.logpath]
     rows += [("journal", " + ".join(jail.filter.journalmatch) or "all of it")] if jail.journal else []
+    reads = "SIP messages" + (", calls to nowhere too" if jail.mode == "scan" else "")
     rows += [
-        ("filter", jail.filter.name),
+        ("reads", reads) if jail.source == "wire" else ("filter", jail.filter.name),
         ("ban", f"{lasting}, after {jail.maxretry} failures within {format_duration(jail.findtime)}"),
         (jail.rule.verdict, f"ports {ports}, protocols {' '.join(jail.rule.protocols) or 'all'}"),
     ]

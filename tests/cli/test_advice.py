@@ -9,7 +9,7 @@ from annotations import FILTERS, LOGS
 
 from sipguard.cli.advice import advice
 from sipguard.config.filters import read_filter
-from sipguard.model import Jail, LogPath
+from sipguard.model import Filter, Jail, LogPath
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,25 @@ def test_calls_without_their_uuid(tmp_path):
     log.write_text("2026-01-15 10:20:30.123456 98.53% [INFO] sofia.c:10472 sofia/internal/1@x receiving invite\n")
     jail = Jail("j", read_filter("freeswitch", [FILTERS]), logpath=(LogPath(str(log)),))
     assert [text for text in advice(jail) if "set `uuid` to true" in text]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('loadmodule "auth.so"\nloadmodule "auth_db.so"\n', True),
+        ('loadmodule "/usr/lib/kamailio/modules/auth.so"\n#modparam("auth", "one_time_nonce", 1)\n', True),
+        ('loadmodule "auth.so"\nmodparam("auth", "auth_checks_register", 3)\n', True),
+        ('loadmodule "auth.so"\nmodparam("auth", "one_time_nonce", 1)\n', False),
+        ('loadmodule "auth.so"\nmodparam("auth", "auth_checks_register", 8)\n', False),
+        ('loadmodule "tm.so"\n', False),
+        (None, False),
+    ],
+)
+def test_kamailio_nonces(tmp_path, monkeypatch, lines, told):
+    """Who reads the wire of a Kamailio with predictable nonces is told what to set there."""
+    path = tmp_path / "kamailio.cfg"
+    if lines is not None:
+        path.write_text(lines)
+    monkeypatch.setattr("sipguard.cli.advice.KAMAILIO_FILES", [path])
+    found = list(advice(Jail("sip", Filter("sip", ()), source="wire")))
+    assert any("one_time_nonce" in line for line in found) is told

@@ -1,0 +1,193 @@
+"""A whole daemon that is sent a recorded attack as HEP packets."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import toml
+from hep_packets import hep
+from running import RunningDaemon
+from sip_packets import SERVER, answer, request, uuid
+
+from sipguard.model import Packet
+from sipguard.sources.captures.reader import Capture
+
+RECORDED = Path(__file__).parents[2] / "fixtures" / "wire" / "freeswitch-1.11.pcap.gz"
+KEY = "a key for tests"
+BANNED = {f"203.0.113.{last}" for last in (66, 67, 68, 69, 70, 71, 72, 74, 75, 78, 80)}
+SECRET = re.compile(rb'(?:nonce|response)="([^"]{8,})"')
+
+
+def recorded():
+    """The messages of the capture, with times of now."""
+    packets = list(Capture("recorded").messages(io.BytesIO(gzip.decompress(RECORDED.read_bytes()))))
+    shift = time.time() - packets[-1].time
+    return [packet._replace(time=packet.time + shift) for packet in packets]
+
+
+def free_port():
+    """A UDP port that nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Listening:
+    """A daemon with a HEP listener."""
+
+    def __init__(self, folder, *, key=KEY, **jail):
+        self.port = free_port()
+        # The laboratory's phones and attackers share one network: each address counts for itself.
+        self.daemon = RunningDaemon(folder, {"sip": {"ipv6prefix": 128, **jail}})
+        config = self.daemon.config
+        options = {"listen": f"127.0.0.1:{self.port}"} | ({"key": key} if key else {})
+        config.write_text(config.read_text() + "\n" + toml.dumps({"hep": options}))
+        self.daemon.start()
+
+    def send(self, packets, *, key=KEY):
+        """As a server does."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for number, packet in enumerate(packets):
+                sock.sendto(hep(packet, key=key), ("127.0.0.1", self.port))
+                if number % 50 == 0:
+                    time.sleep(0.01)
+
+    def guess(self, address, *, times, key=KEY, nonce=None):
+        """A client that is challenged and refused."""
+        now = time.time()
+        packets = []
+        for number in range(times):
+            first = request(call=f"a{number}")
+            second = request(call=f"b{number}", nonce=nonce or uuid(number), response=f"{number:032x}")
+            for source, destination, payload in (
+                (address, SERVER, first),
+                (SERVER, address, answer(401, first, nonce=uuid(number))),
+                (address, SERVER, second),
+                (SERVER, address, answer(403, second)),
+            ):
+                packets.append(Packet(now, source, 5060, destination, 5060, "udp", payload))
+        self.send(packets, key=key)
+
+    def explained(self, address):
+        """What `explain` tells of an address."""
+        return json.loads(self.daemon.sipguard("explain", address, "--json", check=False).stdout)
+
+
+@pytest.fixture
+def listening(tmp_path):
+    """Make a daemon; it ends with the test."""
+    made = []
+
+    def make(**options):
+        made.append(Listening(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.daemon.process.poll() is None:
+            one.daemon.stop()
+
+
+def test_recorded_attack(listening):
+    """Everybody who is proven is banned; phones and forged addresses are not; nothing secret is kept or told."""
+    wire = listening()
+    daemon = wire.daemon
+    packets = recorded()
+    wire.send(packets)
+    daemon.wait_for(lambda: daemon.banned("sip") >= BANNED | {"2001:db8:113::66"})
+    assert daemon.banned("sip") == BANNED | {"2001:db8:113::66"}
+    forged = wire.explained("203.0.113.90")
+    assert (forged["bans"], forged["attempts"], len(forged["doubts"])) == ([], [], 6)
+    assert "unproven: REGISTER as 1001 over udp" in forged["doubts"][0]["line"]
+    lender = wire.explained("203.0.113.78")
+    assert (
+        "lent: REGISTER as 1001 over udp answered 403, sent in the name of 203.0.113.91"
+        in lender["attempts"][0]["line"]
+    )
+    shown = daemon.sipguard("explain", "203.0.113.77", check=False).stdout
+    assert "nothing proves that they came from this address" in shown
+    daemon.wait_for(lambda: daemon.stored() >= BANNED)
+    secrets = {found for packet in packets for found in SECRET.findall(packet.payload)}
+    assert len(secrets) > 200
+    kept = daemon.log.read_bytes() + json.dumps([forged, lender]).encode() + shown.encode()
+    kept += b"".join(path.read_bytes() for path in (daemon.folder / "state").iterdir())
+    assert [secret for secret in secrets if secret in kept] == []
+
+
+def test_wrong_key(listening):
+    """Without the key nothing is believed."""
+    wire = listening()
+    wire.guess("192.0.2.66", times=8, key="a wrong key")
+    wire.guess("192.0.2.67", times=8)
+    wire.daemon.wait_for(lambda: wire.daemon.banned("sip") == {"192.0.2.67"})
+
+
+def test_no_key(listening):
+    """A listener without a key takes reports, as good as lines of log."""
+    wire = listening(key=None)
+    wire.guess("192.0.2.66", times=8, key=None)
+    wire.daemon.wait_for(lambda: wire.daemon.banned("sip") == {"192.0.2.66"})
+    assert wire.explained("192.0.2.66")["attempts"][0]["line"].startswith("reported: ")
+
+
+def test_reload_and_restart(listening):
+    """What was counted before a reload counts after it, and after a restart."""
+    wire = listening()
+    daemon = wire.daemon
+    wire.guess("192.0.2.66", times=2)
+    daemon.wait_for(lambda: len(wire.explained("192.0.2.66")["attempts"]) == 2)
+    daemon.sipguard("reload")
+    wire.guess("192.0.2.66", times=1)
+    daemon.wait_for(lambda: len(wire.explained("192.0.2.66")["attempts"]) == 3)
+    daemon.stop()
+    daemon.start()
+    wire.guess("192.0.2.66", times=2)
+    daemon.wait_for(lambda: daemon.banned("sip") == {"192.0.2.66"})
+
+
+def test_predictable_server_is_remembered(listening):
+    """A server that has given one nonce to two addresses proves nothing after a restart either, and is told of."""
+    wire = listening()
+    daemon = wire.daemon
+    now = time.time()
+    for address in ("192.0.2.20", "192.0.2.21"):
+        asked = request()
+        reply = answer(401, asked, nonce="the same for all")
+        wire.send([Packet(now, SERVER, 5060, address, 5060, "udp", reply)])
+    daemon.wait_logged("its nonces prove nothing")
+    assert 'modparam("auth", "one_time_nonce", 1)' in daemon.logged()
+    daemon.stop()
+    daemon.start()
+    wire.guess("192.0.2.66", times=1)
+    daemon.wait_for(lambda: wire.explained("192.0.2.66")["attempts"])
+    assert wire.explained("192.0.2.66")["attempts"][0]["line"].startswith("reported: ")
+
+
+@pytest.mark.parametrize(("mode", "banned"), [("attempts", set()), ("scan", {"192.0.2.84"})])
+def test_scan(listening, mode, banned):
+    """Calls to nowhere ban where they are to, for an hour at most, and nobody who has logged in."""
+    wire = listening(mode=mode, bantime="1d")
+    daemon = wire.daemon
+    now = time.time()
+    login = request(nonce=uuid(1))
+    packets = [
+        Packet(now, SERVER, 5060, "192.0.2.20", 5060, "udp", answer(401, request(), nonce=uuid(1))),
+        Packet(now, "192.0.2.20", 5060, SERVER, 5060, "udp", login),
+        Packet(now, SERVER, 5060, "192.0.2.20", 5060, "udp", answer(200, login)),
+    ]
+    for number in range(6):
+        for address in ("192.0.2.20", "192.0.2.84"):
+            call = request("INVITE", user=f"00{number}", call=f"{address}{number}")
+            packets.append(Packet(now, SERVER, 5060, address, 5060, "udp", answer(404, call)))
+    wire.send(packets)
+    wire.daemon.wait_for(lambda: len(wire.explained("192.0.2.20")["doubts"]) == 6)
+    assert daemon.banned("sip") == banned
+    for ban in wire.explained("192.0.2.84")["bans"]:
+        assert 3500 < ban["until"] - ban["since"] <= 3600
