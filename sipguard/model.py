@@ -45,8 +45,7 @@ _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 class Position:
     """How far a log has been read: stored together with what the lines before it have caused.
 
-    A file is known again by `head`, a hash of its first `head_size` bytes, as well as by device and inode: after a rotation
-    by copy the inode stays and the content changes; on a restored disk it is the reverse.
+    A file is recognised by `head`, a hash of its first `head_size` bytes, and by device and inode.
     """
 
     path: str
@@ -226,7 +225,7 @@ class PortRange:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a ban of one jail rejects. The firewall keeps one rule per jail and family, and sets of addresses."""
+    """What a ban of one jail rejects."""
 
     jail: str
     ports: tuple[PortRange, ...] = ()
