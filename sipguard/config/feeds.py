@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from sipguard.config import validators
+from sipguard.config.key import Key
 from sipguard.config.messages import did_you_mean, shown
-from sipguard.config.schema import Key
 from sipguard.errors import ConfigError
 from sipguard.model import Feed
 from sipguard.text import printable

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipguard.config.jail_schema import GROWTH, JAIL
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.paths import exists
-from sipguard.config.schema import GROWTH, JAIL
 from sipguard.errors import ConfigError
 from sipguard.model import BanGrowth, Filter, Jail, LogPath, Rule
 from sipguard.text import printable

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from sipguard.config import paths
 from sipguard.config.feeds import FEEDS, read_feeds
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
+from sipguard.config.jail_schema import JAIL
 from sipguard.config.messages import did_you_mean, shown
-from sipguard.config.schema import JAIL, SECTIONS
+from sipguard.config.schema import SECTIONS
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.errors import ConfigError
 from sipguard.model import RejectWith

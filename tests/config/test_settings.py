@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sipguard.config import paths
-from sipguard.config.schema import JAIL, SECTIONS
+from sipguard.config.jail_schema import JAIL
+from sipguard.config.schema import SECTIONS
 from sipguard.config.settings import load
 from sipguard.errors import ConfigError
 from sipguard.model import BanGrowth, Filter, LogPath, PortRange
