@@ -7,13 +7,13 @@ import math
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sipguard.addresses import canonical
 from sipguard.daemon.ban_ledger import BanLedger
+from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.own_log import LogBatch
 from sipguard.detection.detector import Counts, Detector
 from sipguard.detection.search import Pool
@@ -44,27 +44,6 @@ SLOW_TOLD_EVERY = 60.0
 @lru_cache(maxsize=16)
 def _shown(time: int) -> str:
     return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
-
-
-@dataclass(slots=True)
-class Totals:
-    """What a jail has seen since the daemon started."""
-
-    failures: int = 0
-    ignored: int = 0
-    old: int = 0
-    after_ban: int = 0
-    no_address: int = 0
-    unproven: int = 0
-    """Failures that may be anybody's: nothing proves the address."""
-    repeated: int = 0
-    """Failures that told of an attempt again."""
-    misconfigured: int = 0
-    """Enough for a ban, but of few users at an address that has logged in (`maxusers`)."""
-    successes: int = 0
-    bans: int = 0
-    oversize: int = 0
-    last_failure: float | None = field(default=None)
 
 
 def make_runner(jail: Jail, **told: Any) -> JailRunner:
