@@ -16,7 +16,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.jail_runner import JailRunner, make_runner
-from sipguard.daemon.jail_totals import Totals, make_runner
+from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
