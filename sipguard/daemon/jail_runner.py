@@ -264,7 +264,7 @@ class JailRunner:
 
     def shift(self, seconds: float) -> None:
         """The clock was set by so much."""
-        self.judge.window.shift(seconds)
+        self.judge.shift(seconds)
         self._slow_next += seconds
 
     def prune(self, now: float, changes: Changes) -> None:

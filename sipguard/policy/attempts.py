@@ -120,6 +120,14 @@ class Attempts:
             return 0
         return 1
 
+    def shift(self, seconds: float) -> None:
+        """The clock was set, and the log's times with it: what is behind lies as far behind as before."""
+        for session in self._sessions.values():
+            session.last += seconds
+            reports = session.reports.values()
+            for times in (session.ahead, *(one.probes for one in reports), *(one.counted for one in reports)):
+                times[:] = [time + seconds for time in times]
+
     def _session(self, key: tuple[str, str], time: float, rank: int) -> _Session:
         session = self._sessions.get(key)
         if session is None or time > session.last + self._window:

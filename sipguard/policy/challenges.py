@@ -47,3 +47,10 @@ class Challenges:
                 if len(self._signs) > _OPEN:
                     self._signs.popitem(last=False)
                 yield address, user, time
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: what is behind lies as far behind as before."""
+        for key, (time, user) in self._open.items():
+            self._open[key] = time + seconds, user
+        for sign in self._signs:
+            self._signs[sign] += seconds

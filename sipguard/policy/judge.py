@@ -201,6 +201,11 @@ class Judge:
         """The challenges that nobody has answered in time: each is to be weighed as a failure, once per user."""
         return [Failure(host, time, user=user) for host, user, time in self._challenges.overdue(self._clock())]
 
+    def shift(self, seconds: float) -> None:
+        """The clock was set: every time that is kept moves with it."""
+        for keeper in (self.window, self._attempts, self._logins, self._challenges):
+            keeper.shift(seconds)
+
     def subject(self, address: str) -> str:
         """What is counted and banned for this address: itself, or its network (`ipv6prefix`).
 

@@ -39,3 +39,10 @@ class Logins:
         times = [one for one in self._excused.get(address, ()) if one > time - findtime]
         self._excused[address] = [*times, time]
         return len(times) < limit
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set: what is behind lies as far behind as before."""
+        for address in self._seen:
+            self._seen[address] += seconds
+        for times in self._excused.values():
+            times[:] = [time + seconds for time in times]
