@@ -45,6 +45,22 @@ def network_of(address: str, prefix: int) -> str:
     return f"{ipaddress.IPv6Address(packed >> (128 - prefix) << (128 - prefix))}/{prefix}"
 
 
+_EMBEDDING = tuple(
+    (int(one.network_address) >> (128 - one.prefixlen), 128 - one.prefixlen)
+    for one in map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+)
+
+
+@lru_cache(maxsize=4096)
+def embeds_ipv4(address: str) -> bool:
+    """Whether this canonical IPv6 address stands for one IPv4 host: its network then holds strangers, not one customer.
+
+    NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380).
+    """
+    number = int.from_bytes(socket.inet_pton(socket.AF_INET6, address))
+    return any(number >> shift == prefix for prefix, shift in _EMBEDDING)
+
+
 def covers(network: str, address: str) -> bool:
     """Whether `network`, canonical as `address` is, holds more than one address, this one or network among them."""
     if "/" not in network:

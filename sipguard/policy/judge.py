@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from enum import Enum
 from typing import NamedTuple
 
-from sipguard.addresses import canonical, network_of
+from sipguard.addresses import canonical, embeds_ipv4, network_of
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, Success
 from sipguard.policy.attempts import Attempts, seconds
 from sipguard.policy.challenges import Challenges
@@ -179,7 +179,7 @@ class Judge:
     def _remember_login(self, source: str, time: float) -> None:
         """Somebody in this network is welcome: its other addresses are counted each for itself."""
         prefix = self.jail.ipv6prefix
-        if prefix < 128 and ":" in source:
+        if prefix < 128 and ":" in source and not embeds_ipv4(source):
             network = network_of(source, prefix)
             if not self._logins.knows(network, time):
                 self._sources.clear()
@@ -209,9 +209,10 @@ class Judge:
     def subject(self, address: str) -> str:
         """What is counted and banned for this address: itself, or its network (`ipv6prefix`).
 
-        Itself too where the network holds one that must not be banned: the attacker next door would be safe otherwise.
+        Itself where it stands for an IPv4 host, whose neighbours are strangers, and where the network holds one that must not
+        be banned: the attacker next door would be safe otherwise.
         """
-        if self.jail.ipv6prefix >= 128 or ":" not in address or "/" in address:
+        if self.jail.ipv6prefix >= 128 or ":" not in address or "/" in address or embeds_ipv4(address):
             return address
         network = network_of(address, self.jail.ipv6prefix)
         if self._is_proven and self._logins.knows(network, self._clock()):

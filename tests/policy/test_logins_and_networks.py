@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from sipguard.addresses import canonical
 from sipguard.model import Challenge, Failure, Filter, Jail, Success
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.judge import Judge, Outcome
@@ -39,6 +40,32 @@ def test_a_login_forgives_its_own_user():
     bench = Bench()
     bench.fail(), bench.fail(), bench.login()
     assert [bench.fail().outcome for _ in range(3)] == [Outcome.COUNTED, Outcome.COUNTED, Outcome.BAN]
+
+
+@pytest.mark.parametrize(
+    ("host", "neighbour"),
+    [
+        pytest.param("64:ff9b::203.0.113.5", "64:ff9b::203.0.113.6", id="NAT64"),
+        pytest.param("64:ff9b:1::5", "64:ff9b:1::6", id="NAT64 of a site"),
+        pytest.param("2002:cb00:7105::1", "2002:cb00:7105::2", id="6to4"),
+        pytest.param("2001:0:c000:201::1", "2001:0:c000:201::2", id="Teredo"),
+        pytest.param("2001::1", "2001::2", id="Teredo, written short"),
+    ],
+)
+def test_an_embedded_ipv4_address_counts_by_itself(host, neighbour):
+    """The others of its /64 are other people: the network would be the whole Internet of IPv4."""
+    bench = Bench(ipv6prefix=64)
+    assert [bench.fail(host=host).outcome for _ in range(3)][-1] is Outcome.BAN
+    assert bench.judge.subject(canonical(host)) == canonical(host)
+    assert bench.fail(host=neighbour).outcome is Outcome.COUNTED
+
+
+def test_other_ipv6_addresses_count_by_their_network():
+    """2001:db8:: and 2003:: are nobody's tunnel."""
+    bench = Bench(ipv6prefix=64)
+    assert [bench.judge.subject(one) for one in ("2001:db8::1", "2003::1", "64:ff9c::1")] == [
+        "2001:db8::/64", "2003::/64", "64:ff9c::/64",
+    ]  # fmt: skip
 
 
 def test_a_login_forgives_nobody_elses_failures():
