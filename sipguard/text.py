@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from urllib.parse import urlsplit
 
 WIDE = frozenset({"utf-16", "utf-16-le", "utf-16-be"})
@@ -34,7 +35,28 @@ def log_codec(name: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL without what may be secret in it: user, password, query, fragment."""
+    """A URL without what may be secret in it: scheme and host, and `…` for the rest, since a path may be a token as well."""
     where = urlsplit(url)
     port = f":{where.port}" if where.port else ""
-    return f"{where.scheme}://{where.hostname}{port}{where.path}"
+    rest = "/…" if where.path not in ("", "/") or where.query or where.fragment else ""
+    return f"{where.scheme}://{where.hostname}{port}{rest}"
+
+
+_URL = re.compile(
+    r"\b(?!file:)(?P<scheme>[a-z][a-z0-9+.-]*:/+)(?P<host>[^\s\"'/?#@]*)(?P<rest>[^\s\"']*)", re.IGNORECASE
+)
+_LOGIN = re.compile(r"[^\s\"']*:[^\s\"']*@[^\s\"']*")
+_NAMED = re.compile(
+    r"(\w*(?:pass|secret|token|key|credential)\w*\s*=\s*)(\"[^\"]*\"?|'[^']*'?|[^\s,&\]]+)", re.IGNORECASE
+)
+
+
+def without_secrets(text: str) -> str:
+    """A text of the configuration fit to be repeated in a message: nothing of URLs but scheme and host, no passwords or keys.
+
+    What is wrong with a value may be the very thing that would tell a URL or a key apart: in doubt it is left out.
+    """
+    text = _NAMED.sub(r"\1…", text)
+    # Where there is an @, only the one who wrote it knows where a password ends.
+    text = _LOGIN.sub("…@…", text)
+    return _URL.sub(r"\g<scheme>\g<host>/…", text)

@@ -13,6 +13,7 @@ from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.paths import exists
 from sipguard.errors import ConfigError
 from sipguard.model import BanGrowth, Filter, Jail, LogPath, Rule
+from sipguard.secret import SECRET_NAME
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Layers:
                 self.fail(f"[{printable(name)}]: a jail's file has no tables; its name is the jail's name", where)
             else:
                 known = f"; known are {', '.join(KEYS)}"
-                self.fail(f"{printable(name)} = {shown(value)}: unknown key{did_you_mean(name, KEYS, known)}", where)
+                said = "…" if SECRET_NAME.search(name) else shown(value)
+                self.fail(f"{printable(name)} = {said}: unknown key{did_you_mean(name, KEYS, known)}", where)
 
     def values(self) -> dict[str, Any]:
         """Every key's value, parsed; what is not allowed is left out and becomes an error."""

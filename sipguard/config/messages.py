@@ -6,7 +6,7 @@ import difflib
 import json
 from typing import TYPE_CHECKING
 
-from sipguard.text import printable
+from sipguard.text import printable, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(without_secrets(value), ensure_ascii=False)
     elif isinstance(value, list):
         text = f"[{', '.join(shown(item) for item in value[:20])}]"
     elif isinstance(value, dict):

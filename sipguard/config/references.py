@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from sipguard.errors import ConfigError
+from sipguard.text import without_secrets
 
 _NAME = re.compile(r"[^\[\s]+")
 _KEY = re.compile(r"\s*([\w.-]+(?:\?[\w.-]+=[\w.-]+)?)=")
@@ -78,4 +79,5 @@ def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 
 def _shown(text: str) -> str:
+    text = without_secrets(text)
     return ascii(text if len(text) <= 50 else text[:47] + "...")

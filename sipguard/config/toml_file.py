@@ -17,6 +17,7 @@ import toml
 from sipguard.config.messages import shown
 from sipguard.config.toml_scan import ScanError, Statement, scan
 from sipguard.errors import ConfigError
+from sipguard.secret import SECRET_NAME
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ def _plain(error: toml.TomlDecodeError, statements: list[Statement]) -> str:
             return name + plain
     if at_line and at_line[0].value in ("True", "False", "TRUE", "FALSE"):
         return f"{name}write true or false in small letters"
-    secret = bool(at_line) and at_line[0].keys[-1] == "key"  # of [feeds.apiban]: an error goes to terminals and logs
+    # An error goes to terminals and logs; a value without quotes may be part of anything.
+    secret = bool(at_line) and bool(SECRET_NAME.search(at_line[0].keys[-1]))
     if at_line and not secret and '"' not in at_line[0].value and "'" not in at_line[0].value:
         return f"{name}{_NOT_QUOTED}: {shown(at_line[0].value)}"
     return f"{name}{_NOT_QUOTED}"

@@ -18,7 +18,8 @@ def check(tmp_path, monkeypatch):
     )
 
     def run(*options, main="", **jails):
-        (tmp_path / "sipguard.toml").write_text(main)
+        firewall = "" if "[firewall]" in main else '\n[firewall]\nbackend = "memory"\n'
+        (tmp_path / "sipguard.toml").write_text(main + firewall)
         (tmp_path / "jails.d").mkdir(exist_ok=True)
         for name, text in jails.items():
             (tmp_path / "jails.d" / f"{name}.toml").write_text(text)
