@@ -16,11 +16,9 @@ from typing import Any, Literal, NamedTuple
 Clock = Callable[[], float]
 """Gives the time now in POSIX seconds. Injected, so that tests and replays have their own."""
 
-FOREVER = math.inf
-"""The end of a ban that does not end by itself."""
+FOREVER = math.inf  # the end of a ban that does not end by itself
 
-Verdict = Literal["reject", "drop"]
-"""What the firewall does with a banned address's packets."""
+Verdict = Literal["reject", "drop"]  # what the firewall does with a banned address's packets
 
 RejectWith = Literal["port-unreachable", "host-unreachable", "admin-prohibited"]
 """What the sender of a rejected packet is told by ICMP; TCP is reset."""
@@ -31,8 +29,7 @@ UseDns = Literal["yes", "warn", "no", "raw"]
 Evidence = Literal["proven", "lent", "corroborated", "reported", "unproven", "contradicted"]
 """What an accusation rests on, docs/wire.md: from strong to weak."""
 
-Transport = Literal["udp", "tcp", "tls", "ws", "wss", "sctp"]
-"""What carries SIP."""
+Transport = Literal["udp", "tcp", "tls", "ws", "wss", "sctp"]  # what carries SIP
 
 AttemptVerdict = Literal["failure", "success", "stale", "again", "scan", "seen"]
 """What became of a SIP request: credentials refused; accepted; too old a nonce to be judged; a nonce that was accepted once, used
@@ -67,6 +64,8 @@ class Chunk:
     """Lines left out before or within this chunk because they were longer than the limit."""
     records: tuple[tuple[float, str], ...] = ()
     """Of the journal instead of `data`: when each was logged, and its text, which may hold LF."""
+    live: bool = False  # written since the end of this file was last read: each line was read as it was written
+    ended: bool = False  # the end of this log was read before, whichever file it was in then
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +368,7 @@ class Jail:
     """Follow no log for now: Fail2ban's `set JAIL idle on`."""
     enforced: bool = True
     """Whether sipguard's firewall rejects who is banned; else a ban is stored, logged and given to the actions alone."""
+    lag: Literal["learn", "now"] = "learn"  # what to make of lines that are old when they are written: see `policy.lag`
 
 
 @dataclass(frozen=True, slots=True)

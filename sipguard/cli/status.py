@@ -97,6 +97,9 @@ def _one(jail: dict[str, Any]) -> None:
     _problem(jail)
     for path, problem in jail["logs"].items():
         output.say(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
+    for path, seconds in jail["lags"].items():
+        side = "behind" if seconds > 0 else "ahead of"
+        output.say(f"log {printable(path)}: its lines are {output.span(abs(seconds))} {side} this machine's clock")
     for action in jail["actions"]:
         numbers = ", ".join(f"{action[what]} {what}" for what in ("done", "failed", "dropped", "queued"))
         problem = f": {printable(action['problem'], 300)}" if action["problem"] else ""

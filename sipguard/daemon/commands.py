@@ -160,6 +160,7 @@ class Commands:
             "findtime": runner.jail.findtime,
             "bantime": finite(runner.jail.bantime),
             "logs": daemon.logs.problems(runner.jail),
+            "lags": runner.lags.found(),
             "counting": runner.judge.window.counting(daemon.clock()),
             "banned": [_ban_as_json(ban) for ban in self._operations.bans(name)],
             "actions": daemon.bans.dispatcher.status(name),

@@ -23,6 +23,7 @@ from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.doubts import Doubt, Doubts
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
+from sipguard.policy.lag import Lags
 from sipguard.policy.window import MOST
 from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import Changes, CountedAttempt
@@ -89,6 +90,7 @@ class JailRunner:
         self._left = Counts()
         """What detectors have seen that are no more."""
         self.doubts = Doubts()
+        self.lags = Lags(jail.lag, jail.findtime)
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
         self._say = LogBatch()
@@ -142,19 +144,22 @@ class JailRunner:
 
     def leave(self, followed: Container[str]) -> None:
         """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
+        self.lags.keep(followed)
         gone = [self._detectors.pop(path) for path in list(self._detectors) if path not in followed]
         if gone:
             self._left = Counts.total((self._left, *(one.counts for one in gone)))
             if self._first in gone:
                 self._first = next(iter(self._detectors.values()), None) or self._make_detector()
 
-    def take(self, data: bytes, changes: Changes, path: str = "") -> None:
-        """Read whole lines of one log."""
+    def take(self, data: bytes, changes: Changes, path: str = "", *, live: bool = False, ended: bool = False) -> None:
+        """Read whole lines of one log; `live` and `ended` as in `Chunk`."""
+        self.lags.reading(path, self._clock(), live, ended)
         with self._reading(path) as detector:
             self._take_all(detector.events(data), changes)
 
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
+        self.lags.reading("", self._clock())
         with self._reading(path) as detector:
             for time, text in records:
                 self._take_all(detector.entry(text, time), changes)
@@ -214,9 +219,10 @@ class JailRunner:
 
     def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
         bans = self.totals.bans
-        for event in events:
+        for told in events:
             try:
-                self._take_event(event, changes)
+                for event in self.lags.in_time(told):
+                    self._take_event(event, changes)
             except Exception:
                 with self.degrading():
                     raise
@@ -269,8 +275,12 @@ class JailRunner:
 
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
+        paths = {id(detector): path for path, detector in self._detectors.items()}
         for detector in self._every_detector():
             slow = detector.counts.timed_out
+            path = paths.get(id(detector), "")
+            for event in self.lags.released(path, now):
+                self._take_event(event, changes)
             self._take_all(detector.flush(), changes)
             self._slow += detector.counts.timed_out - slow
         window = self.judge.window

@@ -140,7 +140,7 @@ class LogReader:
                 if chunk.records:
                     runner.take_records(chunk.records, self._store.changes, chunk.path)
                 else:
-                    runner.take(chunk.data, self._store.changes, chunk.path)
+                    runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended)
         self._store.changes.positions[chunk.path] = chunk.position
         self._progress.took(chunk)
         self._store.touched()

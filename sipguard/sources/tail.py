@@ -58,6 +58,8 @@ class Tail:
         self._start = start
         self._max_line = max_line
         self._reader: LineReader | None = None
+        self._ended: tuple[int, int] | None = None
+        """The file whose end was read last."""
         self._own = False  # whether, when last looked at, the open file was the one that has the log's name
         self._look()
 
@@ -103,6 +105,7 @@ class Tail:
                 if found is None:
                     following = self._following(reader)
                     if following is None:
+                        self._ended = reader.identity
                         return None
                     # Once more, now that the next file is known to have begun.
                     found = self._lines(reader, limit) or (None if following.offset else reader.finish())
@@ -110,7 +113,10 @@ class Tail:
                 self._truncated(reader)
                 continue
             if found is not None:
-                return Chunk(self.path, found[0], reader.position(self.path), found[1])
+                live, ended = self._ended == reader.identity, self._ended is not None
+                if reader.at_end:
+                    self._ended = reader.identity
+                return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended)
             if following is not None:
                 self._switch(reader, following)
         return None
@@ -125,6 +131,7 @@ class Tail:
 
     def _truncated(self, reader: LineReader) -> None:
         """Read on in the copy that was made before the truncation, if there is one, else in the same file from 0."""
+        self._ended = (0, 0) if self._ended else None  # what is in it now may have been there for a while
         _log.debug("%s was truncated", shown(self.path))
         place = rotated.locate(reader.position(self.path))
         if place is None or place.identity == reader.identity:

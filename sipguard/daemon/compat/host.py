@@ -155,7 +155,8 @@ class Host:
             raise ValueError(f"{jail!r} is no name for a jail: up to 64 letters, digits, dots, - and _")
         if backend not in (*BACKENDS, "auto"):
             raise ValueError(f"Unknown backend {backend}. Must be among {BACKENDS} or 'auto'")
-        empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=backend == "polling", usedns="warn", maxretry=3)
+        polling = backend == "polling"
+        empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=polling, usedns="warn", maxretry=3, lag="now")
         await self._operations.add_jail(empty)
 
     async def stop(self, jail: str) -> None:

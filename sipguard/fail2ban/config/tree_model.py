@@ -105,6 +105,7 @@ class Fail2banJail:
             journal_options=self.backend_options if self.backend == "systemd" else {},
             actions=self.actions,
             enforced=self.enforced,
+            lag="now",
         )
 
 
