@@ -6,9 +6,22 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sipguard"
-LEAVES = {"addresses", "durations", "errors", "files", "formula", "model", "secret", "shell", "sockets", "text"}
+LEAVES = {
+    "addresses",
+    "durations",
+    "errors",
+    "files",
+    "formula",
+    "model",
+    "secret",
+    "shell",
+    "sockets",
+    "text",
+    "wire_model",
+}
 MAY_IMPORT = {
-    "model": set(),
+    "model": {"wire_model"},
+    "wire_model": set(),
     "errors": set(),
     "addresses": set(),
     "secret": {"model"},

@@ -20,7 +20,8 @@ from sipguard.sources.captures.reader import Capture
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sipguard.model import Attempt, LogEvent
+    from sipguard.model import LogEvent
+    from sipguard.wire_model import Attempt
 
 _PATIENCE = 3600.0
 """Seconds after the end in which what was not answered becomes known to be so."""

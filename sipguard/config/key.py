@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sipguard.config import validators
 from sipguard.config.messages import shown
 from sipguard.config.validators import BadDetailError, BadItemError, Reader
 from sipguard.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sipguard.config import validators
+from sipguard.config.hep import HEP
 from sipguard.config.jail_schema import JAIL
 from sipguard.config.key import DURATION, VERDICT, Key
 
@@ -115,34 +116,6 @@ METRICS = (
         "a local address with a port, such as 127.0.0.1:9191 or [::1]:9191, or the absolute path of a socket",
         "Where Prometheus finds numbers; none: nowhere.",
         field="metrics",
-    ),
-)
-
-HEP = (
-    Key(
-        "listen",
-        validators.address_with_port,
-        "",
-        "an address with a port, such as 127.0.0.1:9060 or [::1]:9060, or nothing",
-        "Where servers send copies of their SIP messages as HEP packets (docs/wire.md); none: nowhere.",
-        field="hep_listen",
-    ),
-    Key(
-        "key",
-        validators.secret,
-        "",
-        "a text without line breaks",
-        "What the senders' packets must carry; without it their word is as good as a line of log.",
-        field="hep_key",
-        secret=True,
-    ),
-    Key(
-        "from",
-        validators.each(validators.network, r"[\s,]+"),
-        [],
-        "an address, a network such as 192.0.2.0/24, or a list of these",
-        "Who may send HEP packets; none: whoever reaches the listener.",
-        field="hep_from",
     ),
 )
 

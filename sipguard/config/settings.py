@@ -6,7 +6,6 @@ one, and these over `[defaults]`. A bad jail does not stop the others; a bad sip
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
 from sipguard.config.feeds import FEEDS, read_feeds
+from sipguard.config.hep import refuse_open_listener, silent_wire
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
 from sipguard.config.jail_schema import JAIL
 from sipguard.config.messages import did_you_mean, shown
@@ -99,7 +99,7 @@ def load(
     path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
     main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
     values = _main_values(main)
-    _refuse_open_listener(main, values)
+    refuse_open_listener(main, values)
     base = _base_layer(main)
     packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
     errors: list[ConfigError] = []
@@ -123,30 +123,13 @@ def load(
         errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
     feeds = read_feeds(main, errors)
-    warnings += _silent_wire(jails, values)
+    warnings += silent_wire(jails, values)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"
         warnings.append(
             f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
         )
     return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings), feeds=feeds)
-
-
-def _refuse_open_listener(main: TomlFile, values: Mapping[str, Any]) -> None:
-    """Whoever reaches a HEP listener can accuse anybody, so beyond loopback its senders must be known."""
-    host = values["hep_listen"].rpartition(":")[0].strip("[]")
-    if host and not ipaddress.ip_address(host).is_loopback:
-        for name, given in (("key", values["hep_key"].reveal()), ("from", values["hep_from"])):
-            if not given:
-                what = f"[hep] listen = {shown(values['hep_listen'])}: others than this machine can send there; write {name} = …"
-                raise ConfigError(what, main.where("hep", "listen"))
-
-
-def _silent_wire(jails: Sequence[Jail], values: Mapping[str, Any]) -> list[str]:
-    """Jails that read the wire where there is nothing to read."""
-    wanted = 'write listen = "127.0.0.1:9060" below [hep] in sipguard.toml (docs/wire.md)'
-    silent = [] if values["hep_listen"] else [jail for jail in jails if jail.source == "wire"]
-    return [f"{printable(jail.origin)}: jail {jail.name}: no SIP messages to read; {wanted}" for jail in silent]
 
 
 def _is_there(path: Path) -> bool:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sipguard.config.settings import Settings
     from sipguard.daemon.jail_runner import JailRunner
     from sipguard.daemon.state_writer import StateWriter
-    from sipguard.model import Attempt, Clock, LogEvent, Packet
+    from sipguard.model import Clock, LogEvent
+    from sipguard.wire_model import Attempt, Packet
 
 log = logging.getLogger("fail2ban.server")
 

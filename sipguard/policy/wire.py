@@ -8,7 +8,8 @@ from sipguard.model import Failure, Success
 from sipguard.text import printable
 
 if TYPE_CHECKING:
-    from sipguard.model import Attempt, LogEvent
+    from sipguard.model import LogEvent
+    from sipguard.wire_model import Attempt
 
 SCAN = "scan"
 """The tag of a failure that is a call to nowhere."""

@@ -14,8 +14,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sipguard.model import Packet
 from sipguard.sources.hep_packet import decode
+from sipguard.wire_model import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

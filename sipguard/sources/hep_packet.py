@@ -10,11 +10,11 @@ import socket
 from struct import Struct
 from typing import TYPE_CHECKING, Literal
 
-from sipguard.model import Packet
 from sipguard.sources.wire.ip import text
+from sipguard.wire_model import Packet
 
 if TYPE_CHECKING:
-    from sipguard.model import Transport
+    from sipguard.wire_model import Transport
 
 MAGIC = b"HEP3"
 _CHUNK = Struct(">HHH")

@@ -16,8 +16,8 @@ from hep_packets import hep
 from running import RunningDaemon
 from sip_packets import SERVER, answer, request, uuid
 
-from sipguard.model import Packet
 from sipguard.sources.captures.reader import Capture
+from sipguard.wire_model import Packet
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "wire" / "freeswitch-1.11.pcap.gz"
 KEY = "a key for tests"

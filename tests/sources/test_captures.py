@@ -11,8 +11,8 @@ from raw_packets import cooked, cooked2, ethernet, ipv4, ipv6, pcap, pcapng, tcp
 from sip_packets import request
 
 from sipguard.errors import SipguardError
-from sipguard.model import Packet
 from sipguard.sources.captures.reader import Capture
+from sipguard.wire_model import Packet
 
 CLIENT, SERVER = "192.0.2.5", "203.0.113.1"
 CLIENT6, SERVER6 = "2001:db8::5", "2001:db8:113::1"

@@ -9,9 +9,9 @@ import pytest
 from hep_packets import chunk, hep, joined
 from sip_packets import request
 
-from sipguard.model import Packet
 from sipguard.sources.hep import HepListener
 from sipguard.sources.hep_packet import decode
+from sipguard.wire_model import Packet
 
 PACKET = Packet(1_000_000.25, "192.0.2.5", 5061, "203.0.113.1", 5060, "tls", request())
 SIX = PACKET._replace(source="2001:db8::5", destination="2001:db8:113::1")

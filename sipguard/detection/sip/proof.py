@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from sipguard.detection.sip.nonces import Nonces, Sent
     from sipguard.detection.sip.transactions import Pending
-    from sipguard.model import Evidence, Packet
+    from sipguard.wire_model import Evidence, Packet
 
 
 class Weighed(NamedTuple):

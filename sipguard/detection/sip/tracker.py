@@ -13,14 +13,14 @@ from sipguard.detection.sip.nonces import LIFETIME as NONCE_LIFETIME
 from sipguard.detection.sip.nonces import Nonces, kind_of
 from sipguard.detection.sip.proof import weigh
 from sipguard.detection.sip.transactions import Pending, Transactions
-from sipguard.model import Attempt, Blindness, Packet
+from sipguard.wire_model import Attempt, Blindness, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from sipguard.detection.sip.messages import Answer
     from sipguard.detection.sip.proof import Weighed
-    from sipguard.model import AttemptVerdict
+    from sipguard.wire_model import AttemptVerdict
 
 _ACCEPTED_LIFETIME = 7200.0
 _ACCEPTED_MOST = 100_000

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sipguard.detection.sip.messages import Answer, Headers, Request
-    from sipguard.model import Packet
+    from sipguard.wire_model import Packet
 
 LIFETIME = 32.0
 """Seconds until a request counts as unanswered: timer F (RFC 3261, 17.1.2.2)."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
-from sipguard.model import Packet
 from sipguard.sources import hep_packet
 from sipguard.sources.captures import files, link
 from sipguard.sources.wire import ip
 from sipguard.sources.wire.tcp import Connections
+from sipguard.wire_model import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from sipguard.model import Packet
 from sipguard.sources.wire.framing import Stream
+from sipguard.wire_model import Packet
 
 if TYPE_CHECKING:
     from sipguard.sources.wire.ip import Segment

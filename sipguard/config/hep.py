@@ -1,0 +1,63 @@
+"""`[hep]` of sipguard.toml: who may send us SIP messages."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config import validators
+from sipguard.config.key import Key
+from sipguard.config.messages import shown
+from sipguard.errors import ConfigError
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sipguard.config.toml_file import TomlFile
+    from sipguard.model import Jail
+
+HEP = (
+    Key(
+        "listen",
+        validators.address_with_port,
+        "",
+        "an address with a port, such as 127.0.0.1:9060 or [::1]:9060, or nothing",
+        "Where servers send copies of their SIP messages as HEP packets (docs/wire.md); none: nowhere.",
+        field="hep_listen",
+    ),
+    Key(
+        "key",
+        validators.secret,
+        "",
+        "a text without line breaks",
+        "What the senders' packets must carry; without it their word is as good as a line of log.",
+        field="hep_key",
+        secret=True,
+    ),
+    Key(
+        "from",
+        validators.each(validators.network, r"[\s,]+"),
+        [],
+        "an address, a network such as 192.0.2.0/24, or a list of these",
+        "Who may send HEP packets; none: whoever reaches the listener.",
+        field="hep_from",
+    ),
+)
+
+
+def refuse_open_listener(main: TomlFile, values: Mapping[str, Any]) -> None:
+    """Whoever reaches a HEP listener can accuse anybody, so beyond loopback its senders must be known."""
+    host = values["hep_listen"].rpartition(":")[0].strip("[]")
+    if host and not ipaddress.ip_address(host).is_loopback:
+        for name, given in (("key", values["hep_key"].reveal()), ("from", values["hep_from"])):
+            if not given:
+                what = f"[hep] listen = {shown(values['hep_listen'])}: others than this machine can send there; write {name} = …"
+                raise ConfigError(what, main.where("hep", "listen"))
+
+
+def silent_wire(jails: Sequence[Jail], values: Mapping[str, Any]) -> list[str]:
+    """Jails that read the wire where there is nothing to read."""
+    wanted = 'write listen = "127.0.0.1:9060" below [hep] in sipguard.toml (docs/wire.md)'
+    silent = [] if values["hep_listen"] else [jail for jail in jails if jail.source == "wire"]
+    return [f"{printable(jail.origin)}: jail {jail.name}: no SIP messages to read; {wanted}" for jail in silent]

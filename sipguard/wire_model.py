@@ -1,0 +1,67 @@
+"""The nouns of the wire, in the manner of `model`: SIP messages, attempts, and what proves them."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Evidence = Literal["proven", "lent", "corroborated", "reported", "unproven", "contradicted"]
+"""What an accusation rests on, docs/wire.md: from strong to weak."""
+
+Transport = Literal["udp", "tcp", "tls", "ws", "wss", "sctp"]
+"""What carries SIP."""
+
+AttemptVerdict = Literal["failure", "success", "stale", "again", "scan", "seen"]
+"""What became of a SIP request: credentials refused; accepted; too old a nonce to be judged; a nonce that was accepted once, used
+again; a call to nowhere without credentials; credentials that nobody answered."""
+
+
+class Packet(NamedTuple):
+    """One SIP message on its way, with the addresses of the packet that carried it: not those that it writes of itself."""
+
+    time: float
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    transport: Transport
+    payload: bytes
+    inbound: bool | None = None
+    """Whether it was seen coming into this machine (True) or leaving it (False); None where that is not known."""
+
+
+class Attempt(NamedTuple):
+    """One attempt to authenticate, or call to nowhere, as the packets show it. Never holds nonce, response or body."""
+
+    time: float
+    """Of the answer; of the request where there was none."""
+    address: str
+    """Who is charged with it: the source, or the one who has lent it the nonce."""
+    source: str
+    """The address that the request came from, as its packet says."""
+    port: int
+    server: str
+    server_port: int
+    transport: Transport
+    method: str
+    user: str
+    """The user name of the credentials."""
+    account: str
+    """The user that the request is about: of To in a REGISTER, of From in others."""
+    agent: str
+    status: int
+    """Of the final answer; 0 without one."""
+    verdict: AttemptVerdict
+    evidence: Evidence | None
+    """None where no answer has come."""
+    alarm: bool = False
+    """Asterisk has taken a password together with an invented nonce: it may be known to an attacker."""
+    blind: str = ""
+    """Why the proof may have gone unseen."""
+
+
+class Blindness(NamedTuple):
+    """A time in which packets may have gone unseen."""
+
+    since: float
+    until: float
+    reason: str
