@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from annotations import LOGS, ROOT
+from command_line import sipguard
 
 SHARED = Path(os.environ.get("SIPGUARD_SHARED_LOGS", ROOT.parent / "shared" / "logs")) / "freeswitch"
 """Real logs that are too large for the repository; README.md and attack-truth.tsv beside them tell what happened."""
@@ -46,8 +45,7 @@ TRUTH = {
 
 def replay(jail, *logs, options=()):
     """What `sipguard replay --json` says: address → its object, and the summary."""
-    command = [sys.executable, "-m", "sipguard", "replay", "--json", "--jail", jail, *options, *map(str, logs)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = sipguard("replay", "--json", "--jail", jail, *options, *logs)
     assert done.returncode == 0, done.stderr
     *rows, summary = [json.loads(line) for line in done.stdout.splitlines()]
     assert summary["summary"] is True
@@ -168,9 +166,7 @@ def test_a_jail_of_a_fail2ban_tree(tmp_path):
 )
 def test_wrong_calls_are_one_line_and_exit_2(options, message):
     """What, and how to mend it; no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sipguard", "replay", *options], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    done = sipguard("replay", *options)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

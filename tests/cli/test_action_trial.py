@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import toml
+from command_line import sipguard
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,12 +19,6 @@ actionunban = exit <status>
 status = 0
 apikey = s3cretkey
 """
-
-
-def sipguard(*arguments):
-    """Run the command."""
-    command = [sys.executable, "-m", "sipguard", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """`sipguard test-filter`: its kinds of LOG and FILTER, its JSON, its report, its exit status."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from annotations import ROOT, SAMPLES
+from annotations import SAMPLES
+from command_line import sipguard
 
 LINE = (
     "2026-11-21 20:18:00.902264 89.80% [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile "
@@ -14,16 +12,9 @@ LINE = (
 )
 
 
-def run(*arguments, stdin=None, timezone="UTC"):
+def run(*arguments, stdin="", timezone="UTC"):
     """Run the command as a user would."""
-    return subprocess.run(
-        [sys.executable, "-m", "sipguard", "test-filter", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TZ": timezone},
-    )
+    return sipguard("test-filter", *arguments, stdin=stdin, timezone=timezone)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.id)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import sipguard
 from running import append, running
 
 ATTACKER = "203.0.113.5"
@@ -115,8 +114,7 @@ def test_no_file(tmp_path, make, name):
         (tmp_path / "f2b" / file).write_text(text)
     (tmp_path / "f2b" / name).unlink(missing_ok=True)
     make(tmp_path / "f2b" / name)
-    command = [sys.executable, "-m", "sipguard", "check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = sipguard("check", *arguments)
     assert done.returncode == 2
     (told,) = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
     assert told.startswith(f"{tmp_path}/f2b/{name}: ")
@@ -128,8 +126,7 @@ def test_dev_null(tmp_path):
     arguments = write(tmp_path, {})
     (tmp_path / "f2b" / "jail.local").symlink_to("/dev/null")
     (tmp_path / "f2b" / "filter.d/good.local").symlink_to("/dev/null")
-    command = [sys.executable, "-m", "sipguard", "check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = sipguard("check", *arguments)
     assert (done.returncode, done.stderr.count("is no file")) == (0, 0)
 
 
@@ -137,8 +134,7 @@ def test_dev_null(tmp_path):
 def test_one_line(tmp_path, files, where, what):
     """`check` tells of it in one line that names file and line, and of nothing else."""
     arguments = write(tmp_path, files)
-    command = [sys.executable, "-m", "sipguard", "check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = sipguard("check", *arguments)
     assert done.returncode == 2
     (told,) = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
     assert told.startswith(f"{tmp_path}/f2b/{where}: "), told

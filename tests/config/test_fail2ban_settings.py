@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from command_line import sipguard
 
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.to_settings import load_tree
@@ -90,8 +89,7 @@ def test_check_dump(tree):
         tree,
         jail="bantime = -1\nbantime.increment = true\nbackend = systemd[journalflags=1]\nignorecommand = /bin/no <ip>\n",
     )
-    command = [sys.executable, "-m", "sipguard", "check", "--dump", "--fail2ban-dir", tree / "f2b"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = sipguard("check", "--dump", "--fail2ban-dir", tree / "f2b")
     jail = json.loads(done.stdout)["jails"]["demo"]
     assert jail["filter"]["failregex"] == ["^bad <HOST>$"]
     assert (jail["bantime"], jail["growth"]["increment"], jail["ignorecommand"]) == (-1, True, "/bin/no <ip>")

@@ -40,7 +40,7 @@ def look(dates, line):
     return None if match is None else (match.span(1), dates.time_of(match))
 
 
-@examples(50)
+@examples(12)
 @given(lines=st.lists(st.lists(PIECE, max_size=8).map("".join), min_size=2, max_size=8))
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_as_a_fresh_look(pattern, lines):

@@ -1,11 +1,10 @@
 """The prefilter leaves lines out, never failures: every log read with it and without it gives the same.
 
-`SIPGUARD_TEST_LINES=1000000` reads a million generated lines; without it fewer, for a suite that is run often.
+`make test-long` reads a million generated lines; otherwise fewer, for a suite that is run often.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from annotations import FILTERS, LOGS, SAMPLES
-from effort import examples
+from effort import effort, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +25,7 @@ from sipguard.errors import ConfigError
 from sipguard.model import Filter
 
 NOW = 1795300000.0
-LINES = int(os.environ.get("SIPGUARD_TEST_LINES", "20000"))
+LINES = effort(16_000, 1_000_000)
 PACKAGE_FILTERS = Path("/etc/fail2ban/filter.d")
 
 
