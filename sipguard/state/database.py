@@ -72,7 +72,7 @@ class Database:
             return _connect(self.path)
         except sqlite3.OperationalError as error:
             raise StateError(f"{self.path}: {error}; is the disk full, or the file not ours to write?") from error
-        except (sqlite3.DatabaseError, _NewerVersionError) as error:
+        except sqlite3.DatabaseError as error:
             self._move_aside(f"{error}; starting with an empty state")
             return _connect(self.path)
 
@@ -290,16 +290,13 @@ def _told(path: Path) -> Iterator[None]:
         raise StateLostError(f"{path}: {error}") from error
 
 
-class _NewerVersionError(Exception):
-    """The file was made by a sipguard newer than this one."""
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
-            raise _NewerVersionError(f"written by a newer sipguard (version {version} of its tables)")
+            newer = f"written by a newer sipguard (version {version} of its tables)"
+            raise StateError(f"{path}: {newer}; install that version again, or move the file away")
         if version == 0:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")

@@ -116,13 +116,17 @@ def test_corrupt_file_is_moved_aside(tmp_path, caplog):
     assert "moved aside" in caplog.text
 
 
-def test_newer_file_is_moved_aside(tmp_path, caplog):
-    """A downgrade does not guess at tables it does not know."""
+def test_newer_file_is_refused(tmp_path):
+    """A downgrade does not guess at tables it does not know, and leaves them alone."""
     with sqlite3.connect(tmp_path / "sipguard.db") as newer:
         newer.execute("PRAGMA user_version = 99")
     newer.close()
-    Database(tmp_path).close()
-    assert "written by a newer sipguard" in caplog.text
+    before = (tmp_path / "sipguard.db").read_bytes()
+    with pytest.raises(
+        StateError, match=r"sipguard\.db: written by a newer sipguard \(version 99 of its tables\); install"
+    ):
+        Database(tmp_path)
+    assert (tmp_path / "sipguard.db").read_bytes() == before
 
 
 def test_locked_by_another_program(tmp_path):
