@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.log_problems import LogProblems
 from sipguard.daemon.log_sources import LogSources
 from sipguard.daemon.progress import Progress
 
@@ -48,6 +49,7 @@ class LogReader:
         self._clock = clock
         self._check_clock = check_clock
         self._progress = Progress()
+        self._problems = LogProblems()
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -63,9 +65,7 @@ class LogReader:
             notify=self._wake_up,
             clock=self._clock,
         )
-        for path, problem in self.logs.problems().items():
-            if problem:
-                log.warning("%s: %s", path, problem)
+        self._problems.begin(self.logs.problems())
         self._changed.set()
 
     def stop(self) -> None:
@@ -77,6 +77,7 @@ class LogReader:
 
     def rescan(self) -> None:
         """Look for what announces itself by nothing."""
+        self._problems.look(self.logs.problems())
         self.logs.rescan()
         self._changed.set()
 
@@ -143,4 +144,6 @@ class LogReader:
                     runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended)
         self._store.changes.positions[chunk.path] = chunk.position
         self._progress.took(chunk)
+        if chunk.oversize:
+            self._problems.oversize(chunk.path, chunk.oversize)
         self._store.touched()

@@ -16,6 +16,7 @@ from sipguard.daemon.control import Control, read_socket
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.memory import frugal
 from sipguard.daemon.metrics import measured
+from sipguard.daemon.open_files import raise_open_files
 from sipguard.daemon.operations import Operations
 from sipguard.daemon.own_log import start as start_log
 
@@ -26,6 +27,7 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     # guessing tool makes three guesses in that time.
     sys.setswitchinterval(0.0005)
     frugal()
+    raise_open_files()
     start_log(settings.logtarget, settings.loglevel, settings.logformat)
     daemon = Daemon(settings, firewall_of(settings, clock=time.time), reload=read)
     operations = Operations(daemon)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from sipguard.sources.rotated import COMPRESSED, is_rotated
-from sipguard.sources.tail import Tail, shown
+from sipguard.sources.tail import LONGEST_LINE, Tail, shown
 from sipguard.sources.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Follower:
         notify: Callable[[], None],
         polling: bool = False,
         start: Callable[[str, BinaryIO], int] | None = None,
-        max_line: int = 1 << 20,
+        max_line: int = LONGEST_LINE,
     ) -> None:
         self._patterns = tuple(dict.fromkeys(patterns))
         self._positions = dict(positions)

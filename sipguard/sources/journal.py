@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sipguard.files import open_regular
 from sipguard.model import Chunk, Position
 from sipguard.sources.journal_entry import Entry, read_entry
 from sipguard.text import printable
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from sipguard.model import Clock
     from sipguard.sources.journal_query import Query
 
+log = logging.getLogger("fail2ban.filter")
+
+_SIGNATURE = b"LPKSHHRH"
 LONGEST = 16 << 20
 """Bytes of one entry in JSON; longer ones are left out and counted."""
 
@@ -57,6 +63,9 @@ class JournalFollower:
         self._known_cursor = ""
         self._problem: str | None = None
         self._gave = False
+        self._left_out: dict[str, tuple[int, int] | None] = {}
+        self._suspicious = False
+        """Whether journalctl has refused files that looked like journals: then it is asked about each."""
         self.pending = False
         """Whether the last `read` may have left something: only one that finds nothing waits for more."""
 
@@ -65,9 +74,12 @@ class JournalFollower:
         self._loop = asyncio.get_running_loop()
         self._partial.clear()
         self._skipping = self._gave = False
+        query = self._readable_part()
+        if query is None:
+            return
         try:
             self._process = subprocess.Popen(
-                self._query.command("--follow", "--no-tail", *self._begin()),
+                query.command("--follow", "--no-tail", *self._begin()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -81,6 +93,18 @@ class JournalFollower:
             assert pipe is not None  # noqa: S101 - asked for above
             os.set_blocking(pipe.fileno(), False)
         self._listen()
+
+    def _readable_part(self) -> Query | None:
+        """The query without the files that are no journals: one of them, and journalctl reads none. None if no file is left."""
+        files = self._query.files
+        bad = {file: _stamp(file) for file in files if not is_journal(file, thoroughly=self._suspicious)}
+        for file in bad.keys() - self._left_out.keys():
+            log.warning("%s: no journal, or a damaged one: it is left out, other files of the jail are followed", file)
+        self._left_out = bad
+        if files and len(bad) == len(files):
+            self._problem = "none of its files is a journal that can be read; they are looked at again"
+            return None
+        return self._query.without(bad)
 
     def _begin(self) -> list[str]:
         """From when on, for journalctl. At the last entry, not behind it: when that is gone, the next must not be skipped."""
@@ -140,7 +164,9 @@ class JournalFollower:
         return [self._chunk(entries, oversize)]
 
     def rescan(self) -> None:
-        """Start a journalctl that has ended again."""
+        """Start a journalctl that has ended again, and one that lacks a file which has changed."""
+        if self._process is not None and any(_stamp(file) != stamp for file, stamp in self._left_out.items()):
+            self.stop()
         if self._process is None and self._loop is not None:
             self.start()
 
@@ -179,6 +205,7 @@ class JournalFollower:
         with contextlib.suppress(OSError, ValueError):
             said = os.read(process.stderr.fileno(), 4096) if process.stderr else b""
         self.stop()
+        self._suspicious |= b"open files" in said
         why = printable(said.decode("utf-8", "replace").strip().partition("\n")[0], 200)
         self._problem = f"journalctl has ended: {why or f'exit status {process.returncode}'}; it is started again"
         if not self._gave and self._position is not None:
@@ -214,3 +241,28 @@ def read_journal(query: Query, encoding: str = "utf-8") -> Iterator[Entry]:
                 raise OSError(0, printable(said.partition("\n")[0], 200))
         finally:
             process.kill()
+
+
+def is_journal(path: str, *, thoroughly: bool) -> bool:
+    """Whether this begins like a file of the journal (systemd's JOURNAL_FILE_FORMAT); `thoroughly`, journalctl(1) is asked."""
+    try:
+        with open_regular(path) as file:
+            if file.read(len(_SIGNATURE)) != _SIGNATURE:
+                return False
+    except OSError:
+        return False
+    if not thoroughly:
+        return True
+    try:
+        ask = ["journalctl", "--quiet", "--lines=0", f"--file={path}"]
+        return subprocess.run(ask, capture_output=True, timeout=5, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

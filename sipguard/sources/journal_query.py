@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sipguard.errors import ConfigError
 from sipguard.sources.journal_entry import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from sipguard.model import Jail
 
@@ -21,6 +21,9 @@ _LOCAL_ONLY, _SYSTEM, _CURRENT_USER = 1, 4, 8
 _OPTIONS = frozenset({"journalpath", "journalfiles", "journalflags", "namespace", "rotated"})
 """journalctl reads the files that were rotated away in any case: `rotated` changes nothing."""
 _MATCH = re.compile(r"[A-Z_][A-Z0-9_]{0,63}=.*", re.ASCII | re.DOTALL)
+
+
+_FILE = "--file="
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,15 @@ class Query:
     """Arguments that say which journal."""
     matches: tuple[str, ...] = ()
     """`FIELD=value` and `+`, as systemd.journal-fields(7) has them."""
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it names one by one."""
+        return [option.removeprefix(_FILE) for option in self.source if option.startswith(_FILE)]
+
+    def without(self, files: Container[str]) -> Query:
+        """The same query of the other files."""
+        return replace(self, source=tuple(one for one in self.source if one.removeprefix(_FILE) not in files))
 
     def command(self, *more: str) -> list[str]:
         """The command line of a journalctl(1) that prints such entries; `more` are options that say from when on."""
@@ -77,7 +89,7 @@ def _source(options: Mapping[str, str], where: str) -> list[str]:
             known = ", ".join(sorted(_OPTIONS))
             raise ConfigError(f"backend = systemd[{name}=…]: unknown option; known are {known}", where)
     files, path = options.get("journalfiles", ""), options.get("journalpath", "")
-    source = [f"--file={file}" for pattern in re.split(r"[\s,]+", files) if pattern for file in _files(pattern)]
+    source = [f"{_FILE}{file}" for pattern in re.split(r"[\s,]+", files) if pattern for file in _files(pattern)]
     source += [f"--directory={path}"] if path else []
     source += [f"--namespace={options['namespace']}"] if options.get("namespace") else []
     # Fail2ban reads the system's journal, not the users', unless it is told which files to read.

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+LONGEST_LINE = 2 << 20
+"""Bytes of a line that is read: a server's dump of a message may take one of more than a megabyte."""
+
 # A file that is opened may turn out to be truncated, empty or replaced; after so many in one call, the rest waits.
 _ROUNDS = 100
 
@@ -50,7 +53,7 @@ class Tail:
         *,
         position: Position | None = None,
         start: Callable[[BinaryIO], int] | None = None,
-        max_line: int = 1 << 20,
+        max_line: int = LONGEST_LINE,
     ) -> None:
         self.path = path
         self.problem: str | None = None

@@ -120,3 +120,19 @@ def test_test_filter_reads_the_journal(tmp_path):
             command = [sys.executable, "-m", "sipguard", "test-filter", "--json", "--fail2ban-dir", tmp_path / "f2b"]
             done = subprocess.run([*command, *more, files, "demo"], capture_output=True, text=True, check=True)
             assert [json.loads(line)["host"] for line in done.stdout.splitlines()] == expected
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no journal at all" * 100, b"LPKSHHRH" + bytes(1000)], ids=["empty", "text", "cut"]
+)
+def test_a_broken_file_among_journalfiles(tmp_path, content):
+    """One file that is no journal does not make the jail deaf: it is left out, told, and looked at again when it changes."""
+    with journald(tmp_path) as journal:
+        broken, good = tmp_path / "0-broken.journal", f"{journal.directory}/system.journal"
+        broken.write_bytes(content)
+        arguments = tree_with(tmp_path, f"systemd[journalfiles={broken} {good}]")
+        with running(tmp_path, {}, arguments=arguments, prefix=journal.prefix) as daemon:
+            daemon.wait_logged(f"{broken}: no journal, or a damaged one")
+            write(journal, ATTACKER, 3)
+            daemon.wait_logged(f"Ban {ATTACKER}")
+            assert daemon.logged().count("no journal, or a damaged one") == 1

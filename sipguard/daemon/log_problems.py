@@ -1,0 +1,69 @@
+"""Says in our own log what is wrong with the logs that are followed: each thing once, and many of a kind in one line."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from sipguard.sources.tail import LONGEST_LINE
+
+log = logging.getLogger("fail2ban.filter")
+
+NAMED = 3
+"""Logs that are named one by one, of those with the same problem."""
+OVERSIZE_TOLD_EVERY = 60.0
+"""Seconds between two words about too long lines of the same log."""
+
+
+class LogProblems:
+    """What has been said. A problem is said that is there at two looks in a row, as none is that a rotation makes."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._oversize: dict[str, tuple[float, int]] = {}
+
+    def begin(self, problems: Mapping[str, str | None]) -> None:
+        """The logs are followed from now on: what is wrong is said at once."""
+        self._told = {path: problem for path, problem in problems.items() if problem}
+        self._seen = dict(self._told)
+        _say(self._told)
+
+    def look(self, problems: Mapping[str, str | None]) -> None:
+        """What is wrong now, and whether that is new."""
+        wrong = {path: problem for path, problem in problems.items() if problem}
+        lasting = {path: problem for path, problem in wrong.items() if self._seen.get(path) == problem}
+        _say({path: problem for path, problem in lasting.items() if self._told.get(path) != problem})
+        mended = [path for path in self._told if path not in wrong]
+        for path in mended:
+            del self._told[path]
+        if mended:
+            log.info("%s: can be read again", _named(mended))
+        self._told |= lasting
+        self._seen = wrong
+
+    def oversize(self, path: str, lines: int) -> None:
+        """So many lines of a log were left out for their length."""
+        since, untold = self._oversize.get(path, (-OVERSIZE_TOLD_EVERY, 0))
+        untold += lines
+        if time.monotonic() < since + OVERSIZE_TOLD_EVERY:
+            self._oversize[path] = since, untold
+            return
+        self._oversize[path] = time.monotonic(), 0
+        log.warning(
+            "%s: %d lines of more than %d MB are left out and counted for nothing", path, untold, LONGEST_LINE >> 20
+        )
+
+
+def _say(problems: Mapping[str, str]) -> None:
+    by_problem: dict[str, list[str]] = {}
+    for path, problem in problems.items():
+        by_problem.setdefault(problem, []).append(path)
+    for problem, paths in by_problem.items():
+        log.warning("%s: %s", _named(paths), problem)
+
+
+def _named(paths: list[str]) -> str:
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more
