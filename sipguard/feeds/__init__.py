@@ -1,1 +1,1 @@
-"""Addresses that others know to attack: APIBAN and block lists, kept in a local copy and given to the firewall as sets."""
+"""Lists of known attackers (APIBAN, block lists), kept in a local copy and loaded into the firewall as sets."""

@@ -1,7 +1,7 @@
-"""APIBAN's API: the list in pages, from an ID onwards, as often as its limit allows.
+"""Client of APIBAN's API, which returns its list in pages and limits the rate of requests.
 
-GET BASE/KEY/banned/ID gives at most some hundred addresses and the ID to ask with next, until there are no new ones. Every page
-is stored with the ID behind it before the next is asked for: whatever goes wrong then, nothing that was read is lost.
+GET BASE/KEY/banned/ID returns a few hundred addresses and the ID of the next page, until there are no new ones. Each page is
+stored with its next ID before the next request, so an error never loses a page.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from typing import Any
 from sipguard.errors import FeedError
 from sipguard.feeds.pace import Limiter, Pace, Sleep
 from sipguard.feeds.sieve import RefusedError, admit, parse
-from sipguard.feeds.web import Answer, Web, redact
+from sipguard.feeds.web import Response, Web, redact
 from sipguard.model import Feed
 from sipguard.text import printable
 
 log = logging.getLogger("sipguard.feeds")
 
 SIZE = 1 << 20
-"""Bytes of one answer: eighty times what a full page has."""
+"""Largest response in bytes: eighty times a full page."""
 MOST = 500_000
-"""Entries; no list of attackers has more, and beyond it memory and disk are in danger."""
+"""Most entries of the feed. No list of attackers is longer; more would endanger memory and disk."""
 _PATIENCE = 4
-"""Answers of `rate limit exceeded` in a row, each followed by a longer wait, before the fetch ends as failed."""
+"""The fetch fails after this many `rate limit exceeded` answers in a row. The wait doubles after each."""
 
 
 class RateLimitError(FeedError):
-    """The server says that there were too many requests; `after` is how long it asks us to wait, 0 if it does not say."""
+    """Too many requests. `after` is the wait that the server asks for in seconds, 0 if it names none."""
 
     def __init__(self, after: float) -> None:
         self.after = after
-        super().__init__("the server says that its rate limit is exceeded; does another client use the same key?")
+        super().__init__("rate limit exceeded; does another client use the same key?")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: addresses in canonical text, how many were refused, and the ID behind them."""
+    """One page: its addresses in canonical text, the number of refused entries, and the ID of the next page."""
 
     networks: tuple[str, ...]
     refused: int
     next_id: str
 
 
-def read_answer(answer: Answer, asked: str) -> Page | None:
-    """Read the answer to a question for what is behind ID `asked`; None when the list is complete.
+def read_answer(answer: Response, asked: str) -> Page | None:
+    """Parse the answer to a request for ID `asked`; None when the list is complete.
 
-    Raises `RateLimitError` and `FeedError`: nothing in the answer may be used.
+    Raises `RateLimitError` or `FeedError` when nothing in the answer may be used.
     """
     listed, next_id = _fields(answer.body)
     words = [listed] if isinstance(listed, str) else listed
@@ -57,9 +57,11 @@ def read_answer(answer: Answer, asked: str) -> Page | None:
     if answer.status == 429 or "rate limit" in said.lower():
         raise RateLimitError(_retry_after(answer))
     if answer.status in (401, 403) or next_id == "unauthorized":
-        raise FeedError(f"the server refuses the key (status {answer.status}); is it right, and still valid?")
+        raise FeedError(
+            f"the server rejects the key (status {answer.status}); check that it is correct and has not expired"
+        )
     if answer.status in (200, 400) and next_id == "none" and not any(_is_address(word) for word in words):
-        # 400 in the present documentation, 200 in older ones.
+        # The current documentation says 400, older ones 200.
         return None
     if answer.status != 200:
         raise FeedError(f"the server answers with status {answer.status}{': ' if said else ''}{printable(said)}")
@@ -67,7 +69,7 @@ def read_answer(answer: Answer, asked: str) -> Page | None:
 
 
 def _fields(body: bytes) -> tuple[Any, str]:
-    """`ipaddress` and `ID` of an answer, empty where they are not."""
+    """`ipaddress` and `ID` of an answer; empty if missing."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -82,7 +84,7 @@ def _fields(body: bytes) -> tuple[Any, str]:
 
 def _page(words: Sequence[Any], next_id: str, asked: str) -> Page:
     if not (next_id.isascii() and next_id.isdigit() and len(next_id) <= 30):
-        raise FeedError("the answer is not what APIBAN's documentation says: no list with an ID")
+        raise FeedError("unexpected answer: APIBAN should return a list and an ID")
     if int(next_id) <= int(asked):
         raise FeedError(f"the answer leads from ID {asked} back to {next_id}")
     networks: dict[str, None] = {}
@@ -94,11 +96,11 @@ def _page(words: Sequence[Any], next_id: str, asked: str) -> Page:
             refused += 1
         except ValueError:
             nonsense += 1
-    # One odd entry must not keep all that come behind it away for ever; a page of them is no list.
+    # One invalid entry must not block all later pages for ever, but a page full of them is not a list.
     if nonsense > len(words) / 2:
-        raise FeedError(f"the answer lists what is no address: {printable(str(words[0]), 60)!r}")
+        raise FeedError(f"the answer contains invalid addresses, e.g. {printable(str(words[0]), 60)!r}")
     if not words:
-        raise FeedError("the answer has an ID and no address")
+        raise FeedError("the answer has an ID but no addresses")
     return Page(tuple(networks), refused + nonsense, next_id)
 
 
@@ -110,14 +112,14 @@ def _is_address(word: object) -> bool:
     return True
 
 
-def _retry_after(answer: Answer) -> float:
-    """Seconds of the header Retry-After (RFC 9110, 10.2.3); its form with a date is not used for limits."""
+def _retry_after(answer: Response) -> float:
+    """Seconds given by the header Retry-After (RFC 9110, 10.2.3), else 0. Rate limits do not use its date form."""
     value = answer.headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
 
 
 class Apiban:
-    """Fetches what is new, page by page."""
+    """Fetches new entries, page by page."""
 
     def __init__(self, feed: Feed, *, web: Web, limiter: Limiter, pace: Pace, sleep: Sleep) -> None:
         self._feed = feed
@@ -133,9 +135,9 @@ class Apiban:
         store: Callable[[Page], Awaitable[int]],
         waiting: Callable[[], Awaitable[None]],
     ) -> None:
-        """Fetch what is behind ID `begin` until the list is complete. Raises `FeedError`; what has arrived is stored.
+        """Fetch all pages from ID `begin` on. Raises `FeedError`; pages that arrived before the error are stored.
 
-        `store` stores a page and gives the number of entries; `waiting` is called before a wait of some length.
+        `store` stores a page and returns the total number of entries. `waiting` is called before each longer wait.
         """
         asked, refusals = begin, 0
         while True:
@@ -147,14 +149,14 @@ class Apiban:
                     raise
                 await waiting()
                 wait = max(error.after, self._pace.window * 2.0 ** (refusals - 1))
-                log.info("Feed %s: rate limit exceeded at ID %s, going on in %.0f s", self._feed.name, asked, wait)
+                log.info("Feed %s: rate limit exceeded at ID %s, continuing in %.0f s", self._feed.name, asked, wait)
                 await self._sleep(min(wait, self._pace.longest_pause))
                 continue
             refusals = 0
             if page is None:
                 return
             if await store(page) > MOST:
-                raise FeedError(f"more than {MOST:,} entries: that is no list of attackers")
+                raise FeedError(f"more than {MOST:,} entries: too many for a list of attackers")
             asked = page.next_id
 
     async def _ask(self, asked: str, waiting: Callable[[], Awaitable[None]]) -> Page | None:

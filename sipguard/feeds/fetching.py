@@ -1,4 +1,4 @@
-"""How the two kinds of feed are fetched: APIBAN in pages that add up, a list as a whole that replaces what was."""
+"""Fetches the two kinds of feed: APIBAN adds page by page; a block list replaces the previous one as a whole."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sipguard.feeds.pace import Limiter
 
 
 class ApibanJob(Job):
-    """APIBAN: each page is stored as it comes; entries end by age."""
+    """Fetches APIBAN. Each page is stored as it arrives; entries expire by age."""
 
     async def _fetch(self, *, accept: bool) -> None:
         store, name, shared = self.shared.store, self.feed.name, self.shared
         await self.do(store.expire, name, shared.clock())
         if not await self.do(store.count, name, shared.clock()):
-            # Nothing is left: a first run, days without an answer, or a server whose IDs began anew. The full list again.
+            # The local copy is empty: first run, days without an answer, or the server's IDs restarted. Fetch the full list.
             self.state.next_id = self.feed.start
         limiter = Limiter(shared.pace, await self.do(store.requests, name), self._save_requests, shared.clock)
         client = Apiban(self.feed, web=self.web, limiter=limiter, pace=shared.pace, sleep=shared.sleep)
@@ -41,14 +41,14 @@ class ApibanJob(Job):
 
     async def _store_page(self, page: Page) -> int:
         now = self.shared.clock()
-        # A new state, and ours only when it is stored: a disk that is full must not move the ID past a page.
+        # Adopt the new state only once it is stored: a full disk must not move the ID past an unsaved page.
         state = replace(self.state, next_id=page.next_id, refused=self.state.refused + page.refused)
         await self.do(self.shared.store.add_page, state, page.networks, now + self.feed.expiry)
         self.state = state
         return await self.do(self.shared.store.count, self.feed.name, now)
 
     async def _judge(self, *, accept: bool, whole: bool) -> None:
-        """Apply all that has arrived, if it is fit. Only a whole list is what later growth is measured by."""
+        """Apply everything that has arrived, unless it must be held. Only a whole list sets the base for `max_growth`."""
         entries = await self.do(self.shared.store.entries, self.feed.name, self.shared.clock())
         judged = await self.sift(entries)
         if await self.unfit(dict(entries), judged.sifted, accept=accept):
@@ -60,7 +60,7 @@ class ApibanJob(Job):
 
 
 class _Found(NamedTuple):
-    """A list that is not the one that is known, and by what it is known again."""
+    """A list that has changed, with the validators that identify this version."""
 
     body: bytes
     etag: str
@@ -68,7 +68,7 @@ class _Found(NamedTuple):
 
 
 class ListJob(Job):
-    """A list by URL or file: what is no longer listed leaves, and all of it ends when no good list comes for `expiry`."""
+    """Fetches a list by URL or file. Unlisted entries are removed; all expire if no valid list arrives for `expiry`."""
 
     async def _fetch(self, *, accept: bool) -> None:
         found = await (self._from_file() if self.feed.file else self._download())
@@ -112,17 +112,17 @@ class ListJob(Job):
 
 
 def _read_file(path: Path, size: int, known: str) -> _Found | None:
-    """Read a list of this machine; None when it is the known one. Raises `FeedError`."""
+    """Read a list from a local file; None if it has not changed. Raises `FeedError`."""
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for its writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 (a descriptor)
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise FeedError(f"{path} is not a file")
+                raise FeedError(f"{path} is not a regular file")
             mark = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
             body = b"" if mark == known else file.read(size + 1)
     except OSError as error:
         raise FeedError(f"{path} cannot be read: {error.strerror}") from None
     if len(body) > size:
-        raise FeedError(f"{path} has more than {size} bytes")
+        raise FeedError(f"{path} is larger than {size} bytes")
     return None if mark == known else _Found(body, mark, "")

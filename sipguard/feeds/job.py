@@ -1,7 +1,7 @@
-"""One feed at work: when it is fetched, whether what came is fit, and what the firewall gets.
+"""One running feed: schedules its fetches, checks what arrives and updates the firewall.
 
-Nothing leaves the firewall before its successor is there: what arrives is judged, given to the firewall as a whole, and then
-counts as accepted. What is unfit is held, and reported once; the last good list stays.
+A new list is checked, loaded into the firewall as a whole and only then marked as accepted. A suspicious list is held and
+reported once; the previous one stays active.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 KEEP_REGISTERED = 3 * 86_400.0
-"""Seconds for which a successful registration speaks for its address."""
+"""For this long (seconds) after a successful registration, a feed that lists the address is held."""
 _SMALL = 100
-"""Entries that growth is measured from at least: a list of two that becomes one of twenty is no attack."""
+"""Smallest base for `max_growth`, in entries: growth from two entries to twenty is not suspicious."""
 _SMALL_ADDRESSES = 65_536
 """The same, in IPv4 addresses covered."""
 
 
 class Sink(Protocol):
-    """The firewall, as feeds see it. Each raises `FirewallError`; firewall/base.py says what they promise."""
+    """The part of the firewall that feeds use; see firewall/base.py. Every method raises `FirewallError`."""
 
     async def set_feed(self, name: str, networks: list[tuple[str, float]], verdict: Verdict) -> None:
-        """Reject exactly these for a feed."""
+        """Make these the only networks rejected for a feed."""
 
     async def drop_feed(self, name: str) -> None:
-        """Reject nothing more for a feed."""
+        """Stop rejecting anything for a feed."""
 
     async def feeds(self) -> list[str]:
-        """The feeds that the kernel has whole."""
+        """The feeds that are complete in the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all feeds share."""
+class FeedContext:
+    """Dependencies shared by all feeds."""
 
     store: FeedStore
     sink: Sink
     protected: Callable[[], Iterable[str]]
-    """Networks that must never be rejected, as they are now."""
+    """Returns the networks that must never be rejected at this moment."""
     run: Callable[[Callable[[], Any]], Awaitable[Any]]
-    """Runs a function in the thread that owns the store."""
+    """Runs a function in the store's thread."""
     clock: Clock
     pace: Pace
     sleep: Sleep
@@ -64,30 +64,30 @@ class Surroundings:
 
 @dataclass(slots=True)
 class Numbers:
-    """What is known of a feed for as long as the daemon runs."""
+    """Figures of a feed that are kept only while the daemon runs."""
 
     entries: int = 0
     networks: int = 0
-    """What became of the entries when joined and cut: elements in the firewall."""
+    """Elements in the firewall, after entries were joined and protected networks cut out."""
     wanted: bool = False
-    """Whether there was anything to apply yet."""
+    """Whether there has been anything to apply yet."""
     applied: bool = False
-    """Whether the firewall has what it should have."""
+    """Whether the firewall has the current list."""
     refused: dict[str, int] = field(default_factory=dict)
-    """Reason → entries that may not enter, of the last fetch."""
+    """Reason → number of entries refused for it, at the last fetch."""
 
 
 class Judged(NamedTuple):
-    """Networks fit for the firewall, and what was protected when they were."""
+    """Networks ready for the firewall, and the networks that were protected when they were computed."""
 
     sifted: Sifted
     protected: frozenset[str]
 
 
 class Job(ABC):
-    """One feed. How it is fetched is its subclass's affair (`fetching`)."""
+    """One feed. Subclasses (in `fetching`) fetch it."""
 
-    def __init__(self, feed: Feed, shared: Surroundings) -> None:
+    def __init__(self, feed: Feed, shared: FeedContext) -> None:
         self.feed = feed
         self.state = FeedState(feed.name)
         self.numbers = Numbers()
@@ -101,10 +101,10 @@ class Job(ABC):
 
     @abstractmethod
     async def _fetch(self, *, accept: bool) -> None:
-        """Get what there is and apply it. Raises `FeedError`, `StateError`."""
+        """Fetch the current list and apply it. Raises `FeedError`, `StateError`."""
 
     async def load(self) -> None:
-        """Go on where the last run ended; raises `StateError`."""
+        """Restore the state of the last run. Raises `StateError`."""
         source = self.feed.url or self.feed.file
         self.state = await self.do(self.shared.store.state, self.feed.name)
         if self.state.source != source:
@@ -113,13 +113,13 @@ class Job(ABC):
         self._loaded = True
 
     async def run(self) -> None:
-        """Fetch when it is time, until cancelled."""
+        """Fetch on schedule until cancelled."""
         while True:
-            # Not longer than the longest that is ever set: the clock may have been set back.
+            # Never longer than the longest pause there is: the clock may have been set back.
             longest = max(self.feed.interval, self.shared.pace.longest_pause)
             wait = min(self.state.next_at - self.shared.clock(), longest)
             if wait > 0 and not self._asked:
-                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
+                # Not wait_for: before Python 3.12 it loses a cancellation that arrives together with the event.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._wake.wait()
@@ -132,7 +132,7 @@ class Job(ABC):
                     future.set_result(None)
 
     async def refresh(self, *, accept: bool) -> None:
-        """Fetch now, and wait for the end of it. `accept` applies what would be held."""
+        """Fetch now and wait until done. `accept` applies the list even if it would be held."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append(future)
         self._accept = self._accept or accept
@@ -140,9 +140,9 @@ class Job(ABC):
         await future
 
     async def fetch(self, *, accept: bool = False) -> None:
-        """Fetch, judge and apply once. What goes wrong is noted in the state."""
+        """Fetch, check and apply once. Errors are recorded in the state."""
         try:
-            if not self._loaded:  # the state directory could not be read when the daemon began
+            if not self._loaded:  # the state directory was unreadable when the daemon started
                 await self.load()
             await self._fetch(accept=accept)
         except FeedError as error:
@@ -151,7 +151,7 @@ class Job(ABC):
             self._failed(f"the local copy cannot be written: {error}")
         except (
             Exception
-        ) as error:  # what an answer breaks in a library must not end the feed, and its text may hold the key
+        ) as error:  # an answer that makes a library fail must not end the feed; its error text may contain the key
             self._failed(f"unexpected {type(error).__name__}")
         else:
             self._worked()
@@ -161,26 +161,31 @@ class Job(ABC):
             log.error("Feed %s: %s", self.feed.name, error)
 
     async def reapply(self) -> None:
-        """Give the firewall the local copy again: no request is made. Raises `StateError`."""
+        """Load the local copy into the firewall again, without a request. Raises `StateError`."""
         turn = self.next_turn()
         now = self.shared.clock()
         entries = await self.do(self.shared.store.entries, self.feed.name, now, accepted=True)
         if entries or self.state.fetched:
             await self.apply(turn, entries, await self.sift(entries))
-        # Else nothing is known yet, or our copy was lost: what the kernel has from an earlier run is better.
+        # Without a local copy (new, or lost), what the kernel still has from an earlier run is better than nothing.
 
     async def unfit(self, entries: Mapping[str, float], sifted: Sifted, *, accept: bool) -> bool:
-        """Whether these must not be applied; that is noted and reported. `accept` makes them fit: the operator says so."""
+        """Whether this list must be held; records and reports why. `accept` is the operator's word to apply it anyway."""
         why = self._growth(len(entries), sifted)
         registered = await self._registered(entries)
         if accept:
             await self.do(self.shared.store.forget_registrations, registered)
             why, registered = "", []
         if registered:
-            why = f"it holds {registered[0]}, from where somebody has registered successfully in the last days"
+            why = f"it lists {registered[0]}, which has registered successfully within the last three days"
         if why and not self.state.held:
             hint = f"sipguard feeds refresh --accept {self.feed.name}"
-            log.warning("Feed %s is held: %s; what it had stays. To apply it: %s", self.feed.name, why, hint)
+            log.warning(
+                "Feed %s is held: %s; the previous list stays active. To apply the new one: %s",
+                self.feed.name,
+                why,
+                hint,
+            )
         elif self.state.held and not why:
             log.info("Feed %s: no longer held", self.feed.name)
         self.state.held = why
@@ -194,30 +199,32 @@ class Job(ABC):
             (sifted.addresses, self.state.addresses, _SMALL_ADDRESSES, "IPv4 addresses"),
         ):
             if now > max(before, least) * self.feed.max_growth:
-                return f"from {before:,} to {now:,} {what} at once is more than max_growth = {self.feed.max_growth:g} allows"
+                return (
+                    f"it grew from {before:,} to {now:,} {what}, more than max_growth = {self.feed.max_growth:g} allows"
+                )
         return ""
 
     async def _registered(self, entries: Mapping[str, float]) -> list[str]:
-        """The addresses of recent successful registrations that these entries would reject."""
+        """Addresses with a recent successful registration that these entries would reject."""
         since = self.shared.clock() - KEEP_REGISTERED
         known = await self.do(self.shared.store.registered, since)
         listed = [address for address in known if any(network in entries for network in around(address))]
         return [address for address in listed if (await self.sift([(address, 0.0)])).sifted.networks]
 
     async def sift(self, entries: Iterable[tuple[str, float]]) -> Judged:
-        """What of these goes into the firewall."""
+        """Compute the networks to load into the firewall for these entries."""
         protected = frozenset(self.shared.protected())
         return Judged(await self.do(sift, entries, protected), protected)
 
     def next_turn(self) -> int:
-        """To be taken before the entries to apply are read, or when they are stored."""
+        """Number of the next update. Take it before reading the entries to apply, or when storing them."""
         self._turn += 1
         return self._turn
 
     async def apply(self, turn: int, entries: Collection[tuple[str, float]], judged: Judged) -> None:
-        """Give the firewall what was judged; when it refuses, that is noted and tried again by the manager.
+        """Load the computed networks into the firewall. On failure the manager retries.
 
-        A later turn has read newer entries, so an earlier one that comes last must not undo it.
+        A later turn has read newer entries, so an earlier turn that finishes last is dropped.
         """
         while judged.protected != frozenset(self.shared.protected()):
             judged = await self.sift(entries)
@@ -229,7 +236,7 @@ class Job(ABC):
             await self.shared.sink.set_feed(self.feed.name, judged.sifted.networks, self.feed.verdict)
         except FirewallError as error:
             if numbers.applied:
-                log.error("Feed %s: %s; tried again", self.feed.name, error)
+                log.error("Feed %s: %s; retrying", self.feed.name, error)
             numbers.applied = False
         else:
             numbers.applied = True
@@ -247,7 +254,7 @@ class Job(ABC):
 
     def _failed(self, problem: str) -> None:
         if problem != self.state.problem:
-            log.warning("Feed %s: %s; the last good list stays", self.feed.name, problem)
+            log.warning("Feed %s: %s; the last good list stays active", self.feed.name, problem)
         self.state.problem = problem
         self.state.failures += 1
         self.state.next_at = self.shared.clock() + self.shared.pace.pause(self.state.failures)

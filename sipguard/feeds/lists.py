@@ -1,7 +1,7 @@
-"""Block lists as they are published: one address or network a line, `ipset save`, JSON lines.
+"""Parses block lists as published: one address or network per line, `ipset save`, or JSON lines.
 
-A page that is no list (an error page with status 200, a login form) must not be taken for an empty one: too many lines that
-hold no address refuse the whole.
+An error page or login form with status 200 must not count as an empty list. Too many lines without an address therefore
+reject the whole file.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from sipguard.errors import FeedError
 from sipguard.feeds.sieve import RefusedError, admit
 
 MOST = 1_000_000
-"""Networks of one list: five times the largest that is published."""
+"""Most networks in one list: five times the largest published one."""
 
 _ENDS_ADDRESS = re.compile(r"[\s,;|]")
 _JSON_KEYS = ("cidr", "network", "prefix", "subnet", "ip", "address", "ipaddress", "ip_address", "ip_prefix")
 _NONSENSE = 0.1
-"""Share of lines without an address beyond which a text is no list."""
+"""Largest share of lines without an address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a list holds: networks in canonical text, and how many were refused, by reason."""
+    """A parsed list: networks in canonical text, and the number of refused entries by reason."""
 
     networks: dict[str, None]
     refused: Counter[str]
     nonsense: int
-    """Lines that hold no address."""
+    """Lines without an address."""
 
 
 def parse_list(data: bytes, form: str = "auto") -> Parsed:
-    """Read a list. Raises `FeedError`: it is none, or holds nothing that may be rejected."""
+    """Parse a list. Raises `FeedError` if it is not a list, or contains nothing that may be rejected."""
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     networks: dict[str, None] = {}
     refused: Counter[str] = Counter()
@@ -48,12 +48,12 @@ def parse_list(data: bytes, form: str = "auto") -> Parsed:
         except ValueError:
             nonsense += 1
         if len(networks) > MOST:
-            raise FeedError(f"more than {MOST:,} networks: that is no list of attackers")
+            raise FeedError(f"more than {MOST:,} networks: too many for a list of attackers")
     found = len(networks) + refused.total()
     if nonsense > _NONSENSE * (found + nonsense):
-        raise FeedError(f"{nonsense} of {found + nonsense} lines hold no address: is it a list, and its format right?")
+        raise FeedError(f"{nonsense} of {found + nonsense} lines contain no address; check the url and `format`")
     if not networks:
-        raise FeedError("there is no address in it that may be rejected")
+        raise FeedError("the list contains no address that may be rejected")
     return Parsed(networks, refused, nonsense)
 
 
@@ -72,7 +72,7 @@ def _guess(text: str) -> str:
 
 
 def _words(text: str, form: str) -> Iterator[str]:
-    """What stands where an address should: one a line; an empty one where nothing does."""
+    """The word of each line that should be an address; empty if there is none."""
     for line in _lines(text):
         if form == "ipset":
             # ipset(8) save: create NAME TYPE …, add NAME ENTRY [timeout N] …
@@ -86,7 +86,7 @@ def _words(text: str, form: str) -> Iterator[str]:
 
 
 def _json_word(line: str) -> Iterator[str]:
-    """The address of one object, or the text that the line is; an object without one is about the list itself."""
+    """The address in one JSON object, or the line itself if it is a string. Objects without one describe the list."""
     try:
         value = json.loads(line.rstrip(","))
     except (ValueError, RecursionError):
@@ -95,7 +95,7 @@ def _json_word(line: str) -> Iterator[str]:
     if isinstance(value, dict):
         found = next((value[key] for key in _JSON_KEYS if key in value), None)
         if found is None:
-            # The last line of Spamhaus's lists tells their size and terms.
+            # The last line of Spamhaus's lists states their size and terms.
             if "type" not in value:
                 yield ""
             return

@@ -1,4 +1,4 @@
-"""All feeds together: started, watched, put back into the firewall, asked about, stopped."""
+"""Runs all feeds: starts and stops them, restores them in the firewall, and reports their status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from sipguard.errors import FeedError, FirewallError, StateError
 from sipguard.feeds.fetching import ApibanJob, ListJob
-from sipguard.feeds.job import Job, Sink, Surroundings
+from sipguard.feeds.job import FeedContext, Job, Sink
 from sipguard.feeds.pace import Pace, Sleep, sleep
 from sipguard.feeds.sieve import sift
 from sipguard.feeds.store import FeedStore
@@ -22,13 +22,13 @@ from sipguard.text import shown_url
 log = logging.getLogger("sipguard.feeds")
 
 _LET_THROUGH = "it is in ignoreip, or this machine's own"
-_NOT_APPLIED = "that entry is held, or has just come"
+_NOT_APPLIED = "the entry is held, or has just arrived"
 
 
 class Manager:
-    """The feeds of one configuration. For another one, close this and make a new one: the local copy stays.
+    """The feeds of one configuration. To change it, close this one and make another; the local copy stays.
 
-    `protected` gives the networks that must never be rejected, as they are now.
+    `protected` returns the networks that must never be rejected at this moment.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Manager:
     ) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feeds")
         self._store = FeedStore(directory)
-        self._shared = Surroundings(self._store, sink, protected, self._run, clock, pace or Pace(), sleep)
+        self._shared = FeedContext(self._store, sink, protected, self._run, clock, pace or Pace(), sleep)
         ordered = sorted(feeds, key=lambda feed: (feed.priority, feed.name))
         self.jobs: dict[str, Job] = {
             feed.name: (ApibanJob if feed.key else ListJob)(feed, self._shared) for feed in ordered
@@ -54,23 +54,23 @@ class Manager:
         self._protected = frozenset(protected())
 
     async def start(self) -> None:
-        """Put the local copies into the firewall and begin to fetch."""
+        """Load the local copies into the firewall and start fetching."""
         await self.prepare()
         self._tasks = [asyncio.create_task(job.run(), name=f"feed {name}") for name, job in self.jobs.items()]
 
     async def prepare(self) -> None:
-        """Put the local copies into the firewall, and remove feeds that are no longer configured."""
+        """Load the local copies into the firewall, and remove feeds that are no longer configured."""
         try:
             await self._run(lambda: self._store.forget_others(self.jobs))
             for job in self.jobs.values():
                 await job.load()
         except StateError as error:
-            log.error("Feeds: %s; they are fetched anew", error)
+            log.error("Feeds: %s; fetching them again", error)
         await drop_others(self._shared.sink, self.jobs)
         await self.reapply()
 
     async def reapply(self, names: Iterable[str] | None = None) -> None:
-        """Put these feeds, or all, into the firewall from the local copy: no request is made."""
+        """Load these feeds, or all, into the firewall from the local copy, without a request."""
         for name in [*(self.jobs if names is None else names)]:
             try:
                 await self.jobs[name].reapply()
@@ -78,7 +78,7 @@ class Manager:
                 log.error("Feed %s: %s", name, error)
 
     async def check(self) -> None:
-        """Put back what is missing in the firewall, and heed that an address must no longer be rejected. Call it often."""
+        """Restore feeds missing from the firewall, and let newly protected addresses through. Call it often."""
         await self._save_registrations()
         protected = frozenset(self._shared.protected())
         if protected != self._protected:
@@ -88,29 +88,31 @@ class Manager:
         try:
             there = await self._shared.sink.feeds()
         except FirewallError:
-            return  # told elsewhere; without an answer nothing can be put back either
+            return  # reported elsewhere; without an answer nothing can be restored either
         wanted = {name: job.numbers for name, job in self.jobs.items() if job.numbers.wanted}
         missing = [name for name, numbers in wanted.items() if name not in there or not numbers.applied]
         lost = [name for name in missing if self.jobs[name].numbers.applied]
         if lost:
-            log.warning("Feeds gone from the firewall (another program flushed it?), put back: %s", ", ".join(lost))
+            log.warning(
+                "Feeds missing from the firewall (did another program flush it?), restored: %s", ", ".join(lost)
+            )
         await self.reapply(missing)
 
     async def refresh(self, name: str, *, accept: bool = False) -> dict[str, Any]:
-        """Fetch one feed now; gives its status after that. Raises `FeedError` when there is none of that name."""
+        """Fetch one feed now and return its new status. Raises `FeedError` if there is no feed of that name."""
         job = self._job(name)
         if self._tasks:
             await job.refresh(accept=accept)
         else:
             await job.fetch(accept=accept)
-        return self._tell(job)
+        return self._status_of(job)
 
     def status(self) -> list[dict[str, Any]]:
-        """What `sipguard feeds` shows, in order of priority."""
-        return [self._tell(job) for job in self.jobs.values()]
+        """Status of every feed as `sipguard feeds` shows it, in order of priority."""
+        return [self._status_of(job) for job in self.jobs.values()]
 
     async def holding(self, address: str) -> list[dict[str, Any]]:
-        """The feeds that list an address or network, and whether the firewall rejects it for them."""
+        """The feeds that list an address or network, and whether the firewall rejects it because of them."""
         try:
             found = await self._run(lambda: self._store.holding(address, self._shared.clock()))
         except StateError:
@@ -129,11 +131,11 @@ class Manager:
         ]
 
     def registered(self, address: str) -> None:
-        """Somebody has registered successfully from this address: a feed that lists it is held."""
+        """Record a successful registration from this address: a feed that lists it will be held."""
         self._seen[address] = self._shared.clock()
 
     async def close(self) -> None:
-        """Stop fetching. The firewall and the local copy keep what they have."""
+        """Stop fetching. The firewall and the local copy stay as they are."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -151,7 +153,7 @@ class Manager:
                 self._seen = seen | self._seen
                 log.error("Feeds: %s", error)
 
-    def _tell(self, job: Job) -> dict[str, Any]:
+    def _status_of(self, job: Job) -> dict[str, Any]:
         feed, state, numbers = job.feed, job.state, job.numbers
         return {
             "name": feed.name,
@@ -173,19 +175,19 @@ class Manager:
         try:
             return self.jobs[name]
         except KeyError:
-            raise FeedError(f"no feed {name} is configured; configured: {', '.join(self.jobs) or 'none'}") from None
+            raise FeedError(f"no feed named {name}; configured feeds: {', '.join(self.jobs) or 'none'}") from None
 
     async def _run(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
 
 async def drop_others(sink: Sink, names: Iterable[str]) -> None:
-    """Remove from the firewall every feed but these: what an earlier configuration had."""
+    """Remove every other feed from the firewall: those of an earlier configuration."""
     known = set(names)
     try:
         for name in await sink.feeds():
             if name not in known:
                 await sink.drop_feed(name)
-                log.info("Feed %s is no longer configured: removed from the firewall", name)
+                log.info("Feed %s is no longer configured; removed from the firewall", name)
     except FirewallError as error:
         log.error("Feeds: %s", error)

@@ -1,6 +1,6 @@
-"""The configuration of APIBAN's original clients: where it is, and what of it is worth taking over.
+"""Imports the settings of APIBAN's original clients.
 
-Only its settings are read. Its chain, its program and its cron job are its operator's.
+Only their settings are read. The chain, program and cron job of such a client are left alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PLACES = (
     "/usr/local/bin/apiban/apibanconfig.sys",
     "/etc/apiban/apibanconfig.sys",
 )
-"""Where its documentation puts it, and where its clients look."""
+"""Where the documentation puts the file, and where the clients look for it."""
 _SIZE = 65_536
 _SETTING = re.compile(r"^\s*(APIKEY|LKID)\s*=\s*[\"']?([^\"'\s]*)", re.MULTILINE)
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,200}", re.ASCII)
@@ -27,21 +27,21 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{8,200}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What the original client was told."""
+    """Settings of the original client."""
 
     path: Path
     key: str = field(repr=False)
     last_id: str
-    """Empty when there is none."""
+    """Empty if there is none."""
 
 
 def find(root: Path = Path("/")) -> Path:
-    """The first usual place that has a configuration. Raises `FeedError` when none has."""
+    """Find the configuration in its usual places. Raises `FeedError` if there is none."""
     for place in PLACES:
         path = root / Path(place).expanduser().relative_to("/")
         if path.is_file():
             return path
-    raise FeedError(f"no configuration of APIBAN's client is in {', '.join(PLACES)}; name it: import-apiban PATH")
+    raise FeedError(f"no configuration of APIBAN's client in {', '.join(PLACES)}; name its path: import-apiban PATH")
 
 
 def read(path: Path) -> Original:
@@ -58,5 +58,5 @@ def read(path: Path) -> Original:
     settings = {str(name).upper(): value for name, value in content.items()} if isinstance(content, dict) else {}
     key, last_id = str(settings.get("APIKEY", "")).strip(), str(settings.get("LKID", "")).strip()
     if not _KEY.fullmatch(key):
-        raise FeedError(f"{path} holds no APIKEY, or not one of APIBAN's form")
+        raise FeedError(f"{path} contains no valid APIKEY")
     return Original(path, key, last_id if last_id.isascii() and last_id.isdigit() and len(last_id) <= 30 else "")

@@ -1,4 +1,4 @@
-"""How fast a feed may be asked: the server's limit, and the pauses after what went wrong."""
+"""How often a feed's server may be asked: its rate limit, and the pauses after errors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Limits in requests and seconds. The limit is APIBAN's, as its documentation gives it."""
+    """Limits in requests and seconds. The rate limit is the one in APIBAN's documentation."""
 
     limit: int = 11
     window: float = 120.0
     silence: float = 20.0
     """Longest wait for the next bytes of an answer."""
     answer: float = 60.0
-    """Longest time that one whole answer of APIBAN may take: an address list is small."""
+    """Longest time for one whole answer of APIBAN: a page is small."""
     download: float = 600.0
-    """Longest time that a whole list may take."""
+    """Longest time for downloading a whole list."""
     first_pause: float = 30.0
     longest_pause: float = 3600.0
-    """Pauses after errors double from the first to the longest."""
+    """Pauses after errors double, up to this."""
 
     def faster(self, factor: float) -> Pace:
         """The same pace in scaled time: for tests."""
@@ -33,15 +33,15 @@ class Pace:
         return replace(self, **{name: getattr(self, name) / factor for name in times})
 
     def pause(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row."""
+        """Seconds to wait after this many failures in a row."""
         return min(self.longest_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
 
 
 class Limiter:
-    """No more than `pace.limit` requests within `pace.window`, whenever this process began.
+    """Allows `pace.limit` requests within `pace.window`, across restarts of the process.
 
-    A request counts from when its answer was there: it reached the server no later than that, and the next ones no earlier
-    than they were sent. So the server never sees more within its window, however slow the way is.
+    A request counts from the moment its answer arrived. It reached the server no later than that, and the next one no earlier
+    than it is sent. So the server never sees more requests within its window, however slow the network is.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Limiter:
     def wait(self) -> float:
         """Seconds until the next request may be sent."""
         now = self._clock()
-        # A clock that was set back must not keep us waiting for the future: those requests count as made now.
+        # After the clock was set back, requests in the future count as made now, or the wait could be very long.
         self._times = [min(when, now) for when in self._times if when > now - self._window]
         if len(self._times) < self._pace.limit:
             return 0.0
         return max(0.0, sorted(self._times)[-self._pace.limit] + self._window - now)
 
     async def sending(self) -> None:
-        """A request is about to be sent: that is stored first, so that a crash cannot hide it."""
+        """Record a request before it is sent, so that a crash cannot hide it."""
         self._times.append(self._clock())
         await self._save(self._times)
 
     async def answered(self) -> None:
-        """Its answer is there, or will not come."""
+        """Record that the answer has arrived, or will not come."""
         self._times[-1] = max(self._times[-1], self._clock())
         await self._save(self._times)
 
@@ -77,5 +77,5 @@ class Limiter:
 
 
 async def sleep(seconds: float) -> None:
-    """Wait on the loop's clock."""
+    """Sleep on the event loop's clock."""
     await asyncio.sleep(seconds)

@@ -1,7 +1,7 @@
-"""What of a feed may enter the firewall, and in which form: disjoint networks, as few and as large as they can be.
+"""Turns a feed's entries into the fewest disjoint networks for the firewall.
 
-A feed is written by others, and a mistake of theirs must not cut this host off: ranges that no stranger sends from are refused,
-as is what is too wide to be a list of attackers, and what must never be rejected is cut out of whatever covers it.
+A mistake in somebody's feed must not cut this host off. Ranges that no stranger sends from and networks that are too wide are
+refused. Protected networks are cut out of every entry that covers them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Span = tuple[int, int, float]
 _BITS = {4: 32, 6: 128}
 _KIND = {4: socket.AF_INET, 6: socket.AF_INET6}
 _WIDEST = {4: 8, 6: 16}
-"""Prefix lengths: no registry gives one holder more than an IPv4 /8; an IPv6 /16 is more than all that is in use."""
+"""Shortest prefix allowed. No registry gives one holder more than an IPv4 /8; an IPv6 /16 exceeds all that is in use."""
 _MAPPED = 0xFFFF << 32
 _GLOBAL_6 = (0x2 << 124, (0x4 << 124) - 1)
-"""2000::/3, all that IANA has given out as global unicast (RFC 4291, 2.4); private, loopback, multicast lie outside."""
+"""2000::/3, all global unicast addresses assigned by IANA (RFC 4291, 2.4). Private, loopback and multicast lie outside."""
 _NOBODY = (
-    # RFC 6890 and the IANA special-purpose registry. The documentation and benchmark ranges are not here: nobody is reached
-    # from them, so that to reject them harms nobody.
+    # RFC 6890 and the IANA special-purpose registry. Documentation and benchmark ranges are missing on purpose: nobody uses
+    # them, so rejecting them harms nobody.
     ("0.0.0.0", 8, "this network"),  # noqa: S104 - a range to refuse, nothing is bound
     ("10.0.0.0", 8, "private"),
     ("100.64.0.0", 10, "private (carrier NAT)"),
@@ -41,9 +41,9 @@ class RefusedError(ValueError):
 
 
 def parse(text: str) -> tuple[int, int, int]:
-    """Read an address or network: (version, first address, prefix length); host bits are cleared, mapped IPv4 is IPv4.
+    """Parse an address or network into (version, first address, prefix length).
 
-    Raises `ValueError`: it is neither.
+    Clears host bits; turns IPv4-mapped IPv6 into IPv4. Raises `ValueError` if it is neither.
     """
     host, slash, prefix = text.partition("/")
     version = 6 if ":" in host else 4
@@ -53,7 +53,7 @@ def parse(text: str) -> tuple[int, int, int]:
     except OSError:
         raise ValueError("no address") from None
     if slash and not (prefix.isascii() and prefix.isdigit() and length <= _BITS[version]):
-        raise ValueError("no prefix length")
+        raise ValueError("invalid prefix length")
     if version == 6 and length >= 96 and number >> 32 == _MAPPED >> 32:
         version, number, length = 4, number - _MAPPED, length - 96
     return version, number >> (_BITS[version] - length) << (_BITS[version] - length), length
@@ -66,7 +66,7 @@ def write(version: int, first: int, length: int) -> str:
 
 
 def admit(text: str) -> str:
-    """Canonical text of what a feed lists. Raises `RefusedError` for what may not enter, `ValueError` for no network."""
+    """Canonical text of an entry. Raises `RefusedError` if it is not allowed, `ValueError` if it is not a network."""
     version, first, length = parse(text)
     if length < _WIDEST[version]:
         raise RefusedError(f"wider than /{_WIDEST[version]}")
@@ -83,18 +83,18 @@ def admit(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """What goes into the firewall."""
+    """The networks to load into the firewall."""
 
     networks: list[tuple[str, float]]
-    """Disjoint networks and until when."""
+    """Disjoint networks, each with its expiry (POSIX seconds)."""
     addresses: int
-    """IPv4 addresses that they cover: what a single absurd line would multiply."""
+    """Number of IPv4 addresses covered. A single far too wide entry shows here."""
 
 
 def sift(entries: Iterable[tuple[str, float]], protected: Iterable[str]) -> Sifted:
-    """Join what overlaps, each part until the latest time that any entry gives it, and cut out the protected networks.
+    """Merge overlapping entries and cut out the protected networks. Both lists hold canonical text.
 
-    Neighbours are joined where their times are the same. Source of both lists: canonical text.
+    Each part keeps the latest expiry of the entries that cover it. Neighbours are merged if they expire together.
     """
     spans: dict[int, list[Span]] = {4: [], 6: []}
     for text, until in entries:
@@ -115,7 +115,7 @@ def sift(entries: Iterable[tuple[str, float]], protected: Iterable[str]) -> Sift
 
 
 def around(text: str) -> Iterator[str]:
-    """This network and every larger one that contains it, as canonical text: what an entry that holds it is called."""
+    """This network and every larger one that contains it, as canonical text: the possible names of an entry covering it."""
     version, first, length = parse(text)
     for shorter in range(length, -1, -1):
         bits = _BITS[version] - shorter
@@ -123,11 +123,11 @@ def around(text: str) -> Iterator[str]:
 
 
 def _disjoint(spans: list[Span]) -> Iterator[Span]:
-    """Spans that nest or lie apart, as networks do → spans that lie apart; neighbours of one time joined."""
+    """Make nested spans disjoint, and merge neighbours that expire together. Spans nest or lie apart, as networks do."""
     stack: list[tuple[int, float]] = []
     joined: Span | None = None
     position = 0
-    # The last of these lies beyond everything: it empties the stack.
+    # The last span lies beyond all others and so empties the stack.
     beyond = (1 << 129, 1 << 129, 0.0)
     for first, last, until in [*sorted(spans, key=lambda span: (span[0], -span[1])), beyond]:
         pieces: list[Span] = []
@@ -154,7 +154,7 @@ def _disjoint(spans: list[Span]) -> Iterator[Span]:
 
 
 def _cut(spans: Iterable[Span], holes: list[tuple[int, int]]) -> Iterator[Span]:
-    """Leave out what lies in a hole; both in ascending order."""
+    """Remove the parts that lie in a hole. Both must be in ascending order."""
     index = 0
     for begin, last, until in spans:
         first = begin
@@ -171,7 +171,7 @@ def _cut(spans: Iterable[Span], holes: list[tuple[int, int]]) -> Iterator[Span]:
 
 
 def _networks(version: int, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The fewest networks (first address, prefix length) that make up a span."""
+    """The fewest networks (first address, prefix length) that cover exactly this span."""
     while first <= last:
         size = 1 << ((last - first + 1).bit_length() - 1)
         if first:

@@ -1,10 +1,10 @@
-"""The local copy of every feed, in one SQLite file of the state directory.
+"""The local copy of every feed, in one SQLite file in the state directory.
 
-Each page of a feed is stored with the ID behind it in one transaction, so that a killed daemon goes on at the right one. Entries
-are `accepted` when they have been given to the firewall: after a flush these come back, without a request. The times of requests
-are stored too: the limit of a server holds across restarts.
+Each page is stored with its next ID in one transaction, so a killed daemon resumes at the right page. Entries are `accepted`
+once they are in the firewall; after a flush they are restored without a request. Request times are stored too, so that a
+server's rate limit holds across restarts.
 
-One thread owns a store; which one is the caller's choice.
+Use a store from one thread only.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ CREATE TABLE IF NOT EXISTS feeds (
 
 @dataclass(slots=True)
 class FeedState:
-    """What is known of one feed but for its entries. Times are POSIX seconds, 0 for never."""
+    """State of one feed, without its entries. Times are POSIX seconds, 0 for never."""
 
     name: str
     source: str = ""
-    """What it was fetched from: state of another source means nothing."""
+    """Where it was fetched from. State of another source is discarded."""
     next_id: str = ""
-    """APIBAN: what to ask with next."""
+    """APIBAN: the ID of the next request."""
     etag: str = ""
     modified: str = ""
-    """Validators of RFC 9110, 8.8, as the server gave them."""
+    """Validators (RFC 9110, 8.8) as received from the server."""
     fetched: float = 0.0
-    """The last time that the whole of it had arrived."""
+    """When it last arrived completely."""
     next_at: float = 0.0
     failures: int = 0
-    """Fetches in a row that went wrong."""
+    """Number of failed fetches in a row."""
     problem: str = ""
     held: str = ""
-    """Why what arrived was not applied."""
+    """Why the new list is held; empty if it is not."""
     entries: int = 0
     addresses: int = 0
-    """Size when it was last applied whole: what growth is measured by. 0: it never was."""
+    """Size when last applied completely, the base for `max_growth`. 0: never applied."""
     refused: int = 0
 
 
 class Holding(NamedTuple):
-    """An entry that covers an address asked for."""
+    """An entry that covers a given address."""
 
     feed: str
     network: str
@@ -72,32 +72,32 @@ class Holding(NamedTuple):
 
 
 class FeedStore:
-    """Every method raises `StateError` when the file cannot be used."""
+    """The local copy on disk. Every method raises `StateError` if the file cannot be used."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "feeds.db"
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection:
             self._connection.close()
             self._connection = None
 
     def state(self, name: str) -> FeedState:
-        """What is known of a feed; a new state for one that is new."""
+        """State of a feed; an empty state if the feed is new."""
         names = ", ".join(field.name for field in fields(FeedState))
         with self._db() as db:
             row = db.execute(f"SELECT {names} FROM feeds WHERE name = ?", (name,)).fetchone()  # noqa: S608 - our own names
         return FeedState(*row) if row else FeedState(name)
 
     def save_state(self, state: FeedState) -> None:
-        """Write what is known of a feed."""
+        """Write the state of a feed."""
         with self._db() as db:
             _write_state(db, state)
 
     def forget_others(self, names: Iterable[str]) -> None:
-        """Remove every feed but these."""
+        """Remove every other feed."""
         known = set(names)
         with self._db() as db:
             gone = [row for row in db.execute("SELECT name FROM feeds").fetchall() if row[0] not in known]
@@ -105,7 +105,7 @@ class FeedStore:
                 db.executemany(f"DELETE FROM {table} WHERE {column} = ?", gone)  # noqa: S608 - our own names
 
     def add_page(self, state: FeedState, networks: Iterable[str], until: float) -> None:
-        """Store one page with the state behind it. An entry that is listed anew gets the new time; none is accepted yet."""
+        """Store one page with the new state. An entry listed again gets the later expiry. New entries are not yet accepted."""
         with self._db() as db:
             db.executemany(
                 "INSERT INTO entries VALUES (?, ?, ?, 0) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
@@ -114,7 +114,7 @@ class FeedStore:
             _write_state(db, state)
 
     def replace(self, state: FeedState, networks: Iterable[str], until: float) -> None:
-        """Store a whole list, accepted, instead of what the feed had."""
+        """Replace all entries of a feed with a whole list, marked as accepted."""
         with self._db() as db:
             db.execute("DELETE FROM entries WHERE feed = ?", (state.name,))
             rows = ((state.name, network, until) for network in networks)
@@ -122,19 +122,19 @@ class FeedStore:
             _write_state(db, state)
 
     def renew(self, state: FeedState, until: float) -> None:
-        """The list has not changed: all of it gets a new time."""
+        """Extend the expiry of all entries of a list that has not changed."""
         with self._db() as db:
             db.execute("UPDATE entries SET until = ? WHERE feed = ?", (until, state.name))
             _write_state(db, state)
 
     def accept(self, state: FeedState) -> None:
-        """All that has arrived is in the firewall."""
+        """Mark all entries as accepted: they are in the firewall."""
         with self._db() as db:
             db.execute("UPDATE entries SET accepted = 1 WHERE feed = ? AND accepted = 0", (state.name,))
             _write_state(db, state)
 
     def entries(self, name: str, now: float, *, accepted: bool = False) -> list[tuple[str, float]]:
-        """Network and end of what has not ended at `now`: all, or what is accepted."""
+        """Network and expiry of each entry that is live at `now`; with `accepted`, only the accepted ones."""
         with self._db() as db:
             rows = db.execute(
                 "SELECT network, until FROM entries WHERE feed = ? AND until > ? AND accepted >= ?",
@@ -143,13 +143,13 @@ class FeedStore:
             return rows.fetchall()
 
     def count(self, name: str, now: float) -> int:
-        """How many entries have not ended."""
+        """Number of entries that are live at `now`."""
         with self._db() as db:
             row = db.execute("SELECT count(*) FROM entries WHERE feed = ? AND until > ?", (name, now)).fetchone()
         return int(row[0])
 
     def expire(self, name: str, now: float) -> int:
-        """Remove what has ended; gives how many."""
+        """Remove expired entries and return their number."""
         with self._db() as db:
             return db.execute("DELETE FROM entries WHERE feed = ? AND until <= ?", (name, now)).rowcount
 
@@ -163,35 +163,35 @@ class FeedStore:
             return [Holding(feed, network, until, bool(accepted)) for feed, network, until, accepted in rows]
 
     def requests(self, name: str) -> list[float]:
-        """When the last requests of a feed were made, oldest first."""
+        """Times of a feed's last requests, oldest first."""
         with self._db() as db:
             return [row[0] for row in db.execute("SELECT time FROM requests WHERE feed = ? ORDER BY time", (name,))]
 
     def save_requests(self, name: str, times: Iterable[float]) -> None:
-        """Write when the last requests were made."""
+        """Write the times of the last requests."""
         with self._db() as db:
             db.execute("DELETE FROM requests WHERE feed = ?", (name,))
             db.executemany("INSERT INTO requests VALUES (?, ?)", ((name, when) for when in times))
 
     def registered(self, since: float) -> list[str]:
-        """The addresses that have registered successfully since then; older ones are forgotten."""
+        """Addresses that have registered successfully since then. Older registrations are deleted."""
         with self._db() as db:
             db.execute("DELETE FROM registrations WHERE time < ?", (since,))
             return [row[0] for row in db.execute("SELECT address FROM registrations")]
 
     def forget_registrations(self, addresses: Iterable[str]) -> None:
-        """These speak for nobody any longer."""
+        """Delete the registrations of these addresses."""
         with self._db() as db:
             db.executemany("DELETE FROM registrations WHERE address = ?", ((address,) for address in addresses))
 
     def save_registrations(self, times: dict[str, float]) -> None:
-        """Write when addresses have registered successfully."""
+        """Write the times of successful registrations by address."""
         with self._db() as db:
             db.executemany("INSERT OR REPLACE INTO registrations VALUES (?, ?)", times.items())
 
     @contextlib.contextmanager
     def _db(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, opening the file if need be."""
+        """One transaction; opens the file if needed."""
         try:
             if self._connection is None:
                 self._connection = _open(self.path)
@@ -212,7 +212,7 @@ def _write_state(db: sqlite3.Connection, state: FeedState) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open the file; one that is broken is moved aside: every feed can be fetched again."""
+    """Open the file. A damaged file is moved aside, since every feed can be fetched again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _connect(path)
@@ -222,7 +222,7 @@ def _open(path: Path) -> sqlite3.Connection:
         raise
     except sqlite3.DatabaseError as error:
         aside = path.with_name(f"{path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
-        log.error("%s: %s; moved aside to %s, the feeds are fetched anew", path, error, aside)
+        log.error("%s: %s; moved aside to %s; fetching all feeds again", path, error, aside)
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
@@ -234,7 +234,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
             raise sqlite3.DatabaseError("written by a newer sipguard")
-        # As in state/database.py: what is committed survives the death of the process at any instruction.
+        # As in state/database.py: committed data survives the death of the process at any instruction.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(_SCHEMA)

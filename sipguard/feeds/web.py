@@ -1,7 +1,7 @@
-"""One GET over HTTPS: with every limit that a hostile or broken server calls for, and errors that tell no secret.
+"""HTTPS GET with limits against hostile or broken servers, and errors that reveal no secret.
 
-httpx is imported here alone, at the first request: it costs 15 MB that a daemon without feeds need not have. Its errors hold the
-URL, and with it APIBAN's key, so none of them leaves this file: not even as the cause of another.
+httpx is imported only here, at the first request: it costs 15 MB, which a daemon without feeds does not need. Its errors
+contain the URL and so APIBAN's key. None of them may leave this file, not even as the cause of another error.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _MOST_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server said. Header names are in small letters."""
+class Response:
+    """A server's response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -36,9 +36,10 @@ class Answer:
 
 
 class Web:
-    """Asks servers. Certificates are always checked; proxies come from the environment (HTTPS_PROXY, NO_PROXY).
+    """HTTPS client. Certificates are always verified; proxies come from the environment (HTTPS_PROXY, NO_PROXY).
 
-    `secret` is a part of URLs that appears in no message; with one, no redirect is followed.
+    `secret` is a part of the URL that no message may contain; if set, redirects are refused. `silence` is the longest wait
+    for the next bytes, in seconds.
     """
 
     def __init__(self, *, ca_file: str = "", secret: str = "", silence: float = 20.0) -> None:
@@ -47,7 +48,7 @@ class Web:
         self._silence = silence
         self._context: ssl.SSLContext | None = None
 
-    async def get(self, url: str, *, seconds: float, size: int, headers: Mapping[str, str] | None = None) -> Answer:
+    async def get(self, url: str, *, seconds: float, size: int, headers: Mapping[str, str] | None = None) -> Response:
         """Fetch `url` within `seconds` and `size` bytes. Raises `FeedError`."""
         for _ in range(_MOST_REDIRECTS + 1):
             where = self._split(url)
@@ -60,11 +61,11 @@ class Web:
             except ValueError:
                 there = None
             if self._secret:
-                raise self._error(f"{where.hostname} sends on to {there}: refused, since the address holds the key")
+                raise self._error(f"{where.hostname} redirects to {there}: refused, because the URL contains the key")
             if not there or target.scheme != "https":
-                raise self._error(f"{where.hostname} sends on to {there} without TLS: refused")
+                raise self._error(f"{where.hostname} redirects to {there} without TLS: refused")
             url = target.geturl()
-        raise self._error(f"{where.hostname} sends on and on")
+        raise self._error(f"{where.hostname}: too many redirects")
 
     def _split(self, url: str) -> SplitResult:
         try:
@@ -73,25 +74,25 @@ class Web:
         except ValueError:
             host = None
         if not host or where.scheme != "https":
-            raise FeedError("not an https address")
+            raise FeedError("not an https URL")
         return where
 
-    async def _once(self, url: str, host: str, *, seconds: float, size: int, headers: Mapping[str, str]) -> Answer:
+    async def _once(self, url: str, host: str, *, seconds: float, size: int, headers: Mapping[str, str]) -> Response:
         import httpx  # noqa: PLC0415 - see above
 
-        for noisy in ("httpx", "httpcore"):  # at INFO they log each URL
+        for noisy in ("httpx", "httpcore"):  # at INFO they log every URL
             logging.getLogger(noisy).setLevel(logging.WARNING)
         problem = ""
         try:
             async with asyncio.timeout(seconds), self._client() as client:
                 return await self._read(client, url, size, headers)
         except TimeoutError:
-            problem = f"no whole answer within {seconds:g} s"
+            problem = f"no complete answer within {seconds:g} s"
         except httpx.TimeoutException as error:
             problem = f"no answer in time ({type(error).__name__})"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, FeedError) as error:
             problem = str(error) or type(error).__name__
-        # Outside of the except clause, so that what httpx raised is not kept as this error's context.
+        # Raised outside the except clause, so that httpx's error does not become this error's context.
         raise self._error(f"{host}: {problem}")
 
     def _client(self) -> httpx.AsyncClient:
@@ -106,12 +107,12 @@ class Web:
                 raise FeedError(f"ca_file {self._ca_file}: {error.strerror or error}") from None
         return httpx.AsyncClient(verify=self._context, timeout=self._silence, follow_redirects=False)
 
-    async def _read(self, client: httpx.AsyncClient, url: str, size: int, headers: Mapping[str, str]) -> Answer:
-        # No compression: a few bytes of it may stand for gigabytes.
+    async def _read(self, client: httpx.AsyncClient, url: str, size: int, headers: Mapping[str, str]) -> Response:
+        # No compression: a few compressed bytes can expand to gigabytes.
         sent = {"user-agent": "sipguard", "accept-encoding": "identity", **headers}
         async with client.stream("GET", url, headers=sent) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise FeedError("the answer is compressed, though that was not asked for")
+                raise FeedError("the answer is compressed although sipguard did not ask for that")
             length = response.headers.get("content-length", "0")
             if length.isdigit() and int(length[:20]) > size:
                 raise FeedError(f"the answer has {length[:20]} bytes, more than {size}")
@@ -120,13 +121,13 @@ class Web:
                 body += chunk
                 if len(body) > size:
                     raise FeedError(f"the answer has more than {size} bytes")
-            return Answer(response.status_code, dict(response.headers), bytes(body))
+            return Response(response.status_code, dict(response.headers), bytes(body))
 
     def _error(self, text: str) -> FeedError:
         return FeedError(redact(text, self._secret))
 
 
 def redact(text: str, secret: str) -> str:
-    """Text of others made fit to be shown, without the secret."""
-    # In any case: a host name is told in small letters.
+    """Untrusted text made printable, with the secret removed."""
+    # Ignore case: host names are shown in lower case.
     return printable(re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE) if secret else text, 300)

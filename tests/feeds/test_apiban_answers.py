@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from sipguard.errors import FeedError
 from sipguard.feeds.apiban import Page, RateLimitError, read_answer
-from sipguard.feeds.web import Answer
+from sipguard.feeds.web import Response
 
 ASKED = "1000"
 
 
 def read(status, content, **headers):
-    return read_answer(Answer(status, headers, json.dumps(content).encode()), ASKED)
+    return read_answer(Response(status, headers, json.dumps(content).encode()), ASKED)
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,22 @@ def test_complete(status, listed):
 @pytest.mark.parametrize(
     ("status", "content", "message"),
     [
-        pytest.param(403, {"ipaddress": "none", "ID": "unauthorized"}, "refuses the key", id="key"),
-        pytest.param(200, {"ipaddress": "none", "ID": "unauthorized"}, "refuses the key", id="key-with-200"),
+        pytest.param(403, {"ipaddress": "none", "ID": "unauthorized"}, "rejects the key", id="key"),
+        pytest.param(200, {"ipaddress": "none", "ID": "unauthorized"}, "rejects the key", id="key-with-200"),
         pytest.param(404, {"ipaddress": ["no new bans"], "ID": "none"}, "status 404: no new bans", id="404"),
         pytest.param(503, {}, "status 503", id="503"),
         pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": "1000"}, "back to 1000", id="no-progress"),
-        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": "-2000"}, "not what", id="negative"),
-        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": "9" * 31}, "not what", id="long-id"),
-        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": "٢٠٠٠"}, "not what", id="other-digits"),
-        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": True}, "not what", id="true-as-id"),
-        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": ["2000"]}, "not what", id="list-as-id"),
-        pytest.param(200, {"ipaddress": {"a": 1}, "ID": "2000"}, "no address", id="object"),
-        pytest.param(200, {"ipaddress": [["192.0.2.1"], 5, None], "ID": "2000"}, "no address", id="no-strings"),
-        pytest.param(200, {"ipaddress": [], "ID": "2000"}, "no address", id="empty"),
-        pytest.param(200, ["192.0.2.1"], "not what", id="no-object"),
+        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": "-2000"}, "unexpected answer", id="negative"),
+        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": "9" * 31}, "unexpected answer", id="long-id"),
+        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": "٢٠٠٠"}, "unexpected answer", id="other-digits"),
+        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": True}, "unexpected answer", id="true-as-id"),
+        pytest.param(200, {"ipaddress": ["192.0.2.1"], "ID": ["2000"]}, "unexpected answer", id="list-as-id"),
+        pytest.param(200, {"ipaddress": {"a": 1}, "ID": "2000"}, "contains invalid addresses", id="object"),
+        pytest.param(
+            200, {"ipaddress": [["192.0.2.1"], 5, None], "ID": "2000"}, "contains invalid addresses", id="no-strings"
+        ),
+        pytest.param(200, {"ipaddress": [], "ID": "2000"}, "no addresses", id="empty"),
+        pytest.param(200, ["192.0.2.1"], "unexpected answer", id="no-object"),
         pytest.param(200, {"ipaddress": ["\x1b[2J"], "ID": "2000"}, r"\\x1b", id="control-bytes"),
     ],
 )
@@ -89,4 +91,4 @@ def test_any_answer(status, content):
     """Whatever comes, it is a page, the end, or a FeedError."""
     body = content if isinstance(content, bytes) else json.dumps({"ipaddress": content, "ID": content}).encode()
     with contextlib.suppress(FeedError):
-        assert isinstance(read_answer(Answer(status, {}, body), ASKED), Page | None)
+        assert isinstance(read_answer(Response(status, {}, body), ASKED), Page | None)

@@ -90,7 +90,7 @@ def test_wrong_key_keeps_the_list(server, ca_file, tmp_path, sink, caplog):
             return status, waits
 
     status, waits = asyncio.run(run())
-    assert "refuses the key" in status["problem"]
+    assert "rejects the key" in status["problem"]
     assert waits[0] < waits[1] < waits[2] <= PACE.longest_pause
     assert sink.addresses() == listed(server)
     assert [record.levelname for record in caplog.records].count("WARNING") == 1

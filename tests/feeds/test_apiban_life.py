@@ -241,7 +241,7 @@ def test_growth_is_held(server, ca_file, tmp_path, aged, clock, caplog):
             return held, same, await manager.refresh("apiban", accept=True)
 
     held, same, accepted = asyncio.run(run())
-    assert "from 200 to 3,000 entries at once" in held[0]["held"]
+    assert "it grew from 200 to 3,000 entries" in held[0]["held"]
     assert held[1]["held"] == held[0]["held"]
     assert same
     assert accepted["held"] is None

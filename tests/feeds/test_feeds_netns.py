@@ -226,7 +226,7 @@ def test_the_whole_daemon(lab, certificates, ca_file, tmp_path):
             )
             assert "ignoreip" in daemon.say("explain", CUSTOMER)
             assert daemon.say("feeds", "refresh", "office").startswith("office\t1\t1\t")
-            assert "no feed x is configured" in daemon.say("feeds", "refresh", "x")
+            assert "no feed named x" in daemon.say("feeds", "refresh", "x")
             asked = len(web.requests)
             subprocess.run(["nft", "flush", "ruleset"], check=True)
             assert lab.gets_through(LISTED[0])

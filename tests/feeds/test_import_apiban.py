@@ -74,7 +74,7 @@ def test_no_configuration(tmp_path, text):
     """What holds no key is told as that."""
     path = tmp_path / "config.json"
     path.write_text(text)
-    with pytest.raises(FeedError, match="holds no APIKEY"):
+    with pytest.raises(FeedError, match="contains no valid APIKEY"):
         original.read(path)
 
 

@@ -52,13 +52,13 @@ def test_formats(data, form):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(b"", "no address", id="empty"),
-        pytest.param(b"# nothing\n", "no address", id="comments"),
-        pytest.param(b"<html><body>\n<p>Please log in</p>\n</html>\n", "hold no address", id="html"),
-        pytest.param(b"203.0.113.5\n" + b"who knows\n" * 5, "hold no address", id="mostly-words"),
-        pytest.param(b"10.0.0.1\n127.0.0.1\n", "no address", id="private"),
-        pytest.param(b"\x00\xff" * 500, "hold no address", id="binary"),
-        pytest.param(b'{"a": ' * 5000, "hold no address", id="deep-json"),
+        pytest.param(b"", "contains no address", id="empty"),
+        pytest.param(b"# nothing\n", "contains no address", id="comments"),
+        pytest.param(b"<html><body>\n<p>Please log in</p>\n</html>\n", "contain no address", id="html"),
+        pytest.param(b"203.0.113.5\n" + b"who knows\n" * 5, "contain no address", id="mostly-words"),
+        pytest.param(b"10.0.0.1\n127.0.0.1\n", "contains no address", id="private"),
+        pytest.param(b"\x00\xff" * 500, "contain no address", id="binary"),
+        pytest.param(b'{"a": ' * 5000, "contain no address", id="deep-json"),
     ],
 )
 def test_what_is_no_list(data, message):
@@ -148,7 +148,9 @@ def test_by_file(tmp_path, ca_file):
 
     problems = asyncio.run(run())
     assert held(sink) == HOLDS
-    for problem, part in zip(problems[1:], ("more than 1000 bytes", "No such file", "is not a file"), strict=True):
+    for problem, part in zip(
+        problems[1:], ("larger than 1000 bytes", "No such file", "is not a regular file"), strict=True
+    ):
         assert part in problem
     assert problems[0] is None
 
@@ -157,8 +159,8 @@ def test_by_file(tmp_path, ca_file):
     ("target", "problem"),
     [
         pytest.param("/other", "", id="same-host"),
-        pytest.param("http://127.0.0.1:1/x", "sends on to 127.0.0.1 without TLS", id="no-tls"),
-        pytest.param("/list", "sends on and on", id="loop"),
+        pytest.param("http://127.0.0.1:1/x", "redirects to 127.0.0.1 without TLS", id="no-tls"),
+        pytest.param("/list", "too many redirects", id="loop"),
     ],
 )
 def test_redirects(server, ca_file, tmp_path, sink, target, problem):
@@ -185,7 +187,7 @@ def test_several_feeds(server, ca_file, tmp_path, sink):
         async with managing(feeds, tmp_path, sink) as manager:
             for feed in feeds:
                 await manager.refresh(feed.name)
-            with pytest.raises(FeedError, match="no feed x is configured; configured: drop, file"):
+            with pytest.raises(FeedError, match="no feed named x; configured feeds: drop, file"):
                 await manager.refresh("x")
             return manager.status(), await manager.holding("203.0.113.5"), await manager.holding("192.0.2.1")
 
