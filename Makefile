@@ -57,9 +57,6 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sipguard needs Python 3.11 or later; name one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "install Python's venv first: apt install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
-	@# Only from a wheel: where there is none, logs are searched without it.
-	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: 'hyperscan>=0.7' 2>$(VENV)/hyperscan.log \
-		|| echo "no wheel of hyperscan for this machine (see $(VENV)/hyperscan.log): logs are searched more slowly"
 	touch $@
 
 $(TESTED): $(READY)

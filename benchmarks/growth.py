@@ -14,7 +14,6 @@ from benchmarks.scan import OWN
 from benchmarks.sipguard_scan import scan as read
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
-from sipguard.detection.search import Pool
 from sipguard.policy.window import Window
 
 
@@ -37,9 +36,6 @@ def _seconds(log: Path, jails: int, times: int) -> float:
     found = []
     for _ in range(times):
         detectors = [Detector(read_filter("freeswitch", [OWN])) for _ in range(jails)]
-        pool = Pool()
-        for detector in detectors:
-            detector.share(pool)
 
         def take(data: bytes, every: list[Detector] = detectors) -> None:
             for detector in every:

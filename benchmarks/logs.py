@@ -78,12 +78,14 @@ def _write(
     path: Path, lines: int, percent: float, template: str, sample: str, addresses: int, last: float | None
 ) -> None:
     quiet = quiet_lines(sample)
+    heads = [bool(_DATE.search(line[:64])) for line in quiet]
     end = time.time() if last is None else last
     attacks = 0
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as log:
         for number in range(lines):
             when = end - (lines - number) / RATE
-            if (number + 1) * percent // 100 > attacks:
+            # A server writes a record at once: nothing stands between its header and its further lines.
+            if (number + 1) * percent // 100 > attacks and heads[number % len(quiet)]:
                 line = attack_line(template, attacks % addresses, when, user=str(1000 + attacks % 37))
                 attacks += 1
             else:

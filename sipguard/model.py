@@ -10,9 +10,9 @@ import fnmatch
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from sipguard.failure import Failure as Failure  # noqa: PLC0414 - one of the nouns
 from sipguard.wire_model import Evidence
 
 Clock = Callable[[], float]
@@ -27,9 +27,6 @@ RejectWith = Literal["port-unreachable", "host-unreachable", "admin-prohibited"]
 
 UseDns = Literal["yes", "warn", "no", "raw"]
 """jail.conf(5) `usedns`: whether a host name in the log may be resolved to the address to ban."""
-
-
-_NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +102,6 @@ class Filter:
     """Key of `[Definition]` → its line in `origin`, for messages."""
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Key that the jail itself sets or adds to → `file:line` there, for messages."""
-
-
-class Failure(NamedTuple):
-    """A failed authentication that a filter recognised in the log: a tuple, since an attack makes thousands a second."""
-
-    host: str
-    """The offender as the log writes it: an address, or a host name where the filter allows one, or another id."""
-    time: float | None
-    """When it happened; None when the line has no date and none could be inferred."""
-    user: str | None = None
-    users: tuple[str, ...] = ()
-    attempts: int = 1
-    regex: int = 0
-    """Index of the failregex that matched."""
-    session: str | None = None
-    lines: tuple[str, ...] = ()
-    """The matched lines, decoded."""
-    tags: Mapping[str, str] = _NO_TAGS
-    """Every named group of the match, for the tags of actions: `F-USER` is `user`."""
-    evidence: Evidence | None = None
-    """What it rests on, where the wire was asked; None is a line of log by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ LEAVES = {
     "addresses",
     "durations",
     "errors",
+    "failure",
     "files",
     "formula",
     "model",
@@ -20,7 +21,8 @@ LEAVES = {
     "wire_model",
 }
 MAY_IMPORT = {
-    "model": {"wire_model"},
+    "model": {"failure", "wire_model"},
+    "failure": {"wire_model"},
     "wire_model": set(),
     "errors": set(),
     "addresses": set(),

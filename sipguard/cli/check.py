@@ -101,6 +101,7 @@ def _as_json(settings: Settings | None, errors: Sequence[SipguardError], warning
     return {
         "config": str(settings.config_file) if settings else None,
         "firewall": settings.firewall if settings else None,
+        "search": _search(),
         "jails": [_jail_as_json(jail, settings) for jail in settings.jails] if settings else [],
         "feeds": [_feed_as_json(feed) for feed in settings.feeds] if settings else [],
         "errors": [
@@ -195,6 +196,13 @@ def _print(settings: Settings, *, wrong: int) -> None:
             click.echo(f"  {label:<8}{text}")
     for feed in settings.feeds:
         click.echo(f"\n{_feed_line(feed)}")
+    click.echo(f"\nsearch: {_search()}")
+
+
+def _search() -> str:
+    from sipguard.detection.pcre2 import told  # noqa: PLC0415 - a broken sipguard.toml is told without it
+
+    return told()
 
 
 def _feed_line(feed: Feed) -> str:
@@ -213,6 +221,7 @@ def _print_table(settings: Settings, heading: str, *, style: str) -> None:
     console.print(Text(heading, style=style))  # Text: brackets in a path are no markup
     for feed in settings.feeds:
         console.print(Text(_feed_line(feed)))
+    console.print(Text(f"search: {_search()}"))
     if not settings.jails:
         return
     table = Table("jail", "", "", show_edge=False, show_header=False)

@@ -60,6 +60,7 @@ def _tell(status: dict[str, Any], jail: str | None) -> None:
 def _head(status: dict[str, Any]) -> None:
     running = output.span(time.time() - status["since"])
     output.say(f"sipguard {status['version']}, running {running}, firewall {status['firewall']['backend']}")
+    output.say(f"search: {printable(status['search'], 300)}")
     for part in ("firewall", "state"):
         if problem := status[part]["problem"]:
             output.say(f"{part}: {printable(problem, 500)}")

@@ -11,6 +11,7 @@ from sipguard.config.values import duration
 from sipguard.daemon.control import Command
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.operations import NoError, Operations, Right, address_of, finite
+from sipguard.detection.pcre2 import told
 from sipguard.errors import SipguardError
 from sipguard.model import Ban
 from sipguard.state.changes import CountedAttempt
@@ -75,6 +76,7 @@ class Commands:
                 "lost": daemon.monitor.lost,
                 "drift": daemon.monitor.drift,
             },
+            "search": told(),
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "jails": [
                 {**self._jail(self._operations.runner(name)), **self._counted(name, request.get("counted"))}

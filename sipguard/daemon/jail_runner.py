@@ -16,7 +16,6 @@ from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.own_log import LogBatch
 from sipguard.detection.detector import Counts, Detector
-from sipguard.detection.search import Pool
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, of_jail
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
@@ -73,12 +72,10 @@ class JailRunner:
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _guard, _failure: False,
         registered: Callable[[str], None] = lambda _address: None,
-        pool_of: Callable[[str], Pool] = lambda _path: Pool(),
     ) -> None:
         """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can.
 
-        `registered` is told of addresses that log in, as far as the log can be trusted in that. `pool_of` gives what a log
-        is searched by, for all jails that read it.
+        `registered` is told of addresses that log in, as far as the log can be trusted in that.
         """
         self.jail = jail
         self.totals = Totals()
@@ -108,7 +105,6 @@ class JailRunner:
         self._reinforce = reinforce
         self._observe = observe
         self._registered = registered
-        self._pool_of = pool_of
 
     @property
     def detector(self) -> Detector:
@@ -214,7 +210,6 @@ class JailRunner:
         """Each log has its own: what one log has told so far says nothing of another."""
         if path not in self._detectors:
             self._detectors[path] = self._make_detector() if self._detectors else self._first
-            self._detectors[path].share(self._pool_of(path))
         return self._detectors[path]
 
     def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from weakref import WeakValueDictionary
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.bans import Bans
@@ -20,7 +19,6 @@ from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
-from sipguard.detection.search import Pool
 from sipguard.errors import ConfigError, FirewallError, SipguardError
 from sipguard.model import Clock, Jail, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
@@ -52,7 +50,6 @@ class Jails:
         self._store = store
         self._names = names
         self._feeding = feeding
-        self._pools: WeakValueDictionary[str, Pool] = WeakValueDictionary()
         self._clock = clock
         self._rules: dict[str, Rule] = {}
         """What each jail's bans reject, as it was when its configuration was last good."""
@@ -148,15 +145,7 @@ class Jails:
             earlier=partial(self._bans.earlier, jail.name),
             ask=self.lookups.ask,
             registered=self._feeding.registered,
-            pool_of=self._pool_of,
         )
-
-    def _pool_of(self, path: str) -> Pool:
-        """What a log is searched by, for all jails that read it; it goes with the last of them."""
-        pool = self._pools.get(path)
-        if pool is None:
-            pool = self._pools[path] = Pool()
-        return pool
 
     async def add(self, jail: Jail) -> None:
         """One more, that the configuration does not have: it ends with the next `begin`. Raises `ConfigError`."""

@@ -14,14 +14,13 @@ from sipguard.detection.tags import accused
 from sipguard.model import Challenge, Success
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable
 
     import regex
 
     from sipguard.model import Filter
 
-    Search = Callable[[Expression, str], re.Match[str] | regex.Match[str] | None]
+    Search = Callable[[Expression, str], regex.Match[str] | None]
 
 
 _SUCCESS = "successregex"

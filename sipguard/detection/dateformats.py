@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import regex
 
@@ -106,7 +107,8 @@ class DateFormat:
 
     name: str
     """What `test-filter` shows: the pattern as written."""
-    pattern: regex.Pattern[str]
+    source: str
+    """A regex for both `re` and `regex`."""
     anchored: bool
     """Bound to the beginning or the end of the line: where it matches, no other place need be tried."""
     at_begin: bool
@@ -117,7 +119,13 @@ class DateFormat:
     absolute: Read | None = field(default=None, compare=False)
     """Reads a date that is POSIX seconds already; None for one made of fields."""
 
+    @property
+    def pattern(self) -> regex.Pattern[str]:
+        """Compiled when it is needed."""
+        return _compiled(self.source)
 
+
+@lru_cache(maxsize=512)
 def date_format(written: str, weight: float = 1.0) -> DateFormat:
     """Compile one line of `datepattern`. Raises ValueError saying what is wrong with it."""
     key = written.strip()
@@ -194,17 +202,25 @@ def _bounded(
     for stars in (_STARS_BEGIN, _STARS_END):
         body = stars.sub(lambda match: match[0].replace("**", ""), body)
     is_word = bound_begin and begin == "word" and bound_end and bool(_BEGINS_WORD.match(name.strip()))
-    return DateFormat(name, _compile(flags + body), at_begin or at_end, at_begin, weight, is_word, absolute)
+    return DateFormat(name, _checked(flags + body), at_begin or at_end, at_begin, weight, is_word, absolute)
 
 
-def _compile(source: str) -> regex.Pattern[str]:
+def _checked(source: str) -> str:
+    """Raises ValueError with the message of `re` if `re` would refuse it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "possible nested set": nothing that the operator could mend
             re.compile(source)
-            return regex.compile(source)
-    except (re.error, regex.error, OverflowError, RecursionError) as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
+    return source
+
+
+@lru_cache(maxsize=512)
+def _compiled(source: str) -> regex.Pattern[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        return regex.compile(source)
 
 
 def _epoch_reader(group: int, *, long: bool) -> Read:

@@ -107,7 +107,7 @@ class DateFinder:
         """The patterns in the order in which they are tried now, each with the seconds that a search may take."""
         return [(candidate.format, candidate.limit) for candidate in self._candidates]
 
-    def again(self, line: str) -> tuple[int, int] | None:  # noqa: ARG002 - as in `certain`
+    def again(self, line: str) -> tuple[int, int] | None:  # noqa: ARG002 - as in `certain_dates`
         """Nothing: here a date depends on the lines before it, and each is looked for."""
         return None
 
@@ -255,8 +255,8 @@ def _candidates(datepattern: str | None, limit: float) -> Iterator[_Candidate]:
     seen: set[str] = set()
     lines = [line.strip() for line in (datepattern or "").split("\n") if line.strip()]
     for form, trusted in _formats(lines or ["{DEFAULT}"]):
-        if form.pattern.pattern not in seen:
-            seen.add(form.pattern.pattern)
+        if form.source not in seen:
+            seen.add(form.source)
             yield _Candidate(form, None if trusted else limit)
 
 

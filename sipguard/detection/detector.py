@@ -1,34 +1,37 @@
-"""From a log to what it tells: which lines are read, in which form, and what `matching` makes of them.
+"""Turns the bytes of one log into events, by two ways that tell the same.
 
-One `Detector` reads one log, in order. A filter may declare that its server writes records, not lines (`screen`). Where it
-can be known from the bytes alone that a line cannot matter, it is left out (`prefilter`): the same events, much faster.
+The exact way (`matching`) reads line by line what a filter's regexes say, behind the stage that knows a server's records
+(`record_assembler`). The fast way leaves out the lines that cannot matter (`candidates`) and takes the plain ones in one search
+each (`scan`). `Detector` is the switch between them: `fast=False` reads every line by the exact way.
 """
 
 from __future__ import annotations
 
+import re
 import time as _time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sipguard.detection.certain import AmbiguousDateError, CertainDates
+from sipguard.detection.candidates import Candidates, candidates
+from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
-from sipguard.detection.encodings import codec_of, is_wide, line_decoder
-from sipguard.detection.express import Express
+from sipguard.detection.encodings import codec_of, count_lines, is_wide, line_decoder
 from sipguard.detection.matching import Matcher, where
-from sipguard.detection.prefilter import Prefilter, prefilter
+from sipguard.detection.plain_rule import PlainRule
 from sipguard.detection.record_assembler import Ready, RecordAssembler, declares
 from sipguard.detection.results import Counts, Examined
-from sipguard.detection.search import count_lines
+from sipguard.detection.scan import PlainLines
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sipguard.detection.search import Pool
+    from collections.abc import Callable, Iterable
 
 __all__ = ["Counts", "Detector", "Examined"]
+
+
+_LINE_END = re.compile(rb"(?<!\r)\r++\n")
 
 
 class Detector:
@@ -42,11 +45,11 @@ class Detector:
         timezone: str | None = None,
         encoding: str = "utf-8",
         time_limit: float = 0.2,
-        skim: bool = True,
+        fast: bool = True,
     ) -> None:
         """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds of processor time.
 
-        Without `skim`, every line is read, also those that cannot matter: the same events, slowly.
+        Without `fast`, every line is read by the exact way, also those that cannot matter: the same events, slowly.
 
         Raises ConfigError naming file, line, key and regex when one does not compile, or names nobody to accuse; or
         when the date pattern, time zone or encoding is wrong.
@@ -64,36 +67,31 @@ class Detector:
         self._trusts = True
         """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
-        self._prefilter = self._make_prefilter() if skim and filter.maxlines <= 1 else None
-        self._pool: Pool | None = None
-        self._express: Express | None = None
+        self._candidates = self._make_candidates() if fast and filter.maxlines <= 1 else None
+        self._plain: PlainLines | None = None
         self._unread = (b"", 0, 0)
         self._before = (b"", 0)
         """The data at hand and where in it the present line begins: what is before it tells which of two dates it means."""
-        if self._prefilter is not None:
+        if self._candidates is not None:
             dates = self._matcher.dates = CertainDates(finder, clock)
-            if Express.serves(self._matcher):
-                self._express = Express(self._matcher, dates, self._screen, self._encoding)
+            if PlainLines.serves(self._matcher):
+                self._plain = PlainLines(self._matcher, dates, clock)
             if self._screen is None:
                 self._matcher.catch_up = self._catch_up
 
-    def share(self, pool: Pool) -> None:
-        """Search together with the other detectors that read the same log."""
-        self._pool = pool
-        if self._prefilter is not None:
-            self._prefilter.share(pool)
-
-    def _make_prefilter(self) -> Prefilter | None:
+    def _make_candidates(self) -> Candidates | None:
         """For the lines that may match, and those that the stage before the regexes must see."""
         matcher = self._matcher
         gate = matcher.prefregex.needs if matcher.prefregex is not None else ()
         wanted = [*matcher.failregex, *matcher.aside.expressions(trusted=self._trusts)]
+        json = False
         if self._screen is not None:
             wanted += self._screen.expressions
+            json = self._screen.plain_rule().json
         if len(wanted) > len(matcher.failregex):
             gate = ()
         formats = [form for form, _ in self._finder.formats]
-        return prefilter([each.needs for each in wanted], gate, formats, self._encoding)
+        return candidates([each.needs for each in wanted], gate, formats, self._encoding, json=json)
 
     def feed(self, data: bytes) -> list[Failure]:
         """The failures in `data`, which is whole lines ended by LF, following those fed before."""
@@ -103,18 +101,22 @@ class Detector:
         """The failures, successes and challenges in `data`, as `feed`."""
         if not data:
             return []
-        if self._prefilter is None:
-            self.counts.lines += count_lines(data)
+        self.counts.lines += count_lines(data)
+        if self._candidates is None:
             return self._read(data)
-        self.counts.lines += self._prefilter.line_count(data)
-        if self._screen is None:
-            return self._skim(data, self._prefilter.lines(data))
-        if self._trusts and self._screen.is_mixed:
-            self._trusts = False
-            self._prefilter = self._make_prefilter() or self._prefilter
-            if self._pool is not None:
-                self._prefilter.share(self._pool)
-        return self._skim(data, self._prefilter.lines(data) if self._screen.can_skip(data) else None)
+        if b"\r" in data:
+            data = _LINE_END.sub(b"\n", data)  # as every line is stripped of it, wherever it goes
+        if not data.endswith(b"\n"):
+            data += b"\n"
+        rule = PlainRule()
+        if self._screen is not None:
+            if self._trusts and self._screen.is_mixed:
+                self._trusts = False
+                self._candidates = self._make_candidates() or self._candidates
+            rule = self._screen.plain_rule()
+            if not self._screen.can_skip(data):
+                return self._read(data)
+        return self._skim(data, self._candidates, rule)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
@@ -142,45 +144,50 @@ class Detector:
             return (self._decode(line).rstrip("\r") for line in data.removesuffix(b"\n").split(b"\n"))
         return (line.rstrip("\r") for line in self._decode(data).removesuffix("\n").split("\n"))
 
-    def _skim(self, data: bytes, wanted: list[tuple[int, int]] | None) -> list[LogEvent]:
-        """The lines that can matter (None: all), and of the others what those need: all that follow while a record is open."""
+    def _skim(  # noqa: C901 - one loop over a chunk
+        self, data: bytes, search: Candidates, rule: PlainRule
+    ) -> list[LogEvent]:
+        """The lines that can matter, and of the others what those need: all that follow while a record is open."""
         events: list[LogEvent] = []
-        screen, matcher = self._screen, self._matcher
-        lines = self._with_mixed(wanted or [])
-        position = done = number = 0
-        while True:
-            if self._express is not None and wanted is not None and not (screen and screen.busy):
-                taken = self._express.take(data, lines, number, events)
-                if taken > number:
-                    number, position = taken, lines[taken - 1][1] + 1
-                    done = position
-            begin, end = lines[number] if number < len(lines) else (len(data), -1)
-            while position < begin and (wanted is None or self._prefilter is None or (screen and screen.busy)):
-                stop = _line_end(data, position)
-                self._at(data, position, stop, events)
-                position = stop + 1
-            if end < 0:
-                break
-            number += 1
-            if begin < position:
-                continue
+        screen, matcher, plain, size = self._screen, self._matcher, self._plain, len(data)
+        next_line = search.lines(data)
+        if screen is not None and screen.first_mixed is not None:
+            next_line = _also(next_line, screen.first_mixed[0])
+        if plain is not None:
+            plain.begin(data, rule)
+        position = done = 0
+        while position < size:
+            begin = position
+            if screen is None or not screen.busy:
+                begin = next_line(position) if plain is None else plain.take(position, events, next_line)
+                if begin >= size:
+                    break
+            if plain is not None:
+                done = max(done, plain.behind)
+            end = data.find(b"\n", begin)
             self._unread = data, done, begin
             self._at(data, begin, end, events)
             position = end + 1
             if matcher.is_dated:
                 done = position
-        if screen is None and self._prefilter is not None:
-            self._unread = data, done, len(data)
-            try:
-                self._catch_up()
-            except AmbiguousDateError:
-                self._stop_skimming(data)
+            if self._candidates is None:
+                events += self._read(data[position:])  # a date that can be read in two ways: from here on line by line
+                break
+        if plain is not None:
+            done = max(done, plain.behind)
+            plain.end()
+        if screen is None and self._candidates is not None:
+            self._unread = data, done, size
+            self._catch_up_at_end()
         return events
 
-    def _with_mixed(self, lines: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """With the line from which on nothing is trusted."""
-        mixed = self._screen.first_mixed if self._screen is not None else None
-        return sorted({*lines, mixed}) if mixed is not None else lines
+    def _catch_up_at_end(self) -> None:
+        """Find the last date of a chunk, which may count for the first line of the next."""
+        data = self._unread[0]
+        try:
+            self._catch_up()
+        except AmbiguousDateError:
+            self._stop_skimming(data)
 
     def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
         """Add what the line from `begin` to `end`, its LF, tells."""
@@ -195,8 +202,8 @@ class Detector:
                 self._matcher.cut_date(line)
 
     def _read_all(self) -> None:
-        self._prefilter, self._matcher.dates, self._unread = None, self._finder, (b"", 0, 0)
-        self._express = None
+        self._candidates, self._matcher.dates, self._unread = None, self._finder, (b"", 0, 0)
+        self._plain = None
         self._matcher.catch_up = lambda: None
 
     def _take(self, line: str, time: float | None, events: list[LogEvent]) -> None:
@@ -258,7 +265,7 @@ class Detector:
 
     def examine_record(self, line: str, *, time: float | None = None) -> list[tuple[int, Examined]]:
         """Process one line, and tell all about those that it completes: (number of the line given, counted from 1, all)."""
-        if self._prefilter is not None:
+        if self._candidates is not None:
             self._read_all()  # all is asked about every line: nothing is left to skim
         self.counts.lines += 1
         line = line.rstrip("\r\n")
@@ -289,10 +296,14 @@ class Detector:
         )
 
 
-def _line_end(data: bytes, begin: int) -> int:
-    """Where the LF of the line is that begins there, or the end of the data."""
-    end = data.find(b"\n", begin)
-    return len(data) if end < 0 else end
+def _also(next_line: Callable[[int], int], place: int) -> Callable[[int], int]:
+    """With one more line that is worth a look, the one that begins at `place`."""
+
+    def found(position: int) -> int:
+        line = next_line(position)
+        return place if position <= place < line else line
+
+    return found
 
 
 def _codec(encoding: str) -> str:

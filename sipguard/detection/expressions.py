@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import regex
 
-from sipguard.detection.beginnings import behind, fails_for_good, is_anchored, optional_groups
 from sipguard.detection.literals import Need, needs, single
-from sipguard.detection.steps import looks_ahead, safe_length
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 _SPECIAL = frozenset({"fid", "cidr", "ip", "nofail", "mlfid", "mlfforget", "mlfgained", "content"})
 """Groups that need more than to be told."""
@@ -39,107 +38,50 @@ _MERGED = re.compile(r"(alt_|tuple_)(.*?(?:ip[46])?)(?:_?\d+)?")
 _SPACES = r"\s\x1c-\x1f"
 
 
-class Rest(NamedTuple):
-    """A regex for lines whose beginning is known, with the date in it that has to be cut out."""
-
-    match: Callable[[str, int], re.Match[str] | None]
-    """Takes a line with its LF, and where in it the date ends."""
-    optional: tuple[str, ...]
-    """The groups that need not take part."""
-
-
 class Expression:
     """One compiled regex of a filter, and how its groups become the groups of a failure."""
 
-    __slots__ = (
-        "_alternatives",
-        "_tuples",
-        "holds",
-        "is_simple",
-        "marks",
-        "needs",
-        "pattern",
-        "plain",
-        "safe_length",
-        "search",
-        "source",
-    )
-
     def __init__(self, pattern: str, *, multiline: bool = False) -> None:
-        """Compile `pattern`. Raises ValueError with what is wrong with it."""
+        """Check `pattern`, which is compiled when it is needed. Raises ValueError with what is wrong with it."""
         expanded = expand(pattern)
         if not expanded.strip():
             raise ValueError("it is empty")
         self.source = _hoist_flags(_WRAPPED_FLAGS.sub(r"(?\1:", expanded))
-        _check(self.source)
-        try:
-            self.pattern = _compile(self.source, multiline=multiline)
-        except regex.error as error:
-            raise ValueError(str(error)) from None
-        self.search = self.pattern.search
+        self._multiline = multiline
+        self.groups: Mapping[str, int] = _check(self.source)
+        """Name of each group → its index."""
         self.needs: list[Need] = needs(self.source)
         self.holds = single(self.needs)
         """A text that every match holds; empty if none is known."""
         self.marks = _marks(self.needs)
         """Texts of which every match holds one; empty if none are known."""
-        self.safe_length = safe_length(self.source, multiline=multiline)
-        """Characters up to which `plain` searches a text quickly, whatever it is."""
-        self.plain = re.compile(self.source, re.MULTILINE if multiline else 0).search
-        """`re`'s own search, without a time limit."""
         merged = [(m[1], name, group_name(m[2])) for name in self.groups if (m := _MERGED.fullmatch(name))]
         self.is_simple = not merged and not self.groups.keys() & _SPECIAL
         """Whether its groups are told as they are: none of them steers the detection or names the accused by an id."""
         self._alternatives = sorted((name, to) for kind, name, to in merged if kind == "alt_")
         self._tuples = sorted((name, to) for kind, name, to in merged if kind == "tuple_")
 
+    @cached_property
+    def pattern(self) -> regex.Pattern[str]:
+        """Compiled: this takes a millisecond or two, and many are never searched for."""
+        return _compile(self.source, multiline=self._multiline)
+
+    def search(self, text: str, limit: float = 0.2) -> regex.Match[str] | None:
+        """The first match. Raises TimeoutError after `limit` seconds."""
+        match: regex.Match[str] | None = self.pattern.search(text, timeout=limit)
+        return match
+
     def found(self, text: str, limit: float) -> bool:
-        """Whether it matches somewhere in `text`. Raises TimeoutError after `limit` seconds where a search can take long."""
-        if len(text) <= self.safe_length:
-            return self.plain(text) is not None
+        """Whether it matches somewhere in `text`. Raises TimeoutError after `limit` seconds."""
         for mark in self.marks:
             if mark in text:
                 break
         else:
             if self.marks:
                 return False
-        return self.search(text, timeout=limit) is not None
+        return self.pattern.search(text, timeout=limit) is not None
 
-    def holds_behind(self, lead: str) -> str:
-        """`holds` of a line that begins with `lead` and a date: empty where it may be joined by cutting the date out."""
-        joined = any(lead[n:].startswith(self.holds) or self.holds.startswith(lead[n:]) for n in range(len(lead)))
-        return "" if joined else self.holds
-
-    def behind(self, lead: str) -> Rest:
-        """The regex for lines that begin with `lead` and a date, whose end is known. Takes milliseconds."""
-        source = behind(self.source, lead)
-        if source is None:
-            match = _without_date(self.plain, len(lead))
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # "possible nested set": about a future Python, nothing for the operator
-                match = re.compile(source).match
-        return Rest(match, optional_groups(self.source))
-
-    def is_found_behind(self, head: str) -> bool:
-        """Whether it is found in every text that begins with `head`."""
-        match = self.plain(head) if len(head) <= self.safe_length else None
-        return match is not None and match.end() + looks_ahead(self.source) <= len(head)
-
-    def is_never_behind(self, head: str) -> bool:
-        """Whether it is found in no text that begins with `head`."""
-        if not (is_anchored(self.source) and fails_for_good(self.source)):
-            return False
-        return self.pattern.match(head, partial=True) is None
-
-    @property
-    def groups(self) -> Mapping[str, int]:
-        """Name of each group → its index."""
-        groups: Mapping[str, int] = self.pattern.groupindex
-        return groups
-
-    def groups_of(self, match: re.Match[str] | regex.Match[str]) -> dict[str, str | None]:
+    def groups_of(self, match: regex.Match[str]) -> dict[str, str | None]:
         """The named groups of `match`; `alt_user…` stand in for an empty `user`, `tuple_id…` are appended to `id`."""
         groups: dict[str, str | None] = match.groupdict()
         for name, to in self._alternatives:
@@ -152,11 +94,10 @@ class Expression:
         return groups
 
 
-def _without_date(
-    search: Callable[[str], re.Match[str] | None], begin: int
-) -> Callable[[str, int], re.Match[str] | None]:
-    """Search what is left of a text when the date is cut out of it."""
-    return lambda text, end: search(text[:begin] + text[end:])
+@lru_cache(maxsize=1024)
+def expression(pattern: str, *, multiline: bool = False) -> Expression:
+    """The one `Expression` of this pattern, for all jails and logs. Raises ValueError with what is wrong with it."""
+    return Expression(pattern, multiline=multiline)
 
 
 def compile_all(
@@ -170,13 +111,13 @@ def compile_all(
     result = []
     for pattern in patterns:
         try:
-            expression = Expression(pattern, multiline=multiline)
-            if needs_id and not has_id(expression):
+            compiled = expression(pattern, multiline=multiline)
+            if needs_id and not has_id(compiled):
                 raise ValueError("it has no <HOST>, <ADDR> or <F-ID> to say who is accused")
         except ValueError as error:
             shown = pattern if len(pattern) <= _SHOWN else pattern[:_SHOWN] + "…"
             raise ConfigError(f"{key}: {error}: {shown!r}", where) from None
-        result.append(expression)
+        result.append(compiled)
     return tuple(result)
 
 
@@ -209,12 +150,12 @@ def _marks(found: Iterable[Need]) -> tuple[str, ...]:
     return tuple(fewest)
 
 
-def _check(source: str) -> None:
-    """Raise ValueError with the message of `re` if `re` would refuse `source`."""
+def _check(source: str) -> Mapping[str, int]:
+    """The groups of `source`. Raises ValueError with the message of `re` if `re` would refuse it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
-            re.compile(source)
+            return re.compile(source).groupindex
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
 

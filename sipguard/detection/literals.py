@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import itertools
 import re
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-__all__ = ["SHORTEST", "Literal", "Need", "needs", "parse", "single", "sre"]
-
-# The parser that `re` itself compiles with: the one description of a regex that cannot disagree with it.
-from re import _constants as sre  # type: ignore[attr-defined]  # isort: skip
-from re import _parser as parser  # type: ignore[attr-defined]  # isort: skip
+from sipguard.detection.translate import parse, sre
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,13 +33,6 @@ class Literal(NamedTuple):
 
 Need = frozenset[Literal]
 """At least one of these must be in any text that matches."""
-
-
-def parse(source: str) -> Any:
-    """The parse tree of a regex that `re` can compile."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
-        return parser.parse(source)
 
 
 def needs(source: str) -> list[Need]:

@@ -17,15 +17,13 @@ from sipguard.detection.tags import accused
 from sipguard.model import Challenge, Clock, Failure, Filter, Success
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import regex
 
-    from sipguard.detection.certain import CertainDates
+    from sipguard.detection.certain_dates import CertainDates
     from sipguard.detection.dates import DateFinder
     from sipguard.detection.results import Counts
-    from sipguard.model import LogEvent
 
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""
@@ -126,18 +124,16 @@ class Matcher:
     @property
     def is_plain(self) -> bool:
         """Whether a line is nothing but searched for the failregexes, one after another."""
-        return self._maxlines == 1 and self.prefregex is None and not self._ignoreregex and self._any_failregex is None
+        return self._maxlines == 1 and self.prefregex is None and not self._ignoreregex
 
-    def took(self, events: Sequence[LogEvent], searches: int) -> None:
-        """Count dated lines that somebody else has found to be failures."""
-        counts, number = self.counts, len(events)
-        counts.searches += searches
-        if not number:
-            return
+    def took(self, number: int, time: float) -> None:
+        """Count dated lines that somebody else has found to be failures, each with one search; `time` is the last one's."""
+        counts = self.counts
+        counts.searches += number
         counts.read += number
         counts.candidates += number
         counts.failures += number
-        self._last_time = events[-1].time
+        self._last_time = time
 
     def _look_aside(self, text: str, trusted: bool) -> None:
         """A line that is no failure: whether it is a login or a challenge, or not what it seems."""
@@ -181,22 +177,20 @@ class Matcher:
         last = self._last_time
         return last if last is not None and last > self._clock() - _RECENT else otherwise
 
-    def _search(self, expression: Expression, text: str) -> re.Match[str] | regex.Match[str] | None:
+    def _search(self, expression: Expression, text: str) -> regex.Match[str] | None:
         """Raises TimeoutError when the time for this line is used up.
 
         That is processor time: a machine that stands still for a moment costs no line. Asking for it takes as long
         as a search, so the line's account is opened by the first search that seems slow; each has the limit anyway.
         """
         self.counts.searches += 1
-        if len(text) <= expression.safe_length:
-            return expression.plain(text)
         limit = self._limit
         if self._account is not None:
             limit -= _time.thread_time() - self._account
             if limit <= 0:
                 raise TimeoutError
         begun = _time.monotonic()
-        match: regex.Match[str] | None = expression.search(text, timeout=limit)
+        match = expression.search(text, limit)
         if self._account is None and _time.monotonic() - begun > self._limit * _SLOW:
             self._account = _time.thread_time()
         return match
@@ -256,7 +250,7 @@ class Matcher:
                 return None if self.was_nofail else self._failure(index, groups, used, host, address)
         return None
 
-    def _use_up(self, match: re.Match[str] | regex.Match[str], lines: list[Line]) -> list[Line]:
+    def _use_up(self, match: regex.Match[str], lines: list[Line]) -> list[Line]:
         """The buffered lines that have matched: they are gone, also when they are ignored."""
         used, self._lines = split_match(match, lines)
         self.consumed = sum(line is not lines[-1] for line in used)
@@ -304,9 +298,7 @@ class Matcher:
         return Failure(host, self.line_time, user, users, attempts, index, groups.get("mlfid"), lines, tags)
 
 
-def simple_failure(
-    match: re.Match[str] | regex.Match[str], index: int, time: float | None, lines: tuple[str, ...]
-) -> Failure | None:
+def simple_failure(match: regex.Match[str], index: int, time: float | None, lines: tuple[str, ...]) -> Failure | None:
     """The failure that the match of a regex tells of that `is_simple`, number `index`; None where it names nobody."""
     tags = {name: text for name, text in match.groupdict().items() if text is not None}
     host = tags.get("ip4") or tags.get("ip6") or tags.get("dns")

@@ -21,13 +21,13 @@ Everything here is bounded: what is held back, and for how long.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import regex
 
-from sipguard.detection.beginnings import is_digit_blind
 from sipguard.detection.expressions import Expression, compile_all
-from sipguard.detection.json_lines import from_json, has_json, read_json
+from sipguard.detection.json_lines import from_json, read_json
+from sipguard.detection.plain_rule import PlainRule
 
 if TYPE_CHECKING:
     from sipguard.model import Filter
@@ -55,10 +55,6 @@ _MOST_TRIES = 20
 """Matches over several lines, which are none, after which every line is read instead."""
 _NEWLINE = "#012"
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12} ")
-
-
-Unknown = Literal["nothing", "its end", "all"]
-"""What a line's beginning does not tell: of one that begins a record, whether that goes on in the next, which may tell it."""
 
 
 class Ready(NamedTuple):
@@ -119,8 +115,6 @@ class RecordAssembler:
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
-        if self._json and has_json(data):
-            return False  # in JSON texts are written in another way than they are searched for
         self.first_mixed = None
         if self._mixed_bytes is None or self.is_mixed:
             return True
@@ -148,61 +142,21 @@ class RecordAssembler:
         held += [self._record_number] if self._record else []
         return min(held) - 1 if held else self._pushed
 
-    def is_plain(self, line: str) -> bool:
-        """Whether the line is ready as it is, and changes nothing for the next, while not `busy`: then it need not be pushed.
-
-        Most lines that are worth a look are such.
-        """
-        try:
-            return not (self._json and line.startswith("{")) and self._stands_alone(line)
-        except TimeoutError:
-            return False  # as for `push`, which says so
-
-    def unknown_behind(self, head: str) -> Unknown:
-        """What is left of `is_plain` for lines that begin with `head`, but for other digits in its place.
-
-        Asked while `first_mixed` is None: no line of the data at hand changes who is trusted.
-        """
-        known = [each for each in (self._start, self._open, self._begin_quarantine) if each is not None]
-        if not all(is_digit_blind(each.source) for each in known) or (self._json and head.startswith("{")):
-            return "all"
-        if self._begin_quarantine is not None and not self._begin_quarantine.is_never_behind(head):
-            return "all"
-        if self._start is None:
-            return "all" if self._cut else "nothing"
-        if not self._start.is_found_behind(head):
-            return "all"
-        if not self._cut and (self._open is None or self._open.is_never_behind(head)):
-            return "nothing"
-        return "its end"
-
-    def is_plain_record(self, line: str) -> bool:
-        """`is_plain` of a line that begins a record and nothing else."""
-        try:
-            if self._cut and len(line) > self._cut:
-                return False
-            return self._open is None or self._is_whole(line) or not self._open.found(line, _LIMIT)
-        except TimeoutError:
-            return False
-
-    def is_long(self, line: str) -> bool:
-        """Whether the server may have cut the line."""
-        return bool(self._cut) and len(line) > self._cut
+    def plain_rule(self) -> PlainRule:
+        """What a record of one line looks like, now."""
+        never = [self._begin_quarantine, None if self.is_mixed else self._mixed]
+        return PlainRule(
+            headers=(self._start.source,) if self._start is not None else (),
+            never=(*(each.source for each in never if each is not None), *([r"^\{"] if self._json else [])),
+            longest=self._cut,
+            json=bool(self._json),
+        )
 
     def push(self, line: str) -> list[Ready]:
         """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
         self._pushed += 1
         passed = self._quarantined(line) if self._begin_quarantine is not None else [(self._pushed, line)]
         return [ready for number, one in passed for ready in self._unscreened(number, one)]
-
-    def _stands_alone(self, line: str) -> bool:
-        if self._begin_quarantine is not None and self._begin_quarantine.found(line, _LIMIT):
-            return False
-        if self._mixed is not None and not self.is_mixed and self._mixed.found(line, _LIMIT):
-            return False
-        if self._start is None:
-            return not self._cut
-        return self._start.found(line, _LIMIT) and self.is_plain_record(line)
 
     def flush(self) -> list[Ready]:
         """Nothing comes for now: what is held back is ready, or incomplete for good."""
@@ -297,17 +251,13 @@ class RecordAssembler:
         return self._line is not None and self._line.found(line, _LIMIT)
 
 
-def _search(expression: Expression, text: str) -> re.Match[str] | regex.Match[str] | None:
-    """Under a time limit where the text is long enough to need one."""
-    if len(text) <= expression.safe_length:
-        return expression.plain(text)
-    match: regex.Match[str] | None = expression.search(text, timeout=_LIMIT)
-    return match
+def _search(expression: Expression, text: str) -> regex.Match[str] | None:
+    return expression.search(text, _LIMIT)
 
 
 def _in_bytes(expression: Expression | None) -> regex.Pattern[bytes] | None:
     """The same search in undecoded lines."""
-    return regex.compile(expression.pattern.pattern.encode(), regex.MULTILINE) if expression is not None else None
+    return regex.compile(expression.source.encode(), regex.MULTILINE) if expression is not None else None
 
 
 def declares(filter: Filter) -> bool:  # noqa: A002

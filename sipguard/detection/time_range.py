@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipguard.detection.certain import AmbiguousDateError, CertainDates
+from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.encodings import codec_of, line_decoder

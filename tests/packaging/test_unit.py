@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,31 @@ def test_a_key_that_is_wrong_would_be_told(unit):
     """The check above can fail."""
     unit.write_text(unit.read_text().replace("Type=notify", "Type=notified"))
     assert "Failed to parse service type" in _analyze("verify", unit)[1]
+
+
+RESTRICTED = """
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS: NoNewPrivileges
+    if {denied} and libc.prctl(65, 1, 0, 0, 0) != 0:  # PR_SET_MDWE: MemoryDenyWriteExecute
+        raise SystemExit(77)
+    from sipguard.detection.pcre2 import Pattern, told
+    at = Pattern("^failed from (.*)$").matcher(b"x\\nfailed from 203.0.113.5\\n")
+    print(at(0), told())
+"""
+
+
+@pytest.mark.parametrize("denied", [None, True])
+def test_the_search_compiles_under_the_unit(denied):
+    """Logs are searched by machine code with what the unit allows, and would not be with MemoryDenyWriteExecute."""
+    if denied is None:
+        denied = bool(re.search(r"(?m)^MemoryDenyWriteExecute\s*=\s*(?:yes|true|on|1)", UNIT.read_text()))
+        expected = "with JIT"
+    else:
+        expected = "no JIT"
+    code = textwrap.dedent(RESTRICTED.format(denied=denied))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
+    assert done.stdout.startswith("2 "), done.stderr
+    assert expected in done.stdout

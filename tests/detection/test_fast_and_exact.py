@@ -1,4 +1,4 @@
-"""The prefilter leaves lines out, never failures: every log read with it and without it gives the same.
+"""The fast way and the exact way tell the same of every log: with libpcre2, and without it.
 
 `make test-long` reads a million generated lines; otherwise fewer, for a suite that is run often.
 """
@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.config.filters import read_filter
+from sipguard.detection import pcre2
 from sipguard.detection.detector import Detector
-from sipguard.detection.expressions import Expression
+from sipguard.detection.matching import Matcher
 from sipguard.detection.record_assembler import declares
-from sipguard.detection.search import Find
 from sipguard.errors import ConfigError
 from sipguard.model import Filter
 
@@ -29,20 +29,21 @@ LINES = effort(16_000, 1_000_000)
 PACKAGE_FILTERS = Path("/etc/fail2ban/filter.d")
 
 
-@pytest.fixture(autouse=True, params=["scan", "find"])
-def search(request, monkeypatch):
-    """With hyperscan, and without it."""
-    if request.param == "scan":
-        pytest.importorskip("hyperscan", reason="the package hyperscan (the extra `fast`) is not installed")
+@pytest.fixture(autouse=True, params=["pcre2", "python"])
+def backend(request, monkeypatch):
+    """With libpcre2, and on a machine without."""
+    if request.param == "python":
+        monkeypatch.setattr(pcre2, "_load", lambda: (None, "not here"))
     else:
-        monkeypatch.setattr("sipguard.detection.search.best", Find)
+        assert pcre2.library() is not None, pcre2.why_not()
+    return request.param
 
 
 def both(filter_, data, *, chunk=1 << 18, now=NOW, encoding="utf-8", timezone="UTC"):
-    """The events with and without the prefilter, and how many lines were read with it."""
+    """The events by the fast way and by the exact one, and how many lines were read by the former."""
     results = []
-    for skim in (True, False):
-        detector = Detector(filter_, clock=lambda: now, timezone=timezone, encoding=encoding, skim=skim, time_limit=5)
+    for fast in (True, False):
+        detector = Detector(filter_, clock=lambda: now, timezone=timezone, encoding=encoding, fast=fast, time_limit=5)
         failures = []
         start = 0
         while start < len(data):
@@ -51,19 +52,19 @@ def both(filter_, data, *, chunk=1 << 18, now=NOW, encoding="utf-8", timezone="U
             start = end
         failures += detector.flush()
         results.append((failures, detector.counts))
-    (skimmed, counts), (full, all_counts) = results
+    (quick, counts), (exact, all_counts) = results
     assert counts.lines == all_counts.lines
     assert counts.tampered == all_counts.tampered
     assert declares(filter_) or all_counts.read == all_counts.lines
-    return skimmed, full, counts.read
+    return quick, exact, counts.read
 
 
 @pytest.mark.parametrize("chunk", [300, 1 << 18])
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.id)
 def test_own_samples(sample, chunk):
     """Our filters on our samples, in small chunks and in one."""
-    skimmed, full, _ = both(read_filter(sample.filter, [FILTERS]), sample.log.read_bytes(), chunk=chunk)
-    assert skimmed == full
+    fast, exact, _ = both(read_filter(sample.filter, [FILTERS]), sample.log.read_bytes(), chunk=chunk)
+    assert fast == exact
 
 
 def package_logs():
@@ -88,8 +89,8 @@ def test_package_samples():
         except ConfigError:
             continue
         data = path.read_bytes() * 2 + neighbour.read_bytes() + path.read_bytes()
-        skimmed, full, _ = both(filter_, data, chunk=5000, now=1124013600.0, timezone="Europe/Zurich")
-        if skimmed != full:
+        fast, exact, _ = both(filter_, data, chunk=5000, now=1124013600.0, timezone="Europe/Zurich")
+        if fast != exact:
             differences.append(path.name)
     assert differences == []
 
@@ -126,9 +127,9 @@ def test_generated_lines(name):
     left = LINES // 3
     seed = 0
     while left > 0:
-        skimmed, full, _ = both(filter_, generated(min(left, 20_000), seed), chunk=30_000)
-        assert skimmed == full
-        assert full
+        fast, exact, _ = both(filter_, generated(min(left, 20_000), seed), chunk=30_000)
+        assert fast == exact
+        assert exact
         left -= 20_000
         seed += 1
 
@@ -189,9 +190,9 @@ def test_floods(name, chunk):
     """An attack, for which there is a short way, with lines among it that must leave it."""
     filter_ = read_filter(name, [FILTERS])
     lines = max(LINES // 8, 1000)
-    skimmed, full, _ = both(filter_, flood(filter_, lines, chunk), chunk=chunk)
-    assert skimmed == full
-    assert len(full) > lines / 2
+    fast, exact, _ = both(filter_, flood(filter_, lines, chunk), chunk=chunk)
+    assert fast == exact
+    assert len(exact) > lines / 3
 
 
 ATOM = st.sampled_from(
@@ -216,8 +217,8 @@ def test_any_text(filter_, lines, chunk):
     data = lines.encode()
     if not data.endswith(b"\n"):
         data += b"\n"
-    skimmed, full, _ = both(filter_, data, chunk=chunk)
-    assert skimmed == full
+    fast, exact, _ = both(filter_, data, chunk=chunk)
+    assert fast == exact
 
 
 def test_counted_work():
@@ -234,22 +235,47 @@ def test_counted_work():
     assert counts.searches <= 1.1 * counts.read
 
 
-def test_regexes_are_made_ready_once(monkeypatch):
-    """Not again whenever lines of another kind come between those of an attack."""
-    made = []
-    behind = Expression.behind
-    monkeypatch.setattr(Expression, "behind", lambda self, lead: (made.append(lead), behind(self, lead))[1])
+def test_plain_lines_are_plain(backend, monkeypatch):
+    """Of an attack's lines all but the last of a chunk are taken by one search; what others write between costs them nothing."""
+    exact = []
+    process = Matcher.process
+    monkeypatch.setattr(
+        Matcher,
+        "process",
+        lambda self, line, *rest, **more: (exact.append(line), process(self, line, *rest, **more))[1],
+    )
     every = (LOGS / "freeswitch-debug.log").read_bytes().split(b"\n")
     attack = next(line for line in every if b"auth failure" in line)
     strange = b"%08x-94a2-4d4c-9de9-dcf8a0a5c79b " + attack  # read, and no failure
-    lines = [attack, attack, strange, attack, attack]
-    data = b"\n".join(lines) + b"\n"
+    data = b"\n".join([attack, attack, strange, attack, attack]) + b"\n"
     detector = Detector(read_filter("freeswitch", [FILTERS]), clock=lambda: NOW, timezone="UTC")
     for number in range(200):
         detector.feed(data.replace(b"%08x", b"%08x" % number))
     counts = detector.counts
     assert (counts.failures, counts.read) == (800, 1000)
-    assert made == [""]
+    assert len(exact) == (1000 if backend == "python" else 401)
+
+
+def test_a_search_that_is_given_up_is_no_line_lost(backend, monkeypatch):
+    """At the match limit a line goes to the exact way, and those around it are counted as ever."""
+    if backend == "python":
+        pytest.skip("there is no limit without libpcre2")
+    filter_ = Filter("x", (r"^\s*(?:a|aa|aaa)*!?x from <ADDR>$",), datepattern="{^LN-BEG}")
+    date = "2026-11-21 20:00:00"
+    lines = [f"{date} {'a' * 60 if number % 3 else 'a'}x from 203.0.113.{number}" for number in range(60)]
+    lines += [f"{date} {'a' * 200}y from 203.0.113.9"]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    given_up = []
+    monkeypatch.setattr(pcre2, "MATCH_LIMIT", 2000)
+    pcre2._load.cache_clear()
+    try:
+        detector = Detector(filter_, clock=lambda: NOW, timezone="UTC", time_limit=5)
+        found = detector.events(data)
+        given_up = [one for one in found if one.reader is None]
+    finally:
+        pcre2._load.cache_clear()
+    assert [one.host for one in found] == [f"203.0.113.{number}" for number in range(60)]
+    assert given_up
 
 
 def test_a_mixed_line_that_begins_like_others():
@@ -263,16 +289,16 @@ def test_a_mixed_line_that_begins_like_others():
     date = "2026-11-21 20:00:00"
     failed, worked = f"{date} login failed from 203.0.113.5", f"{date} login worked from 203.0.113.6"
     lines = [failed] * 4 + [worked] + [failed] * 2 + [f"{failed} by others"] + [failed] * 2 + [worked]
-    skimmed, full, _ = both(filter_, "".join(f"{line}\n" for line in lines).encode(), chunk=200)
-    assert skimmed == full
-    assert len(full) == len(lines) - 1
+    fast, exact, _ = both(filter_, "".join(f"{line}\n" for line in lines).encode(), chunk=200)
+    assert fast == exact
+    assert len(exact) == len(lines) - 1
 
 
 def test_many_regexes_need_few_searches():
     """Regexes with words in common are served by those words."""
-    counts = Detector(read_filter("asterisk", [FILTERS]))._prefilter
-    assert counts is not None
-    assert len(counts.texts) <= 10
+    search = Detector(read_filter("asterisk", [FILTERS]))._candidates
+    assert search is not None
+    assert len(search.texts) <= 10
 
 
 @pytest.mark.fail2ban
@@ -285,7 +311,7 @@ def test_most_filters_of_the_package_are_skimmed():
         except ConfigError:
             continue
         total += 1
-        skimmed += detector._prefilter is not None
+        skimmed += detector._candidates is not None
     assert skimmed >= 0.8 * total, f"{skimmed} of {total}"
 
 
@@ -293,6 +319,6 @@ def test_an_ambiguous_date_where_every_line_is_read():
     """JSON among the lines: none may be left out, and a date that can be read in two ways loses no failure of them."""
     filter_ = Filter("x", (r"^\s*failed from <HOST>$",), options={"jsonline": "{m}"})
     data = b'{"m": "x"}\n01-02-2012 10:20:30 failed from 203.0.113.5\n01-02-2012 10:20:31 failed from 203.0.113.6\n'
-    skimmed, full, _ = both(filter_, data)
-    assert skimmed == full
-    assert [failure.host for failure in full] == ["203.0.113.5", "203.0.113.6"]
+    fast, exact, _ = both(filter_, data)
+    assert fast == exact
+    assert [failure.host for failure in exact] == ["203.0.113.5", "203.0.113.6"]

@@ -7,10 +7,9 @@ from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.detection.certain import AmbiguousDateError, CertainDates
+from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
-from sipguard.detection.steps import looks_ahead, width_behind
 
 NOW = 1795300000.0
 PATTERNS = [
@@ -56,7 +55,7 @@ def test_as_a_fresh_look(pattern, lines):
 
 
 def test_it_remembers():
-    """Seconds, fractions and what stands far behind may differ; nothing else may."""
+    """What stands behind may differ, and so may the date, if no other pattern finds one and it is in the same place."""
     clock = lambda: NOW  # noqa: E731
     finder = DateFinder(r"^%Y-%m-%d %H:%M:%S\.%f\s", clock=clock, zone=zone_of("UTC"), time_limit=5)
     dates = CertainDates(finder, clock)
@@ -64,37 +63,29 @@ def test_it_remembers():
     first = dates.when
     assert dates.again("2026-11-21 20:00:07.000001 12.00% [INFO]") == (0, 27)
     assert dates.when == first + 6
-    for other in ("2026-11-21 20:01:01.402258 ", "2026-11-21 20:00:01.40225 ", "2026-11-21 20:00:61.402258 ", "2026"):
+    assert dates.again("2026-11-21 20:01:01.4022 ") == (0, 25)
+    assert dates.when == first + 60
+    for other in (
+        "2026-11-31 20:01:01.402258 ",
+        " 2026-11-21 20:00:01.402258 ",
+        "2026-11-21 20:00:01.40225\u0665 ",
+        "2026",
+    ):
         assert dates.again(other) is None, other
 
 
-@pytest.mark.parametrize(
-    ("source", "ahead"),
-    [
-        ("abc", 0),
-        ("abc$", 2),
-        (r"a(?=\b|\W|$)", 3),
-        ("a(?:b(?!cde))?", 3),
-        (r"(?P<x>[-/])a(?P=x)", 0),
-        ("a(?=.*b)", 1 << 20),
-    ],
-)
-def test_looks_ahead(source, ahead):
-    """How far behind its match a regex asks."""
-    assert looks_ahead(source) >= ahead
-    assert ahead > 100 or looks_ahead(source) == ahead
-
-
-@pytest.mark.parametrize(
-    ("source", "width"),
-    [
-        (r"^((?P<d>\d+) (?P<f>\d+)\s)", 1),
-        (r"(?P<f>\d+)", 0),
-        (r"(?P<f>\d+)(?: z)?", None),
-        (r"(?:(?P<f>\d+) )?x", None),
-        ("abc", None),
-    ],
-)
-def test_width_behind(source, width):
-    """What follows a group always has one length, or it is not told."""
-    assert width_behind(source, "f") == width
+def test_what_it_remembers_ends_with_the_hour():
+    """A date without a year means another one when the clock has gone on."""
+    now = [NOW]
+    finder = DateFinder(r"^%b %d %H:%M:%S", clock=lambda: now[0], zone=zone_of("UTC"), time_limit=5)
+    dates = CertainDates(finder, lambda: now[0])
+    line = "Nov 23 10:00:00 x"
+    assert dates.find(line)
+    assert dates.again(line)
+    first = dates.when
+    now[0] += 300 * 86_400
+    assert dates.again(line)
+    assert dates.when == first + 365 * 86_400
+    now[0] += 300 * 86_400
+    assert dates.again(line)
+    assert dates.when == first + 730 * 86_400

@@ -1,0 +1,168 @@
+"""Takes the plain lines of one log out of its chunks: each a tuple, found by one search of libpcre2.
+
+`PlainLines` stands beside the exact way (`matching`), and `Detector` is the switch between the two: what is not plain, or
+cannot be told within the limits of a search, is left to the exact way, which reads that line and goes on behind it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sipguard.detection.certain_dates import LONGEST_LEAD, MOST_KINDS
+from sipguard.detection.dated import Times
+from sipguard.detection.pcre2 import UNSET, is_fast
+from sipguard.detection.plain import Plain
+from sipguard.detection.plain_rule import PlainRule
+from sipguard.detection.translate import UntranslatableError
+from sipguard.model import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sipguard.detection.certain_dates import CertainDates
+    from sipguard.detection.dateformats import DateFormat
+    from sipguard.detection.matching import Matcher
+    from sipguard.model import Clock, LogEvent
+
+_LONGEST_LINE = 65_536
+"""Bytes beyond which a line is read by the exact way, whose searches have a time limit."""
+
+
+@lru_cache(maxsize=64)
+def _plain(
+    failregex: tuple[object, ...], form: DateFormat, others: tuple[DateFormat, ...], rule: PlainRule, lead: str
+) -> Plain | None:
+    """Shared by all logs and jails with the same filter; None where there is no such pattern."""
+    try:
+        return Plain(failregex, form, others, rule, lead)  # type: ignore[arg-type]
+    except (UntranslatableError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+class PlainLines:
+    """The plain lines of one log."""
+
+    def __init__(self, matcher: Matcher, dates: CertainDates, clock: Clock) -> None:
+        self._matcher = matcher
+        self._dates = dates
+        self._rule = PlainRule()
+        self._kinds: dict[tuple[DateFormat, str], Plain | None] = {}
+        self._kind: tuple[DateFormat, str] | None = None
+        self._seen: tuple[DateFormat | None, str] = (None, "")
+        self._plain: Plain | None = None
+        self._times = Times(dates.of_form, clock)
+        self._walk: Callable[[int], Iterator[int]] = lambda _: iter(())
+        self._data, self._text = b"", ""
+        self._ascii = True
+        self._longest = _LONGEST_LINE
+        self.behind = 0
+        """Where the last line ended that was taken."""
+
+    @staticmethod
+    def serves(matcher: Matcher) -> bool:
+        """Whether the filter can have plain lines, and this machine the library."""
+        return is_fast() and matcher.is_plain
+
+    def begin(self, data: bytes, rule: PlainRule) -> None:
+        """Make ready for a chunk, which ends with LF, of a log whose plain lines are by this rule."""
+        # One character for each byte, so that offsets are the same; a line with one beyond ASCII is left to the exact way.
+        self._data, self._text = data, data.decode("latin-1")
+        self.behind = 0
+        self._ascii = self._text.isascii()
+        self._longest = rule.longest or _LONGEST_LINE
+        if rule != self._rule:
+            self._rule, self._plain, self._kind, self._seen = rule, None, None, (None, "")
+            self._kinds.clear()
+        if self._plain is not None:
+            self._times.begin(self._plain.date)
+            self._walk = self._plain.pattern.walk(data)
+
+    def end(self) -> None:
+        """Keep nothing of the chunk."""
+        self._data, self._text, self._walk = b"", "", lambda _: iter(())
+
+    def _choose(self, form: DateFormat, lead: str) -> None:
+        """Take lines whose dates are of this form from now on, if there may be such."""
+        kind = form, lead
+        if kind not in self._kinds:
+            if len(self._kinds) >= MOST_KINDS or len(lead) > LONGEST_LEAD or not lead.isascii():
+                return
+            others = self._dates.others(form)
+            self._kinds[kind] = _plain(tuple(self._matcher.failregex), form, others, self._rule, lead)
+        plain = self._kinds[kind]
+        if plain is not None:
+            self._kind, self._plain = kind, plain
+            self._walk = plain.pattern.walk(self._data)
+            self._times.begin(plain.date)
+
+    def take(  # noqa: C901 - one loop: a call for each step would cost as much as the step
+        self, position: int, events: list[LogEvent], next_line: Callable[[int], int]
+    ) -> int:
+        """Add the failures of the plain lines from the one that begins at `position` on.
+
+        `next_line` gives where the next line begins that is worth a look, at or behind an offset. Gives where the first of
+        those begins that is not plain, or the end of the data.
+        """
+        plain, size = self._ready(), len(self._data)
+        if plain is None:
+            return next_line(position)
+        text, times, plans, spans = self._text, self._times.seconds, plain.plans, plain.pattern.spans
+        keyed, longest, second = plain.date.ends_with_second, self._longest, plain.layout.second
+        new, add, ascii_ = tuple.__new__, events.append, self._ascii
+        key, when, before = "", 0.0, len(events)
+        begin = next_line(position)
+        while begin < size:
+            position = begin
+            for found in self._walk(position):
+                regex, read, ids, user_place, plan = plans[found]
+                offsets = read(spans)
+                end = offsets[0]
+                if end - position > longest or not (ascii_ or self._is_ascii(position, end)):
+                    break
+                this = text[position : offsets[second]] if keyed else self._key(position, offsets, plain)
+                if this != key:
+                    known = times.get(this)
+                    if known is None:
+                        known = self._times.read(text, position, end - 1, offsets, plain.layout, this)
+                        if known is None:
+                            break
+                    key, when = this, known
+                for place in ids:
+                    start = offsets[place]
+                    if start != UNSET:
+                        host = text[start : offsets[place + 1]]
+                        break
+                else:
+                    break
+                start = offsets[user_place]
+                user = text[start : offsets[user_place + 1]] if user_place and start != UNSET else None
+                # Past the constructor of the tuple, which takes three times as long.
+                line = text[position : end - 1]
+                add(new(Failure, (host, when, user, 1, regex, None, None, line, plan, position, offsets, None)))
+                position = end
+            # Behind an attack's line mostly comes another; where none does, the next is looked for.
+            begin = next_line(position)
+            if begin == position:
+                break
+        if len(events) > before:
+            self._matcher.took(len(events) - before, when)
+            self.behind = position
+        return begin
+
+    def _ready(self) -> Plain | None:
+        """The pattern for lines like the last with a date, or like those before it."""
+        dates = self._dates
+        if (dates.format, dates.lead) != self._seen:
+            self._seen = dates.format, dates.lead
+            if dates.format is not None and self._kind != self._seen:
+                self._choose(dates.format, dates.lead)
+        return self._plain
+
+    def _key(self, begin: int, offsets: tuple[int, ...], plain: Plain) -> str:
+        return self._times.key(self._text, begin, offsets, plain.layout, plain.date)
+
+    def _is_ascii(self, begin: int, end: int) -> bool:
+        """Whether this line and the next, which tells that this one's record has ended, are ASCII."""
+        stop = self._text.find("\n", end)
+        return self._text[begin : stop if stop >= 0 else end].isascii()

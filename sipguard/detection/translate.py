@@ -1,0 +1,371 @@
+r"""Writes a Python regex for libpcre2-8, byte for byte with the same meaning within one line of log.
+
+It starts from the parse tree of `re` itself, so nothing is left to what two languages mean by the same sign: classes are
+written out as characters, case folding as both cases, names as numbers. What it writes is for lines of ASCII; of a line
+with any other byte it says nothing.
+
+What a failregex matches is the text of the line without its date and with its LF; here no item can take an LF, so that no
+match reaches over its line. Date patterns and the keys of records see the line as it is, without LF (`at_line`).
+A regex that could take the last one, or ask what stands before its text, or do anything else that is not the same,
+raises `UntranslatableError`: that regex goes to the exact matcher.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "ONE",
+    "REPEATS",
+    "UntranslatableError",
+    "Writer",
+    "characters",
+    "escaped",
+    "is_anchored",
+    "parse",
+    "sre",
+    "tree_of",
+    "width",
+]
+
+# The parser that `re` itself compiles with: the one description of a regex that cannot disagree with it.
+from re import _constants as sre  # type: ignore[attr-defined]  # isort: skip
+from re import _parser as parser  # type: ignore[attr-defined]  # isort: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_LF = 10
+_ASCII = frozenset(range(128))
+_MOST = 65_535
+"""Repeats that PCRE2 can count."""
+REPEATS = {sre.MAX_REPEAT: "", sre.MIN_REPEAT: "?", sre.POSSESSIVE_REPEAT: "+"}
+ONE = frozenset({sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN})
+"""Items that match one character."""
+_SPACES = frozenset(c for c in _ASCII if chr(c).isspace())
+_DIGITS = frozenset(range(ord("0"), ord("9") + 1))
+_WORD = frozenset(c for c in _ASCII if chr(c).isalnum() or c == ord("_"))
+_CATEGORIES = {
+    sre.CATEGORY_DIGIT: _DIGITS,
+    sre.CATEGORY_NOT_DIGIT: _ASCII - _DIGITS,
+    sre.CATEGORY_SPACE: _SPACES,
+    sre.CATEGORY_NOT_SPACE: _ASCII - _SPACES,
+    sre.CATEGORY_WORD: _WORD,
+    sre.CATEGORY_NOT_WORD: _ASCII - _WORD,
+}
+# As plain numbers: a RegexFlag takes a microsecond for each `&`.
+_REFUSED_FLAGS = int(re.MULTILINE | re.LOCALE)
+_DOTALL, _IGNORECASE = int(re.DOTALL), int(re.IGNORECASE)
+
+
+class UntranslatableError(Exception):
+    """This regex cannot be written so that it means the same."""
+
+
+@lru_cache(maxsize=512)
+def parse(source: str) -> Any:
+    """The parse tree of a regex that `re` can compile; nobody changes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
+        return parser.parse(source)
+
+
+def tree_of(items: Sequence[Any], like: Any) -> Any:
+    """These items as a tree of their own, with the flags and groups of `like`."""
+    return parser.SubPattern(like.state, list(items))
+
+
+def width(items: Iterable[Any], like: Any) -> tuple[int, int]:
+    """The fewest and the most characters that these items can match."""
+    low = high = 0
+    for op, argument in items:
+        least, most = _width(op, argument, like)
+        low, high = low + least, high + most
+    return low, min(high, int(sre.MAXREPEAT))
+
+
+def _width(op: Any, argument: Any, like: Any) -> tuple[int, int]:
+    if op in ONE:
+        return 1, 1
+    if op is sre.AT or op in (sre.ASSERT, sre.ASSERT_NOT):
+        return 0, 0
+    if op is sre.SUBPATTERN:
+        low, high = argument[3].getwidth()
+    elif op is sre.BRANCH:
+        each = [way.getwidth() for way in argument[1]]
+        low, high = min(low for low, _ in each), max(high for _, high in each)
+    elif op in REPEATS:
+        low, high = argument[2].getwidth()
+        low, high = low * argument[0], high * argument[1]
+    else:
+        low, high = tree_of([(op, argument)], like).getwidth()
+    return int(low), min(int(high), int(sre.MAXREPEAT))
+
+
+def characters(op: Any, argument: Any, flags: int) -> frozenset[int]:
+    """The ASCII characters that an item of one character matches."""
+    if op is sre.ANY:
+        return _ASCII if flags & _DOTALL else _ASCII - {_LF}
+    members = ((sre.LITERAL, argument),) if op in (sre.LITERAL, sre.NOT_LITERAL) else tuple(argument)
+    found = _members(members, bool(flags & _IGNORECASE))
+    return _ASCII - found if op is sre.NOT_LITERAL else found
+
+
+@lru_cache(maxsize=2048)
+def _members(members: tuple[Any, ...], any_case: bool) -> frozenset[int]:
+    found: set[int] = set()
+    for kind, value in members:
+        if kind is sre.CATEGORY:
+            found |= _CATEGORIES[value]
+            continue
+        if kind is sre.NEGATE:
+            continue
+        low, high = value if kind is sre.RANGE else (value, value)
+        found.update(range(low, min(high, 127) + 1))
+        if high > 127 and any_case:
+            raise UntranslatableError("folding beyond ASCII")  # the Kelvin sign is a k
+    if any_case:
+        found |= {ord(form) for c in found for form in (chr(c).lower(), chr(c).upper())}
+    return _ASCII - found if members and members[0][0] is sre.NEGATE else frozenset(found)
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where in a regex an item stands."""
+
+    flags: int
+    behind: int
+    """The fewest characters that must follow for a match to be one."""
+    before: int
+    """The fewest characters of the text that stand before."""
+    most_before: int
+    ahead: bool = False
+    """At the end of what a lookahead asks for: it may ask whether the LF stands here."""
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes several regexes into one pattern, whose groups it counts."""
+
+    groups: int = 0
+    """Groups written so far."""
+    at_line: bool = False
+    """Whether a text is a whole line, without its LF; else what stands before it is not its own, and an LF ends it."""
+    anchored: bool = True
+    """Whether texts begin where the regex does."""
+    numbers: dict[int, int] = field(default_factory=dict)
+    """Of the regex at hand: its group → the one of the pattern."""
+    mark: int = 0
+    _marked: tuple[int, str] | None = None
+    _kept: frozenset[int] = frozenset()
+
+    def regex(
+        self,
+        tree: Any,
+        keep: Iterable[int],
+        *,
+        anchored: bool = True,
+        at_line: bool = False,
+        marked: tuple[int, str] | None = None,
+    ) -> str:
+        """All of one regex; `numbers` are those of its groups that are to be kept. Raises UntranslatableError.
+
+        `marked` is one of its groups and a text: the group `mark` takes part if just that text stands before it in the line.
+        """
+        self.numbers = {}
+        self._marked = marked
+        self.anchored, self.at_line = anchored, at_line
+        self._kept = frozenset(keep) | _referenced(tree)
+        flags = int(tree.state.flags)
+        if flags & _REFUSED_FLAGS:
+            raise UntranslatableError("flags")
+        if not anchored and not at_line and not width(tree, tree)[0]:
+            raise UntranslatableError("it may match nothing, behind the end of the line")
+        return self._sequence(list(tree), tree, _Place(flags, 0, 0, 0))
+
+    def group(self) -> int:
+        """Count a group that the caller writes."""
+        self.groups += 1
+        return self.groups
+
+    def _sequence(self, items: Sequence[Any], like: Any, place: _Place) -> str:
+        behind = [place.behind]
+        for item in reversed(items[1:]):
+            behind.append(behind[-1] + _width(item[0], item[1], like)[0])
+        behind.reverse()
+        written, before, most = [], place.before, place.most_before
+        for index, (op, argument) in enumerate(items):
+            last = place.ahead and index == len(items) - 1
+            here = _Place(place.flags, behind[index], before, most, last)
+            written.append(self._item(op, argument, like, here))
+            low, high = _width(op, argument, like)
+            before, most = before + low, most + high
+        return "".join(written)
+
+    def _item(self, op: Any, argument: Any, like: Any, place: _Place) -> str:  # noqa: PLR0911 - one for each kind
+        if op in ONE:
+            return self._character(op, argument, place)
+        if op in REPEATS:
+            return self._repeat(op, argument, like, place)
+        if op is sre.SUBPATTERN:
+            return self._subpattern(argument, like, place)
+        if op is sre.BRANCH:
+            return "(?:" + "|".join(self._sequence(list(each), like, place) for each in argument[1]) + ")"
+        if op is sre.AT:
+            return self._at(argument, place)
+        if op in (sre.ASSERT, sre.ASSERT_NOT):
+            return self._look(op, argument, like, place)
+        if op is sre.ATOMIC_GROUP:
+            return f"(?>{self._sequence(list(argument), like, place)})"
+        if op is sre.GROUPREF:
+            return self._reference(argument, place)
+        if op is sre.GROUPREF_EXISTS:
+            group, yes, no = argument
+            either = "|".join(self._sequence(list(each or ()), like, place) for each in (yes, no))
+            return f"(?({self._number(group)}){either})"
+        raise UntranslatableError(str(op))
+
+    def _character(self, op: Any, argument: Any, place: _Place) -> str:
+        found = characters(op, argument, place.flags)
+        if _LF in found and not place.behind and not self.at_line:
+            if place.ahead:
+                return _class(found)
+            raise UntranslatableError("it may take the end of the line")
+        return _class(found - {_LF})
+
+    def _repeat(self, op: Any, argument: Any, like: Any, place: _Place) -> str:
+        low, high, body = argument
+        if low > _MOST or (high is not sre.MAXREPEAT and high > _MOST):
+            raise UntranslatableError("a repeat too long")
+        items = list(body)
+        single = len(items) == 1 and items[0][0] in ONE
+        if not single and high != 1 and width(items, like)[0] == 0:
+            raise UntranslatableError("a repeat of nothing")
+        inner = _Place(place.flags, place.behind, place.before, sre.MAXREPEAT if high != 1 else place.most_before)
+        text = self._sequence(items, like, inner)
+        most = "" if high is sre.MAXREPEAT else str(high)
+        counted = {(0, ""): "*", (1, ""): "+", (0, "1"): "?"}.get((low, most), f"{{{low},{most}}}")
+        return (text if (single and text[0] in "[\\.") or len(text) == 1 else f"(?:{text})") + counted + REPEATS[op]
+
+    def _subpattern(self, argument: Any, like: Any, place: _Place) -> str:
+        group, added, removed, body = argument
+        flags = (place.flags | int(added)) & ~int(removed)
+        if flags & _REFUSED_FLAGS:
+            raise UntranslatableError("flags")
+        inner = _Place(flags, place.behind, place.before, place.most_before, place.ahead)
+        if group not in self._kept:
+            return f"(?:{self._sequence(list(body), like, inner)})"
+        if group in self.numbers:
+            raise UntranslatableError("a group twice")
+        mark = ""
+        if self._marked is not None and self._marked[0] == group:
+            self.mark = self.group()
+            mark = rf"(?:(?<=^{escaped(self._marked[1].encode('ascii'))})()|)"
+        self.numbers[group] = self.group()
+        return f"{mark}({self._sequence(list(body), like, inner)})"
+
+    def _at(self, kind: Any, place: _Place) -> str:
+        if kind in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING):
+            if self.at_line or place.before:
+                return "^" if self.at_line else "(?!)"
+            if self.anchored and not place.most_before:
+                return ""
+        elif kind is sre.AT_END:
+            return "$"
+        elif kind is sre.AT_END_STRING:
+            return "$" if self.at_line else "(?!)"  # only behind the LF, which nothing takes
+        elif kind is sre.AT_BOUNDARY and (self.at_line or place.before):
+            return r"\b"
+        elif kind is sre.AT_NON_BOUNDARY and place.before:  # in an empty text `re` finds none
+            return r"\B"
+        raise UntranslatableError(str(kind))
+
+    def _look(self, op: Any, argument: Any, like: Any, place: _Place) -> str:
+        direction, body = argument
+        items = list(body)
+        sign = "=" if op is sre.ASSERT else "!"
+        if direction > 0:
+            inner = _Place(place.flags, 0, place.before, place.most_before, ahead=True)
+            return f"(?{sign}{self._sequence(items, like, inner)})"
+        if width(items, like)[1] > place.before and not self.at_line:
+            raise UntranslatableError("it looks behind its beginning")
+        return f"(?<{sign}{self._sequence(items, like, _Place(place.flags, 1, 0, sre.MAXREPEAT))})"
+
+    def _reference(self, group: int, place: _Place) -> str:
+        number = self._number(group)
+        return rf"(?i:\g{{{number}}})" if place.flags & _IGNORECASE else rf"\g{{{number}}}"
+
+    def _number(self, group: int) -> int:
+        if group not in self.numbers:
+            raise UntranslatableError("a reference ahead")
+        return self.numbers[group]
+
+
+def is_anchored(tree: Any) -> bool:
+    """Whether a regex matches where a text begins, or nowhere."""
+    items = list(tree)
+    return bool(items) and items[0][0] is sre.AT and items[0][1] in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
+
+
+def _referenced(items: Iterable[Any]) -> frozenset[int]:
+    """The groups that other items refer to."""
+    found: set[int] = set()
+    for op, argument in items:
+        if op is sre.GROUPREF:
+            found.add(argument)
+        elif op is sre.GROUPREF_EXISTS:
+            found.add(argument[0])
+        for part in inside(op, argument):
+            found |= _referenced(part)
+    return frozenset(found)
+
+
+def inside(op: Any, argument: Any) -> Sequence[Any]:
+    """The sequences of items within an item."""
+    if op in REPEATS:
+        return (argument[2],)
+    if op is sre.SUBPATTERN:
+        return (argument[3],)
+    if op is sre.BRANCH:
+        return tuple(argument[1])
+    if op is sre.ATOMIC_GROUP:
+        return (argument,)
+    if op is sre.GROUPREF_EXISTS:
+        return tuple(part for part in argument[1:] if part)
+    return (argument[1],) if op in (sre.ASSERT, sre.ASSERT_NOT) else ()
+
+
+@lru_cache(maxsize=2048)
+def _class(found: frozenset[int]) -> str:
+    """A class of these characters. Where a negated one is shorter, bytes beyond ASCII do not matter."""
+    rest = _ASCII - {_LF} - found
+    if _LF not in found and len(found) > len(rest) + 1:
+        return f"[^{_ranges(rest | {_LF})}]" if rest else "."
+    if not found:
+        return "(?!)"
+    return _sign(next(iter(found))) if len(found) == 1 else f"[{_ranges(found)}]"
+
+
+def _ranges(found: frozenset[int]) -> str:
+    written = []
+    ordered = sorted(found)
+    while ordered:
+        first = last = ordered.pop(0)
+        while ordered and ordered[0] == last + 1:
+            last = ordered.pop(0)
+        written.append(_sign(first) if first == last else f"{_sign(first)}-{_sign(last)}")
+    return "".join(written)
+
+
+def escaped(text: bytes) -> str:
+    """A pattern for just these bytes."""
+    return "".join(map(_sign, text))
+
+
+def _sign(code: int) -> str:
+    char = chr(code)
+    return char if char.isascii() and (char.isalnum() or char == " ") else rf"\x{code:02x}"
