@@ -282,6 +282,10 @@ class Jail:
     """What it reads: logs, or the SIP messages of the wire (docs/wire.md), which need no filter."""
     mode: Literal["attempts", "scan"] = "attempts"
     """Of a jail of the wire: whether it counts calls to nowhere too."""
+    events: str = ""
+    """Where the server tells its events: `freeswitch://127.0.0.1:8021`, `asterisk://USER@127.0.0.1:5038`; none: nowhere."""
+    events_password_file: str = ""
+    """The file that holds the password for `events`; of FreeSWITCH none: its own event_socket.conf.xml."""
     idle: bool = False
     """Follow no log for now: Fail2ban's `set JAIL idle on`."""
     enforced: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Evidence = Literal["proven", "lent", "corroborated", "reported", "unproven", "contradicted"]
@@ -65,3 +66,10 @@ class Blindness(NamedTuple):
     since: float
     until: float
     reason: str
+
+
+class ServerEvent(NamedTuple):
+    """One event of a SIP server, as it tells it over its event socket or manager interface: nothing of it is judged yet."""
+
+    name: str
+    fields: Mapping[str, str]

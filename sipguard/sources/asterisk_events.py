@@ -1,0 +1,182 @@
+"""Reads the security events of Asterisk's manager interface (AMI).
+
+No I/O here: bytes in, events and answers out. Asterisk does not escape values: a caller's name with line ends in it writes
+lines, and whole events, of its own. So an event counts only if it is complete: the keys that Asterisk writes, each once and in
+its order, with addresses that are some. Anything else is tampered, and names nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sipguard.sources.event_dialogue import EventCounts, RefusedError
+from sipguard.wire_model import ServerEvent
+
+if TYPE_CHECKING:
+    from sipguard.secret import Secret
+
+LARGEST = 65_536
+"""Bytes of an event; what a caller can make of it is about 10 KB."""
+SUSPECT = 16_384
+"""Bytes behind a broken event that may still be of the same writer."""
+_END = b"\r\n\r\n"
+_ORDER = (
+    "EventTV", "Severity", "Service", "EventVersion", "AccountID", "SessionID", "LocalAddress", "RemoteAddress",
+)  # fmt: skip
+"""The keys of every security event that names an account, after `Event` and `Privilege`."""
+_OWN = frozenset({"Timestamp", "SequenceNumber", "File", "Line", "Func", "SystemName"})
+"""What manager.conf and asterisk.conf can add before `EventTV`, where nothing of a caller's stands yet."""
+_TAILS: dict[str, tuple[str, ...]] = {
+    "ChallengeResponseFailed": ("Challenge", "Response", "ExpectedResponse"),
+    "ChallengeSent": ("Challenge",),
+    "SuccessfulAuth": ("UsingPassword",),
+}
+"""What must follow the addresses, so that an event which a value has cut off is seen to be incomplete."""
+_SHORT = frozenset({*_TAILS, "InvalidAccountID", "InvalidPassword", "FailedACL"})
+"""Events behind whose keys nothing may stand but these:"""
+_MAY_FOLLOW = frozenset({"Module", "SessionTV", "ACLName", "ReceivedChallenge", "ReceivedHash", "Challenge"})
+_NAME = re.compile(r"[A-Z][A-Za-z0-9]{1,40}")
+_LINE = re.compile(r"([A-Za-z0-9_-]{1,40}): ?([^\x00-\x1f\x7f]*)")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?[+-]\d{4}")
+_PLACE = re.compile(r"IPV[46]/[A-Za-z]{2,8}/[0-9A-Fa-f.:]{2,45}/\d{1,5}")
+_SECURITY = frozenset({"security,all", "security"})
+
+
+class BlockReader:
+    """Cuts the stream into blocks of lines, each ended by an empty line. Holds `LARGEST` bytes at most."""
+
+    def __init__(self, counts: EventCounts) -> None:
+        self._buffer = bytearray()
+        self._seen = 0
+        """Bytes at the beginning of the buffer that hold no end of a block."""
+        self._skipping = False
+        self._counts = counts
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The blocks that are complete now, without their end."""
+        self._buffer += data
+        buffer = self._buffer
+        blocks: list[bytes] = []
+        begin = 0
+        while (end := buffer.find(_END, max(begin, self._seen - len(_END)))) >= 0:
+            self._seen = 0
+            if self._skipping:
+                self._skipping = False
+                blocks.append(b"")  # a broken one: it could not be read
+            else:
+                blocks.append(bytes(buffer[begin:end]))
+            begin = end + len(_END)
+        del buffer[:begin]
+        if len(buffer) > LARGEST:
+            if not self._skipping:
+                self._counts.oversize += 1
+            self._skipping = True
+            del buffer[: -len(_END)]
+        self._seen = len(buffer)
+        return blocks
+
+
+class AsteriskDialogue:
+    """Logs in for security events, and gives those that hold."""
+
+    def __init__(self, user: str, password: Secret) -> None:
+        self.counts = EventCounts()
+        self.ready = False
+        self._user = user
+        self._password = password
+        self._blocks = BlockReader(self.counts)
+        self._banner = b""
+        self._step = "banner"
+        self._suspect = 0
+        """Bytes that are still to be disbelieved behind a broken event."""
+
+    def take(self, data: bytes) -> tuple[list[ServerEvent], bytes]:
+        """What the bytes tell, and what to send now. Raises `RefusedError` when the server does not want us."""
+        answer = b""
+        if self._step == "banner":
+            self._banner += data
+            head, found, data = self._banner.partition(b"\r\n")
+            if not found:
+                if len(self._banner) > 256:
+                    raise RefusedError("this is no manager interface of Asterisk")
+                return [], b""
+            if not head.startswith(b"Asterisk Call Manager/"):
+                raise RefusedError("this is no manager interface of Asterisk")
+            self._step = "login"
+            answer = self._login()
+        events = []
+        for block in self._blocks.feed(data):
+            if block.startswith(b"Response: "):
+                self._replied(block)
+            elif (event := self._believed(block)) and self.ready:
+                events.append(event)
+        return events, answer
+
+    @staticmethod
+    def farewell() -> bytes:
+        """What to send before hanging up."""
+        return b"Action: Logoff\r\n\r\n"
+
+    def _login(self) -> bytes:
+        lines = ("Action: Login", f"Username: {self._user}", f"Secret: {self._password.reveal()}", "Events: security")
+        return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+    def _replied(self, block: bytes) -> None:
+        if self._step != "login":  # what a caller has written, or the answer to our farewell
+            return
+        text = block.decode("utf-8", "replace")
+        if text.startswith("Response: Success"):
+            self._step = "listening"
+            self.ready = True
+        elif "Permission denied" in text:
+            raise RefusedError("permission denied: write read = security to this user in manager.conf")
+        else:
+            raise RefusedError("user or password is wrong, or an ACL of manager.conf refuses this host")
+
+    def _believed(self, block: bytes) -> ServerEvent | None:
+        """The event of a block, unless it, or one just before it, was written into."""
+        event = parse(block)
+        suspect, self._suspect = self._suspect, max(0, self._suspect - len(block) - len(_END))
+        if event is None:
+            # What follows a broken event may be its writer's too, up to where it is broken again: there Asterisk goes on.
+            self._suspect = SUSPECT if not suspect else 0
+            self.counts.tampered += 1
+            return None
+        if suspect:
+            self.counts.tampered += 1
+            return None
+        if event.name == "":
+            return None
+        self.counts.events += 1
+        return event
+
+
+def parse(block: bytes) -> ServerEvent | None:
+    """A security event; one without name for an event of another kind; None for a block that is none as Asterisk writes it."""
+    pairs = [
+        match.groups() for line in block.decode("utf-8", "replace").split("\r\n") if (match := _LINE.fullmatch(line))
+    ]
+    names = [name for name, _ in pairs]
+    fields: dict[str, str] = {str(name): str(value) for name, value in pairs}
+    whole = len(pairs) == block.count(b"\r\n") + 1 and len(fields) == len(pairs)
+    if not whole or names[:2] != ["Event", "Privilege"] or not _NAME.fullmatch(fields["Event"]):
+        return None
+    if fields["Privilege"] not in _SECURITY:
+        return ServerEvent("", fields)
+    return ServerEvent(fields["Event"], fields) if _is_complete(names[2:], fields) else None
+
+
+def _is_complete(names: list[str], fields: dict[str, str]) -> bool:
+    """Whether a security event has the keys that Asterisk writes, in its order, and addresses that are some."""
+    while names and names[0] in _OWN:
+        del names[0]
+    order = _ORDER if "AccountID" in fields else tuple(name for name in _ORDER if name != "AccountID")
+    tail = _TAILS.get(fields["Event"], ())
+    expected = len(order) + len(tail)
+    if tuple(names[:expected]) != (*order, *tail):
+        return False
+    if fields["Event"] in _SHORT and not _MAY_FOLLOW.issuperset(names[expected:]):
+        return False
+    places = (fields["LocalAddress"], fields["RemoteAddress"])
+    return bool(_TIME.fullmatch(fields["EventTV"])) and all(map(_PLACE.fullmatch, places))

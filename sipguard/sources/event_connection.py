@@ -1,0 +1,120 @@
+"""A connection to a server's events: made again with growing pauses, for whichever server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+from sipguard.errors import SipguardError
+from sipguard.sources.event_dialogue import EventCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sipguard.sources.event_dialogue import Dialogue
+    from sipguard.wire_model import ServerEvent
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds between two attempts to connect: doubled each time. A server that is back after a short while is found soon."""
+_PATIENT_AFTER = 60.0
+"""Seconds of attempts each `_EAGER` at most: what restarts is back within a minute."""
+_EAGER = 4.0
+WITHIN = 10.0
+"""Seconds for connecting and for the login."""
+_AT_ONCE = 65_536
+
+
+class EventConnection:
+    """Keeps one connection. `changed` is told whenever `speaks` or `problem` is another than before."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        dialogue: Callable[[], Dialogue],
+        *,
+        deliver: Callable[[list[ServerEvent]], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """`dialogue` makes a new one for each connection, and may raise `SipguardError`."""
+        self.speaks = False
+        """Whether the server tells its events right now."""
+        self.problem: str | None = "not connected yet"
+        self.connections = 0
+        """How often the server has begun to tell."""
+        self.counts = EventCounts()
+        self._host, self._port = host, port
+        self._dialogue = dialogue
+        self._deliver = deliver
+        self._changed = changed
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        pause, tried = FIRST_PAUSE, 0.0
+        while True:
+            before = self.connections
+            await self._once()
+            if self.connections > before:
+                pause, tried = FIRST_PAUSE, 0.0
+            await asyncio.sleep(pause)
+            tried += pause
+            pause = min(pause * 2, LONGEST_PAUSE if tried > _PATIENT_AFTER else _EAGER)
+
+    async def _once(self) -> None:
+        """One connection, from the beginning to its end."""
+        writer = None
+        try:
+            dialogue = self._dialogue()
+            self.counts = dialogue.counts
+            async with asyncio.timeout(WITHIN):
+                reader, writer = await asyncio.open_connection(self._host, self._port, limit=_AT_ONCE)
+                _notice_death(writer)
+                while not dialogue.ready:
+                    await self._turn(dialogue, reader, writer)
+            self.connections += 1
+            self._became(speaks=True, problem=None)
+            while True:
+                await self._turn(dialogue, reader, writer)
+        except TimeoutError:
+            self._became(speaks=False, problem=f"no answer within {WITHIN:g} s")
+        except SipguardError as error:
+            self._became(speaks=False, problem=str(error))
+        except (OSError, EOFError) as error:
+            self._became(speaks=False, problem=(getattr(error, "strerror", None) or str(error) or "connection lost"))
+        except asyncio.CancelledError:
+            if writer is not None:
+                with contextlib.suppress(OSError):
+                    writer.write(dialogue.farewell())
+            raise
+        finally:
+            self.speaks = False
+            if writer is not None:
+                writer.close()
+
+    async def _turn(self, dialogue: Dialogue, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.read(_AT_ONCE)
+        if not data:
+            raise EOFError("the server has closed the connection")
+        events, answer = dialogue.take(data)
+        if answer:
+            writer.write(answer)
+            await writer.drain()
+        if events:
+            self._deliver(events)
+
+    def _became(self, *, speaks: bool, problem: str | None) -> None:
+        new = (speaks, problem) != (self.speaks, self.problem)
+        self.speaks, self.problem = speaks, problem
+        if new:
+            self._changed()
+
+
+def _notice_death(writer: asyncio.StreamWriter) -> None:
+    """A server that vanishes without a word is noticed within 5 s, tcp(7)."""
+    sock: socket.socket | None = writer.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 2), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,209 @@
+"""Reads FreeSWITCH's event socket (mod_event_socket): frames of a head and a body, events as JSON.
+
+No I/O here: bytes in, events and answers out. FreeSWITCH writes no line feed into JSON, so a frame's head is found again
+behind whatever was damaged. The password is power over the whole server: `auth`, `event` and `exit` are all that is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sipguard.sources.event_dialogue import EventCounts, RefusedError
+from sipguard.wire_model import ServerEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipguard.secret import Secret
+
+LARGEST = 262_144
+"""Bytes of an event; the largest that a registration makes is about 20 KB."""
+_LONGEST_HEAD = 4096
+_LENGTH_DIGITS = 9
+_HEAD = re.compile(rb"((?:(?:Content|Controlled|Reply|Job|Socket)-[A-Za-z-]{1,30}: ?[^\n]{0,1000}\n){1,8})\n")
+_FIELD = re.compile(rb"([A-Za-z-]+): ?([^\n]*)\n")
+_BOUNDARY = re.compile(rb"(?<![A-Za-z-])Content-(?:Length|Type): ?[^\n]{1,100}\n")
+_EVENT = "text/event-json"
+
+
+class Frame(NamedTuple):
+    """One frame: its `Content-Type`, `Reply-Text` and body."""
+
+    kind: str
+    reply: str
+    body: bytes
+
+
+class FrameReader:
+    """Cuts the stream into frames. Holds at most `LARGEST` bytes and a head; rubbish between frames is skipped and counted."""
+
+    def __init__(self, counts: EventCounts) -> None:
+        self._buffer = bytearray()
+        self._counts = counts
+        self._seen = 0
+        """Bytes at the beginning of the buffer in which no next head stands."""
+        self._skip = 0
+        """Bytes of a frame that is too large and still to come."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that are complete now."""
+        self._buffer += data
+        frames: list[Frame] = []
+        position = 0
+        while True:
+            frame, end = self._next(position)
+            position = end
+            if frame is None:
+                break
+            frames.append(frame)
+            self._seen = 0
+        del self._buffer[:position]
+        return frames
+
+    def _next(self, position: int) -> tuple[Frame | None, int]:
+        """The frame at `position` or behind it, and where what is left begins."""
+        buffer = self._buffer
+        while True:
+            match = _HEAD.search(buffer, position)
+            if self._skip:
+                # A frame that claims to be too large: a head within it shows that the claim was a lie.
+                end = match.start() if match else max(position, len(buffer) - _LONGEST_HEAD)
+                passed = min(self._skip, end - position)
+                self._skip = 0 if match and passed < self._skip else self._skip - passed
+                position += passed
+                if match is None and self._skip:
+                    return None, position
+                continue
+            if match is None:
+                return None, self._without_rubbish(position)
+            if match.start() > position:
+                self._counts.rubbish += 1
+            frame, after = self._body(match)
+            if after is None:
+                return None, match.start()
+            if frame is not None:
+                return frame, after
+            position = after
+
+    def _body(self, match: re.Match[bytes]) -> tuple[Frame | None, int | None]:
+        """The frame whose head matched and where it ends; without frame: go on there, or wait (None)."""
+        head = {name.lower(): value.strip() for name, value in _FIELD.findall(match[1])}
+        length_text = head.get(b"content-length", b"0")
+        if not length_text.isdigit() or len(length_text) > _LENGTH_DIGITS:
+            self._counts.damaged += 1
+            return None, match.end()
+        length, begin = int(length_text), match.end()
+        if length > LARGEST:
+            self._counts.oversize += 1
+            self._skip = length
+            return None, begin
+        kind, reply = _text(head.get(b"content-type", b"")), _text(head.get(b"reply-text", b""))
+        end = begin + length
+        if kind == _EVENT:
+            end = self._true_end(begin, end)
+        if len(self._buffer) < end:
+            return None, None
+        return Frame(kind, reply, bytes(self._buffer[begin:end])), end
+
+    def _true_end(self, begin: int, end: int) -> int:
+        """Where an event ends: a length that lies swallows the next head, which a line feed shows."""
+        feed = self._buffer.find(b"\n", max(begin, self._seen), end)
+        if feed < 0:
+            self._seen = min(end, len(self._buffer)) if begin < _LONGEST_HEAD else 0
+            return end
+        other = _BOUNDARY.search(self._buffer, begin, end)
+        return other.start() if other else end
+
+    def _without_rubbish(self, position: int) -> int:
+        """A head may still be growing at the end; more than that is rubbish."""
+        if len(self._buffer) - position > _LONGEST_HEAD:
+            self._counts.rubbish += 1
+            return len(self._buffer) - _LONGEST_HEAD
+        return position
+
+
+class FreeSwitchDialogue:
+    """Logs in, asks for events by name, and gives them."""
+
+    def __init__(self, password: Secret, names: Iterable[str]) -> None:
+        self.counts = EventCounts()
+        self.ready = False
+        self._names = sorted(names)
+        self._password = password
+        self._frames = FrameReader(self.counts)
+        self._step = "greeting"
+
+    def take(self, data: bytes) -> tuple[list[ServerEvent], bytes]:
+        """What the bytes tell, and what to send now. Raises `RefusedError` when the server does not want us."""
+        events: list[ServerEvent] = []
+        answer = b""
+        for frame in self._frames.feed(data):
+            if frame.kind == _EVENT:
+                if self.ready and (event := self._event(frame.body)):
+                    events.append(event)
+            else:
+                answer += self._answer(frame)
+        return events, answer
+
+    @staticmethod
+    def farewell() -> bytes:
+        """What to send before hanging up."""
+        return b"exit\n\n"
+
+    def _answer(self, frame: Frame) -> bytes:
+        if frame.kind == "text/rude-rejection":
+            raise RefusedError(
+                "the ACL of the event socket refuses this host (apply-inbound-acl in event_socket.conf.xml)"
+            )
+        if frame.kind == "text/disconnect-notice":
+            raise RefusedError("FreeSWITCH has ended the connection")
+        if frame.kind == "auth/request" and self._step == "greeting":
+            self._step = "auth"
+            return b"auth " + self._password.reveal().encode() + b"\n\n"
+        if frame.kind == "command/reply":
+            return self._replied(frame.reply)
+        return b""
+
+    def _replied(self, reply: str) -> bytes:
+        if self._step == "auth":
+            if not reply.startswith("+OK"):
+                raise RefusedError("the password is wrong; see events_password_file")
+            self._step = "event"
+            custom = [name for name in self._names if "::" in name]
+            plain = [name for name in self._names if "::" not in name]
+            return f"event json {' '.join([*plain, 'CUSTOM', *custom] if custom else plain)}\n\n".encode()
+        if self._step == "event":
+            if not reply.startswith("+OK"):
+                raise RefusedError("FreeSWITCH refuses the command `event`: this user may not read these events")
+            self._step = "listening"
+            self.ready = True
+        return b""
+
+    def _event(self, body: bytes) -> ServerEvent | None:
+        try:
+            fields = json.loads(body, object_pairs_hook=_once_each)
+        except (ValueError, RecursionError):
+            self.counts.damaged += 1
+            return None
+        if not isinstance(fields, dict):
+            self.counts.damaged += 1
+            return None
+        if "" in fields:
+            self.counts.tampered += 1
+            return None
+        self.counts.events += 1
+        return ServerEvent(fields.get("Event-Subclass") or fields.get("Event-Name") or "?", fields)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; one in which a key stands twice with different values (the profile's name does, with one) has a key `""`."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs) and any(fields[key] != value for key, value in pairs):
+        fields[""] = "a key stands twice"
+    return fields
+
+
+def _text(value: bytes) -> str:
+    return value.decode("ascii", "replace")
