@@ -116,6 +116,10 @@ class Jails:
         """Why some jails, or parts of them, do not run as the configuration says, and what they do instead."""
         return [f"{error}{self._fate(error.jail)}" for error in self.errors]
 
+    def problems_of(self, jail: str) -> list[str]:
+        """Those that are about one jail."""
+        return [f"{error}{self._fate(jail)}" for error in self.errors if error.jail == jail]
+
     def _make_runners(self, wanted: Mapping[str, Jail], last_good: Mapping[str, Jail]) -> None:
         """A runner for each jail; one whose filter is wrong goes on as it was, or is left out, and is reported."""
         self._counted = self.everything().attempts

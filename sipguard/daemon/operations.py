@@ -36,8 +36,10 @@ class NoError(SipguardError):
 class NoSuchJailError(SipguardError):
     """A jail was named that does not run."""
 
-    def __init__(self, name: str, running: Iterable[str]) -> None:
-        super().__init__(f"no jail {printable(name, 100)} is running; running: {', '.join(running) or 'none'}")
+    def __init__(self, name: str, running: Iterable[str], reasons: Iterable[str] = ()) -> None:
+        """`reasons` are why it does not run, where the configuration has it."""
+        why = "; ".join(reasons) or f"running: {', '.join(running) or 'none'}"
+        super().__init__(f"no jail {printable(name, 100)} is running; {why}")
         self.name = name
 
 
@@ -103,7 +105,7 @@ class Operations:
         try:
             return self.daemon.runners[name]
         except KeyError:
-            raise NoSuchJailError(name, self.daemon.runners) from None
+            raise NoSuchJailError(name, self.daemon.runners, self.daemon.jails.problems_of(name)) from None
 
     @read
     def bans(self, jail: str | None = None) -> list[Ban]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from sipguard.daemon.compat.commands import regexes
 from sipguard.daemon.compat.log_settings import LogSettings
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.operations import NoSuchJailError, Operations
@@ -165,8 +166,15 @@ class Host:
         await self._operations.remove_jail(jail)
 
     async def reload(self) -> None:
-        """Read the configuration again. Raises `ValueError` when some of it is wrong; the rest runs."""
+        """Read the configuration again. Raises `ValueError` when some of it is wrong; the rest runs.
+
+        `RegexError`, in Fail2ban's words, for a regex that does not compile.
+        """
         await self._operations.reload()
+        broken = {error.jail for error in self._daemon.jails.errors}
+        for jail in self._daemon.settings.jails:
+            for pattern in (*jail.filter.ignoreregex, *jail.filter.failregex) if jail.name in broken else ():
+                regexes.check(pattern)
         if self._daemon.errors:
             raise ValueError("; ".join(self._daemon.errors))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sipguard.config.ini import layer_files, read_ini
 from sipguard.errors import ConfigError
-from sipguard.fail2ban.config.tree import read_tree
+from sipguard.fail2ban.config.tree import jail_names, read_tree
 from sipguard.fail2ban.config.tree_model import Fail2banJail, Fail2banTree
 from sipguard.fail2ban.protocol.messages import SPOKEN_VERSION
 from sipguard.model import Action, LogPath
@@ -42,14 +42,20 @@ _ACTION_KEYS = (
 
 
 def read(directory: Path, jail: str | None = None) -> tuple[list[Command], Fail2banTree]:
-    """The commands for the tree, or for one jail of it. Raises `ConfigError`."""
+    """The commands for the tree, or for one jail of it; `config-error` for one that is wrong. Raises `ConfigError`."""
     tree = read_tree(directory, version=SPOKEN_VERSION)
     jails = [one for one in tree.jails if jail in (None, one.name)]
-    if jail is not None and not jails:
+    if jail is not None and jail not in {*(one.name for one in jails), *(error.jail for error in tree.errors)}:
         raise ConfigError(f"No section: {jail!r}")
     commands = list(_general(directory))
-    for one in jails:
-        commands += _jail(one)
+    by_name = {one.name: one for one in jails}
+    wrong = {error.jail: error for error in tree.errors if jail in (None, error.jail)}
+    for name in jail_names(read_ini(layer_files(directory, "jail"))):
+        if name in wrong:
+            reason = wrong[name].what.removeprefix(f"jail {name}: ")
+            commands.append(["config-error", f"Jail {name!r} skipped, because of wrong configuration: {reason}"])
+        elif name in by_name:
+            commands += _jail(by_name[name])
     return commands + [["start", one.name] for one in jails], tree
 
 
