@@ -33,11 +33,11 @@ MOST_LINES = 100
 
 
 class ActionDispatcher:
-    """The lanes of every jail's actions."""
+    """One queue for each action of each jail."""
 
     def __init__(self, live: BanLedger, store: StateWriter, runners: Mapping[str, JailRunner], *, clock: Clock) -> None:
         self.queues: dict[str, dict[str, ActionQueue]] = {}
-        """Jail → name of the action → lane."""
+        """Jail → name of the action → its queue."""
         self._live = live
         self._store = store
         self._runners = runners

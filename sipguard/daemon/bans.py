@@ -32,7 +32,7 @@ ROUNDING = 5.0
 
 
 class Bans:
-    """Every ban of every jail. `guards` are the jails that run now, by name."""
+    """Every ban of every jail. `runners` are the running jails, by name."""
 
     def __init__(
         self, firewall: Firewall, store: StateWriter, runners: Mapping[str, JailRunner], *, clock: Clock
@@ -161,14 +161,14 @@ class Bans:
             async with asyncio.timeout(PATIENCE):
                 await self.firewall_worker.settled()
         except TimeoutError:
-            why = f": {problem}; it is tried again" if (problem := self.firewall_worker.problem) else "; it is at it"
-            raise SipguardError(f"the firewall has not taken it yet{why}") from None
+            why = f": {problem}; still trying" if (problem := self.firewall_worker.problem) else "; still trying"
+            raise SipguardError(f"the firewall has not confirmed the ban yet{why}") from None
         self._store.save()
         states = {record.state: record for ban in bans if (record := self.live.record(ban.jail, ban.address))}
         if refused := states.get(State.REFUSED):
-            raise SipguardError(f"the firewall refuses it: {refused.refusal}")
+            raise SipguardError(f"the firewall refuses this ban: {refused.refusal}")
         if State.NO_ROOM in states:
-            raise SipguardError("the firewall has no room for it: see set_size in [firewall]; it is tried again")
+            raise SipguardError("the firewall has no room for this ban; still trying: raise set_size in [firewall]")
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""

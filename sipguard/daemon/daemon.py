@@ -1,6 +1,6 @@
 """Joins the stages in one event loop: chunks → failures → bans → kernel → state.
 
-The loop owns everything. The file watcher's thread only wakes it; the firewall has one thread of its own (`enforcer`).
+The loop owns all state. The file watcher's thread only wakes it; the firewall has one thread of its own (`firewall_worker`).
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Daemon:
 
     async def reload(self) -> Settings:
         """Read the configuration again and run by it; bans of jails that go on stay. Raises `ConfigError`, changing nothing."""
-        async with self.reading.paused:  # what new guards have counted, the reload would count again from the state
+        async with self.reading.paused:  # what is counted during a reload would be counted again from the state
             systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 return await self._reload()

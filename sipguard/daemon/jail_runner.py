@@ -70,7 +70,7 @@ class JailRunner:
         ledger: BanLedger | None = None,
         observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
         earlier: Callable[[str], int] = lambda _: 0,
-        ask: Callable[[JailRunner, Failure], bool] = lambda _guard, _failure: False,
+        ask: Callable[[JailRunner, Failure], bool] = lambda _runner, _failure: False,
         registered: Callable[[str], None] = lambda _address: None,
     ) -> None:
         """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can.

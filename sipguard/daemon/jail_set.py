@@ -1,4 +1,4 @@
-"""What the configuration says, at work: a guard for each jail, its ignore list, its rules in the firewall, its earlier bans."""
+"""Makes the configured jails run: a runner for each, its ignore list, its rule in the firewall, its earlier bans."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger("fail2ban.server")
 
 
 class Jails:
-    """The jails of `settings`, in `guards`, by name: that dictionary stays the same and is known to the others."""
+    """The jails of `settings`, kept in `runners` by name: others hold the same dictionary."""
 
     def __init__(
         self,

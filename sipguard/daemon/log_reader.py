@@ -1,4 +1,4 @@
-"""The daemon's reading: chunks of every log, one after another, to the guards of the jails that want them.
+"""Reads every followed log and hands each chunk to the jails that want it.
 
 Whoever has something new wakes it. A busy log announces nothing (`sources.watcher`), and is looked at every 20 ms: that often
 only if a look is cheap, for each finds cold caches and costs a millisecond on a slow machine, whatever it reads.
@@ -42,7 +42,7 @@ class LogReader:
     ) -> None:
         """`check_clock` is called before anything is counted."""
         self.paused = asyncio.Lock()
-        """Whoever holds it keeps the guards as they are: nothing is read."""
+        """Nothing is read while somebody holds it: the jails stay as they are."""
         self.logs = LogSources((), {}, notify=lambda: None)
         self._runners = runners
         self._store = store
@@ -126,7 +126,7 @@ class LogReader:
         return self.logs.pending
 
     def _tell(self) -> None:
-        """Log what the guards have kept until there is more of it."""
+        """Log the lines that the jails have held back."""
         for runner in self._runners.values():
             runner.tell()
 

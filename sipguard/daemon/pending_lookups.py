@@ -1,6 +1,6 @@
 """Failures that cannot be weighed at once: a host name has to be resolved first, or an `ignorecommand` asked.
 
-They wait here, beside the event loop's work, and come back to their jail's guard. Whoever is asked about may be an
+They wait here, beside the event loop's work, and come back to their jail. Whoever is asked about may be an
 attacker's choice, so only so many wait; one that finds no room is counted as it would be without an answer.
 """
 
@@ -29,7 +29,7 @@ AT_ONCE = 8
 
 
 class PendingLookups:
-    """The open questions of all jails. `guards` are those that run now; `store` is where attempts are noted."""
+    """The open questions of all jails. `runners` are the running jails; attempts are noted in `store`."""
 
     def __init__(self, names: Resolver, runners: Mapping[str, JailRunner], store: StateWriter, *, clock: Clock) -> None:
         self.overflowed = 0

@@ -1,4 +1,4 @@
-"""A guard joins the detector and the judge of one jail, and tells others what they must know."""
+"""A jail runner joins the detector and the judge of one jail, and tells others what they must know."""
 
 from annotations import FILTERS
 
@@ -17,7 +17,7 @@ NOTICE = "[2026-11-21 20:17:59] NOTICE[4242] loader.c: 200 modules will be loade
 
 
 def told_of(text):
-    """The addresses that a guard calls registered after reading this log."""
+    """The addresses that a jail calls registered after reading this log."""
     registered = []
     runner = JailRunner(
         Jail("asterisk", read_filter("asterisk", [FILTERS])),

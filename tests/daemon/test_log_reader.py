@@ -137,7 +137,7 @@ def test_what_is_told_last_is_told(tmp_path, caplog):
 
 
 def test_nothing_is_read_while_it_is_paused(tmp_path):
-    """A reload keeps what is new for the new guards; afterwards it goes on by itself."""
+    """A reload keeps what is new for the new jails; afterwards it goes on by itself."""
 
     async def check():
         async with running(tmp_path, busy=True) as (reading, logs, _, _):

@@ -42,7 +42,7 @@ def bounded(most):
 
 
 def guard_of(jail=FREESWITCH):
-    """A guard whose bans lead to nothing."""
+    """A jail whose bans lead to nothing."""
     return JailRunner(
         jail,
         ignore=IgnoreList([]),
