@@ -167,6 +167,7 @@ def test_taken_over_and_given_back(fail2ban):
     where = ["--fail2ban-dir", fail2ban.tree, "--firewall", "nftables", "--socket", fail2ban.folder / "sg.sock"]
     told = _sipguard(fail2ban, "adopt", "--dry-run", *where)
     assert "501 live bans (other 1, sip 500)" in told
+    assert "jail sip: action nftables: replaced by sipguard's firewall; it does firewall work alone (nft)" in told
     assert "inet sipguard" not in fail2ban.host.run("nft", "list", "ruleset")
     assert "pong" in fail2ban.client("ping")
     _sipguard(fail2ban, "adopt", *where, "--stop-fail2ban", "false", status=2)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sipguard.fail2ban.config.actions import commands_for
 from sipguard.fail2ban.config.shell_words import SimpleCommand, UnclearError, simple_commands
+from sipguard.model import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from sipguard.model import Action
 
 
 def _words(text: str) -> frozenset[str]:
@@ -49,6 +49,8 @@ _ADDRESS_TAGS = frozenset({"ip", "fid", "F-ID"})
 # For a text that cannot be read.
 _BLOCKS = re.compile(r"(?:-j|--jump)\s+(?:DROP|REJECT)|\b(?:drop|reject)\b")
 
+_Pairs = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -66,6 +68,16 @@ def role_of(action: Action) -> Role:
     """What this action is. Raises `ConfigError`: one of its tags refers to itself."""
     if action.python:
         return Role(replaced=False, rejects=False, why="it is a Python action")
+    parts = (action.commands, action.properties, action.flags)
+    return _role(action.origin, *(tuple(part.items()) for part in parts))
+
+
+@lru_cache(maxsize=1024)  # a jail's actions are asked about at every reload, by several
+def _role(origin: str, commands: _Pairs, properties: _Pairs, flags: tuple[tuple[str, bool], ...]) -> Role:
+    return _find_role(Action("", "", dict(commands), dict(flags), dict(properties), origin=origin))
+
+
+def _find_role(action: Action) -> Role:
     texts = [(verb, text) for family in ("inet4", "inet6") for verb, text in commands_for(action, family).items()]
     try:
         commands = [(verb, one) for verb, text in texts for one in simple_commands(_TAG.sub(_placeholder, text))]

@@ -21,13 +21,26 @@ DEEPEST = 20
 
 _ASSIGNMENT = re.compile(r"\w+\+?=.*", re.DOTALL)
 _REDIRECTION = re.compile(r"&?(<<?<?|>>|>\||>|<>)(&\d*-?)?")
+# What means nothing to a shell, neither in quotes nor outside.
+_PLAIN = re.compile(r"[\w./:=,@%+*?~^\[\]{}-]+")
 _FILE = re.compile(r"\s*[^\s;&|()<>]+")
 # Words that stand before a command, and those that name none.
 _BEFORE = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "time"})
 _ALONE = frozenset({"fi", "done", "esac", "}"})
 _NO_COMMAND = frozenset({"for", "case", "select", "function"})
 # Programs that run the program behind them; how many words of their own stand before it.
-_WRAPPERS = {"sudo": 0, "doas": 0, "env": 0, "nice": 0, "ionice": 0, "nohup": 0, "exec": 0, "timeout": 1, "flock": 1}
+_WRAPPERS = {
+    "sudo": 0,
+    "doas": 0,
+    "env": 0,
+    "nice": 0,
+    "ionice": 0,
+    "nohup": 0,
+    "exec": 0,
+    "command": 0,
+    "timeout": 1,
+    "flock": 1,
+}
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 
 
@@ -103,6 +116,7 @@ class _Reader:
         self._word: list[str] | None = None
         self._redirects = False
         self._command = SimpleCommand()
+        self._groups = 0
         self._found: list[SimpleCommand] = []
 
     def read(self) -> list[SimpleCommand]:
@@ -121,7 +135,9 @@ class _Reader:
             self._at += 1
         elif character in "<>" or self._text.startswith("&>", self._at):
             self._redirect()
-        elif character in "\n;&|()":
+        elif character in "()":
+            self._group(character)
+        elif character in "\n;&|":
             self._end_command()
             self._at += 1
         elif character == "'":
@@ -132,6 +148,15 @@ class _Reader:
         else:
             self._plain(character)
 
+    def _group(self, character: str) -> None:
+        """A subshell begins or ends; a `)` without its `(` ends a pattern of `case`, which is no command."""
+        if character == ")" and not self._groups:
+            self._end_word()
+            self._command = SimpleCommand()
+        self._end_command()
+        self._groups = max(0, self._groups + (1 if character == "(" else -1))
+        self._at += 1
+
     def _plain(self, character: str) -> None:
         """One character outside single quotes, or a substitution."""
         text, at = self._text, self._at
@@ -141,13 +166,20 @@ class _Reader:
         elif character == "`":
             self._inner(self._until("`").replace("\\`", "`"))
         elif text.startswith("$((", at):
-            self._parenthesis()  # arithmetic runs nothing
-            self._add("$")
+            self._arithmetic()
         elif text.startswith("$(", at):
             self._inner(self._parenthesis())
         else:
-            self._add(character)
-            self._at += 1
+            run = _PLAIN.match(text, at)
+            self._add(run[0] if run else character)
+            self._at += len(run[0]) if run else 1
+
+    def _arithmetic(self) -> None:
+        """`$(( ))` runs nothing by itself."""
+        inside = self._parenthesis()
+        if not inside.endswith(")") or "$(" in inside or "`" in inside:
+            raise UnclearError("arithmetic that may run something")
+        self._add("$")
 
     def _double_quotes(self) -> None:
         self._add("")
