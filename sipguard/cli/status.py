@@ -26,7 +26,7 @@ _NOT_COUNTS = ("last_failure", "first", "last")
 def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Path) -> None:
     """What the running daemon sees and rejects; of one JAIL, with the addresses.
 
-    Exit status 1 if no jail is running, or none can read a log: nobody is protected.
+    Exit status 1 if no jail is running, or none has anything to read: nobody is protected.
     """
     if counted and not jail:
         raise click.UsageError("--counted needs the name of a jail")
@@ -42,7 +42,7 @@ def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Pa
 def _tell(status: dict[str, Any], jail: str | None) -> None:
     _head(status)
     if not status["working"]:
-        why = "none of the jails can read a log" if status["jails"] else "no jail is running"
+        why = "none of the jails has anything to read" if status["jails"] else "no jail is running"
         output.say(f"NOBODY IS PROTECTED: {why}")
     if jail:
         _one(status["jails"][0])

@@ -106,16 +106,20 @@ class Daemon:
 
     @property
     def working(self) -> list[str]:
-        """The jails that have something to read: a log or a journal that can be read now."""
-        logs = self.reading.logs
-        return [name for name, runner in self.runners.items() if None in logs.problems(runner.jail).values()]
+        """The jails that have something to read now: a log, a journal, or the SIP messages of the wire."""
+        logs, wire = self.reading.logs, self.wire.listener is not None and not self.wire.problem
+        return [
+            name
+            for name, runner in self.runners.items()
+            if (wire if runner.jail.source == "wire" else None in logs.problems(runner.jail).values())
+        ]
 
     def _tell_unprotected(self) -> None:
         """Nobody should have to look for it: a daemon that runs and can ban nobody."""
         if not self.runners:
             log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
         elif not self.working:
-            log.error("None of the jails can read a log: nobody is protected. `sipguard status` says why")
+            log.error("None of the jails has anything to read: nobody is protected. `sipguard status` says why")
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
         """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 from running import running
 
@@ -19,13 +20,34 @@ def test_no_jail(tmp_path):
         assert daemon.sipguard("status", "--json", check=False).returncode == 1
         daemon.write_jail("pbx", logpath=str(tmp_path / "pbx.log"), **GOOD)
         daemon.sipguard("reload")
-        daemon.wait_logged("None of the jails can read a log: nobody is protected.")
+        daemon.wait_logged("None of the jails has anything to read: nobody is protected.")
         done = daemon.sipguard("status", check=False)
         assert done.returncode == 1
-        assert "NOBODY IS PROTECTED: none of the jails can read a log" in done.stdout
+        assert "NOBODY IS PROTECTED: none of the jails has anything to read" in done.stdout
         (tmp_path / "pbx.log").touch()
         daemon.wait_for(lambda: daemon.sipguard("status", check=False).returncode == 0)
         assert "NOBODY" not in daemon.sipguard("status").stdout
+
+
+def test_a_jail_of_the_wire_works_without_a_log(tmp_path):
+    """It reads SIP messages: with nobody to send them it protects nobody."""
+    with running(tmp_path, {"sip": {"source": "wire"}}) as daemon:
+        assert daemon.sipguard("status", check=False).returncode == 1
+        listen(daemon.config, free_port())
+        daemon.sipguard("reload")
+        assert daemon.sipguard("status").returncode == 0
+
+
+def listen(config, port):
+    """Let the daemon of this file receive HEP packets."""
+    config.write_text(config.read_text() + f'[hep]\nlisten = "127.0.0.1:{port}"\n')
+
+
+def free_port():
+    """A UDP port that nobody has now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def test_reload_names_what_runs(tmp_path):
