@@ -36,7 +36,10 @@ def test_right(check):
     """A summary that fits in 80 columns, exit status 0, nothing on standard error."""
     status, out, err = check(pbx=GOOD)
     assert (status, err) == (0, "")
-    assert out.splitlines()[1:] == [
+    *lines, end, search = out.splitlines()[1:]
+    assert end == ""
+    assert search.startswith("search: ")
+    assert lines == [
         "",
         "pbx",
         "  log     /dev/null",
