@@ -142,7 +142,7 @@ async def _watch(process: asyncio.subprocess.Process, limit: float, streams: _St
     lines = streams.lines()
     text = "\n".join(lines)
     if status is None:
-        return Result(None, f"cut after its time limit of {limit:g} s", text)
+        return Result(None, f"stopped after its time limit of {limit:g} s", text)
     if status == 0:
         return Result(0, output=text)
     how = f"ended by signal {-status}" if status < 0 else f"exit status {status}"

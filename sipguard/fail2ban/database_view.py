@@ -1,7 +1,7 @@
-"""Fail2ban's database file, kept up to date for the programs that read it: version 4 of its tables, written live.
+"""Keeps Fail2ban's database file (version 4 of its tables) up to date for programs that read it.
 
-sipguard never reads it for its own work: its state is in a file of its own, and this one may be lost or made anew at any time.
-So a disk that refuses costs nothing but the view: what could not be written is tried again with the next change.
+sipguard never reads this file: its own state is elsewhere, and this one can be recreated at any time. A disk error therefore
+costs only this view. Failed writes are retried with the next change.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ log = logging.getLogger("fail2ban.database")
 
 VERSION = 4
 _BUSY = 0.05
-"""Seconds to wait for a reader's lock: the writing is done in the daemon's loop, and tried again later."""
+"""Seconds to wait for a reader's lock. Short, because writes happen in the daemon's loop and are retried later."""
 _LONGEST_LINE = 65_536
-"""Bytes of a log's first line that its hash may take in."""
+"""Longest first line of a log that is hashed, in bytes."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS fail2banDb (version INTEGER);
 CREATE TABLE IF NOT EXISTS jails (name TEXT NOT NULL UNIQUE, enabled INTEGER NOT NULL DEFAULT 1);
@@ -51,14 +51,14 @@ _COLUMNS = "(jail, ip, timeofban, bantime, bancount, data) SELECT ?1, ?2, ?3, ?4
 
 
 class DatabaseView:
-    """The file. Nothing here raises: what goes wrong is logged once, and tried again."""
+    """The database file. No method raises: errors are logged once and the write is retried."""
 
     def __init__(self, path: Path, *, purge_age: float, clock: Clock) -> None:
         self.path = path
         self.purge_age = purge_age
-        """Seconds that an ended ban stays."""
+        """How long an ended ban is kept, in seconds."""
         self.max_matches = 10
-        """Lines that are kept with a ban."""
+        """Log lines kept with a ban."""
         self._clock = clock
         self._db: sqlite3.Connection | None = None
         self._problem = ""
@@ -67,7 +67,7 @@ class DatabaseView:
         self._hashes: dict[tuple[str, str], str] = {}
 
     def jails(self, names: Iterable[str]) -> None:
-        """These jails run, and no others."""
+        """Mark exactly these jails as running."""
         self._later("UPDATE jails SET enabled = 0", ())
         for name in names:
             self._later(
@@ -75,32 +75,32 @@ class DatabaseView:
             )
 
     def ban(self, ban: Ban, lines: Sequence[str]) -> None:
-        """The kernel has this ban; `lines` are the log's that led to it."""
+        """Record a ban that the kernel has; `lines` are the log lines that led to it."""
         matches = list(lines[-self.max_matches :]) if self.max_matches else []
         row = _row(ban, matches)
         self._later(f"INSERT INTO bans {_COLUMNS}", row)
         self._later(f"INSERT OR REPLACE INTO bips {_COLUMNS}", row)
 
     def keep(self, ban: Ban) -> None:
-        """This ban of an earlier run is live: it is to be there, with the lines that it may have there already."""
+        """Make sure that a live ban of an earlier run is recorded; its lines are kept if it already is."""
         missing = "WHERE NOT EXISTS (SELECT 1 FROM {} WHERE jail = ?1 AND ip = ?2 AND timeofban = ?3)"
         for table in ("bans", "bips"):
             self._later(f"INSERT OR REPLACE INTO {table} {_COLUMNS} {missing.format(table)}", _row(ban, []))
 
     def forget(self, jail: str, address: str) -> None:
-        """An unban by hand takes the ban out of the history, as Fail2ban does."""
+        """Delete a ban, history included: what Fail2ban does on a manual unban."""
         for table in ("bips", "bans"):
-            self._later(f"DELETE FROM {table} WHERE jail = ? AND ip = ?", (jail, address))  # noqa: S608 - two names of ours
+            self._later(f"DELETE FROM {table} WHERE jail = ? AND ip = ?", (jail, address))  # noqa: S608 - two constant names
 
     def position(self, jail: str, position: Position) -> None:
-        """A jail has read so far in a log."""
+        """Record how far a jail has read in a log."""
         self._later(
             "INSERT OR REPLACE INTO logs (jail, path, firstlinemd5, lastfilepos) VALUES (?, ?, ?, ?)",
             (jail, position.path, self._first_line(position), position.offset),
         )
 
     def write(self) -> None:
-        """Write all that has been said since, in one transaction; keep it when that fails."""
+        """Write all queued changes in one transaction; keep them queued if that fails."""
         if not self._pending:
             return
         now = self._clock()
@@ -121,7 +121,7 @@ class DatabaseView:
         self._problem = ""
 
     def close(self) -> None:
-        """Write what is left, mark that no jail runs, and let go."""
+        """Mark that no jail runs, write the rest and close the file."""
         self.jails(())
         self.write()
         if self._db is not None:
@@ -130,10 +130,10 @@ class DatabaseView:
 
     def _later(self, statement: str, values: Sequence[Any]) -> None:
         self._pending.append((statement, values))
-        del self._pending[:-100_000]  # a disk that refuses for long costs the oldest
+        del self._pending[:-100_000]  # after a long disk failure the oldest changes are lost
 
     def _purge(self, now: float) -> None:
-        """Fail2ban's rule: what has ended, and began longer ago than the purge age, goes."""
+        """Delete ended bans that began longer ago than the purge age: Fail2ban's rule."""
         for table in ("bans", "bips"):
             self._later(
                 f"DELETE FROM {table} WHERE bantime >= 0 AND timeofban < ? AND timeofban + bantime < ?",  # noqa: S608 - as above
@@ -146,7 +146,7 @@ class DatabaseView:
         )
 
     def _first_line(self, position: Position) -> str:
-        """SHA-1 of the log's first line, by which Fail2ban knows a log again, whatever the column is called; read once a file."""
+        """SHA-1 of the log's first line, by which Fail2ban recognises a log (despite the column's name). Read once per file."""
         key = (position.path, position.head)
         if key not in self._hashes:
             self._hashes = {known: value for known, value in self._hashes.items() if known[0] != position.path}
@@ -162,7 +162,7 @@ class DatabaseView:
 
     def _failed(self, error: Exception) -> None:
         if self._problem != str(error):
-            log.error("%s: %s; programs that read it see an old state until that is mended", self.path, error)
+            log.error("%s: %s; programs that read it see an old state until this is fixed", self.path, error)
         self._problem = str(error)
         if self._db is not None and not isinstance(error, sqlite3.OperationalError):
             self._db.close()
@@ -175,7 +175,7 @@ def _row(ban: Ban, matches: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Connect to a file of this version of the tables; one that is broken or of another version is moved aside."""
+    """Open the file. A damaged file, or one with another version of the tables, is moved aside."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     try:
         return _connect(path)
@@ -183,7 +183,7 @@ def _open(path: Path) -> sqlite3.Connection:
         raise
     except sqlite3.DatabaseError as error:
         aside = path.with_name(f"{path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
-        log.error("%s: %s; moved aside to %s and made anew", path, error, aside)
+        log.error("%s: %s; moved aside to %s and recreated", path, error, aside)
         path.rename(aside)
         return _connect(path)
 
@@ -192,7 +192,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None)
     with contextlib.ExitStack() as undo:
         undo.callback(db.close)
-        # It can be made anew, so it need not survive a power cut; readers come without rights to write beside it, so no WAL.
+        # No fsync: the file can be recreated after a power cut. No WAL: readers may lack the right to write beside the file.
         db.execute("PRAGMA synchronous = OFF")
         db.executescript(_SCHEMA)
         row = db.execute("SELECT version FROM fail2banDb LIMIT 1").fetchone()

@@ -54,7 +54,7 @@ def test_time_limit(tmp_path):
     began = time.monotonic()
     result = run(script, 0.5)
     assert time.monotonic() - began < 60
-    assert (result.timed_out, result.problem) == (True, "cut after its time limit of 0.5 s")
+    assert (result.timed_out, result.problem) == (True, "stopped after its time limit of 0.5 s")
     pids = [int((tmp_path / name).read_text()) for name in ("child", "self")]
     while any(lives(pid) for pid in pids):
         assert time.monotonic() - began < 90

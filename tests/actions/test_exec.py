@@ -30,7 +30,7 @@ def test_exec(tmp_path):
 
 EXEC_FAILURES = {
     "fails": ("echo 'bad \x1b[31m'; exit 3", "60", "exit status 3: bad \\x1b[31m"),
-    "hangs": ("sleep 100 & sleep 100", "0.3", "cut after its time limit of 0.3 s"),
+    "hangs": ("sleep 100 & sleep 100", "0.3", "stopped after its time limit of 0.3 s"),
     "killed": ("kill -9 $$", "60", "ended by signal 9"),
     "reads nothing": ("exit 0", "60", None),
 }

@@ -111,7 +111,7 @@ def test_hanging(own):
     began = time.monotonic()
     errors = tell(own("hangs", limit=1.0), "start", "ban", "unban")
     assert time.monotonic() - began < 60
-    assert errors == ["ban: cut after its time limit of 1 s"]
+    assert errors == ["ban: stopped after its time limit of 1 s"]
     assert own.noted()[2:] == ["start own sip 600", "unban 203.0.113.7"]
 
 

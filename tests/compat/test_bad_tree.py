@@ -90,13 +90,13 @@ CASES = [
     pytest.param(
         {"jail.d/wrong.conf": jail("findtime = soon\n", name="good")},
         "jail.d/wrong.conf:5",
-        "'soon' is not a duration",
+        "'soon': invalid duration",
         id="time",
     ),
     pytest.param(
         {"jail.d/wrong.conf": jail("backend = none\n", name="good")},
         "jail.d/wrong.conf:2",
-        "backend = 'none': not allowed",
+        "backend = 'none': must be one of",
         id="backend",
     ),
 ]

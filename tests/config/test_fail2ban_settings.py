@@ -52,8 +52,8 @@ def test_no_database(tree, dbfile):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        pytest.param("loglevel = LOUD", "loglevel = 'LOUD': not allowed; write one of CRITICAL", id="level"),
-        pytest.param("logtarget = printer", "logtarget = 'printer': not allowed; write a path", id="target"),
+        pytest.param("loglevel = LOUD", "loglevel = 'LOUD': must be one of CRITICAL", id="level"),
+        pytest.param("logtarget = printer", "logtarget = 'printer': must be a path", id="target"),
     ],
 )
 def test_bad_own_settings(tree, line, said):

@@ -134,7 +134,7 @@ BAD = [
     pytest.param("filter = demo[mode", "expected key=value", "jail.local:3", id="broken reference"),
     pytest.param("action = nonesuch", "there is no action 'nonesuch'", "jail.local:3", id="unknown action"),
     pytest.param("action = block\n  block", "two actions are named 'block'", "jail.local:3", id="action twice"),
-    pytest.param("maxretry = many", "maxretry: 'many' is no whole number", "jail.local:3", id="number"),
+    pytest.param("maxretry = many", "maxretry: 'many' is not a whole number", "jail.local:3", id="number"),
     pytest.param("findtime = soon", "findtime: ", "jail.local:3", id="time"),
     pytest.param("bantime.factor = x", "bantime.factor: ", "jail.local:3", id="factor"),
     pytest.param("usedns = perhaps", "usedns: ", "jail.local:3", id="usedns"),

@@ -83,7 +83,7 @@ def test_a_burst_with_bad_actions(tmp_path, log, programs, enforced):
         assert found["sleeps"]["done"] <= 1 + (time.monotonic() - begun) / 5
         daemon.wait_for(lambda: actions_of(daemon)["hangs"]["failed"] >= 2)
         found = actions_of(daemon)
-        assert found["hangs"]["problem"].endswith("cut after its time limit of 2 s")
+        assert found["hangs"]["problem"].endswith("stopped after its time limit of 2 s")
         assert found["fails"]["problem"].endswith("exit status 1")
         for action in found.values():
             done = action["queued"] + action["done"] + action["failed"] + action["dropped"]

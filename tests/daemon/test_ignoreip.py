@@ -33,7 +33,7 @@ def test_slips_are_told(tmp_path):
     with running(tmp_path, {}, arguments=arguments) as daemon:
         told = check(arguments)
         for slip in SLIPS:
-            wrong = f"jail demo: ignoreip: '{slip}' is no address, network or host name; it protects nobody"
+            wrong = f"jail demo: ignoreip: '{slip}' is not an address, network or host name; it protects nobody"
             assert f"warning: {wrong}\n" in told
             daemon.wait_logged(wrong)
         daemon.wait_logged(

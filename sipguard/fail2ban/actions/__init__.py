@@ -1,1 +1,1 @@
-"""Fail2ban's action files at work: commands of a shell, and actions that are Python files."""
+"""Runs Fail2ban's actions: shell commands and Python files."""

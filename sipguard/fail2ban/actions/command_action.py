@@ -1,8 +1,8 @@
-"""The life of a Fail2ban action: jail.conf(5), `ACTION CONFIGURATION FILES`; when each of its commands runs.
+"""Runs the commands of a Fail2ban action at the right moments. See jail.conf(5), `ACTION CONFIGURATION FILES`.
 
-An action is started for each address family that it treats differently (`[Init?family=inet6]`), at once or at that
-family's first ban. A command that fails is tried once more, after `actioncheck` has found the environment sound or
-`actionrepair` has mended it. What differs from Fail2ban is named in docs/actions.md.
+An action is started once per address family that it handles differently (`[Init?family=inet6]`), at once or at that
+family's first ban. A failed command is retried once, after `actioncheck` succeeds or `actionrepair` fixes the environment.
+docs/actions.md lists the differences from Fail2ban.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from sipguard.shell import fill_command, tags_in
 log = logging.getLogger("fail2ban.actions")
 
 TIMEOUT = 60.0
-"""Seconds that a command may take, where the action does not say (`timeout`)."""
+"""Default time limit of a command in seconds (`timeout`)."""
 LOOKUP = 5.0
-"""Seconds that `<ip-host>` may take to be found."""
+"""Time limit in seconds for looking up `<ip-host>`."""
 EITHER = ""
-"""The family of an action that makes no difference between them."""
-# The commands of one notice at worst: start, ban, check, stop, start, check, ban.
+"""The family of an action that handles both the same way."""
+# The most commands for one notice: start, ban, check, stop, start, check, ban.
 _MOST_COMMANDS = 8
 
 _CONDITION = re.compile(r"\w+\?family=.*")
 
 
 class Fail2banAction:
-    """One action.d file at work in one jail. Raises `ConfigError` when its tags cannot be resolved."""
+    """One action.d file running for one jail. Raises `ConfigError` if its tags cannot be resolved."""
 
     linger = 0.0
     batch = 1
 
     def __init__(self, action: Action, jail: JailFacts, run: Run, *, clock: Clock, ipv6: bool = True) -> None:
-        """`ipv6` says whether the host has IPv6: without, an action is not started for it."""
+        """`ipv6`: whether the host has IPv6. If not, the action is not started for that family."""
         self.action = action
         self.norestored = action.flags.get("norestored", False)
         self.essential = bool(action.commands.get("actionunban", "").strip())
         self._holding: dict[str, bool | None] = {}
-        """Family → whether it has held bans since it was started; None when it was stopped."""
+        """Family → whether any ban was made since its start; None if it was stopped."""
         self._jail = jail
         self._run = run
         self._clock = clock
@@ -65,7 +65,7 @@ class Fail2banAction:
         self._since_repair: set[str] = set()
 
     async def handle(self, notices: Sequence[Notice]) -> None:
-        """Carry out notices. Raises `ActionError`."""
+        """Process notices in order. Raises `ActionError`."""
         for notice in notices:
             match notice.verb:
                 case "start":
@@ -87,19 +87,19 @@ class Fail2banAction:
 
     @property
     def started(self) -> list[str]:
-        """The families that are started."""
+        """The started families."""
         return [family for family, holds in self._holding.items() if holds is not None]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
     async def start(self) -> None:
-        """`actionstart`, unless it waits for the first ban of a family."""
+        """Run `actionstart`, unless it waits for the first ban of a family."""
         if not self._on_demand:
             await self._start(self._families)
 
     async def ban(self, ticket: Ticket, verb: str = "actionban") -> None:
-        """`actionban`, after `actionstart` where that waits for the first ban."""
+        """Run `actionban`, preceded by `actionstart` if that waited for the first ban."""
         family = ticket.family
         if self._on_demand and family not in self.started:
             await self._start([family])
@@ -109,24 +109,24 @@ class Fail2banAction:
             self._since_repair.add(ticket.ban.address)
 
     async def prolong(self, ticket: Ticket) -> None:
-        """`actionprolong`: the ban has got another end."""
+        """Run `actionprolong`: the ban's end has changed."""
         if self._text("actionprolong", ticket.family):
             await self._process("actionprolong", ticket)
 
     async def unban(self, ticket: Ticket) -> None:
-        """`actionunban`; nothing when no ban of that family was made since the start."""
+        """Run `actionunban`, unless no ban of that family was made since the start."""
         self._since_repair.discard(ticket.ban.address)
         if self._holding.get(ticket.family):
             await self._process("actionunban", ticket)
 
     async def check(self, ticket: Ticket) -> None:
-        """A banned address still gets through: is the environment sound? If it was mended since, ban again."""
+        """Check the environment after a banned address got through; ban again if it was repaired."""
         await self._check_started(may_repair=True)
         if self._repaired and ticket.ban.address not in self._since_repair:
             await self.ban(ticket, "actionreban" if self._text("actionreban", ticket.family) else "actionban")
 
     async def flush(self) -> None:
-        """`actionflush`: every ban ends at once."""
+        """Run `actionflush`, which ends every ban."""
         families = [family for family, holds in self._holding.items() if holds]
         try:
             done = await self._operate("actionflush", families)
@@ -138,7 +138,7 @@ class Fail2banAction:
         self._since_repair.clear()
 
     async def stop(self, family: str | None = None) -> None:
-        """`actionstop` for every started family, or one."""
+        """Run `actionstop` for one family, or for every started one."""
         families = [one for one in self.started if family in (None, one)]
         self._holding = {} if family is None else {**self._holding, family: None}
         for one in await self._operate("actionstop", families):
@@ -150,9 +150,9 @@ class Fail2banAction:
             self._holding[family] = False
 
     async def _operate(self, verb: str, families: Sequence[str]) -> list[str]:
-        """Run a command that is about no address for each family, the same one only once; for which it is done.
+        """Run a command without an address for each family, identical commands only once. Returns the families done.
 
-        Raises `ActionError` after all of them when one failed.
+        Raises `ActionError` at the end if one failed.
         """
         done: list[str] = []
         failed: Result | None = None
@@ -175,19 +175,19 @@ class Fail2banAction:
         return done
 
     def _after(self, verb: str, family: str) -> None:
-        """What counts as done of an operation that failed for another family."""
+        """Record an operation as done for this family although it failed for another one."""
         if verb == "actionstart":
             self._holding[family] = False
 
     def _forget(self, verb: str, family: str) -> None:
-        """The command of this family, and of others that have the same, may run again."""
+        """Allow the command of this family, and identical ones of other families, to run again."""
         ran = self._done.get(verb, {})
         text = ran.pop(family, None)
         for other in [one for one, same in ran.items() if same == text]:
             del ran[other]
 
     async def _process(self, verb: str, ticket: Ticket) -> None:
-        """Run a ban's command, and once more if it failed and the environment is sound. Raises `ActionError`."""
+        """Run a ban's command; retry once if it fails and the environment is fine. Raises `ActionError`."""
         text = self._text(verb, ticket.family)
         if not text:
             return
@@ -207,14 +207,14 @@ class Fail2banAction:
             raise ActionError(f"{verb} of {ticket.ban.address}: {result.problem}")
 
     async def _check_started(self, *, may_repair: bool) -> None:
-        """Check each started family; one that could not be repaired counts as not started."""
+        """Check each started family. One that cannot be repaired counts as not started."""
         for family in self.started:
             if not await self._sound(family, starting=True, may_repair=may_repair) and may_repair:
                 self._holding[family] = None
                 self._forget("actionstart", family)
 
     async def _sound(self, family: str, *, starting: bool, may_repair: bool = True) -> bool:
-        """`actioncheck`; when it fails, `actionrepair`, or stop and start again, and another check."""
+        """Run `actioncheck`. If it fails, run `actionrepair` or restart the action, and check again."""
         if not starting and family not in self.started:
             return True
         check = self._text("actioncheck", family)
@@ -236,7 +236,7 @@ class Fail2banAction:
         return family not in self.started or (await self._carry_out(check, ticket)).ok
 
     async def _restart(self, family: str, *, starting: bool) -> None:
-        """Stop, whatever comes of it, and start. Raises `ActionError` when it does not start."""
+        """Stop, ignoring errors, and start. Raises `ActionError` if it does not start."""
         try:
             await self.stop(family)
         except ActionError as error:
@@ -250,7 +250,7 @@ class Fail2banAction:
         return await self._run(command, variables, self._limit)
 
     def _text(self, verb: str, family: str) -> str:
-        """A command for one family with the ban's own tags left in it; empty when there is none."""
+        """The command for one family, still containing the ban's tags; empty if there is none."""
         if family not in self._texts:
             self._texts[family] = commands_for(self.action, family)
         text = self._texts[family].get(verb, "")
@@ -275,12 +275,12 @@ def _families(action: Action, conditional: bool, ipv6: bool) -> list[str]:
 
 
 async def host_of(address: str) -> str | None:
-    """The name of an address in the DNS; None when there is none, or not in good time."""
+    """Look up the host name of an address; None if there is none or the lookup takes too long."""
     if not address:
         return None
     try:
         async with asyncio.timeout(LOOKUP):
             found = await asyncio.get_running_loop().getnameinfo((address, 0), socket.NI_NAMEREQD)
             return found[0]
-    except (OSError, TimeoutError, UnicodeError):  # UnicodeError: an address that is no address, or an odd name
+    except (OSError, TimeoutError, UnicodeError):  # UnicodeError: an invalid address, or an odd name
         return None

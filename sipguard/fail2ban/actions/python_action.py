@@ -1,7 +1,7 @@
-"""A Python action of action.d (`smtp.py`), at work in a process of its own that lives as long as its jail.
+"""Runs a Python action of action.d (`smtp.py`) in its own process, which lives as long as the jail.
 
-The process is `python_runner`; it is started at the first notice, and again when it has died or was killed because a
-call took too long, in which case the action is new and has its `start` called first.
+The process runs `python_runner`. It is started at the first notice, and again if it has died or was killed because a call
+took too long. The action is then new, and its `start` is called first.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from sipguard.text import printable
 log = logging.getLogger("fail2ban.actions")
 
 TIMEOUT = 60.0
-"""Seconds that a call may take."""
+"""Time limit of one call, in seconds."""
 _HERE = Path(__file__).parent
 _NUMBERS = ("failures", "bantime", "bancount", "restored", "ipfailures", "ipjailfailures")
 
 
 class PythonAction:
-    """One action.d/*.py file at work in one jail. Raises `ConfigError`: there is no such file."""
+    """One action.d/*.py file running for one jail. Raises `ConfigError` if the file does not exist."""
 
     essential = False
-    norestored = False  # the action itself knows, and is asked by its runner
+    norestored = False  # the action itself decides; its runner asks it
     linger = 0.0
     batch = 1
     flushes = False
@@ -52,7 +52,7 @@ class PythonAction:
         self._started = False
 
     async def handle(self, notices: Sequence[Notice]) -> None:
-        """Call the action's method of each notice's name. Raises `ActionError`."""
+        """Call the action's method named by each notice. Raises `ActionError`."""
         for notice in notices:
             match notice.verb:
                 case "start":
@@ -67,7 +67,7 @@ class PythonAction:
                     await self._call(notice.verb, info(notice.ticket))
 
     async def _start(self) -> None:
-        """Once tried, it counts as started: an action that cannot tell of the start can tell of bans, maybe."""
+        """Call `start`. It counts as started even if that fails, since bans may still work."""
         self._started = True
         await self._call("start")
 
@@ -84,7 +84,7 @@ class PythonAction:
             await end_group(process)
 
     async def _begin(self) -> None:
-        """Make sure that there is a process with the action in it."""
+        """Make sure that the action's process is running."""
         if self._process is not None and self._process.returncode is None:
             return
         self._started = False
@@ -114,15 +114,15 @@ class PythonAction:
         await self._ask({"call": method, "info": about})
 
     async def _ask(self, request: Mapping[str, Any]) -> None:
-        """One request and its answer. Raises `ActionError`; when the time is up, or it has died, the process ends."""
+        """Send one request and read its answer. Raises `ActionError`; after a timeout the process is ended."""
         what = request.get("call", "its beginning")
         try:
             async with asyncio.timeout(self._limit):
                 answer = await self._exchange(request)
         except TimeoutError:
             await self.close()
-            raise ActionError(f"{what}: cut after its time limit of {self._limit:g} s") from None
-        except (OSError, ValueError, asyncio.IncompleteReadError):  # ValueError: a line too long, or no JSON
+            raise ActionError(f"{what}: stopped after its time limit of {self._limit:g} s") from None
+        except (OSError, ValueError, asyncio.IncompleteReadError):  # ValueError: line too long, or not JSON
             await self.close()
             raise ActionError(f"{what}: its process has died") from None
         if "error" in answer:
@@ -133,7 +133,7 @@ class PythonAction:
         if process is None or process.stdin is None or process.stdout is None:
             raise BrokenPipeError
         process.stdin.write(json.dumps(request).encode() + b"\n")
-        with contextlib.suppress(ConnectionResetError):  # then there is no answer either
+        with contextlib.suppress(ConnectionResetError):  # then no answer follows either
             await process.stdin.drain()
         while True:
             answer = json.loads(await process.stdout.readuntil())
@@ -145,9 +145,9 @@ class PythonAction:
 
 
 def info(ticket: Ticket) -> dict[str, Any]:
-    """The tags as a Python action gets them: numbers are numbers."""
+    """The tags as a Python action receives them: numbers as numbers."""
     found: dict[str, Any] = dict(Values(ticket).all())
-    del found["ip-host"]  # looked up in the action's own process, if it asks
+    del found["ip-host"]  # looked up in the action's own process on demand
     found |= {tag: int(text) for tag, text in found.items() if tag in _NUMBERS or tag.startswith("jail.")}
     found["time"] = ticket.ban.since
     found["F-*"] = {"matches": list(ticket.matches), "failures": ticket.ban.attempts, **ticket.data}

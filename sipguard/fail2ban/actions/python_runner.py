@@ -1,7 +1,7 @@
-"""A program: loads one Python action of action.d and calls it as it is told, one JSON object per line.
+"""Program that loads one Python action of action.d and calls it as requested, one JSON object per line.
 
-It runs in a process of its own, so that nothing an action does, or forgets to end, is done in the daemon. Started by
-`python_action`; it needs nothing of sipguard. What the action prints goes nowhere; what it logs is passed on.
+It runs in its own process, so that nothing an action does or leaves behind affects the daemon. `python_action` starts it; it
+imports nothing of sipguard. The action's output is discarded; its log messages are passed on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 MOST_TEXT = 500
-"""Characters of a message that is passed on."""
+"""Longest message passed on, in characters."""
 
 
 class Address(str):
-    """An address with the few properties of Fail2ban's that actions ask for."""
+    """An address with those methods of Fail2ban's class that actions use."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class Address(str):
 
 
 class Info(dict[str, Any]):
-    """The tags of a ban; the name of the address is looked up only when it is asked for."""
+    """The tags of a ban. The host name of the address is looked up on demand."""
 
     def __missing__(self, key: str) -> Any:
         if key != "ip-host":
@@ -57,7 +57,7 @@ class Info(dict[str, Any]):
 
 
 class JailActions:
-    """What `jail.actions` offers."""
+    """The part of Fail2ban's `jail.actions` that actions use."""
 
     def __init__(self, bantime: int) -> None:
         self._bantime = bantime
@@ -67,8 +67,8 @@ class JailActions:
         return self._bantime
 
 
-class Jail:
-    """What an action may ask of its jail."""
+class ActionJail:
+    """The part of Fail2ban's jail that actions use."""
 
     database = None
 
@@ -80,30 +80,30 @@ class Jail:
         return self.name
 
 
-class Passing(logging.Handler):
-    """Passes on what the action logs."""
+class LogForwarder(logging.Handler):
+    """Forwards the action's log messages to the daemon."""
 
     def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(logging.WARNING)
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record, as one line."""
+        """Send one record as one line."""
         self._say({"log": record.getMessage()[:MOST_TEXT], "level": record.levelno})
 
 
 def load(path: str) -> Any:
-    """The class `Action` of a file."""
+    """Load the class `Action` from a file."""
     spec = importlib.util.spec_from_file_location("sipguard_python_action", path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Action
 
 
 def call(action: Any, request: dict[str, Any]) -> None:
-    """One call of the action; a method that it has not is none to call."""
+    """Call one method of the action; a missing method is skipped."""
     method = getattr(action, request["call"], None)
     if method is None:
         return
@@ -119,24 +119,24 @@ def call(action: Any, request: dict[str, Any]) -> None:
 
 
 def serve(requests: TextIO, say: Callable[[dict[str, Any]], None]) -> None:
-    """Answer every line: the first makes the action, the others call it."""
+    """Answer every line: the first creates the action, the others call it."""
     action = None
     for line in requests:
         request = json.loads(line)
         try:
             if action is None:
-                jail = Jail(request["jail"], request["bantime"])
+                jail = ActionJail(request["jail"], request["bantime"])
                 action = load(request["path"])(jail, request["name"], **request["options"])
             else:
                 call(action, request)
-        except Exception as error:  # whatever the action raises is the answer, and never the end of this process
+        except Exception as error:  # whatever the action raises becomes the answer and must not end this process
             say({"error": f"{type(error).__name__}: {error}"[:MOST_TEXT]})
         else:
             say({"ok": True})
 
 
 def main() -> None:
-    """Speak over the standard streams; the action itself gets none of them."""
+    """Serve requests over the standard streams, which the action itself cannot reach."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     requests = os.fdopen(os.dup(0), encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -148,7 +148,7 @@ def main() -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
-    logging.getLogger().addHandler(Passing(say))
+    logging.getLogger().addHandler(LogForwarder(say))
     serve(requests, say)
 
 

@@ -1,4 +1,4 @@
-"""Answers as text: what fail2ban-client prints, to the byte, since programs and people read it by position."""
+"""Formats answers exactly as fail2ban-client prints them, byte for byte: programs parse that output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Command = Sequence[Any]
 
 
 def text(command: Command, answer: Any) -> str:
-    """What to print for the answer to `command`. Raises for an answer that is not of the shape that the command has."""
+    """Format the answer to `command`. Raises if the answer does not have the expected structure."""
     first, second, third = (one if isinstance(one, str) else "" for one in [*command, "", "", ""][:3])
     if first in _BY_FIRST:
         return _BY_FIRST[first](command, answer)
@@ -24,7 +24,7 @@ def text(command: Command, answer: Any) -> str:
 
 
 def error(answer: RemoteError) -> str:
-    """What to print for an error."""
+    """Format an error."""
     match answer.kind:
         case "UnknownJailException":
             return f"Sorry but the jail '{answer.args[0]}' does not exist"
@@ -59,7 +59,7 @@ def _status(command: Command, answer: Any) -> str:
 
 
 def _jail(groups: Any, indent: str) -> list[str]:
-    """The tree of one jail; every line begins with `indent`."""
+    """The tree of one jail; every line starts with `indent`."""
     lines = []
     for at, (name, values) in enumerate(groups):
         last = at == len(groups) - 1
@@ -83,7 +83,7 @@ def _all_status(command: Command, answer: Any) -> str:
 
 
 def _stats(_command: Command, answer: Any) -> str:
-    """The table of all jails: backend, found now and in all, banned now and in all."""
+    """The table of all jails: backend, failures and bans, each currently and in total."""
     width = max([len(name) for name in answer] + [len("Jail")])
     rule = "-" * (width + 2)
     head = f"{'Jail':<{width}} | Backend    | {'Filter':^13} | {'Actions':^13}"

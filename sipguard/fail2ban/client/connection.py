@@ -1,4 +1,4 @@
-"""One connection to a server: a request out, an answer in."""
+"""One connection to a server: sends a request and reads the answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIECE = 1 << 16
 
 
 class Connection:
-    """Raises `OSError` when nobody answers at `path`; `timeout` is in seconds, None waits for as long as it takes."""
+    """A connection to the socket `path`. `timeout` is in seconds; None waits for ever. Raises `OSError` if nobody answers."""
 
     def __init__(self, path: str, timeout: float | None) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -39,7 +39,7 @@ class Connection:
         self._socket.close()
 
     def ask(self, command: Sequence[Any]) -> Any:
-        """The answer: `(0, value)` or `(1, RemoteError)`. Raises `OSError`, `UnpickleError`."""
+        """Send a command and return `(0, value)` or `(1, RemoteError)`. Raises `OSError`, `UnpickleError`."""
         self._socket.sendall(pickle.dumps(list(command), 5) + END)
         answer = bytearray()
         while not answer.endswith(END):

@@ -1,4 +1,4 @@
-"""The server as its client sees it: whether it answers, how it is started, and what is wrong when it does not answer."""
+"""Starts the server for its client, checks whether it answers, and explains why it does not."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 from sipguard.fail2ban.client.connection import Connection
-from sipguard.fail2ban.client.options import DEFAULT_DIRECTORY, Options
+from sipguard.fail2ban.client.options import DEFAULT_DIRECTORY, ClientOptions
 from sipguard.fail2ban.protocol.unpickle import UnpickleError
 
 
-def answers(options: Options, timeout: float | None = 0.1) -> bool:
-    """Whether a server says pong within `timeout` seconds."""
+def answers(options: ClientOptions, timeout: float | None = 0.1) -> bool:
+    """Whether a server answers `ping` within `timeout` seconds."""
     try:
         with Connection(str(options.given["socket"]), timeout) as connection:
             return bool(connection.ask(["ping"])[0] == 0)
@@ -24,17 +24,17 @@ def answers(options: Options, timeout: float | None = 0.1) -> bool:
         return False
 
 
-def is_sipguard(options: Options) -> bool:
-    """Whether the server is sipguard, which knows a command that Fail2ban does not."""
+def is_sipguard(options: ClientOptions) -> bool:
+    """Whether the server is sipguard: it knows a command that Fail2ban does not."""
     return _fine(options, ["sipguard-version"])
 
 
-def has_jail(options: Options, jail: str) -> bool:
+def has_jail(options: ClientOptions, jail: str) -> bool:
     """Whether the jail runs."""
     return _fine(options, ["status", jail, "short"])
 
 
-def _fine(options: Options, command: list[str]) -> bool:
+def _fine(options: ClientOptions, command: list[str]) -> bool:
     try:
         with Connection(str(options.given["socket"]), None) as connection:
             return bool(connection.ask(command)[0] == 0)
@@ -43,7 +43,7 @@ def _fine(options: Options, command: list[str]) -> bool:
 
 
 def trouble(path: str, error: OSError, *, only: bool) -> str:
-    """One line about a socket that cannot be talked to; `only` the error itself, where there is one."""
+    """One line that explains why the socket cannot be used; with `only`, just the error itself if there is one."""
     if not os.access(path, os.F_OK):
         return f"Failed to access socket path: {path}. Is fail2ban running?"
     if not os.access(path, os.W_OK):
@@ -51,8 +51,8 @@ def trouble(path: str, error: OSError, *, only: bool) -> str:
     return str(error) if only else f"[{error}] Unable to contact server. Is it running?"
 
 
-def wait(options: Options, *, alive: bool) -> bool:
-    """Wait until the server answers, or does so no more; False, and told of, when it takes too long."""
+def wait(options: ClientOptions, *, alive: bool) -> bool:
+    """Wait until the server answers, or no longer answers. Prints an error and returns False if that takes too long."""
     end = time.monotonic() + options.timeout
     pause = 0.02
     while answers(options) is not alive:
@@ -64,8 +64,8 @@ def wait(options: Options, *, alive: bool) -> bool:
     return True
 
 
-def start(options: Options) -> bool:
-    """Start sipguard, in the background unless told otherwise, and wait until it answers."""
+def start(options: ClientOptions) -> bool:
+    """Start sipguard, by default in the background, and wait until it answers."""
     if answers(options):
         options.say("ERROR", "Server already running")
         return False
@@ -73,12 +73,12 @@ def start(options: Options) -> bool:
     if path.exists() and not options.given.get("force") and not stat.S_ISSOCK(path.stat().st_mode):
         options.say("ERROR", "Fail2ban seems to be in unexpected state (not running but the socket exists)")
         return False
-    isolated = ["-I"] if sys.flags.isolated else []  # where we stand must not say what `sipguard` is (python3(1))
+    isolated = ["-I"] if sys.flags.isolated else []  # do not import `sipguard` from the current directory
     own = [sys.executable, *isolated, "-m", "sipguard"]
     command = [*own, "run", "--fail2ban-socket", str(path), *_configuration(options)]
     if not options.background:
         sys.stdout.flush()
-        os.execv(command[0], command)  # noqa: S606 - our own interpreter, no shell is meant
+        os.execv(command[0], command)  # noqa: S606 - our own interpreter, no shell
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, start_new_session=True
@@ -95,8 +95,8 @@ def start(options: Options) -> bool:
     return True
 
 
-def _configuration(options: Options) -> list[str]:
-    """What tells `sipguard run` where its configuration is: its own, or else the Fail2ban tree."""
+def _configuration(options: ClientOptions) -> list[str]:
+    """Arguments that tell `sipguard run` where its configuration is: its own one, else the Fail2ban tree."""
     directory = options.directory
     if (native := directory / "sipguard.toml").exists():
         return ["-c", str(native)]

@@ -1,4 +1,4 @@
-"""What `fail2ban-client --help` prints here: our own words for the same options and commands."""
+"""Help of `fail2ban-client`, in our own words for the same options and commands."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Options:
     --loglevel LEVEL        --logtarget TARGET   --syslogsocket auto|FILE
     -d, --dp                print the configuration as commands (--dp: one value a line)
     -t, --test              check the configuration
-    -i                      ask for commands
-    -v, -q                  say more, say less
-    -x                      start although a socket file is there
+    -i                      interactive mode
+    -v, -q                  more verbose, less verbose
+    -x                      start even if a socket file exists
     -b, -f                  start in the background (default), in the foreground
-    --timeout TIME          how long to wait for a server that starts or stops
+    --timeout TIME          how long to wait for the server to start or stop
     --str2sec TIME          print a time such as "1h 30m" in seconds
     -h, --help              -V, --version
 
@@ -34,7 +34,7 @@ Commands:
     set JAIL logencoding|logtimezone|datepattern VALUE, addjournalmatch|deljournalmatch MATCH
     set JAIL addaction|delaction NAME, action NAME KEY VALUE
     get JAIL banned [IP ...], banip [SEPARATOR|--with-time], logpath, ignoreip, failregex, ignoreregex, actions
-    get JAIL OPTION         any other option that `set` has"""
+    get JAIL OPTION         any other option of `set`"""
 
 
 def show(program: str) -> None:

@@ -1,4 +1,4 @@
-"""One call of fail2ban-client: options, the command, the exit status (0, or 255 for every failure)."""
+"""The program fail2ban-client: parses options, runs the command and returns the exit status (0, or 255 on failure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sipguard.durations import seconds
 from sipguard.errors import SipguardError
 from sipguard.fail2ban.client import beautify, daemon, help_text
 from sipguard.fail2ban.client.connection import Connection
-from sipguard.fail2ban.client.options import Options, complete, parse
+from sipguard.fail2ban.client.options import ClientOptions, complete, parse
 from sipguard.fail2ban.protocol.answers import RemoteError
 from sipguard.fail2ban.protocol.messages import SPOKEN_VERSION
 from sipguard.fail2ban.protocol.unpickle import UnpickleError
@@ -22,19 +22,19 @@ from sipguard.fail2ban.protocol.unpickle import UnpickleError
 FAILED = 255
 PROMPT = "fail2ban> "
 _RELOAD_OPTIONS = ("--restart", "--unban", "--if-exists")
-# What `seconds` raises for what is no span.
+# What `seconds` raises for an invalid duration.
 _BAD_SPAN = (ValueError, NameError, SyntaxError, ZeroDivisionError)
 
 
 def run(arguments: Sequence[str], program: str = "fail2ban-client") -> int:
-    """Carry out the command line. Never raises; the exit status."""
+    """Run the command line and return the exit status. Never raises."""
     try:
         return 0 if _Client(program).start(arguments) else FAILED
     except KeyboardInterrupt:
         print()
         return FAILED
     except BrokenPipeError:
-        # Whoever read our output has gone: the interpreter must not find that out again when it ends.
+        # The reader of our output has gone: keep the interpreter from failing again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     finally:
@@ -44,7 +44,7 @@ def run(arguments: Sequence[str], program: str = "fail2ban-client") -> int:
 class _Client:
     def __init__(self, program: str) -> None:
         self._program = program
-        self._options = Options()
+        self._options = ClientOptions()
 
     def start(self, arguments: Sequence[str]) -> bool:
         done = self._begin(arguments)
@@ -59,7 +59,7 @@ class _Client:
         return self._command(options.words)
 
     def _begin(self, arguments: Sequence[str]) -> bool | None:
-        """Options that are answered at once; whether they could be, or None when there is a command to carry out."""
+        """Handle options that need no command. Returns success, or None if there is a command to run."""
         try:
             options = self._options = parse(arguments)
             for name in options.order:
@@ -96,7 +96,7 @@ class _Client:
         return True
 
     def _configuration(self) -> bool | None:
-        """`-d` and `-t`."""
+        """Handle `-d` and `-t`."""
         options = self._options
         given = options.given
         if not {"dump", "dump-pretty", "test"} & given.keys():
@@ -118,7 +118,7 @@ class _Client:
         return True
 
     def _read(self, jail: str | None) -> list[list[Any]] | None:
-        """The configuration as commands; None when it is wrong, which has been told of then."""
+        """The configuration as commands; None, after an error message, if it is invalid."""
         # Imported here: most calls need no configuration, and this reads all of it.
         from sipguard.fail2ban.client import stream  # noqa: PLC0415
 
@@ -172,7 +172,7 @@ class _Client:
         jail = names[0] if names and names[0] != "--all" else None
         commands: list[list[Any]] | None = []
         if not daemon.is_sipguard(self._options):
-            # sipguard reads its own configuration; Fail2ban's server has it from its client alone.
+            # sipguard reads its configuration itself; Fail2ban's server gets it only from its client.
             commands = self._read(jail)
         elif jail is not None and "--if-exists" not in options and not daemon.has_jail(self._options, jail):
             self._options.say("ERROR", f"Failed during configuration: No section: {jail!r}")
@@ -180,7 +180,7 @@ class _Client:
         return commands is not None and self._ask([["reload", jail or "--all", options, commands]])
 
     def _ask(self, commands: list[list[Any]], timeout: float | None = None) -> bool:
-        """Put commands to the server and print the answers; whether all went well."""
+        """Send commands to the server and print the answers. Returns whether all succeeded."""
         options = self._options
         path = str(options.given["socket"])
         try:

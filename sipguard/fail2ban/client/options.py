@@ -1,4 +1,4 @@
-"""The command line of fail2ban-client, and fail2ban.conf where the command line is silent."""
+"""Options of fail2ban-client: from the command line, else from fail2ban.conf."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ _EARLY = {
     "logtarget": "/var/log/fail2ban.log",
     "syslogsocket": "auto",
 }
-"""What is read from fail2ban.conf before anything else, and what it is when that is silent."""
+"""Values read from fail2ban.conf first of all, with their defaults."""
 _LEVELS = ("CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", "TRACEDEBUG", "HEAVYDEBUG", "MSG")
 
 
 @dataclass(slots=True)
-class Options:
+class ClientOptions:
     """A parsed command line."""
 
     given: dict[str, Any] = field(default_factory=dict)
     """Option → its value, True for one without."""
     order: list[str] = field(default_factory=list)
-    """The options in the order in which they stand."""
+    """The options in the order given."""
     words: list[str] = field(default_factory=list)
     """The command."""
     verbose: int = 1
     background: bool = True
     timeout: float = 30.0
-    """Seconds to wait for a server that starts or stops."""
+    """Seconds to wait for the server to start or stop."""
 
     @property
     def directory(self) -> Path:
-        """Where the configuration is."""
+        """The configuration directory."""
         return Path(self.given.get("conf", DEFAULT_DIRECTORY))
 
     def say(self, level: str, message: str) -> None:
-        """A line on standard error in Fail2ban's format, if the verbosity asks for it."""
+        """Print a line to standard error in Fail2ban's format if the verbosity allows."""
         lowest = {0: 2, 1: 1, 2: 0}.get(max(0, min(self.verbose, 2)), 1)
         if ("INFO", "WARNING", "ERROR").index(level) < lowest:
             return
@@ -74,10 +74,10 @@ class Options:
         print(f"{stamp} {'fail2ban':<24}[{getpid()}]: {level:<7} {message}", file=sys.stderr)
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """Raises `getopt.GetoptError` for what is no option, and what `seconds` raises for a wrong `--timeout`."""
+def parse(arguments: Sequence[str]) -> ClientOptions:
+    """Parse the command line. Raises `getopt.GetoptError`, or what `seconds` raises for an invalid `--timeout`."""
     pairs, words = getopt.getopt(list(arguments), _SHORT, _LONG)
-    options = Options(words=words)
+    options = ClientOptions(words=words)
     for name, value in pairs:
         match name:
             case "-v":
@@ -95,8 +95,8 @@ def parse(arguments: Sequence[str]) -> Options:
     return options
 
 
-def complete(options: Options) -> None:
-    """Add what fail2ban.conf says. Raises `SipguardError` for a directory that is not there, `ValueError` for a log level."""
+def complete(options: ClientOptions) -> None:
+    """Add values from fail2ban.conf. Raises `SipguardError` for a missing directory, `ValueError` for a bad log level."""
     missing = [name for name in _EARLY if name not in options.given]
     if missing:
         directory = options.directory
@@ -106,7 +106,7 @@ def complete(options: Options) -> None:
         elif "conf" in options.given:
             raise SipguardError(f"Base configuration directory {directory} does not exist ")
         else:
-            found = {}  # no Fail2ban was ever here: its usual places will do
+            found = {}  # Fail2ban was never installed here: use its usual paths
         for name in missing:
             options.given[name] = found.get(name) or _EARLY[name]
     level = str(options.given["loglevel"])

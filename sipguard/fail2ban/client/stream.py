@@ -1,4 +1,4 @@
-"""A Fail2ban tree as the commands by which its client configures its server: what `-d` prints and `reload` sends."""
+"""Converts a Fail2ban tree into the commands that configure its server: what `-d` prints and `reload` sends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ACTION_KEYS = (
 
 
 def read(directory: Path, jail: str | None = None) -> tuple[list[Command], Fail2banTree]:
-    """The commands for the tree, or for one jail of it; `config-error` for one that is wrong. Raises `ConfigError`."""
+    """The commands for a tree, or for one jail of it; `config-error` for an invalid jail. Raises `ConfigError`."""
     tree = read_tree(directory, version=SPOKEN_VERSION)
     jails = [one for one in tree.jails if jail in (None, one.name)]
     if jail is not None and jail not in {*(one.name for one in jails), *(error.jail for error in tree.errors)}:
@@ -60,7 +60,7 @@ def read(directory: Path, jail: str | None = None) -> tuple[list[Command], Fail2
 
 
 def without_logs(tree: Fail2banTree) -> list[str]:
-    """The jails whose `logpath` matches no file now: Fail2ban refuses those."""
+    """The jails whose `logpath` currently matches no file: Fail2ban refuses those."""
     return [jail.name for jail in tree.jails if jail.logpath and not any(map(_found, jail.logpath))]
 
 

@@ -1,1 +1,1 @@
-"""A whole Fail2ban tree (`/etc/fail2ban`) → frozen dataclasses: what its client would send to its server, resolved."""
+"""Reads a Fail2ban tree (`/etc/fail2ban`) into frozen dataclasses: what its client would send to its server."""

@@ -1,7 +1,7 @@
-"""action.d files → `Action`: jail.conf(5), `ACTION CONFIGURATION FILES`, with the parameters that the jail gives.
+"""Reads action.d files into `Action`s, with the jail's parameters. See jail.conf(5), `ACTION CONFIGURATION FILES`.
 
-Tags that the configuration knows are substituted here. What only a ban knows (`<ip>`, `<matches>`, `<bantime>`) stays,
-and so does a tag with a condition (`[Init?family=inet6]`): `commands_for` resolves those for one family.
+Tags defined by the configuration are substituted here. Tags of a ban (`<ip>`, `<matches>`, `<bantime>`) stay, and so do
+tags with a condition (`[Init?family=inet6]`), which `commands_for` resolves for one family.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMMANDS = (
     "actionreban",
     "actionunban",
 )
-# Written by whoever attacks: never substituted before they can be escaped.
+# Attackers control these values, so they are substituted only where they can be escaped.
 HOSTILE_TAGS = frozenset({"matches", "ipmatches", "ipjailmatches"})
 _OF_THE_BAN = HOSTILE_TAGS | {"timeout", "bantime"}
 _LAYOUT = {"br": "\n", "sp": " "}
@@ -43,7 +43,10 @@ _LAYOUT = {"br": "\n", "sp": " "}
 def read_actions(
     text: str, where: str, jail: str, jail_options: Mapping[str, str], directory: Path
 ) -> tuple[Action, ...]:
-    """Every action of a jail's `action`; `directory` is action.d. Raises ConfigError: no such file, not resolvable."""
+    """Read every action named in a jail's `action`; `directory` is action.d.
+
+    Raises ConfigError if a file is missing or a value cannot be resolved.
+    """
     actions: list[Action] = []
     for name, options in split_references(text, where):
         if name.endswith(".py"):
@@ -83,20 +86,20 @@ def _shell(
 
 
 def _named(file: str, options: Mapping[str, str], jail: str) -> dict[str, str]:
-    """The options with `name` and `actname`, which every action has: unique even if a jail uses a file twice."""
+    """The options plus `name` and `actname`, which are unique even if a jail uses the same file twice."""
     name = options.get("name", jail)
     suffix = "" if name == jail else name[len(jail) :] if name.startswith(jail) else f"-{name}"
     return {**options, "name": name, "actname": options.get("actname", file + suffix)}
 
 
 def commands_for(action: Action, family: str) -> dict[str, str]:
-    """The commands for addresses of one `family` (`inet4`, `inet6`); only the tags of the ban itself are left.
+    """The commands for one address `family` (`inet4`, `inet6`). Only tags of the ban remain in them.
 
-    Raises ConfigError when a tag refers to itself.
+    Raises ConfigError if a tag refers to itself.
     """
     flags = {key: json.dumps(value) for key, value in action.flags.items()}
     values = {"timeout": "60", **flags, **action.properties, **action.commands}
-    values.pop("bantime", None)  # a parameter of that name does not change how long the ban lasts
+    values.pop("bantime", None)  # a parameter of this name does not change the length of the ban
     resolved = substitute_tags(values, HOSTILE_TAGS, condition=f"family={family}", where=lambda _key: action.origin)
     last = {"family": family, **_LAYOUT}
     return {key: _replace(resolved[key], last) for key in action.commands}

@@ -1,7 +1,7 @@
-"""One section of jail.conf → `Fail2banJail`: jail.conf(5), `JAIL CONFIGURATION FILE(S)`.
+"""Reads one section of jail.conf into a `Fail2banJail`. See jail.conf(5), `JAIL CONFIGURATION FILE(S)`.
 
-A jail is read twice, as Fail2ban does it: first for its filter, and then again, when `%(known/failregex)s` and its like
-may refer to what the filter has; and the filter a second time with all that the jail says.
+Like Fail2ban, this reads a jail twice. The first pass finds its filter; in the second, `%(known/failregex)s` and the like
+may refer to the filter. The filter is then read again with all of the jail's options.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _INTEGERS = frozenset({"maxretry", "maxmatches", "maxlines"})
 _BOOLEANS = frozenset(
     {"enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs", "systemd_if_nologs"}
 )
-# These have commands of their own in Fail2ban's protocol, or none.
+# These have their own commands in Fail2ban's protocol, or none.
 _NOT_SENT = frozenset(
     {
         "action",
@@ -79,25 +79,25 @@ _NOT_SENT = frozenset(
     }
 )
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
-# Fail2ban sends these before all others, the jail's before the filter's: what the filter has in [Init] stands.
+# Fail2ban sends these first, the jail's before the filter's, so the filter's [Init] wins.
 _SET_FIRST = frozenset({"usedns", "maxlines", "prefregex"})
 
 
 def is_enabled(ini: Ini, name: str) -> bool:
-    """Whether the jail's `enabled` is true. Raises ConfigError."""
+    """Whether the jail is enabled. Raises ConfigError."""
     return is_true(ini.get(name, "enabled") or "")
 
 
 def read_jail(ini: Ini, name: str, directory: Path, more: Mapping[str, str] | None = None) -> Fail2banJail:
-    """The jail `name` of the merged jail files; `directory` is the tree. Raises ConfigError with file and line.
+    """Read the jail `name` from the merged jail files; `directory` is the tree. Raises ConfigError with file and line.
 
-    `more` are options that go before those of the jail and those that it gives to its filter.
+    Options in `more` override those of the jail and those that it passes to its filter.
     """
     return _JailReader(ini, name, directory, more or {}).read()
 
 
 class _JailReader:
-    """One jail being read."""
+    """Reads one jail."""
 
     def __init__(self, ini: Ini, name: str, directory: Path, more: Mapping[str, str]) -> None:
         self._ini = ini
@@ -119,9 +119,11 @@ class _JailReader:
         enforced = any(role_of(action).rejects for action in actions)
         if not enforced and self._ini.get(self._name, "action") is None:
             enforced = True
-            self._notes.append("no action is set, so Fail2ban would not ban; sipguard's firewall does")
+            self._notes.append("no action is set, so Fail2ban would not ban; sipguard's firewall bans")
         elif not enforced:
-            self._notes.append("none of its actions rejects addresses on this host: as in Fail2ban, nobody is rejected")
+            self._notes.append(
+                "no action rejects addresses on this host; like Fail2ban, sipguard rejects nobody for this jail"
+            )
         backend, backend_options = parse_reference(options["backend"], self._where("backend"))
         rule, rule_notes = rule_of(self._name, actions, self._text("port"), self._text("protocol"))
         return Fail2banJail(
@@ -163,7 +165,7 @@ class _JailReader:
         return self._ini.get(self._name, key) or ""
 
     def _read_options(self, keys: tuple[str, ...] | Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
-        """The resolved texts of `keys`, numbers and truths in the form in which a filter's `%(…)s` sees them."""
+        """The resolved texts of `keys`. Numbers and booleans have the form that a filter's `%(…)s` sees."""
         options: dict[str, str] = {}
         for key in keys:
             text = self._ini.get(self._name, key)
@@ -181,11 +183,11 @@ class _JailReader:
         try:
             return convert(text)
         except ValueError as error:
-            reason = f"{text[:40]!a} is no whole number" if convert is int else str(error)
+            reason = f"{text[:40]!a} is not a whole number" if convert is int else str(error)
             raise ConfigError(f"jail {self._name}: {key}: {reason}", self._where(key)) from error
 
     def _value(self, key: str, convert: Callable[[str], T], default: T) -> T:
-        """An option converted; `default` when it is not set, or set to nothing."""
+        """An option, converted; `default` if it is unset or empty."""
         text = self._options.get(key, "")
         return self._convert(key, text, convert) if text else default
 
@@ -195,7 +197,7 @@ class _JailReader:
         return int(text) if key in _INTEGERS else text
 
     def _open_filter(self) -> Definition | None:
-        """Read the jail's filter once, and make what it has known to the jail as `known/…`."""
+        """Read the jail's filter and make its values available to the jail as `known/…`."""
         reference = self._options["filter"]
         if not reference:
             self._notes.append("no filter is set")
@@ -212,12 +214,12 @@ class _JailReader:
         section = self._ini.sections[self._name]
         for key, text in definition.combined().items():
             if not key.startswith("known/"):
-                # A percent sign in a regex or date pattern is no reference once it has been resolved.
+                # Once resolved, a percent sign in a regex or date pattern is no longer a reference.
                 section[f"known/{key.lower()}"] = Value(text.replace("%", "%%"), "", 0)
         return definition
 
     def _filter(self, definition: Definition | None) -> Filter:
-        """The filter with what the jail itself says: regexes of both, and the jail's word on the rest."""
+        """The filter with the jail's options applied: regexes of both; for all other keys the jail wins."""
         if definition is None:
             definition = Definition(Ini(), {}, FILTER_KEYS)
         name = parse_reference(self._options["filter"])[0] if self._options["filter"] else ""
@@ -232,11 +234,11 @@ class _JailReader:
             places[key] = self._where(key)
         found = build_filter(name, definition, chosen, places)
         if not found.failregex:
-            self._notes.append("neither the jail nor its filter has a failregex: it will never find anything")
+            self._notes.append("neither the jail nor its filter has a failregex, so it never finds anything")
         return found
 
     def _has_journal_too(self, backend: str) -> bool:
-        """As Fail2ban 1.1.1: it must say itself what to look for in the journal, its filter's word is not enough."""
+        """Whether `auto` may read the journal: as in Fail2ban 1.1.1, the jail itself must set `journalmatch`."""
         return backend == "auto" and "journalmatch" in self._options and self._value("systemd_if_nologs", is_true, True)
 
     def _logpath(self) -> tuple[LogPath, ...]:
@@ -245,20 +247,22 @@ class _JailReader:
             pattern, _, position = line.rpartition(" ") if " " in line else (line, "", "head")
             if position not in ("head", "tail"):
                 raise ConfigError(
-                    f"jail {self._name}: logpath {line!a}: after a path may stand head or tail; one path per line",
+                    f"jail {self._name}: logpath {line!a}: only head or tail may follow a path; one path per line",
                     self._where("logpath"),
                 )
             paths.append(LogPath(pattern, position == "tail"))
         return tuple(paths)
 
     def _ignoreip(self) -> tuple[str, ...]:
-        """The entries as written; those that can protect nobody are noted, the others hold."""
+        """The entries as written. Invalid ones are noted and protect nobody; the others hold."""
         entries = words(self._options.get("ignoreip", ""))
         for entry in entries:
             try:
                 ignored(entry)
             except ValueError:
-                self._notes.append(f"ignoreip: {entry[:60]!a} is no address, network or host name; it protects nobody")
+                self._notes.append(
+                    f"ignoreip: {entry[:60]!a} is not an address, network or host name; it protects nobody"
+                )
         return entries
 
     def _growth(self) -> BanGrowth:
@@ -290,7 +294,7 @@ def _integers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split())
     except ValueError as error:
-        raise ValueError(f"{text[:40]!a}: write whole numbers with blanks between") from error
+        raise ValueError(f"{text[:40]!a}: must be whole numbers separated by spaces") from error
 
 
 def _formula(text: str) -> str:

@@ -1,7 +1,7 @@
-"""How far a firewall action's commands reach: the ports and protocols that they name, or all of them.
+"""Finds the ports and protocols that a firewall action's commands reject.
 
-What counts is where packets enter: the rules of a chain that no other rule jumps to. Rules that such a chain leads to may
-only narrow that, and a ban by sipguard may cover more than the action's, never less.
+Only entry points count: rules in chains that no other rule jumps to. Chains behind them can only narrow the match, and a
+ban by sipguard may cover more than the action's, never less.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from sipguard.model import Action
 
-# Where one command ends and the next begins; `\;` belongs to nft.
+# Separators of commands; `\;` belongs to nft.
 _SEPARATOR = re.compile(r"\n|(?<!\\);|&&|\|\|")
-# A rule that is added, by iptables, firewall-cmd and nft: its chain.
+# The chain to which iptables, firewall-cmd or nft adds a rule.
 _RULE = re.compile(
     r"\s(?:-[IA]|--insert|--append)\s+(?P<iptables>\S+)|--add-rule\s+\S+\s+\S+\s+(?P<direct>\S+)"
     r"|\b(?:add|insert)\s+rule\s+(?:(?:ip6?|inet|bridge|netdev|arp)\s+)?\S+\s+(?P<nft>\S+)"
@@ -28,23 +28,23 @@ _LETS_PASS = frozenset({"RETURN", "ACCEPT", "LOG", "NFLOG"})
 _PORT = re.compile(r"(?:--d(?:estination-)?ports?\s|\bdport\s)\s*(\\?\{[^{}]*\}|\S+)")
 _PROTOCOL = re.compile(r"(?:\s-p|\s--protocol|\bl4proto|\bprotocol)\s+(\\?\{[^{}]*\}|\S+)|(\S+)(?=\s+dport\b)")
 _ALL_BUT = re.compile(r"!\s+(?:-p|--protocol|--d)")
-# These know of no ports, or are not told any.
+# Programs that know no ports, or are given none.
 _EVERYTHING = re.compile(r"\b(?:csf|ufw|apf|shorewall6?|route|hosts\.deny|--add-source|--add-entry)\b")
 
 Reach = tuple[str, str]
-"""Ports and protocols as they are written; empty for all of them."""
+"""Ports and protocols as written; empty for all."""
 
 ALL: Reach = ("", "")
 
 
 def ban_commands(action: Action) -> str:
-    """What the action runs before and at a ban, for addresses of both families. Raises ConfigError."""
+    """The commands of an action before and at a ban, for both address families. Raises ConfigError."""
     both = [commands_for(action, family) for family in ("inet4", "inet6")]
     return "\n".join(commands.get(key, "") for commands in both for key in ("actionstart", "actionban"))
 
 
 def reaches(action: Action) -> tuple[Reach, ...]:
-    """What each of the action's ways into its rules names. Raises ConfigError: a tag that refers to itself."""
+    """Ports and protocols of each entry point of the action. Raises ConfigError if a tag refers to itself."""
     commands = ban_commands(action)
     if _EVERYTHING.search(commands):
         return (ALL,)
@@ -53,7 +53,7 @@ def reaches(action: Action) -> tuple[Reach, ...]:
 
 
 def _entries(commands: str) -> Iterator[str]:
-    """The rules that packets come to first."""
+    """The rules that packets reach first."""
     rules = [(text, match) for text in _SEPARATOR.split(commands) if (match := _RULE.search(text))]
     targets = {match[1] for text, _ in rules for match in _TARGET.finditer(text)}
     for text, match in rules:
@@ -69,10 +69,10 @@ def _reach(action: Action, entry: str, commands: str) -> Reach:
 
 
 def _named(action: Action, option: str, written: re.Pattern[str], entry: str, commands: str) -> str:
-    """The action's own option where the commands use it, or else what is written into them."""
+    """The action's own option if the commands use it, else the value written in them."""
     given = action.properties.get(option, "")
     found = [next(filter(None, match.groups())).strip("{}\\'\"") for match in written.finditer(entry)]
-    # A shell's variable: its value was set elsewhere in the commands, from the option as far as can be known.
+    # A shell variable: assume that the commands set it from the option.
     if entry is commands or any("$" in text for text in found):
         entry, found = commands, []
     if given and re.search(rf"(?<![\w.-]){re.escape(given)}(?![\w.-])", entry):

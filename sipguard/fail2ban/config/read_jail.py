@@ -1,4 +1,4 @@
-"""One jail of a Fail2ban tree, enabled or not: for `replay` and fail2ban-regex, which are asked before it is enabled."""
+"""Reads one jail of a Fail2ban tree, enabled or not: for `replay` and fail2ban-regex, which run before it is enabled."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def read_one(directory: Path, name: str, more: Mapping[str, str] | None = None) -> Jail:
-    """The jail `name` of the tree. Raises ConfigError: there is no tree, no such jail, or it is wrong.
+    """Read the jail `name`. Raises ConfigError if there is no tree, no such jail, or the jail is invalid.
 
-    `more` are options that go before those of the jail and those that it gives to its filter.
+    Options in `more` override those of the jail and those that it passes to its filter.
     """
     files = layer_files(directory, "jail")
     if not files:
-        raise ConfigError("there is no jail.conf or jail.local here; name the directory that has it", str(directory))
+        raise ConfigError("no jail.conf or jail.local here; name the directory that contains it", str(directory))
     ini = read_ini(files)
     ini.defaults["fail2ban_version"] = Value(FAIL2BAN_VERSION, "", 0)
     ini.defaults["fail2ban_confpath"] = Value(str(directory), "", 0)
     known = jail_names(ini)
     if name not in known:
-        raise ConfigError(f"there is no jail {name!a}; known are {', '.join(known) or 'none'}", str(directory))
+        raise ConfigError(f"there is no jail {name!a}; known jails: {', '.join(known) or 'none'}", str(directory))
     return read_jail(ini, name, directory, more).as_jail()

@@ -1,7 +1,7 @@
-"""What an action of a Fail2ban tree does: local firewall work alone, which sipguard's own firewall replaces, or more.
+"""Decides whether sipguard's own firewall can replace an action of a Fail2ban tree.
 
-Nothing of an action may be lost. Replaced is only one whose every command is understood and works on this host's firewall;
-any other runs as it is written, and where it rejects addresses among other things, sipguard's firewall rejects them too.
+Nothing that an action does may be lost. It is replaced only if every command is understood and concerns this host's firewall.
+Any other action runs as written; if it also rejects addresses, sipguard's firewall rejects them too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIREWALLS = _words(
     "iptables ip6tables iptables-legacy ip6tables-legacy iptables-nft ip6tables-nft nft ipset firewall-cmd ufw csf shorewall "
     "shorewall6 pfctl ipfw ipf npfctl apf afctl route conntrack"
 )
-# Programs that change nothing: they print, compare and wait.
+# Programs that change nothing: they print, compare or wait.
 _HARMLESS = _words(
     "echo printf true false test [ [[ : grep egrep fgrep awk sed cut tr cat head tail wc sort uniq sleep exit return read id "
     "basename dirname expr seq date hostname break continue set shift wait local export unset which type"
@@ -37,16 +37,16 @@ _NO_FILE = frozenset({"/dev/null", "/dev/stderr", "/dev/stdout"})
 _FIREWALL_FILE = re.compile(r"/etc/hosts\.deny|/proc/net/(?:xt|ipt)_recent/.*")
 _PASSES = _words("ACCEPT RETURN LOG NFLOG MARK CONNMARK CLASSIFY REDIRECT DNAT TEE TRACE")
 _LOGS = frozenset({"LOG", "NFLOG"})
-# Words by which an address is let in: of ufw, shorewall, csf, firewall-cmd, and in the names of sets.
+# Words that let an address in: in ufw, shorewall, csf, firewall-cmd, and in names of sets.
 _WELCOMES = re.compile(r"(?:.*[-_=])?(?:allow|accept|white|trust)\w*|.*\baccept\b.*", re.IGNORECASE | re.DOTALL)
 _ASKS = re.compile(r"-[LSC]|--(?:list|check|query|get|state).*")
 _ASKING = frozenset({"list", "test", "show", "status", "save", "app", "get", "info"})
-# Matches of iptables that leave a rule about every packet of an address.
+# iptables matches with which a rule still covers every packet of an address.
 _PLAIN_MATCHES = _words("set tcp udp sctp dccp multiport comment conntrack state recent addrtype iprange")
 _TAG = re.compile(r"<([A-Za-z][^ <>]*)>")
 _ADDRESS = "ADDRESS_OF_THE_BAN"
 _ADDRESS_TAGS = frozenset({"ip", "fid", "F-ID"})
-# For a text that cannot be read.
+# For a text that cannot be parsed.
 _BLOCKS = re.compile(r"(?:-j|--jump)\s+(?:DROP|REJECT)|\b(?:drop|reject)\b")
 
 _Pairs = tuple[tuple[str, str], ...]
@@ -54,18 +54,18 @@ _Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """How sipguard treats one action."""
+    """How sipguard handles one action."""
 
     replaced: bool
-    """It is not run: sipguard's own firewall does its work."""
+    """Not run: sipguard's own firewall does its work."""
     rejects: bool
-    """It shuts addresses out of this host; then sipguard's firewall does, whether the action runs or not."""
+    """It rejects addresses on this host; sipguard's firewall then does so too, whether the action runs or not."""
     why: str
-    """For people: what it does."""
+    """What the action does, for messages."""
 
 
 def role_of(action: Action) -> Role:
-    """What this action is. Raises `ConfigError`: one of its tags refers to itself."""
+    """Find the role of an action. Raises `ConfigError` if one of its tags refers to itself."""
     if action.python:
         return Role(replaced=False, rejects=False, why="it is a Python action")
     parts = (action.commands, action.properties, action.flags)
@@ -92,7 +92,7 @@ def _find_role(action: Action) -> Role:
     if special:
         return Role(replaced=False, rejects=False, why=f"its rules look at more than the address ({special})")
     names_it = any(_ADDRESS in word for one in banning for word in one.words)
-    # A script of one's own that is told a `blocktype` shuts out as well.
+    # A custom script that is given a `blocktype` rejects addresses as well.
     rejects = (names_it and any(map(_rejects, banning))) or bool(others and "blocktype" in action.properties)
     if rejects and not others:
         return Role(replaced=True, rejects=True, why=f"it does firewall work alone ({local})")
@@ -103,11 +103,11 @@ def _find_role(action: Action) -> Role:
 
 
 def told(action: Action, role: Role) -> str:
-    """One line for people: whether an action runs, and why."""
+    """One line for the operator: whether an action runs, and why."""
     if role.replaced:
         return f"{action.name}: replaced by sipguard's firewall; {role.why}"
     beside = ", beside sipguard's firewall" if role.rejects else ""
-    return f"{action.name}: runs as it is written{beside}; {role.why}"
+    return f"{action.name}: runs as written{beside}; {role.why}"
 
 
 def _placeholder(match: re.Match[str]) -> str:
@@ -115,7 +115,7 @@ def _placeholder(match: re.Match[str]) -> str:
 
 
 def _is_local(command: SimpleCommand) -> bool:
-    """Whether it is told to this host's firewall, and nothing else is done."""
+    """Whether the command changes this host's firewall and does nothing else."""
     if not set(command.files) <= _NO_FILE:
         return all(_FIREWALL_FILE.fullmatch(file) for file in command.files) and command.program in _HARMLESS
     words = command.words
@@ -141,7 +141,7 @@ def _in_place(words: Sequence[str]) -> bool:
 
 
 def _rejects(command: SimpleCommand) -> bool:
-    """Whether this is what shuts an address out: told to the firewall, no question, and not to let it pass."""
+    """Whether the command rejects an address: it changes the firewall, is not a query, and does not let it pass."""
     words = command.words
     if not _is_local(command) or command.program in ("conntrack", "ss"):
         return False
@@ -159,7 +159,7 @@ def _rejects(command: SimpleCommand) -> bool:
 
 
 def _more_than_an_address(command: SimpleCommand) -> str:
-    """What a rule looks at beside address, protocol and ports; nothing for most."""
+    """What a rule matches beside address, protocol and ports; usually empty."""
     words = command.words
     matches = [word for before, word in _pairs(words) if before in ("-m", "--match") and word not in _PLAIN_MATCHES]
     if matches and not _LOGS & set(_targets(words)):
@@ -176,7 +176,7 @@ def _pairs(words: Sequence[str]) -> Iterable[tuple[str, str]]:
 
 
 def _names(commands: Iterable[SimpleCommand]) -> str:
-    """The programs, and the files that are written, each once."""
+    """The programs and the files written, each once."""
     found = set()
     for command in commands:
         files = [file for file in command.files if file not in _NO_FILE]

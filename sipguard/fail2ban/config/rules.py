@@ -1,4 +1,4 @@
-"""What a jail's actions reject, as the rule of sipguard's own firewall that does it in their place."""
+"""Translates what a jail's actions reject into a rule of sipguard's own firewall."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _DROP = re.compile(r"(?:-j|--jump) DROP\b|\bdrop\b")
 
 
 def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> tuple[Rule, tuple[str, ...]]:
-    """The rule that covers what all the jail's firewall actions reject, and notes.
+    """The rule that covers everything the jail's firewall actions reject, and notes for the operator.
 
-    `port` and `protocol` are the jail's own: they count where it has no firewall action. A command that names no port rejects
-    all of them; so does a port that cannot be understood: an address that attacks is better shut out of too much.
+    `port` and `protocol` are the jail's own; they count if it has no firewall action. A command without a port, or with one
+    that cannot be understood, rejects all ports: better to reject an attacker on too many ports than on too few.
     """
     firewall = [action for action in actions if role_of(action).rejects]
     verdict: Verdict = "drop" if firewall and all(map(_drops, firewall)) else "reject"
@@ -38,11 +38,11 @@ def rule_of(jail: str, actions: Sequence[Action], port: str, protocol: str) -> t
         return Rule(jail, verdict=verdict), tuple(notes)
     protocols = [words(one.lower()) for _, one in reached]
     named = tuple(dict.fromkeys(one for several in protocols for one in several))
-    known = all(protocols) and all(one in _PROTOCOLS for one in named)  # `all` is none of them
+    known = all(protocols) and all(one in _PROTOCOLS for one in named)  # `all` is not among them
     return Rule(jail, found, named if known else (), verdict), tuple(notes)
 
 
 def _drops(action: Action) -> bool:
-    """Whether the packets of an address are dropped without an answer."""
+    """Whether packets are dropped without an answer."""
     blocktype = action.properties.get("blocktype", "")
     return blocktype.split(" ")[0].upper() == "DROP" or (not blocktype and bool(_DROP.search(ban_commands(action))))

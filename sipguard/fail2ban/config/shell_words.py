@@ -1,7 +1,7 @@
-"""The simple commands of a shell text: which programs it runs, with which words, and which files it writes.
+"""Finds the simple commands in shell code: which programs it runs, with which arguments, and which files it writes.
 
-Enough of sh(1) to read action files: quotes, substitutions, redirections, loops and conditions. What it does not know
-(here-documents, functions) it says, so that nobody takes half a command for the whole.
+Understands enough of sh(1) for action files: quotes, substitutions, redirections, loops and conditions. Everything else
+(here-documents, functions) raises `UnclearError`, so that no command is understood only in part.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST = 100_000
-"""Characters of a text that are read."""
+"""Longest text, in characters."""
 DEEPEST = 20
-"""Substitutions within substitutions."""
+"""Deepest nesting of substitutions."""
 
 _ASSIGNMENT = re.compile(r"\w+\+?=.*", re.DOTALL)
 _REDIRECTION = re.compile(r"&?(<<?<?|>>|>\||>|<>)(&\d*-?)?")
-# What means nothing to a shell, neither in quotes nor outside.
+# Text without special meaning to a shell, quoted or not.
 _PLAIN = re.compile(r"[\w./:=,@%+*?~^\[\]{}-]+")
 _FILE = re.compile(r"\s*[^\s;&|()<>]+")
-# Words that stand before a command, and those that name none.
+# Keywords that can precede a command, and words that are not commands.
 _BEFORE = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "time"})
 _ALONE = frozenset({"fi", "done", "esac", "}"})
 _NO_COMMAND = frozenset({"for", "case", "select", "function"})
-# Programs that run the program behind them; how many words of their own stand before it.
+# Programs that run another program, and the number of their own arguments before its name.
 _WRAPPERS = {
     "sudo": 0,
     "doas": 0,
@@ -45,16 +45,16 @@ _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 
 
 class UnclearError(ValueError):
-    """The text holds what this reader does not know."""
+    """The text contains syntax that this parser does not know."""
 
 
 @dataclass(slots=True)
 class SimpleCommand:
-    """One program and what it is given. `words` begins with the program's name, without its folder."""
+    """One program with its arguments. `words` begins with the program's name, without its directory."""
 
     words: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    """What its output is redirected to, but for other descriptors."""
+    """Files to which its output is redirected."""
 
     @property
     def program(self) -> str:
@@ -62,7 +62,7 @@ class SimpleCommand:
 
 
 def simple_commands(text: str, depth: int = 0) -> list[SimpleCommand]:
-    """Every command of the text, those of its substitutions and of `sh -c` and `eval` too. Raises `UnclearError`."""
+    """Every command in the text, including those in substitutions, `sh -c` and `eval`. Raises `UnclearError`."""
     if len(text) > LONGEST or depth > DEEPEST:
         raise UnclearError("too long or too deep")
     found = []
@@ -78,7 +78,7 @@ def simple_commands(text: str, depth: int = 0) -> list[SimpleCommand]:
 
 
 def _without_wrappers(words: Sequence[str]) -> list[str]:
-    """The words from the program's name on; nothing where there is no program."""
+    """The words from the program's name on; empty if there is no program."""
     rest = list(words)
     while rest:
         if rest[0] in _BEFORE or _ASSIGNMENT.fullmatch(rest[0]):
@@ -97,7 +97,7 @@ def _without_wrappers(words: Sequence[str]) -> list[str]:
 
 
 def _inner_text(words: Sequence[str]) -> str:
-    """What `sh -c TEXT` and `eval TEXT` run. Raises `UnclearError` for a script of its own."""
+    """The text that `sh -c TEXT` or `eval TEXT` runs. Raises `UnclearError` for a shell that runs a script file."""
     if words[0] == "eval":
         return " ".join(words[1:])
     for number, word in enumerate(words):
@@ -107,7 +107,7 @@ def _inner_text(words: Sequence[str]) -> str:
 
 
 class _Reader:
-    """One text being read."""
+    """Parses one text."""
 
     def __init__(self, text: str, depth: int) -> None:
         self._text = text
@@ -120,7 +120,7 @@ class _Reader:
         self._found: list[SimpleCommand] = []
 
     def read(self) -> list[SimpleCommand]:
-        """All commands, in the order in which they end."""
+        """Return all commands, in the order in which they end."""
         while self._at < len(self._text):
             self._step(self._text[self._at])
         self._end_command()
@@ -149,7 +149,7 @@ class _Reader:
             self._plain(character)
 
     def _group(self, character: str) -> None:
-        """A subshell begins or ends; a `)` without its `(` ends a pattern of `case`, which is no command."""
+        """Begin or end a subshell. A `)` without `(` ends a pattern of `case`, which is not a command."""
         if character == ")" and not self._groups:
             self._end_word()
             self._command = SimpleCommand()
@@ -158,7 +158,7 @@ class _Reader:
         self._at += 1
 
     def _plain(self, character: str) -> None:
-        """One character outside single quotes, or a substitution."""
+        """Process one character outside single quotes, or a substitution."""
         text, at = self._text, self._at
         if character == "\\":
             self._at += 2
@@ -192,7 +192,7 @@ class _Reader:
         raise UnclearError("a quote that does not end")
 
     def _until(self, quote: str) -> str:
-        """What stands between this quote and the next one, which a backslash may hide but in single quotes."""
+        """The text up to the closing quote. Outside single quotes a backslash escapes it."""
         end = self._at
         while True:
             end = self._text.find(quote, end + 1)
@@ -205,7 +205,7 @@ class _Reader:
         return inside
 
     def _parenthesis(self) -> str:
-        """What stands within `$( )`."""
+        """The text within `$( )`."""
         start = self._at = self._at + 2
         open_ones, quote = 1, ""
         while self._at < len(self._text):
@@ -241,7 +241,7 @@ class _Reader:
             self._skip_word()
 
     def _skip_word(self) -> None:
-        """The file that is read: a word that is nobody's argument."""
+        """Skip the file name of an input redirection: it is not an argument."""
         match = _FILE.match(self._text, self._at)
         if match is None:
             raise UnclearError("no file to read")

@@ -1,7 +1,7 @@
-"""A Fail2ban tree → the `Settings` that the daemon runs with: `sipguard run --fail2ban-dir`.
+"""Converts a Fail2ban tree into the daemon's `Settings`: `sipguard run --fail2ban-dir`.
 
-The jails and the program's own settings are the tree's. What Fail2ban has no word for (firewall backend, control
-socket) is sipguard.toml's, where there is one; jails of its jails.d run beside those of the tree.
+Jails and global settings come from the tree. Settings that Fail2ban does not have (firewall backend, control socket) come
+from sipguard.toml if it exists. The jails of its jails.d run beside those of the tree.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from sipguard.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sipguard.fail2ban.config import tree_model as nouns
+    from sipguard.fail2ban.config import tree_model
     from sipguard.model import Jail
 
 BanActions = Literal["firewall", "commands"]
 
 _LEVELS = frozenset({"CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", "TRACEDEBUG", "HEAVYDEBUG"})
-# Fail2ban's words for where its log goes → ours. The journal reads what is sent to syslog.
+# Fail2ban's log targets → ours. The journal reads what is sent to syslog.
 _TARGETS = {"STDOUT": "STDOUT", "SYSOUT": "STDOUT", "STDERR": "STDERR", "SYSLOG": "SYSLOG", "SYSTEMD-JOURNAL": "SYSLOG"}
-# gamin is no more; who still names it wants what `auto` gives.
+# gamin no longer exists; a jail that names it gets `auto`.
 _BACKENDS = ("auto", "pyinotify", "gamin", "polling", "systemd")
 _NO_DATABASE = frozenset({"none", ":memory:"})
 
 
 def load_tree(directory: Path, config_file: Path | None = None, *, banactions: BanActions = "firewall") -> Settings:
-    """Read the tree of `directory`, and sipguard.toml (`config_file`, or the usual one if it is there).
+    """Read the tree in `directory`, and sipguard.toml (`config_file`, or the default one if it exists).
 
-    Raises ConfigError: there is no tree, or one of the files that speak for all jails is wrong.
+    Raises ConfigError if there is no tree, or if a file that concerns all jails is invalid.
     """
     own = load(config_file)
     tree = read_tree(directory)
@@ -69,8 +69,8 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
     )
 
 
-def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warnings: list[str]) -> list[Jail]:
-    """The jails that can run; what is wrong or odd goes into `errors` and `warnings`."""
+def _jails(given: Iterable[tree_model.Fail2banJail], errors: list[ConfigError], warnings: list[str]) -> list[Jail]:
+    """The jails that can run. Problems are added to `errors` and `warnings`."""
     jails: list[Jail] = []
     for one in given:
         warnings += [f"jail {one.name}: {note}" for note in one.notes]
@@ -93,28 +93,28 @@ def _jails(given: Iterable[nouns.Fail2banJail], errors: list[ConfigError], warni
     return jails
 
 
-def _jail(one: nouns.Fail2banJail) -> Jail:
-    """The jail for sipguard's stages. Raises ConfigError: a backend, encoding or zone that does not exist."""
+def _jail(one: tree_model.Fail2banJail) -> Jail:
+    """Convert one jail. Raises ConfigError for an unknown backend, encoding or time zone."""
     if one.backend.lower() not in _BACKENDS:
-        what = f"backend = {one.backend[:40]!a}: not allowed; write one of {', '.join(_BACKENDS)}"
+        what = f"backend = {one.backend[:40]!a}: must be one of {', '.join(_BACKENDS)}"
         raise ConfigError(f"jail {one.name}: {what}", one.origin)
     try:
         encoding = read_encoding(one.logencoding)
         if (encoding, one.logencoding) == ("ascii", "auto"):
-            encoding = "utf-8"  # the locale C, which says nothing of the log
+            encoding = "utf-8"  # the locale C, which says nothing about the log's encoding
     except (ValueError, TypeError):
-        what = f"logencoding {one.logencoding!a} is not known; write e.g. utf-8 or latin-1"
+        what = f"logencoding {one.logencoding!a}: unknown encoding; expected e.g. utf-8 or latin-1"
         raise ConfigError(f"jail {one.name}: {what}", one.origin) from None
     try:
         zone = read_timezone(one.logtimezone or "")
     except (ValueError, TypeError):
-        what = f"logtimezone {one.logtimezone!a} is not known; write e.g. UTC or UTC+0200"
+        what = f"logtimezone {one.logtimezone!a}: unknown time zone; expected e.g. UTC or UTC+0200"
         raise ConfigError(f"jail {one.name}: {what}", one.origin) from None
     return replace(one.as_jail(), encoding=encoding, timezone=zone)
 
 
 def _missing_logs(jail: Jail) -> Iterable[str]:
-    """Where Fail2ban would not start at all: sipguard waits for the log."""
+    """Warnings about missing logs. Fail2ban would not start the jail; sipguard waits for the log."""
     if not jail.logpath and not jail.journal:
         yield f"jail {jail.name}: no logpath; it reads nothing"
     for log in jail.logpath:
@@ -123,24 +123,24 @@ def _missing_logs(jail: Jail) -> Iterable[str]:
 
 
 def _logtarget(text: str, directory: Path) -> str:
-    """`SYSLOG[facility=daemon]` without its options, which sipguard's log has not."""
+    """The log target without options such as `[facility=daemon]`, which sipguard does not have."""
     word = text.partition("[")[0].strip()
     if word.startswith("/"):
         return word
     if word.upper() not in _TARGETS:
-        known = f"write a path or one of {', '.join(_TARGETS)}"
-        raise ConfigError(f"logtarget = {text[:60]!a}: not allowed; {known}", str(directory / "fail2ban.conf"))
+        known = f"a path or one of {', '.join(_TARGETS)}"
+        raise ConfigError(f"logtarget = {text[:60]!a}: must be {known}", str(directory / "fail2ban.conf"))
     return _TARGETS[word.upper()]
 
 
 def _loglevel(text: str, directory: Path) -> str:
     if text.upper() not in _LEVELS:
-        known = f"write one of {', '.join(sorted(_LEVELS))}"
-        raise ConfigError(f"loglevel = {text[:60]!a}: not allowed; {known}", str(directory / "fail2ban.conf"))
+        known = f"one of {', '.join(sorted(_LEVELS))}"
+        raise ConfigError(f"loglevel = {text[:60]!a}: must be {known}", str(directory / "fail2ban.conf"))
     return text.upper()
 
 
-def _state_dir(said: nouns.Settings) -> str:
-    """Where sipguard's own database lies: beside Fail2ban's; beside the socket if that shall not last."""
+def _state_dir(said: tree_model.TreeSettings) -> str:
+    """Directory of sipguard's own database: beside Fail2ban's, or beside the socket if that one is not kept on disk."""
     file = said.socket if said.dbfile.lower() in _NO_DATABASE else said.dbfile
     return str(Path(file).parent)

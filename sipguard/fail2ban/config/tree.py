@@ -1,7 +1,7 @@
-"""A Fail2ban configuration directory as a whole, and a dump of it.
+"""Reads a whole Fail2ban configuration directory, and dumps it.
 
-jail.conf(5): `jail.conf`, `jail.d/*.conf`, `jail.local`, `jail.d/*.local`, each overriding those before it. One jail
-that cannot be used is one error, and the others stand.
+jail.conf(5): `jail.conf`, `jail.d/*.conf`, `jail.local`, `jail.d/*.local`, each overriding those before it. An
+invalid jail is one error and does not affect the others.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FAIL2BAN_VERSION = "1.1.0"
-"""What `%(fail2ban_version)s` is when nobody says otherwise: actions name it to the services that they report to."""
+"""Default of `%(fail2ban_version)s`, which actions send to the services that they report to."""
 
 
 def read_tree(directory: Path, *, version: str = FAIL2BAN_VERSION) -> Fail2banTree:
-    """Read the tree of `directory`. Raises ConfigError: there is none, jail.conf or fail2ban.conf cannot be parsed."""
+    """Read the tree in `directory`. Raises ConfigError if it is missing, or jail.conf or fail2ban.conf cannot be parsed."""
     paths = layer_files(directory, "jail")
     if not paths:
-        raise ConfigError("there is no jail.conf or jail.local here; name the directory that has it", str(directory))
+        raise ConfigError("no jail.conf or jail.local here; name the directory that contains it", str(directory))
     ini = read_ini(paths)
     ini.defaults["fail2ban_version"] = Value(version, "", 0)
     ini.defaults["fail2ban_confpath"] = Value(str(directory), "", 0)
@@ -44,12 +44,12 @@ def read_tree(directory: Path, *, version: str = FAIL2BAN_VERSION) -> Fail2banTr
 
 
 def jail_names(ini: Ini) -> list[str]:
-    """Every jail that the merged files define, enabled or not, in the order of the files."""
+    """Every jail defined in the merged files, enabled or not, in file order."""
     return [name for name in ini.sections if name not in (INCLUDES, DEFAULT) and not name.startswith(KNOWN)]
 
 
 def dump(tree: Fail2banTree) -> dict[str, Any]:
-    """The whole tree as JSON knows it; a time without end is -1, as in the files."""
+    """The whole tree as JSON-compatible data; an endless time is -1, as in the files."""
     return {
         "directory": str(tree.directory),
         "settings": plain(tree.settings),

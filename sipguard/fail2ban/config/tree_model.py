@@ -1,7 +1,7 @@
-"""What a Fail2ban tree says, resolved and typed: the dataclasses that the readers of this package make.
+"""Dataclasses for a Fail2ban tree, resolved and typed.
 
-They hold what Fail2ban has and sipguard's own model has not (Python's ban time formula, `ignorecommand`, actions), so
-that whoever runs such a tree loses nothing. `as_jail` gives the part that sipguard's policy and detection work with.
+They include what sipguard's own model lacks (Python's ban time formula, `ignorecommand`, actions), so that nothing in a
+tree is lost. `as_jail` returns the part that sipguard's policy and detection use.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _STEADY = BanGrowth()
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """fail2ban.conf(5)'s `[Definition]` and `[Thread]`, with the defaults of its client."""
+class TreeSettings:
+    """`[Definition]` and `[Thread]` of fail2ban.conf(5), with the defaults of Fail2ban's client."""
 
     loglevel: str = "INFO"
     logtarget: str = "STDERR"
@@ -32,27 +32,27 @@ class Settings:
     pidfile: str = "/var/run/fail2ban/fail2ban.pid"
     allowipv6: str = "auto"
     dbfile: str = "/var/lib/fail2ban/fail2ban.sqlite3"
-    """`None` and `:memory:` are Fail2ban's words for no database and one that does not last."""
+    """`None` means no database, `:memory:` one that is not kept on disk."""
     dbmaxmatches: int | None = None
     dbpurgeage: float = 86_400.0
     """Seconds."""
     stacksize: int | None = None
-    """KiB; sipguard has no such threads and ignores it."""
+    """KiB; ignored, since sipguard has no such threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fail2banJail:
-    """One enabled jail with everything that it says."""
+    """One enabled jail with all its options."""
 
     name: str
     filter: Filter
     logpath: tuple[LogPath, ...] = ()
     skip_if_nologs: bool = False
     systemd_if_nologs: bool = False
-    """Whether the journal is read where none of the logs exists."""
-    """Do not run where none of its logs exists."""
+    """Whether to read the journal if none of the logs exists."""
+    """Whether to skip the jail if none of its logs exists."""
     backend: str = "auto"
-    """Without its options: `auto`, `polling`, `systemd` …"""
+    """`auto`, `polling`, `systemd` …, without options."""
     backend_options: Mapping[str, str] = field(default_factory=dict)
     maxretry: int = 3
     maxmatches: int | None = None
@@ -69,19 +69,19 @@ class Fail2banJail:
     logencoding: str = "auto"
     logtimezone: str | None = None
     rule: Rule = _EVERYTHING
-    """The ports and protocols that its firewall actions were given, or else those of the jail."""
+    """Ports and protocols given to its firewall actions, else those of the jail."""
     actions: tuple[Action, ...] = ()
     enforced: bool = True
-    """Whether one of its actions is a firewall's; a jail that says nothing of actions bans as well."""
+    """Whether the jail rejects addresses: one of its actions does, or it sets no action at all."""
     sent: Mapping[str, str | int | bool] = field(default_factory=dict)
-    """Option → value as Fail2ban's client would send it to the server: for `get` commands and for comparison."""
+    """Option → value as Fail2ban's client would send it to the server, for `get` commands and for comparison."""
     notes: tuple[str, ...] = ()
-    """For the operator: what is odd but no error."""
+    """Warnings for the operator."""
     origin: str = ""
-    """`file:line` of the jail's first own key, for messages."""
+    """`file:line` of the jail's first key, for messages."""
 
     def as_jail(self) -> Jail:
-        """The jail as sipguard's own stages know it."""
+        """The jail in sipguard's own model."""
         return Jail(
             name=self.name,
             filter=self.filter,
@@ -111,11 +111,11 @@ class Fail2banJail:
 
 @dataclass(frozen=True, slots=True)
 class Fail2banTree:
-    """A configuration directory: what stands, and what does not."""
+    """A configuration directory: its settings, valid jails and errors."""
 
     directory: Path
-    settings: Settings
+    settings: TreeSettings
     jails: tuple[Fail2banJail, ...] = ()
     errors: tuple[ConfigError, ...] = ()
-    """One for each enabled jail that cannot be used."""
+    """One per enabled jail that is invalid."""
     notes: tuple[str, ...] = ()

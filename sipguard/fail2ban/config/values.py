@@ -1,4 +1,4 @@
-"""The values in Fail2ban's configuration: times, truth, lists. Each raises ValueError with a text for people."""
+"""Parses values in Fail2ban's configuration: times, numbers, booleans, lists. ValueErrors carry a text for the operator."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _TRUE = frozenset({"1", "on", "true", "yes"})
 
 
 def seconds(text: str) -> float:
-    """`10m`, `1d 12h`, `1y-6mo`, `60*60`, `-1`: seconds; below zero means for ever. Raises ValueError."""
+    """Seconds from `10m`, `1d 12h`, `1y-6mo`, `60*60`, `-1`; negative means for ever. Raises ValueError."""
     try:
         value = float(durations.seconds(text))
     except (ArithmeticError, NameError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{_short(text)} is not a duration; write seconds, or for example 10m, 1h 30m, 1d") from error
+        raise ValueError(f"{_short(text)}: invalid duration; expected seconds, or e.g. 10m, 1h 30m, 1d") from error
     return FOREVER if value < 0 else value
 
 
 def number(text: str) -> float:
-    """A number, or an arithmetic expression of numbers, as `bantime.factor` may hold. Raises ValueError."""
+    """A number or an arithmetic expression, as allowed in `bantime.factor`. Raises ValueError."""
     with suppress(ValueError):
         return float(text)
     try:
@@ -35,10 +35,10 @@ def _short(text: str) -> str:
 
 
 def is_true(text: str) -> bool:
-    """Fail2ban's truth: `1`, `on`, `true`, `yes` in any case; all else is false."""
+    """True for `1`, `on`, `true`, `yes` in any case, as in Fail2ban; everything else is false."""
     return text.lower() in _TRUE
 
 
 def words(text: str) -> tuple[str, ...]:
-    """What stands between blanks, commas and new lines."""
+    """The words of a list separated by spaces, commas or newlines."""
     return tuple(re.split(r"[\s,]+", text.strip(" ,\n\t"))) if text.strip(" ,\n\t") else ()

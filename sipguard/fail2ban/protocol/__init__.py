@@ -1,1 +1,1 @@
-"""What travels over Fail2ban's socket: pickles of plain data, read and written without building anything else."""
+"""Fail2ban's socket protocol: pickles of plain data, read and written without creating any other object."""

@@ -1,4 +1,4 @@
-"""Reads a server's answers: plain data, and errors whose classes are known by name and never imported."""
+"""Reads a server's answers: plain data, and errors whose classes are matched by name and never imported."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sipguard.fail2ban.protocol.unpickle import SERVER, loads
 
 
 class RemoteError(Exception):
-    """What went wrong at the server. `kind` is the class's name there, `args` its arguments."""
+    """An error at the server. `kind` is the name of its class there, `args` its arguments."""
 
     kind = "Exception"
 
     def __str__(self) -> str:
-        """As Python prints that class."""
+        """The text as Python prints that class."""
         if self.kind in ("KeyError", "UnknownJailException") and len(self.args) == 1:
             return repr(self.args[0])
         if self.path and len(self.args) == 2:
@@ -22,7 +22,7 @@ class RemoteError(Exception):
         return super().__str__()
 
     path = ""
-    """Of a system call's error."""
+    """Path of a failed system call."""
 
 
 def _remote(kind: str, *, system: bool = False) -> Callable[..., RemoteError]:
@@ -62,5 +62,5 @@ _CLASSES: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def read(data: bytes) -> Any:
-    """The answer, without its end mark. Raises `UnpickleError`."""
+    """Parse an answer without its end mark. Raises `UnpickleError`."""
     return loads(data, classes=_CLASSES, limits=SERVER)

@@ -1,21 +1,21 @@
-"""What both ends of Fail2ban's socket agree on. A request and an answer are each one pickle and an end mark."""
+"""Constants and errors of Fail2ban's protocol. A request and an answer are each one pickle and an end mark."""
 
 from __future__ import annotations
 
 END = b"<F2B_END_COMMAND>"
 """Ends a request and an answer."""
 CLOSE = b"<F2B_CLOSE_COMMAND>"
-"""In place of a request: the client has no more."""
+"""Sent instead of a request: the client is done."""
 
 SPOKEN_VERSION = "1.0.2"
-"""The Fail2ban whose protocol and output are kept to; programs ask for it (`version`) and decide by it."""
+"""The Fail2ban version that we claim. Programs query it (`version`) and adapt to it."""
 
 DEFAULT_SOCKET = "/var/run/fail2ban/fail2ban.sock"
 DEFAULT_PIDFILE = "/var/run/fail2ban/fail2ban.pid"
 
 
 class InvalidCommandError(Exception):
-    """No such command, or not like this: a bare `Exception` on the wire."""
+    """Unknown command or wrong arguments: a bare `Exception` on the wire."""
 
 
 class UnknownJailError(KeyError):
@@ -23,8 +23,8 @@ class UnknownJailError(KeyError):
 
 
 class DuplicateJailError(Exception):
-    """There is a jail of this name already: `fail2ban.exceptions.DuplicateJailException` on the wire."""
+    """A jail of this name already exists: `fail2ban.exceptions.DuplicateJailException` on the wire."""
 
 
 class RegexError(Exception):
-    """A regex that cannot be used: `fail2ban.server.failregex.RegexException` on the wire."""
+    """Invalid regex: `fail2ban.server.failregex.RegexException` on the wire."""

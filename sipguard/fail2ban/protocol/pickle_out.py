@@ -1,7 +1,7 @@
 """Writes answers as Fail2ban's server pickles them: protocol 5, `(0, value)` or `(1, exception)`.
 
-Clients depend on the shapes: tuples stay tuples and lists lists, counts are integers, and an error is an instance of the class
-that the client imports. Those classes are Fail2ban's: they are named in the pickle here, never imported.
+Clients depend on the types: tuples stay tuples, lists stay lists, counts are integers. An error is an instance of a class of
+Fail2ban that the client imports; it is only named in the pickle, never imported here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _BUILTIN = (
 
 
 def success(value: object) -> bytes:
-    """`(0, value)`. The value is plain data: None, bool, int, float, str, lists, tuples, dicts of these."""
+    """Pickle `(0, value)`. The value is plain data: None, bool, int, float, str, and lists, tuples, dicts of these."""
     return pickle.dumps((0, value), 5)
 
 
 def failure(error: BaseException) -> bytes:
-    """`(1, exception)`: the class by its name, its arguments as text or numbers."""
+    """Pickle `(1, exception)`: the class by name, its arguments as text or numbers."""
     module, name = _class_of(error)
     arguments: tuple[object, ...] = error.args
     if isinstance(error, OSError) and error.filename is not None:
@@ -39,7 +39,7 @@ def failure(error: BaseException) -> bytes:
 
 
 def unreadable(why: object) -> bytes:
-    """What answers a request that could not be read: one text."""
+    """Pickle the answer to a request that could not be read: one text."""
     return pickle.dumps(f"ERROR: {why}", 5)
 
 

@@ -1,7 +1,7 @@
-"""Reads pickles of protocols 0 to 5 and builds plain data only: text, bytes, numbers, None, lists, tuples, dicts, sets.
+"""Reads pickles of protocols 0 to 5 that contain plain data: text, bytes, numbers, None, lists, tuples, dicts, sets.
 
-Python's own reader runs what a pickle asks for, and refusing names in `find_class` leaves opcodes that set attributes, take
-memory by declared lengths, or share one object a million times. This one has no opcode that could: an unknown one is an error.
+Python's own unpickler runs what a pickle asks for. Refusing names in `find_class` still leaves opcodes that set attributes,
+allocate memory by declared lengths, or share one object a million times. Here such opcodes do not exist and raise an error.
 Sources: PEP 307, PEP 3154, PEP 574, and the opcode list that `python -m pickletools` prints.
 """
 
@@ -13,24 +13,24 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 LONGEST = 10 * 1024 * 1024
-"""Bytes of one pickle from a stranger."""
+"""Longest pickle from an untrusted sender, in bytes."""
 MOST_OBJECTS = 100_000
-"""Objects built for one pickle, and entries of its memo: room for tens of thousands of addresses, 20 MB at the worst."""
+"""Most objects, and most memo entries, per pickle. Enough for tens of thousands of addresses; 20 MB at worst."""
 MOST_SHARED = 4 * 1024 * 1024
-"""Bytes of text that fetches from the memo may add: they are free in the pickle, not where it is printed."""
+"""Most bytes of text that memo fetches may add. They cost nothing in the pickle, but do when it is printed."""
 MOST_ODD_KEYS = 2000
-"""Keys and members of sets that are not text: unlike text's, their hashes can be chosen to collide."""
+"""Most dict keys and set members that are not text: their hashes, unlike those of text, can be chosen to collide."""
 DEEPEST = 64
-"""Containers within containers."""
+"""Deepest nesting of containers."""
 LONGEST_NUMBER = 1024
-"""Bytes, or digits, of a number: converting longer ones takes quadratic time."""
+"""Longest number in bytes or digits: conversion takes quadratic time."""
 
 _MARK = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one pickle may ask for."""
+    """Limits for one pickle."""
 
     longest: int = LONGEST
     objects: int = MOST_OBJECTS
@@ -39,20 +39,20 @@ class Limits:
 
 STRANGER = Limits()
 SERVER = Limits(longest=1 << 28, objects=5_000_000, shared=1 << 28)
-"""For a client, which has asked: a server with a million bans has much to say."""
+"""Limits for a client reading its server's answer: a server with a million bans sends a lot."""
 
 Global = Callable[..., Any]
-"""What stands for a class of the pickle: called with its arguments."""
+"""Stand-in for a class in the pickle, called with its arguments."""
 
 
 class UnpickleError(ValueError):
-    """Not a pickle, or one that asks for more than plain data."""
+    """Not a pickle, or one that needs more than plain data."""
 
 
 def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = None, limits: Limits = STRANGER) -> Any:
-    """The value in `data`. `classes` are stand-ins for classes by (module, name), for a reader of answers; none by default.
+    """Return the value in `data`. `classes` maps (module, name) to stand-ins for classes; by default there are none.
 
-    Raises `UnpickleError` for everything that is not wholly understood.
+    Raises `UnpickleError` for everything that is not completely understood.
     """
     if len(data) > limits.longest:
         raise UnpickleError(f"longer than {limits.longest} bytes")
@@ -62,7 +62,7 @@ def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = Non
     except UnpickleError:
         raise
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError, struct.error) as error:
-        # Each means that the stack or the bytes were not what the opcode needs.
+        # Each means that the stack or the bytes did not fit the opcode.
         raise UnpickleError(f"not a pickle of plain data (byte {machine.at}: {type(error).__name__})") from None
 
 
@@ -109,7 +109,7 @@ class _Machine:
         return value
 
     def items(self) -> list[Any]:
-        """What lies above the last mark; takes the mark as well."""
+        """Pop everything above the last mark, and the mark itself."""
         for index in range(len(self.stack) - 1, -1, -1):
             if self.stack[index] is _MARK:
                 values = self.stack[index + 1 :]
@@ -118,7 +118,7 @@ class _Machine:
         raise UnpickleError("a mark is missing")
 
     def take(self, count: int) -> bytes:
-        """The next bytes; a declared length never takes more memory than there are bytes."""
+        """Read the next bytes. A declared length never allocates more memory than there are bytes."""
         end = self.at + count
         if count < 0 or end > len(self.data):
             raise UnpickleError("ends before its end")
@@ -155,7 +155,7 @@ class _Machine:
         self.push(self.copy(self.memo[key], 0))
 
     def copy(self, value: Any, depth: int) -> Any:
-        """What the memo gives out: containers as copies, so that none holds itself, and all of it on account."""
+        """Copy a memo entry: containers are copied, so that none contains itself, and every copy counts towards the limits."""
         if depth > DEEPEST:
             raise UnpickleError("nested too deep")
         self.objects += 1
@@ -189,7 +189,7 @@ def _misplaced() -> NoReturn:
 
 
 def _check_depth(value: Any) -> None:
-    """Raises when containers are nested so deep that printing or writing them would recurse too far."""
+    """Raise if containers are nested so deeply that printing or writing them would recurse too far."""
     level = [value]
     for _ in range(DEEPEST):
         level = [item for one in level for item in _inside(one)]
@@ -248,12 +248,12 @@ def _string(m: _Machine) -> None:
 
 def _unicode(m: _Machine) -> None:
     text = m.line().decode("raw_unicode_escape")
-    text.encode()  # half a surrogate pair is no text: it could be written nowhere
+    text.encode()  # a lone surrogate is not text: it could not be written anywhere
     m.push(text)
 
 
 def _text(size: int) -> Callable[[_Machine], None]:
-    # Python 2's byte strings (`U`, `T`) are read as text too: that is what its clients and Go's mean by them.
+    # Python 2 byte strings (`U`, `T`) are read as text too: Python 2 and Go clients use them for text.
     return lambda m: m.push(str(m.take(m.number(size)), "utf-8"))
 
 
@@ -324,7 +324,7 @@ def _stack_global(m: _Machine) -> None:
 
 
 def _reduce(m: _Machine) -> None:
-    """Calls one of the stand-ins; without any there is nothing on the stack that could be called."""
+    """Call a stand-in. Without stand-ins, nothing on the stack can be called."""
     arguments, function = m.pop(), m.pop()
     if type(arguments) is not tuple or function not in m.classes.values():
         _misplaced()
@@ -388,8 +388,8 @@ _ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"\x95": lambda m: void(m.number(8)),  # a frame's length: a hint for readers of streams
     b"\x96": _bytes(8),
 }
-"""Opcode → what it does. Left out are those that build objects: BUILD, INST, OBJ, NEWOBJ, the persistent and extension ids."""
+"""Opcode → its function. Opcodes that create objects are missing: BUILD, INST, OBJ, NEWOBJ, persistent and extension ids."""
 
 
 def void(_value: object) -> None:
-    """Drop a value, in an expression."""
+    """Discard a value within an expression."""
