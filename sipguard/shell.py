@@ -3,8 +3,8 @@
 A log line is written in part by whoever attacks, and so is the name of a host. A value that could mean anything to a shell is
 therefore never put into a command: it goes into an environment variable `f2bV_…`, and the command gets `$f2bV_…`, which a shell
 expands after it has parsed the command; so it does in `sh -c '…'` too, where the inner shell expands it. Names and choice are
-Fail2ban's (0.11 and later), but in an assignment: in `x=<F-USER>` a value with a blank stays one value, where Fail2ban's shell
-would run what stands behind the blank.
+Fail2ban's (0.11 and later), but where Fail2ban would run what an attacker writes: in an assignment (`x=<F-USER>`) a value with a
+blank stays one value, and in `sh -c "…"` and `eval "…"` the second shell expands the variable, not the first.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _SPECIAL = frozenset("\\#&;`|*?~<>^()[]{}$'\"")
 _QUOTE = re.compile(r"\\.|['\"]", re.DOTALL)
 # What stands before a text that another shell parses, and the beginning of a word that assigns.
 _CODE = re.compile(r"(?:\s-\w*c|\s--command|\beval|\btrap)(?:=|\s+(?:--\s+)?)$")
+_READ_AGAIN = re.compile(r"(?:\b(?:sh|bash|dash|ash|ksh|zsh)\b[^;&|\n]*\s-\w*c|\beval)\s+$")
 _ASSIGNS = re.compile(r"(?:^|[\s;&|({!`])\w+\+?=\S*$")
 _SUBSTITUTION = re.compile(r"(?:\$\(|`)([^)`]*)$")
 # Fail2ban's names of groups that are tags by another name.
@@ -64,6 +65,8 @@ def fill_command(command: str, value_of: Callable[[str], str | None]) -> tuple[s
         variables[name] = value
         if assigned:  # in quotes: `env` and `export`, unlike an assignment proper, make several words of it
             return f'"${{{name}}}"'
+        if _is_read_again(command[: match.start()]):  # this shell leaves the variable to the next
+            return f"\\${{{name}}}"
         # Without the braces `<matches>x` would name the variable `f2bV_matchesx`.
         following = command[match.end() : match.end() + 1]
         return f"${{{name}}}" if following.isalnum() or following == "_" else f"${name}"
@@ -94,6 +97,12 @@ def _is_assigned(before: str) -> bool:
     if quote == '"' and (substitution := _SUBSTITUTION.search(before, start)):
         return _is_assigned(substitution[1])
     return not quote and bool(_ASSIGNS.search(before))
+
+
+def _is_read_again(before: str) -> bool:
+    """Whether a tag behind this text stands in double quotes whose text another shell parses: `sh -c "…"`, `eval "…"`."""
+    quote, start = _open_quote(before)
+    return quote == '"' and bool(_READ_AGAIN.search(before[: start - 1]))
 
 
 def _open_quote(text: str) -> tuple[str, int]:

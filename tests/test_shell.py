@@ -26,6 +26,9 @@ CONTEXTS = {
     "an assignment in eval": "eval 'x=<F-USER>'; printf %s \"$x\"",
     "an assignment within a substitution": 'printf %s "$(x=<F-USER>; printf %s "$x"; echo .)" | head -c -1',
     "eval of what is quoted": "eval 'printf %s \"<F-USER>\"'",
+    "an inner shell in double quotes": 'sh -c "printf %s \\"<F-USER>\\""',
+    "an option before it": 'bash -ec "printf %s \\"<F-USER>\\""',
+    "eval in double quotes": 'eval "printf %s \\"<F-USER>\\""',
     "a default value": 'printf %s "${UNSET:-<F-USER>}"',
     "a command substitution": 'x=$(printf %s "<F-USER>"; echo .); x=${x%.*}; printf %s "$x"',
     "a document": "head -c -1 <<END\n<F-USER>\nEND\n",
@@ -70,7 +73,7 @@ OTHERS = {
     "bare": "printf %s <F-USER>",
     "single quotes": "printf %s '<F-USER>'",
     "an inner shell, bare": "sh -c 'printf %s <F-USER>'",
-    "an inner shell, single quotes": "sh -c 'printf %s '\"'<F-USER>'\"",
+    "an inner shell, two quotes in a row": "sh -c 'printf %s '\"'<F-USER>'\"",
     "ignorecommand of an operator": "sh -c 'grep -qx \"<F-USER>\" /dev/null'",
     "a test": '[ "<F-USER>" = x ] || true',
     "a bare test": "[ <F-USER> = x ] || true",
@@ -81,11 +84,13 @@ OTHERS = {
     "a bare default value": "true ${UNSET:-<F-USER>}",
     "a function": 'f() { printf %s "$1"; }; f <F-USER>',
     "a pipe": 'printf %s "<F-USER>" | sh -c "cat >/dev/null"',
-    "double quotes in an inner shell's": 'sh -c "printf %s \\"<F-USER>\\""',
+    "an inner shell in double quotes, bare": 'sh -c "printf %s <F-USER>"',
+    "eval in double quotes, bare": 'eval "printf %s <F-USER>"',
+    "a count": 'printf "%s" x | grep -c "<F-USER>"',
     "eval of a word": "eval printf %s <F-USER>",
     "a comment": "true # it's <F-USER>",
 }
-"""Where a value may stand besides, whatever comes of it; the last ones are not safe in Fail2ban either."""
+"""Where a value may stand besides, whatever comes of it; two of them are not safe, as in Fail2ban."""
 ATTACKS = [
     "$(touch PWNED)", "`touch PWNED`", "1 touch PWNED", ";touch PWNED;", "|touch PWNED", "&touch PWNED&", "\ntouch PWNED\n",
     "';touch PWNED;'", '";touch PWNED;"', "'\"$(touch PWNED)\"'", "\\$(touch PWNED)", "x\r\ntouch PWNED", ">PWNED",
@@ -131,9 +136,8 @@ def test_no_less_safe_than_fail2ban(tmp_path):
     subprocess.run([PYTHON, "-c", FAIL2BAN], input=json.dumps(pairs), text=True, cwd=tmp_path / "theirs", check=True)
     here, there = harmed(tmp_path / "ours", pairs), harmed(tmp_path / "theirs", pairs)
     assert here - there == set()
-    assert [pair for pair in here if pair[0] in CONTEXTS.values()] == []
+    assert {command for command, _ in here} == {OTHERS["eval of a word"], OTHERS["an inner shell, two quotes in a row"]}
     assert any(pair[0] in ASSIGNMENTS.values() for pair in there)  # the attacks do attack
-    assert any(pair[0] == OTHERS["eval of a word"] for pair in here)
 
 
 @examples(20)

@@ -244,7 +244,7 @@ def test_stubs_are_called(sandbox, monkeypatch):
 def test_sandbox_sees_a_command_that_escapes(sandbox, monkeypatch, tmp_path):
     """Were a value put into a command as code, this test would see it: an action file that does so is found out."""
     (tmp_path / "action.d").mkdir()
-    (tmp_path / "action.d" / "bad.conf").write_text('[Definition]\nactionban = eval "echo <matches>"\n')
+    (tmp_path / "action.d" / "bad.conf").write_text("[Definition]\nactionban = eval echo <matches>\n")
     monkeypatch.setattr(stock, "ETC", tmp_path)
     called, files = live("bad", sandbox(), ["; touch PWNED"], {}, "", monkeypatch)
     assert "touch 1" in called
