@@ -75,3 +75,8 @@ def test_the_search_compiles_under_the_unit(denied):
         pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
     assert done.stdout.startswith("2 "), done.stderr
     assert expected in done.stdout
+
+
+def test_no_core():
+    """A core would hold the keys of feeds and the passwords of actions."""
+    assert "\nLimitCORE=0\n" in UNIT.read_text()
