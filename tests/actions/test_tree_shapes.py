@@ -180,6 +180,21 @@ def test_what_fail2ban_runs(tree, monkeypatch):
     assert "jail broken" in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [("", True), ("[firewall]\nbackend = 'nftables'\n", False), ("[firewall]\nhooks = ['FORWARD']\n", False)],
+)
+def test_forwarded_packets(own, told, tree):
+    """An action that protects the hosts behind this one: two of the firewalls must be told to, which a warning says."""
+    file = tree / "sipguard.toml"
+    file.write_text(own)
+    numbers = [number for number, (text, _, _) in enumerate(SHAPES.values()) if "FORWARD" in text]
+    expected = [f"jail jail{number}: own{number}-sip rejects forwarded packets too;" for number in numbers if told]
+    found = [warning for warning in load_tree(tree, file).warnings if "forwarded" in warning]
+    assert [warning.partition(";")[0] + ";" for warning in found] == expected
+    assert len(numbers) == 1
+
+
 def test_a_broken_text_is_run(tmp_path):
     """What cannot be read to its end is not replaced: Fail2ban would run it."""
     for number, text in enumerate(

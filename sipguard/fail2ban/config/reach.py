@@ -48,18 +48,23 @@ def reaches(action: Action) -> tuple[Reach, ...]:
     commands = ban_commands(action)
     if _EVERYTHING.search(commands):
         return (ALL,)
-    entries = tuple(_entries(commands)) or (commands,)
+    entries = [text for _, text in _entries(commands)] or [commands]
     return tuple(dict.fromkeys(_reach(action, entry, commands) for entry in entries))
 
 
-def _entries(commands: str) -> Iterator[str]:
-    """The rules that packets reach first."""
+def forwards(action: Action) -> bool:
+    """Whether the action rejects packets that this host only passes on. Raises ConfigError if a tag refers to itself."""
+    return any(chain in ("FORWARD", "PREROUTING") for chain, _ in _entries(ban_commands(action)))
+
+
+def _entries(commands: str) -> Iterator[tuple[str, str]]:
+    """The rules that packets reach first, each with its chain."""
     rules = [(text, match) for text in _SEPARATOR.split(commands) if (match := _RULE.search(text))]
     targets = {match[1] for text, _ in rules for match in _TARGET.finditer(text)}
     for text, match in rules:
         chain = next(filter(None, match.groups()))
         if chain not in targets and not _LETS_PASS & set(_TARGET.findall(text)):
-            yield text
+            yield chain, text
 
 
 def _reach(action: Action, entry: str, commands: str) -> Reach:

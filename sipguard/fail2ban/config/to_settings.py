@@ -15,7 +15,10 @@ from sipguard.config.settings import Settings, load
 from sipguard.config.validators import encoding as read_encoding
 from sipguard.config.validators import timezone as read_timezone
 from sipguard.errors import ConfigError
+from sipguard.fail2ban.config.reach import forwards
+from sipguard.fail2ban.config.role import role_of
 from sipguard.fail2ban.config.tree import read_tree
+from sipguard.model import Action
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
     jails = _jails(tree.jails, errors, warnings)
     if banactions == "commands":
         jails = [replace(jail, enforced=False) for jail in jails]
+    elif own.firewall != "nftables" and "FORWARD" not in own.hooks:
+        warnings += _not_forwarded(jails)
     names = {jail.name for jail in jails}
     for jail in own.jails:
         if jail.name in names:
@@ -67,6 +72,15 @@ def load_tree(directory: Path, config_file: Path | None = None, *, banactions: B
         pidfile="" if said.pidfile.lower() == "none" else said.pidfile,
         keep_history=said.dbpurgeage,
     )
+
+
+def _not_forwarded(jails: Iterable[Jail]) -> Iterable[str]:
+    """The actions that also protect hosts behind this one, which two of the firewalls do only if they are told to."""
+    for jail in jails:
+        for action in jail.actions:
+            if isinstance(action, Action) and role_of(action).replaced and forwards(action):
+                mend = 'write backend = "nftables", or hooks = ["FORWARD"], below [firewall] in sipguard.toml'
+                yield f"jail {jail.name}: {action.name} rejects forwarded packets too; ipset and iptables do not: {mend}"
 
 
 def _jails(given: Iterable[tree_model.Fail2banJail], errors: list[ConfigError], warnings: list[str]) -> list[Jail]:
