@@ -10,7 +10,8 @@ import click
 
 from sipguard.cli import output
 from sipguard.detection.detector import Counts, Examined
-from sipguard.model import Filter
+from sipguard.detection.survey import Surveyor
+from sipguard.model import Failure, Filter
 from sipguard.text import printable
 
 MOST_ADDRESSES = 20
@@ -30,6 +31,11 @@ class Wanted:
     missed: bool = False
     ignored: bool = False
     failures: bool = False
+
+    @property
+    def lines(self) -> bool:
+        """Whether each line has to be looked at."""
+        return self.matched or self.missed or self.ignored or self.failures
 
 
 class Report:
@@ -54,8 +60,7 @@ class Report:
         if result.regex is not None and not result.ignored:
             self._regexes[result.regex] += 1
         if failure := result.failure:
-            self.failures += 1
-            self._addresses.setdefault(failure.host, Counter())[failure.user or ""] += 1
+            self._count(failure)
             self._keep("matched", number, line)
             if len(self._failures) < MOST_LINES:
                 when = "" if failure.time is None else output.moment(failure.time)
@@ -64,6 +69,30 @@ class Report:
             self._keep("ignored", number, line)
         elif result.regex is None and line:
             self._keep("missed", number, line)
+
+    def add_survey(self, surveyor: Surveyor) -> None:
+        """What has come of a piece of the log: see `survey_done` for the lines that nobody looked at."""
+        for failure in surveyor.failures:
+            self._regexes[failure.regex] += 1
+            self._count(failure)
+        for _, result in surveyor.told.values():
+            if result.date_format:
+                self._dates[result.date_format] += 1
+            if result.failure is None and (result.ignored or result.regex is not None):
+                self._line_counts["others"] += 1
+                if result.regex is not None and not result.ignored:
+                    self._regexes[result.regex] += 1
+
+    def survey_done(self, surveyor: Surveyor) -> None:
+        """The log has ended."""
+        self._counts = surveyor.counts
+        self._dates += surveyor.dates
+        told = self.failures + self._line_counts["others"]
+        self._line_counts["missed"] = surveyor.counts.lines - surveyor.empty - told
+
+    def _count(self, failure: Failure) -> None:
+        self.failures += 1
+        self._addresses.setdefault(failure.host, Counter())[failure.user or ""] += 1
 
     def _keep(self, kind: str, number: int, line: str) -> None:
         self._line_counts[kind] += 1

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sipguard.detection.detector import Examined
+    from sipguard.detection.survey import Surveyor
     from sipguard.model import Filter
 
 FEW = 20
@@ -31,6 +32,11 @@ class Asked:
     all_ignored: bool = False
     no_missed: bool = False
     no_ignored: bool = False
+
+    @property
+    def lines(self) -> bool:
+        """Whether each line has to be looked at."""
+        return self.verbose or self.all_matched or self.all_missed or self.all_ignored
 
 
 class RegexReport:
@@ -57,6 +63,26 @@ class RegexReport:
         kind = "ignored" if result.ignored or result.nofail else "matched" if result.failure else "missed"
         self.counts[kind] += 1
         self._lines[kind].append((number, line))
+
+    def add_survey(self, surveyor: Surveyor) -> None:
+        """What has come of a piece of the log: see `survey_done` for the lines that nobody looked at."""
+        for failure in surveyor.failures:
+            self._hits.setdefault(failure.regex, []).append((failure.host, failure.time))
+        self.counts["matched"] += len(surveyor.failures)
+        for number, (line, result) in surveyor.told.items():
+            if result.failure is None:
+                self.add(number, line, result)
+            elif result.date_format:
+                self._dates[result.date_format] += 1
+
+    def survey_done(self, surveyor: Surveyor) -> None:
+        """The log has ended."""
+        self._dates += surveyor.dates
+        self.counts["missed"] = surveyor.counts.lines - self.counts["matched"] - self.counts["ignored"]
+
+    def shows_enough(self) -> bool:
+        """Whether no line is to be printed that nobody has looked at."""
+        return self._asked.no_missed or self.counts["missed"] >= FEW
 
     def _reclaim(self, number: int, count: int) -> None:
         """Lines before this one that its match has used up are no longer missed."""
@@ -104,14 +130,14 @@ class RegexReport:
             self._show_kind("missed", everything=asked.all_missed)
 
     def _show_kind(self, kind: str, *, everything: bool) -> None:
-        lines = sorted(self._lines[kind])
-        if not lines:
+        count = self.counts[kind]
+        if not count:
             return
         heading = f"{kind.capitalize()} line(s):"
-        if everything or len(lines) < FEW:
-            _box([printable(line.rstrip()) for _, line in lines], heading)
+        if everything or count < FEW:
+            _box([printable(line.rstrip()) for _, line in sorted(self._lines[kind])], heading)
         else:
-            click.echo(f"{heading} too many to print.  Use --print-all-{kind} to print all {len(lines)} lines")
+            click.echo(f"{heading} too many to print.  Use --print-all-{kind} to print all {count} lines")
 
 
 def _box(rows: Iterable[str], heading: str = "") -> None:

@@ -15,6 +15,7 @@ from sipguard.cli.filter_report import Report, Wanted
 from sipguard.cli.out_format import shown
 from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter
 from sipguard.config import paths
+from sipguard.detection.survey import SurveyError
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,12 +71,16 @@ def command(
     filter is wrong.
     """
     trial = _trial(log, filter_, journal, options, clock=_clock(now))
+    if not (as_json or out or journal):
+        if not _report(trial, options):
+            raise click.exceptions.Exit(1)
+        return
     results = trial.results(_clock(now) if journal else None, quiet=as_json or bool(out))
     if as_json:
         for number, _, result in results:
             sys.stdout.write(json.dumps(_as_json(number, result)) + "\n")
         return
-    found = _print_out(results, out) if out else _report(trial, results, options)
+    found = _print_out(results, out) if out else _read(trial, results, _wanted(options))
     if not found:
         raise click.exceptions.Exit(1)
 
@@ -112,13 +117,34 @@ def _print_out(results: Iterable[tuple[int, str, Examined]], form: str) -> int:
     return count
 
 
-def _report(trial: Trial, results: Iterable[tuple[int, str, Examined]], options: dict[str, Any]) -> int:
-    wanted = Wanted(
+def _wanted(options: dict[str, Any]) -> Wanted:
+    return Wanted(
         matched=options["matched"],
         missed=options["missed"] and not options["print_no_missed"],
         ignored=options["ignored"] and not options["print_no_ignored"],
         failures=options["verbose"] > 0,
     )
+
+
+def _report(trial: Trial, options: dict[str, Any]) -> int:
+    """The failures: found in a survey of the log, or line by line where that is asked for or cannot be helped."""
+    wanted = _wanted(options)
+    if not wanted.lines:
+        report = Report(trial.filter, trial.detector.counts, wanted)
+        started = time.perf_counter()
+        try:
+            for surveyor in trial.survey(quiet=False):
+                report.add_survey(surveyor)
+        except SurveyError:
+            pass
+        else:
+            report.survey_done(surveyor)
+            report.show(trial.log, time.perf_counter() - started)
+            return report.failures
+    return _read(trial, trial.results(quiet=False), wanted)
+
+
+def _read(trial: Trial, results: Iterable[tuple[int, str, Examined]], wanted: Wanted) -> int:
     report = Report(trial.filter, trial.detector.counts, wanted)
     started = time.perf_counter()
     for number, line, result in results:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from sipguard.config.filters import parse_reference, read_filter, read_filter_file
 from sipguard.detection.detector import Detector, Examined
 from sipguard.detection.encodings import is_wide, line_decoder
+from sipguard.detection.pcre2 import Pattern
+from sipguard.detection.survey import SurveyError, Surveyor
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.model import Clock, Filter
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 BIG = 4 << 20
 """Bytes from which on a log takes long enough to show progress."""
 JOURNAL = "systemd-journal"
+_PIECE = 1 << 18
+"""Bytes of a log that are looked through at once."""
 _HELD = 1000
 """Lines after which no record is waited for any longer."""
 _NOTHING = Examined(False, False, None, None, None, None)
@@ -60,7 +64,25 @@ class Trial:
         self.filter = _overridden(found, overrides, directories)
         self.encoding = "utf-8" if overrides.encoding == "auto" else overrides.encoding
         matched = without_names(self.filter) if overrides.usedns == "no" else self.filter
+        self._matched = matched
+        self._options = {"clock": clock, "timezone": overrides.timezone, "encoding": self.encoding}
         self.detector = Detector(matched, clock=clock, timezone=overrides.timezone, encoding=self.encoding)
+
+    def survey(self, *, quiet: bool = True, comments: bool = True) -> Iterator[Surveyor]:
+        """What the log gives, piece by piece, without looking at each line: the same detector again after each piece.
+
+        Raises SurveyError where every line has to be looked at, also when much of it has been read.
+        """
+        if self.log == "-" or not _is_file(self.log):
+            raise SurveyError  # what can be read only once, or is next to nothing
+        surveyor = Surveyor(self._matched, **self._options)
+        with _lines(self.log, quiet) as lines:
+            while piece := lines.read(_PIECE) + lines.readline():  # type: ignore[attr-defined] # it is a file
+                surveyor.survey(_ended(piece) if comments else _without_comments(_ended(piece)))
+                yield surveyor
+        surveyor.survey_end()
+        self.detector = surveyor
+        yield surveyor
 
     def results(
         self, own_time: Clock | None = None, *, quiet: bool = True, comments: bool = True
@@ -116,6 +138,19 @@ def _told(
             first += 1
     note(detector.examine_rest())
     yield from held.values()
+
+
+def _ended(piece: bytes) -> bytes:
+    return piece if piece.endswith(b"\n") else piece + b"\n"
+
+
+def _without_comments(piece: bytes) -> bytes:
+    """Without empty lines and those that begin with `#`."""
+    if not piece.startswith((b"\n", b"#")) and not Pattern(r"\n[\n#]").once(piece):
+        return piece
+    return b"".join(
+        line for line in (one + b"\n" for one in piece.split(b"\n")[:-1]) if not line.startswith((b"\n", b"#"))
+    )
 
 
 def is_reference(text: str) -> bool:

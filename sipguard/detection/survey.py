@@ -1,0 +1,194 @@
+"""What a whole log gives by a filter, for a report: what `Detector` finds, and counts of the lines that it leaves out.
+
+Those are counted in runs: thousands of lines that all have a date of one form, or none, are one search of libpcre2. A log of
+which that cannot be told raises `SurveyError`: it has to be read line by line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
+from sipguard.detection.dated import any_of, asked, none_of
+from sipguard.detection.detector import Detector
+from sipguard.detection.encodings import count_lines
+from sipguard.detection.expressions import expression
+from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
+from sipguard.detection.plain_rule import PlainRule
+from sipguard.detection.record_assembler import Ready
+from sipguard.detection.translate import UntranslatableError, Writer
+from sipguard.model import Failure, Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sipguard.detection.dateformats import DateFormat
+    from sipguard.detection.results import Examined
+    from sipguard.model import LogEvent
+
+_MOST_ALONE = 2
+"""Of so many lines one may have to be read by itself; where more have, all are."""
+_DATED, _UNDATED, _NO_RECORD = range(3)
+
+
+class SurveyError(Exception):
+    """This log has to be read line by line."""
+
+
+class _Runs:
+    """Runs of lines of one kind. Raises UntranslatableError and ValueError."""
+
+    def __init__(self, form: DateFormat, others: Sequence[DateFormat], headers: Sequence[str], *, ascii_: bool) -> None:
+        writer = Writer()
+        sources = [other.source for other in others]
+        rest = ".*+" if ascii_ else r"[^\n\x80-\xff]*+"
+        self.kinds: dict[int, int] = {}
+        """What a search gives → which kind of line it is."""
+
+        def run(kind: int, *conditions: str) -> str:
+            mark = writer.group()
+            self.kinds[mark + 1] = kind
+            return f"(?:{''.join(conditions)}{rest}\\n)++()"
+
+        head = any_of(writer, headers)
+        runs = [run(_DATED, head, *none_of(writer, sources), asked(writer, form.source, "="))]
+        runs.append(run(_UNDATED, head, *none_of(writer, [*sources, form.source])))
+        if headers:
+            runs.append(run(_NO_RECORD, *(asked(writer, header, "!") for header in headers)))
+        self.pattern = Pattern("|".join(runs), anchored=True)
+
+
+@lru_cache(maxsize=64)
+def _runs(
+    form: DateFormat, others: tuple[DateFormat, ...], headers: tuple[str, ...], ascii_: bool
+) -> _Runs | None:  # by position, for the cache
+    try:
+        return _Runs(form, others, headers, ascii_=ascii_)
+    except (UntranslatableError, ValueError):
+        return None
+
+
+class Surveyor(Detector):
+    """A detector that also counts. It takes the arguments of one, and raises what one raises."""
+
+    def __init__(self, filter: Filter, **options: Any) -> None:  # noqa: A002 - as there
+        super().__init__(filter, **options)
+        if self._candidates is None or not is_fast() or not all(form.at_begin for form, _ in self._finder.formats):
+            raise SurveyError
+        self.failures: list[Failure] = []
+        """Those since `survey` was called last, in order."""
+        self.told: dict[int, tuple[str, Examined]] = {}
+        """Of the lines that were read by themselves since then: a number of each, its text, and what it tells."""
+        self.dates = Counter[str]()
+        """Date formats of all other lines."""
+        self.empty = 0
+        """Lines with nothing in them."""
+        self._alone: list[tuple[int, int]] = []
+        self._read_alone = 0
+        self._blank = Pattern(r"\n(?=\n)")
+
+    def survey(self, data: bytes) -> None:
+        """Read whole lines, ended by LF. Raises SurveyError."""
+        self._alone, self.told = [], {}
+        rule = self._screen.plain_rule() if self._screen is not None else PlainRule()
+        if b"\r" in data or self._candidates is None:
+            raise SurveyError
+        self.failures = [event for event in self.events(data) if isinstance(event, Failure)]
+        if self._candidates is None:
+            raise SurveyError
+        self._count_blank(data)
+        parts, position = [], 0
+        for begin, end in self._alone:
+            parts.append(data[position:begin])
+            position = end
+        self._count_rest(b"".join([*parts, data[position:]]), rule)
+
+    def survey_end(self) -> None:
+        """Read what was held back until more would come."""
+        self.told = {}
+        events: list[LogEvent] = []
+        for one in self._rest():
+            self._note(one, events)
+        self.failures = [event for event in events if isinstance(event, Failure)]
+
+    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
+        self._alone.append((begin, end + 1))
+        super()._at(data, begin, end, events)
+
+    def _read(self, data: bytes) -> list[LogEvent]:  # noqa: ARG002 - as there
+        raise SurveyError
+
+    def _take(self, line: str, time: float | None, events: list[LogEvent]) -> None:  # noqa: ARG002 - as there
+        self._read_alone += 1
+        if self._read_alone * _MOST_ALONE > self.counts.lines:
+            raise SurveyError
+        ready = [Ready(line, self._read_alone, trusted=False)] if self._screen is None else self._screened(line)
+        for one in ready:
+            self._note(one, events)
+
+    def _note(self, one: Ready, events: list[LogEvent]) -> None:
+        try:
+            result = self._examined(one, None)
+        except AmbiguousDateError:
+            raise SurveyError from None
+        before = self.told.get(one.number)
+        if before is None or not before[1].matched:
+            self.told[one.number] = one.text, result  # of two things in one line, the failure
+            if result.failure is not None:
+                events.append(result.failure)
+
+    def _count_blank(self, data: bytes) -> None:
+        at, position = self._blank.matcher(data), 0
+        self.empty += data.startswith(b"\n")
+        while at(position):
+            self.empty += 1
+            position = self._blank.spans[1]
+
+    def _count_rest(self, data: bytes, rule: PlainRule) -> None:
+        """The lines that nothing was asked of but whether they can matter."""
+        dates = self._matcher.dates
+        if not isinstance(dates, CertainDates):
+            raise SurveyError
+        position, size = 0, len(data)
+        while position < size:
+            form = dates.format
+            runs = _runs(form, dates.others(form), rule.headers, data.isascii()) if form is not None else None
+            if runs is not None:
+                position = self._count_runs(data, position, runs, dates)
+            elif form is not None:
+                raise SurveyError
+            if position < size:
+                end = data.index(b"\n", position)
+                self._count_one(self._decode(data[position:end]), rule, dates)
+                position = end + 1
+
+    def _count_runs(self, data: bytes, position: int, runs: _Runs, dates: CertainDates) -> int:
+        """Where the first line begins that is in no run."""
+        assert dates.format is not None  # noqa: S101 - the runs are of that format
+        spans, name = runs.pattern.spans, dates.format.name
+        for found in runs.pattern.walk(data)(position):
+            kind, end = runs.kinds[found], spans[1]
+            if kind != _NO_RECORD:
+                number = count_lines(data[position:end])
+                if kind == _DATED:
+                    self.dates[name] += number
+                else:
+                    self.counts.undated += number
+            position = end
+        return position
+
+    def _count_one(self, line: str, rule: PlainRule, dates: CertainDates) -> None:
+        self._read_alone += 1
+        if self._read_alone * _MOST_ALONE > self.counts.lines:
+            raise SurveyError
+        try:
+            if rule.headers and not any(expression(source).search(line) for source in rule.headers):
+                return
+            if dates.date_of(line) is None:
+                self.counts.undated += 1
+            elif dates.format is not None:
+                self.dates[dates.format.name] += 1
+        except (AmbiguousDateError, TimeoutError, SearchError):
+            raise SurveyError from None
