@@ -1,1 +1,1 @@
-"""Files → model: TOML jails (native), filter.d files, and the values in them (durations, addresses, ports)."""
+"""Reads configuration into the model: TOML jails, filter.d files, and their values (durations, addresses, ports)."""

@@ -1,6 +1,6 @@
-"""`actions = [{ type = "webhook", … }]` of a jail → `NativeAction`s: every key of each type, one row each.
+"""Reads a jail's `actions = [{ type = "webhook", … }]` into `NativeAction`s. Every key of each type has one row here.
 
-A value that must not be shown becomes a `Secret` at once, and no message repeats it.
+A confidential value becomes a `Secret` at once, and no message repeats it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Option:
     name: str
     parse: Reader
     default: Any
-    """None: there is none, and the key must be given; `...`: may be left out."""
+    """None: the key is required; `...`: it may be omitted."""
     allowed: str
     help: str
     """One line for the manual."""
@@ -86,7 +86,7 @@ def _headers(value: Any) -> dict[str, Secret]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """A body: texts, numbers, and tables of them."""
+    """The fields of a request body: texts, numbers, and tables of them."""
     if not isinstance(value, dict) or not value:
         raise ValueError
     return {
@@ -108,7 +108,7 @@ def _retries(value: Any) -> int:
 
 
 def _pause(value: Any) -> float:
-    """A duration that may be nothing."""
+    """A duration of 0 or more."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     seconds = values.duration(value)
@@ -125,13 +125,13 @@ COMMON = (
         _list_or_one(validators.choice(*_PLACES)),
         ["ban"],
         "ban, unban, start, stop, or a list of these",
-        "What it is told of.",
+        "Events that it receives.",
     ),
 )
 TYPES: Mapping[str, tuple[Option, ...]] = {
     "webhook": (
         Option("url", _secret(_url), None, "an http or https address", "Where the request goes.", secret=True),
-        Option("method", validators.choice("POST", "PUT"), "POST", "POST or PUT", "Of the request."),
+        Option("method", validators.choice("POST", "PUT"), "POST", "POST or PUT", "Method of the request."),
         Option("format", validators.choice("json", "form"), "json", "json or form", "How the body is written."),
         Option("fields", _fields, ..., "a table of texts", "The body, with tags such as `<ip>`; else all of the ban."),
         Option("headers", _headers, {}, "a table of texts", "Further headers, for keys and tokens.", secret=True),
@@ -142,7 +142,7 @@ TYPES: Mapping[str, tuple[Option, ...]] = {
     "mail": (
         Option("to", _list_or_one(_mail_address), None, "an address or a list of them", "Who gets the mail."),
         Option("from", _mail_address, "sipguard", "an address", "The sender."),
-        Option("host", validators.text, "localhost", "the name of a mail server", "Where the mail is handed in."),
+        Option("host", validators.text, "localhost", "the name of a mail server", "Server that accepts the mail."),
         Option("port", _port, ..., "a port", "Else 25, with `starttls` 587, with `tls` 465."),
         Option(
             "tls",
@@ -156,11 +156,11 @@ TYPES: Mapping[str, tuple[Option, ...]] = {
             validators.path,
             ...,
             "an absolute path",
-            "Whose certificates are trusted, instead of the system's.",
+            "Certificates to trust instead of the system's.",
         ),
         Option("user", validators.text, ..., "a name", "To log in."),
         Option("password", _secret(validators.text), ..., "a text", "To log in.", secret=True),
-        Option("digest", _pause, "1m", f"{_SPAN}, 0 for none", "Bans within this time are told in one mail."),
+        Option("digest", _pause, "1m", f"{_SPAN}, 0 for none", "Bans within this time share one mail."),
         _TIMEOUT,
     ),
     "exec": (
@@ -174,11 +174,11 @@ TYPES: Mapping[str, tuple[Option, ...]] = {
         Option("timeout", validators.finite_span, "60s", _SPAN, "How long it may run."),
     ),
 }
-"""Type of an action → its keys, beside those of all."""
+"""Type of an action → its own keys, without those common to all types."""
 
 
 def action_tables(value: Any) -> tuple[NativeAction, ...]:
-    """A reader for `keys`: a list of tables. Raises ValueError, TypeError."""
+    """Validate a list of action tables. Raises ValueError, TypeError."""
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise TypeError
     actions: list[NativeAction] = []
@@ -186,7 +186,7 @@ def action_tables(value: Any) -> tuple[NativeAction, ...]:
         place = f"[{number}]" if len(value) > 1 else ""
         action = _action(table, place)
         if any(other.name == action.name for other in actions):
-            raise BadDetailError(f"{place}: a second action is named {printable(action.name)}; give it another name")
+            raise BadDetailError(f"{place}: duplicate name {printable(action.name)}; give the action another name")
         actions.append(action)
     return tuple(actions)
 
@@ -208,14 +208,14 @@ def _action(table: Mapping[str, Any], place: str) -> NativeAction:
 
 
 def _read(option: Option, table: Mapping[str, Any], place: str) -> Any:
-    """One key's parsed value, `...` when it is left out and has no default."""
+    """The parsed value of one key; `...` if it is omitted and has no default."""
     given = table.get(option.name, option.default)
     if given is ...:
         return ...
     if given is None:
-        raise BadDetailError(f"{place}.{option.name}: is missing; {option.allowed}")
+        raise BadDetailError(f"{place}.{option.name}: is missing; must be {option.allowed}")
     try:
         return option.parse(given)
     except (ValueError, TypeError, OverflowError):
         what = "" if option.secret else f" = {shown(given)}"
-        raise BadDetailError(f"{place}.{option.name}{what}: not allowed; {option.allowed}") from None
+        raise BadDetailError(f"{place}.{option.name}{what}: must be {option.allowed}") from None

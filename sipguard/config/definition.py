@@ -1,9 +1,8 @@
-"""`[Definition]` and `[Init]` of a filter.d or action.d file, together with the options that a jail gives.
+"""Resolves `[Definition]` and `[Init]` of a filter.d or action.d file together with a jail's options.
 
-jail.conf(5): an option of the jail overrides `[Init]`, which overrides `[Definition]`; each is a `<tag>` for all the
-others, and `%(name)s` sees the jail's options first. Fail2ban reads a jail's filter twice, the second time with the
-values that the first has found; `select` may therefore be called again, and then sees `[Init]` as if the jail had given
-it.
+jail.conf(5): a jail's option overrides `[Init]`, which overrides `[Definition]`. Each is a `<tag>` for all others, and
+`%(name)s` looks at the jail's options first. Fail2ban reads a jail's filter twice, the second time with the values found
+in the first pass. `select` may therefore be called again, and then treats `[Init]` like options of the jail.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ INIT = "Init"
 
 _FOREIGN = re.compile(r"([\w-]+)/([^\s>]+)")
 _CONDITIONAL = re.compile(r"(\w+)\?.+")
-# What cannot be anything but a tag's name, unlike the `<root>` that a log may hold.
+# Matches names that can only be tags, unlike `<root>`, which may occur in a log.
 _PLAIN_NAME = re.compile(r"[a-z_][\w.-]*(?:/[\w.-]+)?")
 
 
 class Definition:
-    """One use of a filter or action file: by one jail, with that jail's options."""
+    """A filter or action file as used by one jail, with that jail's options."""
 
     def __init__(self, ini: Ini, options: Mapping[str, str], keys: Collection[str]) -> None:
-        """`keys` are those that the program itself knows; others serve only as tags."""
+        """`keys` are the keys known to the program; all others serve only as tags."""
         self.ini = ini
         self.options = dict(options)
-        """What the jail gave; `select` adds what `[Init]` has beyond it."""
+        """The jail's options; `select` adds further ones from `[Init]`."""
         self._keys = keys
         self._own: dict[str, str] = {}
         self._variables: dict[str, str] = {}
@@ -45,14 +44,14 @@ class Definition:
         return key in self.ini.sections.get(DEFINITION, {})
 
     def where(self, key: str) -> str:
-        """Place of a key for messages."""
+        """`file:line` of a key, for messages."""
         section = INIT if key in self.ini.sections.get(INIT, {}) else DEFINITION
         return self.ini.where(section, key)
 
     def select(self, jail_options: Mapping[str, str] | None = None, everything: bool = False) -> None:
         """Resolve `%(…)s` in the known keys and in `[Init]`; with `everything`, in all keys. Raises ConfigError.
 
-        A known key that `jail_options` has is left to the jail.
+        A known key that is in `jail_options` is left to the jail.
         """
         given = {**(jail_options or {}), **self.options}
         self._variables = {key.lower(): value for key, value in given.items()}
@@ -72,16 +71,15 @@ class Definition:
                     self._own[key] = self.ini.get(DEFINITION, key) or ""
 
     def combined(self, ignore: Iterable[str] = ()) -> dict[str, str]:
-        """All that `select` has chosen, with tags substituted. Names in `ignore` stay tags. Raises ConfigError.
+        """All values chosen by `select`, with tags substituted. Names in `ignore` stay tags. Raises ConfigError.
 
-        A key with a condition (`blocktype?family=inet6`) keeps its tag everywhere: which value it has is known only at
-        the ban.
+        A key with a condition (`blocktype?family=inet6`) keeps its tag everywhere: its value is known only at the ban.
         """
         values = {**self._own, **self.options}
         return substitute_tags(values, _conditional(values).union(ignore), self.lookup, where=self.where)
 
     def lookup(self, name: str) -> str | None:
-        """The text of a tag that `select` has not chosen: any other key, or `section/key`. Raises ConfigError."""
+        """The text of a tag not chosen by `select`: any other key, or `section/key`. Raises ConfigError."""
         if name not in self._found:
             self._found[name] = self._lookup(name)
         return self._found[name]
@@ -101,11 +99,10 @@ class Definition:
         return substitute_tags({**chosen, **others}, _conditional(chosen), self.lookup, where=self.where)
 
     def check_resolved(self, key: str, text: str, where: str = "") -> None:
-        """Raise ConfigError for a tag in `text` that was meant for substitution and found nothing; `where` is its place.
+        """Raise ConfigError if `text` contains an undefined tag that cannot be literal text; `where` is its place.
 
-        `<root>` may be what the log says, so a plain unknown name stays, as in Fail2ban. A name that another tag has
-        put together (`<mdre-<mode>>`), that points at a section, or begins with `_`, can only be a mistake, most often
-        in an option.
+        `<root>` may be literal text of the log, so a plain unknown name stays, as in Fail2ban. A name composed by another
+        tag (`<mdre-<mode>>`), one with a section, or one that begins with `_` is a mistake, usually in an option.
         """
         sections = (self.ini.defaults, *self.ini.sections.values())
         written = "\n".join(value.text for section in sections for value in section.values())
@@ -117,12 +114,12 @@ class Definition:
                 near = ", ".join(self._names_like(name))
                 hint = f"there is {near}" if near else "define it in [Definition]"
                 raise ConfigError(
-                    f"{key} has the tag <{name}>, which nothing defines: {hint}; check the options given to it",
+                    f"{key} uses the undefined tag <{name}>: {hint}; check the options given to it",
                     where or self.where(key),
                 )
 
     def _names_like(self, name: str) -> list[str]:
-        """Keys with the same beginning: for `mdre-agressive` those are the modes that exist."""
+        """Keys with the same prefix: for `mdre-agressive`, the modes that exist."""
         head = re.match(r"[\w.]*[-/_]?", name)
         start = head[0] if head else name
         keys = (key for section in (DEFINITION, INIT) for key in self.ini.sections.get(section, {}))
@@ -130,7 +127,7 @@ class Definition:
 
 
 def _sections_of(prefix: str) -> tuple[str, ...]:
-    """The sections where `<prefix/key>` is looked for, first to last."""
+    """The sections searched for `<prefix/key>`, in order."""
     lower = prefix.lower()
     if lower == "known":
         return (KNOWN + DEFINITION, DEFINITION)
@@ -138,5 +135,5 @@ def _sections_of(prefix: str) -> tuple[str, ...]:
 
 
 def _conditional(keys: Iterable[str]) -> set[str]:
-    """The plain names of those keys that have a condition."""
+    """Names of the keys that have a condition, without it."""
     return {match[1] for match in map(_CONDITIONAL.fullmatch, keys) if match}

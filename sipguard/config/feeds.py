@@ -1,6 +1,6 @@
-"""`[feeds.NAME]` of sipguard.toml → the model: one row per key, as in `keys`.
+"""Reads `[feeds.NAME]` of sipguard.toml into the model: one row per key, as in `schema`.
 
-`[feeds.apiban]` is APIBAN; every other name is a list by URL or file. A wrong feed does not stop the others, nor the jails.
+`[feeds.apiban]` is APIBAN; every other name is a list by URL or file. An invalid feed stops neither other feeds nor jails.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from sipguard.config.toml_file import TomlFile
 
 FEEDS = "feeds"
-"""The table of sipguard.toml that holds a table per feed."""
+"""The table of sipguard.toml that contains one table per feed."""
 APIBAN = "apiban"
-"""The feed of this name is APIBAN."""
+"""Name of the feed that is APIBAN."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,200}", re.ASCII)
 _SHORTEST = 60.0
-"""Seconds between two fetches at least: others pay for the server."""
+"""Shortest interval between fetches, in seconds: the server belongs to somebody else."""
 _FORMATS = ("auto", "plain", "cidr", "netset", "ipset", "jsonl")
 
 
@@ -47,7 +47,7 @@ def _key(value: Any) -> str:
 def _url(value: Any) -> str:
     word = validators.text(value)
     where = urlsplit(word)
-    port = where.port  # raises ValueError when it is none
+    port = where.port  # raises ValueError if invalid
     fits = where.scheme == "https" and where.hostname and where.username is None and port != 0
     return word if fits and word.isascii() and " " not in word else _no(value)
 
@@ -83,7 +83,7 @@ _VERDICT = Key(
 
 def _common(interval: str, expiry: str) -> tuple[Key, ...]:
     return (
-        Key("interval", _interval, interval, f"{_TIME}, at least 1m", "How often it is asked for what is new."),
+        Key("interval", _interval, interval, f"{_TIME}, at least 1m", "How often it is checked for new entries."),
         Key(
             "expiry",
             validators.finite_span,
@@ -91,7 +91,7 @@ def _common(interval: str, expiry: str) -> tuple[Key, ...]:
             f"{_TIME}, longer than 0",
             "How long an entry stays if not listed again.",
         ),
-        Key("priority", _priority, 100, "a whole number from 0 to 1000", "Feeds of a lower number come first."),
+        Key("priority", _priority, 100, "a whole number from 0 to 1000", "Feeds with a lower number come first."),
         Key("max_growth", _growth, 3, "a number above 1", "Growth at once by more than this factor holds the feed."),
         Key("ca_file", validators.path, "", "an absolute path", "Certificates to trust instead of the system's."),
         _VERDICT,
@@ -107,7 +107,7 @@ APIBAN_KEYS = (
         "APIBAN's key.",
         secret=True,
     ),
-    Key("key_file", validators.path, "", "an absolute path", "File that holds the key alone; instead of `key`."),
+    Key("key_file", validators.path, "", "an absolute path", "File that contains only the key; instead of `key`."),
     Key("url", _url, "https://apiban.org/api", "an address that begins with https://", "Base address of the API."),
     Key("start", _start, "100", "an ID: digits", "ID to begin with; 100 is the full list."),
     *_common("5m", "7d"),
@@ -115,17 +115,17 @@ APIBAN_KEYS = (
 LIST_KEYS = (
     Key("url", _url, "", "an address that begins with https://", "Where the list is."),
     Key("file", validators.path, "", "an absolute path", "Where the list is, on this machine; instead of `url`."),
-    Key("format", validators.choice(*_FORMATS), "auto", ", ".join(_FORMATS), "How the list is written; `auto` looks."),
-    Key("max_size", _mebibytes, 32, "a whole number of MiB, up to 1024", "The largest list that is read, in MiB."),
+    Key("format", validators.choice(*_FORMATS), "auto", ", ".join(_FORMATS), "Format of the list; `auto` detects it."),
+    Key("max_size", _mebibytes, 32, "a whole number of MiB, up to 1024", "Largest list accepted, in MiB."),
     *_common("1h", "7d"),
 )
 
 
 def read_feeds(main: TomlFile, errors: list[ConfigError]) -> tuple[Feed, ...]:
-    """The feeds of sipguard.toml; one that is wrong is left out and told in `errors`."""
+    """Read the feeds of sipguard.toml. An invalid feed is omitted and reported in `errors`."""
     tables = main.data.get(FEEDS, {})
     if not isinstance(tables, dict):
-        errors.append(ConfigError(f"feeds = {shown(tables)}: not allowed; write [feeds.NAME]", main.where(FEEDS)))
+        errors.append(ConfigError(f"feeds = {shown(tables)}: must be a table, [feeds.NAME]", main.where(FEEDS)))
         return ()
     feeds = []
     for name, table in tables.items():
@@ -139,20 +139,20 @@ def read_feeds(main: TomlFile, errors: list[ConfigError]) -> tuple[Feed, ...]:
 def _feed(main: TomlFile, name: str, table: object) -> Feed:
     where = main.where(FEEDS, name)
     if not isinstance(table, dict):
-        raise ConfigError(f"feeds.{printable(name)}: not allowed; a feed is a table, [feeds.NAME]", where)
+        raise ConfigError(f"feeds.{printable(name)}: must be a table, [feeds.NAME]", where)
     prefix = f"[feeds.{printable(name)}] "
     if not _NAME.fullmatch(name):
-        what = "the name of a feed has up to 32 small letters, digits, - and _"
-        raise ConfigError(f"{prefix}not a name for a feed; {what}", where)
+        what = "use up to 32 lower-case letters, digits, - and _"
+        raise ConfigError(f"{prefix}invalid feed name; {what}", where)
     values = _values(main, name, table, prefix)
     if name == APIBAN:
         key_file = values.pop("key_file")
         if bool(values["key"]) is bool(key_file):
-            raise ConfigError(f'{prefix}give the key: key = "…", or key_file = "/a/file", one of them', where)
+            raise ConfigError(f'{prefix}give the key, either key = "…" or key_file = "/a/file"', where)
         if key_file:
             values["key"] = _read_key(key_file, main.where(FEEDS, name, "key_file"), prefix)
     elif bool(values["url"]) is bool(values["file"]):
-        raise ConfigError(f'{prefix}say where the list is: url = "https://…", or file = "/a/file", one of them', where)
+        raise ConfigError(f'{prefix}say where the list is, either url = "https://…" or file = "/a/file"', where)
     return Feed(name, **values)
 
 
@@ -175,7 +175,7 @@ def _values(main: TomlFile, name: str, table: Mapping[str, Any], prefix: str) ->
 
 
 def _read_key(path: str, where: str, prefix: str) -> str:
-    """The key that is all that a file holds. Raises `ConfigError`, without a word of what it holds."""
+    """Read the key from a file that contains nothing else. Raises `ConfigError`, which never repeats the content."""
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for its writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 (a descriptor)
@@ -183,5 +183,5 @@ def _read_key(path: str, where: str, prefix: str) -> str:
     except OSError as error:
         raise ConfigError(f"{prefix}key_file {printable(path)}: cannot be read: {error.strerror}", where) from None
     if not _KEY.fullmatch(text.strip()):
-        raise ConfigError(f"{prefix}key_file {printable(path)}: must hold the key and nothing else", where)
+        raise ConfigError(f"{prefix}key_file {printable(path)}: must contain only the key", where)
     return text.strip()

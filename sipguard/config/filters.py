@@ -1,6 +1,6 @@
-"""filter.d files → `Filter`: what jail.conf(5), `FILTER FILES`, says, with every include, `%(…)s` and `<tag>` resolved.
+"""Reads filter.d files into `Filter`, with every include, `%(…)s` and `<tag>` resolved. See jail.conf(5), `FILTER FILES`.
 
-Only the tags of the matching itself are left (`<HOST>`, `<F-USER>…</F-USER>`, `<SKIPLINES>`): detection knows those.
+Tags used by matching itself stay (`<HOST>`, `<F-USER>…</F-USER>`, `<SKIPLINES>`): detection handles those.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 __all__ = ["FILTER_KEYS", "build_filter", "open_filter", "parse_reference", "read_filter", "read_filter_file"]
 
 FILTER_KEYS = ("usedns", "prefregex", "ignoreregex", "failregex", "maxlines", "datepattern", "journalmatch")
-"""The keys of a filter that Fail2ban itself knows, and that a jail may override under the same name."""
+"""Keys of a filter that Fail2ban itself knows and that a jail may override."""
 
 _REGEXES = ("prefregex", "failregex", "ignoreregex")
-# In `Filter` these have a place of their own.
+# These are separate fields of `Filter`.
 _OWN_FIELDS = frozenset(FILTER_KEYS) - {"usedns"}
 
 
 def read_filter(reference: str, directories: Sequence[Path], *, logtype: str | None = None, where: str = "") -> Filter:
     """Read the filter that `reference` names (`asterisk`, `sshd[mode=ddos]`).
 
-    Its files in the first of `directories` override those in the later ones key by key. `logtype` (`file`, `journal`)
-    is what the filter's own `logtype` shall be unless the reference or `[Definition]` says otherwise. `where` is the
-    place of the reference, for messages. Raises ConfigError: no such filter, a file that cannot be parsed or resolved,
-    an include that is missing, no failregex.
+    Files in earlier `directories` override those in later ones key by key. `logtype` (`file`, `journal`) is the filter's
+    `logtype` unless the reference or `[Definition]` sets it. `where` is the place of the reference, for messages.
+
+    Raises ConfigError if the filter or an include is missing, cannot be parsed or resolved, or has no failregex.
     """
     name, options = parse_reference(reference, where)
     return _checked(name, open_filter(name, directories, where), options, logtype)
 
 
 def read_filter_file(path: Path, options: Mapping[str, str] | None = None, *, logtype: str | None = None) -> Filter:
-    """Read one filter file wherever it lies, with its `.local` and includes. Otherwise as `read_filter`."""
+    """Read one filter file by path, with its `.local` and includes. Otherwise like `read_filter`."""
     if not path.is_file():
-        raise ConfigError("there is no such filter file", str(path))
+        raise ConfigError("no such filter file", str(path))
     return _checked(path.stem, read_ini([path]), options or {}, logtype)
 
 
 def open_filter(name: str, directories: Sequence[Path], where: str = "") -> Ini:
-    """The merged files of a filter, nothing resolved yet. Raises ConfigError when there are none."""
+    """Merge the files of a filter without resolving anything. Raises ConfigError if there are none."""
     paths: list[Path] = []
     if name.isprintable() and not name.startswith("/"):
         paths = [path for directory in reversed(directories) for path in layer_files(directory, name)]
@@ -58,18 +58,18 @@ def open_filter(name: str, directories: Sequence[Path], where: str = "") -> Ini:
 
 
 def check_definition(name: str, ini: Ini) -> None:
-    """Raises ConfigError where the files of a filter have no `[Definition]`."""
+    """Raise ConfigError if the files of a filter have no `[Definition]`."""
     if DEFINITION not in ini.sections:
         where = ini.files[-1] if ini.files else f"filter {name}"
-        raise ConfigError("has no [Definition] section with a failregex: it is no filter", where)
+        raise ConfigError("not a filter: it has no [Definition] section with a failregex", where)
 
 
 def build_filter(
     name: str, definition: Definition, chosen: Mapping[str, str], places: Mapping[str, str] | None = None
 ) -> Filter:
-    """Put a resolved definition into the model. Raises ConfigError.
+    """Build a `Filter` from a resolved definition. Raises ConfigError.
 
-    `chosen` is what `definition.combined()` gave; `places` says where a jail has set keys of its own.
+    `chosen` is the result of `definition.combined()`; `places` says where a jail sets keys of its own.
     """
     places = places or {}
     for key in _REGEXES:
@@ -93,10 +93,10 @@ def build_filter(
 
 
 def _checked(name: str, ini: Ini, options: Mapping[str, str], logtype: str | None) -> Filter:
-    """A filter that stands alone: without a jail that could bring what the file lacks."""
+    """A filter used without a jail, which could have supplied what the file lacks."""
     if ini.missing:
         path, where = ini.missing[0]
-        raise ConfigError(f"includes {path}, which does not exist; put it there or take the include out", where)
+        raise ConfigError(f"includes {path}, which does not exist; create it or remove the include", where)
     check_definition(name, ini)
     definition = Definition(ini, options, FILTER_KEYS)
     if logtype and not options.get("logtype") and not definition.has("logtype"):
@@ -129,12 +129,12 @@ def _maxlines(chosen: Mapping[str, str], where: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise ConfigError(f"maxlines is {_shown(text)}; write a number of lines, 1 or more", where)
+        raise ConfigError(f"maxlines = {_shown(text)}: must be a whole number of 1 or more", where)
     return number
 
 
 def _near(name: str, directories: Iterable[Path]) -> str:
-    """What an operator may have meant, for the end of a message."""
+    """A hint at similar names, for the end of a message."""
     present = sorted({path.stem for directory in directories for path in directory.glob("*.conf")} - {name})
     close = (
         difflib.get_close_matches(name, present, n=5)

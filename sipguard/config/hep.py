@@ -1,4 +1,4 @@
-"""`[hep]` of sipguard.toml: who may send us SIP messages."""
+"""Checks `[hep]` of sipguard.toml: who may send us SIP messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEP = (
         validators.address_with_port,
         "",
         "an address with a port, such as 127.0.0.1:9060 or [::1]:9060, or nothing",
-        "Where servers send copies of their SIP messages as HEP packets (docs/wire.md); none: nowhere.",
+        "Where servers send copies of their SIP messages as HEP packets (docs/wire.md); empty: nowhere.",
         field="hep_listen",
     ),
     Key(
@@ -31,7 +31,7 @@ HEP = (
         validators.secret,
         "",
         "a text without line breaks",
-        "What the senders' packets must carry; without it their word is as good as a line of log.",
+        "Key that every packet must carry; without it, packets count no more than a line of log.",
         field="hep_key",
         secret=True,
     ),
@@ -40,14 +40,14 @@ HEP = (
         validators.each(validators.network, r"[\s,]+"),
         [],
         "an address, a network such as 192.0.2.0/24, or a list of these",
-        "Who may send HEP packets; none: whoever reaches the listener.",
+        "Who may send HEP packets; empty: everybody who can reach the listener.",
         field="hep_from",
     ),
 )
 
 
 def refuse_open_listener(main: TomlFile, values: Mapping[str, Any]) -> None:
-    """Whoever reaches a HEP listener can accuse anybody, so beyond loopback its senders must be known."""
+    """Refuse a HEP listener open to strangers: whoever reaches it can get anybody banned."""
     host = values["hep_listen"].rpartition(":")[0].strip("[]")
     if host and not ipaddress.ip_address(host).is_loopback:
         for name, given in (("key", values["hep_key"].reveal()), ("from", values["hep_from"])):
@@ -57,7 +57,7 @@ def refuse_open_listener(main: TomlFile, values: Mapping[str, Any]) -> None:
 
 
 def silent_wire(jails: Sequence[Jail], values: Mapping[str, Any]) -> list[str]:
-    """Jails that read the wire where there is nothing to read."""
+    """Warnings for jails that read the wire although nothing feeds it."""
     wanted = 'write listen = "127.0.0.1:9060" below [hep] in sipguard.toml (docs/wire.md)'
     silent = [] if values["hep_listen"] else [jail for jail in jails if jail.source == "wire"]
     return [f"{printable(jail.origin)}: jail {jail.name}: no SIP messages to read; {wanted}" for jail in silent]

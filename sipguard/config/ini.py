@@ -1,9 +1,8 @@
-"""Fail2ban's INI dialect: text → sections, with includes, `.local` overrides, and for each value the place it came
-from.
+"""Parses Fail2ban's INI dialect with includes and `.local` overrides, and remembers the file and line of each value.
 
 The dialect is that of Python's `configparser` with `;` for inline comments, plus Fail2ban's own `[INCLUDES]` and
-`[Section?condition]`: jail.conf(5), `CONFIGURATION FILES FORMAT`. It is read here instead of by `configparser` because
-that one forgets in which file and line a value stood, and an operator who must mend a value needs to know.
+`[Section?condition]`: jail.conf(5), `CONFIGURATION FILES FORMAT`. `configparser` itself is not used because it forgets the
+file and line of a value, which error messages need.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT = "DEFAULT"
 INCLUDES = "INCLUDES"
 KNOWN = "KNOWN/"
-"""Prefix of the sections that keep what a later file has overridden, for `%(known/key)s`."""
+"""Prefix of the sections that keep overridden values, for `%(known/key)s`."""
 
 _INLINE_COMMENT = re.compile(r"(?<!\S);")
 _HEADER = re.compile(r"\[(.+)\]")
@@ -36,14 +35,14 @@ Section = dict[str, Value]
 
 @dataclass(slots=True)
 class IniText:
-    """One file's own sections, nothing merged into them."""
+    """The sections of one file, before merging."""
 
     defaults: Section = field(default_factory=dict)
     sections: dict[str, Section] = field(default_factory=dict)
 
 
-class _Parser:
-    """Takes one file line by line."""
+class _IniParser:
+    """Parses one file line by line."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -59,7 +58,7 @@ class _Parser:
         inline = _INLINE_COMMENT.search(line)
         content = "" if commented else line[: inline.start() if inline else None].strip()
         if not content:
-            # An empty line belongs to the value around it; a comment leaves no trace.
+            # An empty line is part of a multi-line value; a comment is dropped.
             if self._key and not (commented or inline):
                 self._value.append("")
             return
@@ -87,7 +86,7 @@ class _Parser:
             self._section = self._text.defaults
         elif name in self._text.sections:
             raise ConfigError(
-                f"{_quoted(f'[{name}]')} stands twice in this file; put its keys under one heading", self._where(number)
+                f"{_quoted(f'[{name}]')} occurs twice in this file; put its keys under one heading", self._where(number)
             )
         else:
             self._section = self._text.sections[name] = {}
@@ -95,7 +94,7 @@ class _Parser:
     def _open_value(self, number: int, content: str) -> None:
         option = _OPTION.fullmatch(content)
         if self._section is None:
-            raise ConfigError(f"{_quoted(content)} stands before the first [section]", self._where(number))
+            raise ConfigError(f"{_quoted(content)} comes before the first [section]", self._where(number))
         if option is None:
             raise ConfigError(
                 f"{_quoted(content)} is neither `key = value` nor [section]; indent it to continue the value above",
@@ -106,7 +105,7 @@ class _Parser:
             raise ConfigError(f"{_quoted(content)} has no key before `=`", self._where(number))
         if key in self._section:
             raise ConfigError(
-                f"{_quoted(key)} stands twice in this section, first in line {self._section[key].line}; take one out",
+                f"{_quoted(key)} occurs twice in this section, first in line {self._section[key].line}; remove one",
                 self._where(number),
             )
         self._key, self._value, self._value_line = key, [option[2].strip()], number
@@ -119,21 +118,21 @@ class _Parser:
 
 
 def _quoted(text: str) -> str:
-    """Text from a file inside an error message: short, and without control bytes that could reach a terminal."""
+    """Text from a file for an error message: shortened, and without control bytes that could reach a terminal."""
     shown = text if len(text) <= 60 else text[:57] + "..."
     return ascii(shown)
 
 
 def parse_ini(text: str, path: str) -> IniText:
-    """Split `text` into its sections; `path` is for messages. Raises ConfigError with file and line."""
-    parser = _Parser(path)
+    """Parse `text` into sections; `path` is used in messages. Raises ConfigError with file and line."""
+    parser = _IniParser(path)
     for number, line in enumerate(text.split("\n"), 1):
         parser.feed(number, line)
     return parser.finish()
 
 
 class Ini:
-    """Several files merged in the order they were read: a later one overrides key by key."""
+    """Several files merged in order: a later one overrides key by key."""
 
     def __init__(self, parts: Iterable[IniText] = ()) -> None:
         self.defaults: Section = {}
@@ -145,7 +144,7 @@ class Ini:
             self.merge(part)
 
     def merge(self, part: IniText) -> None:
-        """Lay one file over what is here, and keep what it overrides for `%(known/key)s`."""
+        """Merge one file over the others, keeping overridden values for `%(known/key)s`."""
         self.defaults.update(part.defaults)
         for heading, own in part.sections.items():
             name, section = heading, own
@@ -162,7 +161,7 @@ class Ini:
                 self.sections[name] = dict(section)
 
     def find(self, section: str, key: str) -> Value | None:
-        """The value as written, `[DEFAULT]` considered; None when there is none, or no such section."""
+        """The value as written, from the section or `[DEFAULT]`; None if there is no value or no such section."""
         if section == DEFAULT:
             return self.defaults.get(key)
         if section not in self.sections:
@@ -170,7 +169,7 @@ class Ini:
         return self.sections[section].get(key, self.defaults.get(key))
 
     def get(self, section: str, key: str, variables: Mapping[str, str] | None = None) -> str | None:
-        """The value with every `%(…)s` resolved; None when there is none, or no such section.
+        """The value with every `%(…)s` resolved; None if there is no value or no such section.
 
         `variables` (keys in lower case) take precedence over the section, also for `key` itself. Raises ConfigError.
         """
@@ -186,7 +185,7 @@ class Ini:
         return interpolate(self, section, key, value, variables or {})
 
     def where(self, section: str, key: str) -> str:
-        """Place of a value for messages: `file:line`, or the last file when the key is not there."""
+        """`file:line` of a value, for messages; the last file if the key does not exist."""
         value = self.find(section, key)
         if value is not None:
             return value.where
@@ -194,7 +193,7 @@ class Ini:
 
 
 def read_text(path: Path) -> str:
-    """The text of a configuration file. Raises ConfigError when it cannot be read or is not UTF-8."""
+    """Read a configuration file. Raises ConfigError if it cannot be read or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -204,15 +203,15 @@ def read_text(path: Path) -> str:
 
 
 def read_ini(paths: Sequence[Path]) -> Ini:
-    """Read and merge files in the given order, each with its includes and with its `.local` beside it.
+    """Read and merge files in the given order, each with its includes and its `.local`.
 
-    Files that do not exist are passed over, and so is /dev/null, which operators put in the place of a file. Raises
-    ConfigError for what cannot be parsed, for an include loop, and for a folder or pipe in the place of a file.
+    Skips files that do not exist, and links to /dev/null, with which operators disable a file. Raises ConfigError for an
+    invalid file, an include loop, and a directory or pipe instead of a file.
     """
     ini = Ini()
     for path in paths:
         if path.is_dir() or path.is_fifo() or path.is_socket():
-            raise ConfigError("is no file that could be read; take it out of the way", str(path))
+            raise ConfigError("is not a regular file; remove it", str(path))
     reader = _Includes(ini.missing)
     for path in reader.expand(paths, ()):
         ini.files.append(str(path))
@@ -221,7 +220,7 @@ def read_ini(paths: Sequence[Path]) -> Ini:
 
 
 class _Includes:
-    """Finds the order in which files are to be merged: `before`, the file, `after`, each with the same inside."""
+    """Finds the merge order of files: `before`, the file, `after`, and the same recursively for each."""
 
     def __init__(self, missing: list[tuple[str, str]]) -> None:
         self._missing = missing
@@ -239,7 +238,7 @@ class _Includes:
             here = os.path.realpath(path)
             if here in chain:
                 loop = " → ".join(Path(step).name for step in (*chain[chain.index(here) :], here))
-                raise ConfigError(f"include loop: {loop}; take this include out", where)
+                raise ConfigError(f"include loop: {loop}; remove this include", where)
             yield from self._included(path, "before", (*chain, here))
             yield path
             yield from self._included(path, "after", (*chain, here))
@@ -252,14 +251,14 @@ class _Includes:
         where = alone.where(INCLUDES, key)
         for name in filter(None, names.split("\n")):
             target = path.parent / name
-            # Stock files name an optional `.local` that an operator may add one day.
+            # Stock files include an optional `.local` that an operator may add.
             if target.suffix != ".local" and not any(candidate.is_file() for candidate in _with_local([target])):
                 self._missing.append((str(target), where))
             yield from self.expand([target], chain, where)
 
 
 def _with_local(paths: Sequence[Path]) -> Iterator[Path]:
-    """Each path followed by the `.local` of the same name, unless that has its own place in the list."""
+    """Each path followed by its `.local`, unless that is listed separately."""
     for path in paths:
         yield path
         local = path.parent / (os.path.splitext(path.name)[0] + ".local")  # noqa: PTH122  Path.stem differs for `.conf`
@@ -268,10 +267,9 @@ def _with_local(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def layer_files(directory: Path, name: str) -> list[Path]:
-    """The files of one name in the order in which they override each other (jail.conf(5)).
+    """The existing files of one name in the order in which they override each other (jail.conf(5)).
 
-    `name.conf`, `name.d/*.conf`, `name.local`, `name.d/*.local`; only those that exist. Raises ConfigError when that cannot
-    be told: a folder may not be entered.
+    `name.conf`, `name.d/*.conf`, `name.local`, `name.d/*.local`. Raises ConfigError if a directory cannot be read.
     """
     extra = directory / f"{name}.d"
     try:

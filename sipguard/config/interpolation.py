@@ -1,7 +1,7 @@
-"""`%(name)s` inside a value: Python's string interpolation with Fail2ban's `%(section/name)s` and `%(known/name)s`.
+"""Resolves `%(name)s` in values: Python's interpolation plus Fail2ban's `%(section/name)s` and `%(known/name)s`.
 
-jail.conf(5), `CONFIGURATION FILES FORMAT`. What a reference finds is itself interpolated, in the section that asked: a
-value taken from another section sees the keys of the section that took it.
+See jail.conf(5), `CONFIGURATION FILES FORMAT`. The referenced text is interpolated in turn, in the section with the
+reference: a value taken from another section sees the keys of the section that uses it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"%\(([^)]+)\)s")
 _FOREIGN = re.compile(r"([\w-]+)/(.+)", re.DOTALL)
 
-# As deep as Python's own interpolation goes; a loop is found by its depth.
+# The depth limit of Python's own interpolation, which also detects loops.
 _MAX_DEPTH = 10
-# No filter comes near: these stop a value that multiplies itself at each level before it fills the memory, or the day.
+# Far above any real filter. They stop a value that multiplies at each level before it exhausts memory or time.
 MAX_LENGTH = 1 << 20
 _MAX_LOOKUPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The raw text of one key, and where it was written."""
+    """The raw text of one key and its place."""
 
     text: str
     path: str
@@ -35,24 +35,24 @@ class Value:
 
     @property
     def where(self) -> str:
-        """`file:line`, or nothing for a value that no file holds."""
+        """`file:line`, or empty for a value that comes from no file."""
         return f"{self.path}:{self.line}" if self.path else ""
 
 
 class Sections(Protocol):
-    """What interpolation needs of the file."""
+    """The part of a file that interpolation needs."""
 
     defaults: dict[str, Value]
     sections: dict[str, dict[str, Value]]
 
 
 def interpolate(ini: Sections, section: str, key: str, value: Value, variables: Mapping[str, str]) -> str:
-    """`value` of `key` with its references resolved. Raises ConfigError that names the key and the reference."""
+    """Resolve the references in `value`. Raises ConfigError that names the key and the reference."""
     return _Interpolation(ini, section, key, value.where, variables).run(value.text, 1)
 
 
 class _Interpolation:
-    """One value being resolved."""
+    """Resolves one value."""
 
     def __init__(self, ini: Sections, section: str, key: str, where: str, variables: Mapping[str, str]) -> None:
         self._ini = ini
@@ -64,7 +64,7 @@ class _Interpolation:
 
     def run(self, text: str, depth: int) -> str:
         if depth > _MAX_DEPTH:
-            raise self._error("its references lead back to itself, or are nested more than 10 deep")
+            raise self._error("its references form a loop or are nested more than 10 deep")
         out: list[str] = []
         length = start = 0
         while (percent := text.find("%", start)) >= 0:
@@ -76,14 +76,14 @@ class _Interpolation:
                 reference = _REFERENCE.match(text, percent)
                 if reference is None:
                     raise self._error(
-                        f"{text[percent : percent + 10]!a} is no reference: write %(name)s, or %% for a percent sign"
+                        f"{text[percent : percent + 10]!a} is not a reference: write %(name)s, or %% for a percent sign"
                     )
                 found = self._lookup(reference[1])
                 out.append(self.run(found, depth + 1) if "%" in found else found)
                 length += len(out[-1])
                 start = reference.end()
             if length > MAX_LENGTH or self._lookups > _MAX_LOOKUPS:
-                raise self._error("its references repeat each other without end")
+                raise self._error("its references expand without end")
         out.append(text[start:])
         return "".join(out)
 
@@ -105,7 +105,7 @@ class _Interpolation:
         return own.text
 
     def _foreign(self, name: str) -> Value | None:
-        """A key of another section, of `[DEFAULT]`, or as it was before the last file overrode it."""
+        """A key of another section or of `[DEFAULT]`, or its value before the last override."""
         match = _FOREIGN.fullmatch(name)
         if match is None:
             return None

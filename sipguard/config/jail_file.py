@@ -1,4 +1,4 @@
-"""One jail: the operator's file over the packaged one over `[defaults]`, key by key, made into a `Jail`."""
+"""Builds a `Jail` from the operator's file, the packaged jail and `[defaults]`, merged key by key in this order."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _FIELDS = {
     for name, key in KEYS.items()
     if (key.field or name) in {one.name for one in dataclasses.fields(Jail)} - {"filter", "logpath"}
 }
-"""Keys whose value is a field of `Jail` as it is."""
+"""Keys whose value becomes a field of `Jail` unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value and the place that gives it."""
+    """A value and the place where it is set."""
 
     value: Any
     where: str
@@ -41,7 +41,7 @@ class Given:
 
 @dataclass(slots=True)
 class Layers:
-    """The keys of one jail as the layers give them, the uppermost winning, and what is wrong with them."""
+    """The merged keys of one jail, the topmost layer winning, with errors and warnings."""
 
     name: str
     given: dict[str, Given] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class Layers:
         self.errors.append(ConfigError(f"{self.prefix}{what}", where))
 
     def add(self, file: TomlFile) -> None:
-        """Lay a jail's file over what is there; a key that does not exist is an error."""
+        """Merge a jail's file over the layers below; an unknown key is an error."""
         for name, value in file.data.items():
             where = file.where(name)
             if isinstance(value, dict) and (dotted := [key for key in value if f"{name}_{key}" in KEYS]):
-                # As Fail2ban writes it: bantime.increment.
+                # Fail2ban's spelling: bantime.increment.
                 self.fail(f"{name}.{dotted[0]}: unknown key; write {name}_{dotted[0]}", where)
             elif name in KEYS:
                 self.given[name] = Given(value, where)
@@ -72,7 +72,7 @@ class Layers:
                 self.fail(f"{printable(name)} = {said}: unknown key{did_you_mean(name, KEYS, known)}", where)
 
     def values(self) -> dict[str, Any]:
-        """Every key's value, parsed; what is not allowed is left out and becomes an error."""
+        """The parsed value of every key. An invalid one is omitted and becomes an error."""
         result: dict[str, Any] = {}
         for name, key in KEYS.items():
             given = self.given.get(name)
@@ -87,7 +87,7 @@ class Layers:
 
 
 def enabled(layers: Layers) -> bool:
-    """Whether the jail is to run; a value that is neither true nor false becomes an error and means no."""
+    """Whether the jail is enabled. An invalid value becomes an error and means no."""
     given = layers.given.get("enabled")
     if given is None:
         return False
@@ -101,7 +101,7 @@ def enabled(layers: Layers) -> bool:
 def build(
     layers: Layers, file: TomlFile, directories: Sequence[Path], read_filter: ReadFilter, also: Mapping[str, Path]
 ) -> Jail | None:
-    """The jail, or None when `layers.errors` says why there is none; `also` are the packaged jails, for messages."""
+    """Build the jail; None if `layers.errors` says why not. `also` are the packaged jails, for messages."""
     values = layers.values()
     if values.get("source") == "wire":
         return _wire_jail(layers, file, values)
@@ -133,10 +133,12 @@ _LOGS_ONLY = ("filter", "logpath", "logpath_first", "journalmatch")
 
 
 def _wire_jail(layers: Layers, file: TomlFile, values: Mapping[str, Any]) -> Jail | None:
-    """A jail that reads no log: its attempts come from the SIP messages of the wire."""
+    """Build a jail that reads no log: its attempts come from SIP messages on the wire."""
     for name in _LOGS_ONLY:
         if name in layers.given:
-            layers.fail(f'{name}: of no use with source = "wire", which reads no log', layers.given[name].where)
+            layers.fail(
+                f'{name}: has no effect with source = "wire", which reads no log; remove it', layers.given[name].where
+            )
     if layers.errors:
         return None
     return Jail(
@@ -163,13 +165,13 @@ def _filter(
         matches = values.get("journalmatch")
         return dataclasses.replace(found, journalmatch=matches) if matches else found
     except ConfigError as error:
-        # The filter reader knows the place within the filter; when it names none, the place is where the jail names it.
+        # The filter reader usually knows the place within the filter; otherwise use the place of the reference.
         layers.fail(f"filter = {shown(values['filter'])}: {error.what}", error.where or layers.given["filter"].where)
         return None
 
 
 def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[LogPath, ...]:
-    """The logs to follow. Those that do not exist yet are followed all the same, and told of."""
+    """The logs to follow. Those that do not exist yet are included, with a warning."""
     logs = tuple(map(LogPath.parse, values.get("logpath") or ()))
     if logs:
         missing = [log for log in logs if not exists(log.pattern)]

@@ -13,26 +13,26 @@ from sipguard.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: how its value is read, what it is when nobody gives it, and what people are told."""
+    """One key: its validator, default, and texts for messages and manual."""
 
     name: str
     parse: Reader
     default: Any
-    """As it would be written in TOML; None when there is no default."""
+    """As written in TOML; None if there is no default."""
     allowed: str
-    """Completes `not allowed; …`."""
+    """Completes `must be …`."""
     help: str
     """One line for the manual."""
     field: str = ""
-    """The field of `Settings` or `Jail`, where it is not the key's name."""
+    """The field of `Settings` or `Jail`, if its name differs from the key's."""
     secret: bool = False
-    """Its value is shown to nobody."""
+    """Whether its value must not appear in messages."""
 
     def read(self, value: object, where: str, prefix: str = "") -> Any:
-        """The parsed value.
+        """Validate and convert a value.
 
         Raises:
-            ConfigError: it is not allowed; the line names key, value and what is allowed.
+            ConfigError: invalid value; the message names the key, the value and what is allowed.
         """
         try:
             return self.parse(value)
@@ -40,10 +40,10 @@ class Key:
             bad = error.item
         except BadDetailError as error:
             raise ConfigError(f"{prefix}{self.name}{error}", where) from None
-        except (ValueError, TypeError, OverflowError):  # of these the last: a number too large for a float
+        except (ValueError, TypeError, OverflowError):  # OverflowError: a number too large for a float
             bad = value
         found = "…" if self.secret else shown(bad)
-        raise ConfigError(f"{prefix}{self.name} = {found}: not allowed; {self.allowed}", where)
+        raise ConfigError(f"{prefix}{self.name} = {found}: must be {self.allowed}", where)
 
 
 DURATION = "a time such as 600, 10m, 1h30m or 1d"

@@ -1,4 +1,4 @@
-"""How values and names are shown to people: on one line, short, and without a byte that a terminal would obey."""
+"""Formats values and names for messages: on one line, short, and without terminal control bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 60
 
 
 def shown(value: object) -> str:
-    """A value as TOML writes it, cut to what fits in a message."""
+    """A value in TOML syntax, shortened to fit in a message."""
     if isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, str):
@@ -25,7 +25,7 @@ def shown(value: object) -> str:
     elif isinstance(value, dict):
         text = "{…}"
     elif isinstance(value, int) and value.bit_length() > 200:
-        text = hex(value)  # Python refuses to print an integer of thousands of digits in decimal
+        text = hex(value)  # Python refuses to convert integers with thousands of digits to decimal
     else:
         text = str(value)
     text = printable(text)
@@ -33,6 +33,6 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """`; did you mean `maxretry`?` when one of the known words is near, else the other text."""
+    """`; did you mean `maxretry`?` if a known word is similar, else `otherwise`."""
     near = difflib.get_close_matches(word[:_LONGEST].lower(), list(known), n=1, cutoff=0.6)
     return f"; did you mean `{near[0]}`?" if near else otherwise

@@ -1,4 +1,4 @@
-"""Where sipguard's own files are: what is packaged with it, and the operator's configuration."""
+"""Paths of sipguard's files: the packaged ones and the operator's configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 CONFIG_DIR = Path("/etc/sipguard")
-"""The operator's configuration when no other is named."""
+"""The operator's configuration, unless another one is given."""
 
 CONFIG_FILE = "sipguard.toml"
 JAILS_DIR = "jails.d"
@@ -17,22 +17,22 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def packaged(kind: str) -> Path:
-    """The folder of packaged `filters` or `jails`.
+    """The directory of packaged `filters` or `jails`.
 
-    An installed sipguard has them inside the package (`force-include` in pyproject.toml), a checkout at its top level.
+    Inside the package when installed (`force-include` in pyproject.toml), at the top level in a checkout.
     """
     inside = _PACKAGE / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
 
 def filter_directories(config_dir: Path) -> tuple[Path, ...]:
-    """Where filters are looked for, the first that has one wins: the operator's over the packaged."""
+    """Directories searched for filters, in order: the operator's, then the packaged ones."""
     return config_dir / FILTERS_DIR, packaged("filters")
 
 
 def exists(pattern: str) -> bool:
-    """Whether a path or a pattern names something that is there.
+    """Whether a path exists or a pattern matches something.
 
-    A path with brackets in its name is both. Path.glob takes no absolute pattern.
+    A path that contains brackets is both. Path.glob takes no absolute pattern.
     """
     return os.path.lexists(pattern) or next(glob.iglob(pattern), None) is not None  # noqa: PTH207

@@ -1,4 +1,4 @@
-"""Dataclasses of the configuration as what JSON can say, for dumps."""
+"""Converts dataclasses of the configuration to JSON-compatible data, for dumps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sipguard.secret import Secret, without_secrets
 
 
 def plain(value: Any) -> Any:
-    """`value` in objects, lists, numbers and texts; a time without end is -1, as in the files, a secret `***`."""
+    """Convert `value` to dicts, lists, numbers and text. An endless time becomes -1, as in the files, a secret `***`."""
     if isinstance(value, Secret):
         return repr(value)
     if isinstance(value, Action):

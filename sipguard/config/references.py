@@ -1,7 +1,7 @@
-"""`name[key=value, other="a,b"]`: how a jail names its filter and its actions, and gives them options.
+"""Parses `name[key=value, other="a,b"]`, with which a jail names its filter and actions and gives them options.
 
-jail.conf(5), `filter` and `action`. Options may stand in several groups, `name[a=1][b=2]`. A value with a comma or a
-bracket needs quotes. A key may have a condition: `name[blocktype?family=inet6=DROP]`.
+See jail.conf(5), `filter` and `action`. Options may be split into several groups, `name[a=1][b=2]`. A value with a comma
+or bracket needs quotes. A key may have a condition: `name[blocktype?family=inet6=DROP]`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _END = re.compile(r"\s|$")
 
 
 def parse_reference(text: str, where: str = "") -> tuple[str, dict[str, str]]:
-    """One name and its options. Raises ConfigError when the text is not of that form."""
+    """Parse one name and its options. Raises ConfigError if the text does not have this form."""
     references = split_references(text, where)
     if len(references) != 1:
-        raise ConfigError(f"{_shown(text)} must be one name, as in: name[key=value]", where)
+        raise ConfigError(f"{_shown(text)} must be one name, e.g. name[key=value]", where)
     return references[0]
 
 
 def split_references(text: str, where: str = "") -> list[tuple[str, dict[str, str]]]:
-    """Every `name[options]` of a list separated by blanks or new lines. Raises ConfigError."""
+    """Parse a list of `name[options]` separated by spaces or newlines. Raises ConfigError."""
     found: list[tuple[str, dict[str, str]]] = []
     position = _skip(_BLANK, text, 0)
     while position < len(text):
@@ -48,13 +48,13 @@ def split_references(text: str, where: str = "") -> list[tuple[str, dict[str, st
 
 
 def _options(text: str, position: int, options: dict[str, str], where: str) -> int:
-    """Read options behind an opening bracket into `options`; the position behind the closing one."""
+    """Parse options after an opening bracket into `options`; returns the position after the closing one."""
     while not (close := _CLOSE.match(text, position)):
         key = _KEY.match(text, position)
         if key is None:
             raise ConfigError(f"{_shown(text[position:])}: expected key=value and a closing ]", where)
         value = _VALUE.match(text, key.end())
-        # The last alternative matches even nothing, so there always is a value.
+        # The last alternative matches the empty string, so there is always a value.
         quoted, single, plain = value.groups() if value else (None, None, "")
         options[key[1]] = next(found for found in (quoted, single, plain, "") if found is not None).strip()
         position = value.end() if value else key.end()
@@ -63,12 +63,12 @@ def _options(text: str, position: int, options: dict[str, str], where: str) -> i
             position = between.end()
         elif not _CLOSE.match(text, position):
             raise ConfigError(
-                f"{_shown(text[position:])} after {key[1]}: expected , or ] (a value with those needs quotes)",
+                f"{_shown(text[position:])} after {key[1]}: expected , or ] (a value that contains these needs quotes)",
                 where,
             )
     if not _END.match(text, close.end()):
         raise ConfigError(
-            f"{_shown(text[close.end() :])} directly after a closing ]: put a blank or a new line between", where
+            f"{_shown(text[close.end() :])} directly after a closing ]: put a space or newline between them", where
         )
     return close.end()
 

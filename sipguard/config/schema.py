@@ -1,7 +1,7 @@
-"""Every key of the native configuration, one row each: files are read, errors told and the manual checked by these.
+"""Every key of the native configuration, one row each. Parsing, error messages and a check of the manual all use them.
 
-To add a key: add a row here and one to docs/configuration.md. A jail key whose name is a field of `Jail` goes there by
-itself, a global one whose field is in `Settings` likewise; any other meaning is given in `jail_file` or `settings`.
+To add a key, add a row here and one to docs/configuration.md. A key named like a field of `Jail` (for global keys:
+`Settings`) sets that field automatically; handle any other key in `jail_file` or `settings`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GLOBAL = (
         validators.path,
         "/var/lib/sipguard",
         "an absolute path",
-        "Folder of the database that outlives a restart.",
+        "Directory of the database, which survives restarts.",
     ),
     Key("socket", validators.path, "/run/sipguard/sipguard.sock", "an absolute path", "Control socket of the daemon."),
     Key(
@@ -27,21 +27,21 @@ GLOBAL = (
         validators.optional_text,
         "",
         "the name of a group",
-        "Group that may use the socket; none: root alone.",
+        "Group that may use the socket; empty: only root.",
     ),
     Key(
         "read_socket",
         validators.optional_path,
         "",
         "an absolute path, or nothing",
-        "Second socket, which answers questions and changes nothing; none: `…-read.sock` beside `socket`.",
+        "Read-only socket: answers queries and changes nothing; empty: `…-read.sock` beside `socket`.",
     ),
     Key(
         "read_socket_group",
         validators.optional_text,
         "",
         "the name of a group",
-        "Group that may use the reading socket; none: that of `socket_group`.",
+        "Group that may use the read-only socket; empty: that of `socket_group`.",
     ),
     Key(
         "logtarget",
@@ -55,14 +55,14 @@ GLOBAL = (
         validators.choice("CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"),
         "INFO",
         "CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG",
-        "The least severe message that is logged.",
+        "Lowest severity that is logged.",
     ),
     Key(
         "logformat",
         validators.choice("fail2ban", "json"),
         "fail2ban",
         "fail2ban or json",
-        "Fail2ban's lines, or a JSON object a line.",
+        "Fail2ban's format, or one JSON object per line.",
     ),
 )
 
@@ -72,40 +72,42 @@ FIREWALL = (
         validators.choice("auto", "nftables", "ipset", "iptables", "memory"),
         "auto",
         "auto, nftables, ipset, iptables or memory",
-        "What enforces bans; `auto` takes what the host uses, `memory` enforces nothing.",
+        "What enforces bans; `auto` follows the host, `memory` enforces nothing.",
         field="firewall",
     ),
-    Key("verdict", VERDICT, "reject", "reject or drop", "What happens to a banned address's packets, in every jail."),
+    Key("verdict", VERDICT, "reject", "reject or drop", "What happens to packets of banned addresses, in every jail."),
     Key(
         "reject_with",
         validators.choice("port-unreachable", "host-unreachable", "admin-prohibited"),
         "port-unreachable",
         "port-unreachable, host-unreachable or admin-prohibited",
-        "What ICMP tells a rejected sender; TCP is reset.",
+        "ICMP answer to rejected senders; TCP is reset.",
     ),
-    Key("all_ports", validators.flag, False, "true or false", "Reject on every port, whatever the jails say."),
+    Key("all_ports", validators.flag, False, "true or false", "Reject on every port, whatever ports the jails name."),
     Key(
         "chain",
         validators.text,
         "sipguard",
         "a name of its own, up to 16 letters, digits, - and _",
-        "Name of the chain that the backends ipset and iptables make; some control panels want f2b in it.",
+        "Name of the chain of the backends ipset and iptables; some control panels expect f2b in it.",
     ),
     Key(
         "hooks",
         validators.each(validators.chain, r"[\s,]+"),
         [],
         "a chain of the filter table such as FORWARD, or a list of these",
-        "Further chains that lead there, beside INPUT and DOCKER-USER: FORWARD where the server is behind this host.",
+        "Further chains that jump there, besides INPUT and DOCKER-USER: FORWARD if the server is behind this host.",
     ),
     Key(
         "set_size",
         validators.count,
         1_000_000,
         "a whole number, 1 to 1000000",
-        "Addresses of each family that a jail may ban at once; from 90 % on the log warns.",
+        "Most addresses per family that a jail can ban at once; the log warns from 90 % on.",
     ),
-    Key("flush_on_stop", validators.flag, False, "true or false", "Whether a stop removes all bans from the firewall."),
+    Key(
+        "flush_on_stop", validators.flag, False, "true or false", "Whether stopping removes all bans from the firewall."
+    ),
 )
 
 METRICS = (
@@ -114,7 +116,7 @@ METRICS = (
         validators.listen,
         "",
         "a local address with a port, such as 127.0.0.1:9191 or [::1]:9191, or the absolute path of a socket",
-        "Where Prometheus finds numbers; none: nowhere.",
+        "Where Prometheus metrics are served; empty: nowhere.",
         field="metrics",
     ),
 )
@@ -125,7 +127,7 @@ FAIL2BAN = (
         validators.optional_path,
         "",
         "an absolute path such as /var/run/fail2ban/fail2ban.sock, or nothing",
-        "Socket on which fail2ban-client and programs that speak its protocol are answered; none: not at all.",
+        "Socket for fail2ban-client and programs that speak its protocol; empty: none.",
         "fail2ban_socket",
     ),
     Key(
@@ -133,14 +135,14 @@ FAIL2BAN = (
         validators.optional_path,
         "",
         "an absolute path such as /var/run/fail2ban/fail2ban.pid, or nothing",
-        "File for the daemon's process id, where programs look for Fail2ban's.",
+        "File with the daemon's process id, for programs that look for Fail2ban's.",
     ),
     Key(
         "dbfile",
         validators.optional_path,
         "",
         "an absolute path such as /var/lib/fail2ban/fail2ban.sqlite3, or nothing",
-        "SQLite file kept as Fail2ban keeps its own, for programs that read that; sipguard itself does not.",
+        "SQLite file in Fail2ban's format, for programs that read it; sipguard itself does not.",
         "fail2ban_dbfile",
     ),
     Key(
@@ -148,7 +150,7 @@ FAIL2BAN = (
         validators.finite_span,
         "1d",
         f"{DURATION}, longer than 0",
-        "How long ended bans stay in `dbfile`.",
+        "How long ended bans are kept in `dbfile`.",
         "fail2ban_dbpurgeage",
     ),
 )
@@ -161,4 +163,4 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "hep": HEP,
     "defaults": JAIL,
 }
-"""Table of sipguard.toml → its keys; `""` is what stands above all tables."""
+"""Table of sipguard.toml → its keys; `""` is the part above all tables."""

@@ -1,7 +1,7 @@
-"""The native configuration as a whole: sipguard.toml, the jails in jails.d, and what is wrong with them.
+"""Reads the native configuration: sipguard.toml and the jails in jails.d.
 
-A jail is a file: `jails.d/NAME.toml` makes the jail NAME. Its keys lie over the packaged jail of that name, if there is
-one, and these over `[defaults]`. A bad jail does not stop the others; a bad sipguard.toml stops all: it speaks for all.
+A jail is a file: `jails.d/NAME.toml` defines the jail NAME. Its keys override the packaged jail of that name, if any,
+which overrides `[defaults]`. An invalid jail does not stop the others; an invalid sipguard.toml stops everything.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from sipguard.model import Feed, Filter, Jail
 
 _JAIL_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}", re.IGNORECASE | re.ASCII)
-# Fail2ban's file endings: who copies such a file here expects it to be read.
+# Fail2ban's file endings: an operator who copies such a file here expects it to be read.
 _OTHER_ENDINGS = (".conf", ".local")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the daemon runs with: the global settings, the jails that are enabled, and what is wrong with others."""
+    """The daemon's configuration: global settings, enabled jails, and errors of others."""
 
     config_file: Path
     state_dir: str
@@ -50,40 +50,40 @@ class Settings:
     firewall: str
     """`auto` or the name of a firewall backend."""
     fail2ban_socket: str = ""
-    """Where Fail2ban's own protocol is spoken; empty for nowhere."""
+    """Socket of Fail2ban's protocol; empty for none."""
     pidfile: str = ""
-    """Where the daemon's process id is written for others; empty for nowhere."""
+    """File to which the daemon writes its process id; empty for none."""
     fail2ban_dbfile: str = ""
-    """The SQLite file that is kept as Fail2ban's, for programs that read that; empty for none."""
+    """SQLite file in Fail2ban's format, for programs that read it; empty for none."""
     fail2ban_dbpurgeage: float = 86_400.0
-    """Seconds that ended bans stay in it."""
+    """How long ended bans stay in it, in seconds."""
     chain: str = "sipguard"
     hooks: tuple[str, ...] = ()
     reject_with: RejectWith = "port-unreachable"
     all_ports: bool = False
     set_size: int = 1_000_000
     flush_on_stop: bool = False
-    """Whether a stop removes all that is ours from the firewall. For these, see `firewall.options.Options`."""
+    """Whether stopping removes everything of ours from the firewall. For these, see `firewall.options`."""
     jails: tuple[Jail, ...] = ()
     errors: tuple[ConfigError, ...] = ()
-    """Of jails; each names its file, line and jail."""
+    """Errors of jails; each names its file, line and jail."""
     warnings: tuple[str, ...] = ()
     logformat: Literal["fail2ban", "json"] = "fail2ban"
     metrics: str = ""
-    """Where Prometheus asks: `address:port` or a path; none: nowhere."""
+    """Where Prometheus metrics are served: `address:port` or a path; empty for none."""
     hep_listen: str = ""
-    """Where HEP packets are received, `address:port`; none: nowhere."""
+    """Where HEP packets are received: `address:port`; empty for none."""
     hep_key: Secret = field(default_factory=lambda: Secret(""))
     hep_from: tuple[str, ...] = ()
     feeds: tuple[Feed, ...] = ()
     ignoreip: tuple[str, ...] = ()
-    """Of `[defaults]`: what no feed may reject even if there is no jail."""
+    """`ignoreip` of `[defaults]`: no feed may reject these, even if there is no jail."""
     fail2ban_dir: str = ""
-    """The Fail2ban tree that jails were taken from."""
+    """The Fail2ban tree from which jails were read."""
     banactions: Literal["firewall", "commands"] = "firewall"
-    """Who carries out the firewall actions of a tree's jails: sipguard's firewall, or the action files' commands."""
+    """What bans for a tree's jails: sipguard's firewall, or the commands of the action files."""
     keep_history: float = 7 * 86_400.0
-    """Seconds that ended bans and their lines are kept, for `explain` and for growing ban times."""
+    """How long ended bans and their lines are kept, in seconds: for `explain` and for growing ban times."""
 
 
 def load(
@@ -91,10 +91,10 @@ def load(
 ) -> Settings:
     """Read the configuration; jails.d and filters.d are beside the file.
 
-    `/etc/sipguard/sipguard.toml` need not exist: everything has a default. A file that is named must.
+    `/etc/sipguard/sipguard.toml` is optional, since everything has a default. A file given explicitly must exist.
 
     Raises:
-        ConfigError: sipguard.toml is wrong.
+        ConfigError: sipguard.toml is invalid.
     """
     path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
     main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
@@ -135,24 +135,24 @@ def load(
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a folder above may not be entered: `read` says so
+    except OSError:  # a parent directory cannot be entered: `read` reports it
         return True
 
 
 def _place(error: ConfigError) -> tuple[str, int]:
-    """File and line, to tell errors in the order in which they stand."""
+    """File and line, for sorting errors."""
     file, _, line = error.where.rpartition(":")
     return (file, int(line)) if line.isdecimal() else (error.where, 0)
 
 
 def _read_filter(reference: str, directories: Sequence[Path]) -> Filter:
-    from sipguard.config.filters import read_filter  # noqa: PLC0415 - `check` of a broken sipguard.toml needs none
+    from sipguard.config.filters import read_filter  # noqa: PLC0415 - not needed to report a broken sipguard.toml
 
     return read_filter(reference, directories)
 
 
 def _main_values(main: TomlFile) -> dict[str, Any]:
-    """The fields of `Settings` that sipguard.toml gives; its other keys are checked as well."""
+    """The fields of `Settings` set by sipguard.toml. Validates its other keys as well."""
     _refuse_unknown(main)
     values: dict[str, Any] = {}
     for section, keys in SECTIONS.items():
@@ -172,7 +172,7 @@ def _main_values(main: TomlFile) -> dict[str, Any]:
 def _section(main: TomlFile, section: str) -> Mapping[str, Any]:
     given = main.data.get(section, {}) if section else main.data
     if not isinstance(given, dict):
-        raise ConfigError(f"{section} = {shown(given)}: not allowed; it is a table, [{section}]", main.where(section))
+        raise ConfigError(f"{section} = {shown(given)}: must be a table, [{section}]", main.where(section))
     return given
 
 
@@ -194,14 +194,14 @@ def _refuse_unknown(main: TomlFile) -> None:
 
 
 def _base_layer(main: TomlFile) -> dict[str, Given]:
-    """What lies under every jail: `[defaults]`, and under that the verdict of `[firewall]`."""
+    """The layer below every jail: `[defaults]`, and below that the verdict of `[firewall]`."""
     firewall, defaults = _section(main, "firewall"), _section(main, "defaults")
     base = {"verdict": Given(firewall["verdict"], main.where("firewall", "verdict"))} if "verdict" in firewall else {}
     return base | {name: Given(value, main.where("defaults", name)) for name, value in defaults.items()}
 
 
 def _files(directory: Path) -> list[Path]:
-    """The TOML files of a folder, by name; hidden ones are left out."""
+    """The TOML files in a directory, sorted by name, without hidden ones."""
     if not directory.is_dir():
         return []
     return sorted(one for one in directory.iterdir() if one.suffix == ".toml" and not one.name.startswith("."))
@@ -210,19 +210,19 @@ def _files(directory: Path) -> list[Path]:
 def _jail_files(directory: Path, errors: list[ConfigError], warnings: list[str]) -> Iterator[Path]:
     if os.path.lexists(directory):
         for other in sorted(one for one in directory.iterdir() if one.suffix in _OTHER_ENDINGS):
-            warnings.append(f"{printable(str(other))}: not read; the file of a jail ends in .toml")
+            warnings.append(f"{printable(str(other))}: ignored; a jail's file must end in .toml")
     for one in _files(directory):
         if _JAIL_NAME.fullmatch(one.stem):
             yield one
         else:
-            what = "the file's name is the jail's name: up to 32 letters, digits, - and _"
-            errors.append(ConfigError(f"not a name for a jail; {what}", printable(str(one))))
+            what = "rename the file to up to 32 letters, digits, - and _"
+            errors.append(ConfigError(f"invalid jail name; {what}", printable(str(one))))
 
 
 def _jail(
     layers: Layers, path: Path, packaged: Mapping[str, Path], directories: Sequence[Path], read_filter: ReadFilter
 ) -> Jail | None:
-    """The jail of one file in jails.d; None when it is not enabled or wrong."""
+    """Read the jail of one file in jails.d; None if it is disabled or invalid."""
     if path.stem in packaged:
         layers.add(read(packaged[path.stem]))
     file = read(path)
@@ -235,10 +235,10 @@ def _jail(
 
 
 def jail_named(name: str, config_file: Path | None = None, *, packaged_jails: Path | None = None) -> Jail:
-    """One jail by name, enabled or not: the operator's over the packaged one, or the packaged one alone.
+    """Read one jail by name, enabled or not: the operator's over the packaged one, or the packaged one alone.
 
     Raises:
-        ConfigError: sipguard.toml or the jail is wrong, or there is no such jail.
+        ConfigError: sipguard.toml or the jail is invalid, or there is no such jail.
     """
     path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
     main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})

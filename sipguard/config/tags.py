@@ -1,8 +1,8 @@
-"""`<tag>` inside the values of a filter or an action: each key of `[Definition]` and `[Init]` is a tag for the others.
+"""Substitutes `<tag>` in a filter's or action's values: each key of `[Definition]` and `[Init]` is a tag for the others.
 
-jail.conf(5), `FILTER FILES` and `ACTION CONFIGURATION FILES`. A tag may be put together by another one
-(`<lt_<logtype>/__prefix_line>`), so the values are gone through again until nothing changes. A tag that nothing defines
-stays: `<HOST>`, `<F-USER>`, `<ip>` belong to a later stage, and `(?P<name>…)` is no tag at all.
+See jail.conf(5), `FILTER FILES` and `ACTION CONFIGURATION FILES`. A tag may contain another one
+(`<lt_<logtype>/__prefix_line>`), so substitution repeats until nothing changes. Undefined tags stay: `<HOST>`, `<F-USER>`
+and `<ip>` belong to a later stage, and `(?P<name>…)` is not a tag.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from sipguard.errors import ConfigError
 
 TAG = re.compile(r"<([^ <>]+)>")
 
-# Fail2ban gives up at the same count: one tag met this often inside one value leads back to itself.
+# Fail2ban's limit: a tag met this often inside one value refers to itself.
 _MAX_REPEATS = 25
 
 Lookup = Callable[[str], str | None]
-"""Gives the text of a tag that is not among those to be substituted; None when there is none."""
+"""Returns the text of a tag that is not among those given; None if it is undefined."""
 
 
 def no_more(_name: str) -> str | None:
-    """The lookup that knows nothing."""
+    """A lookup that finds nothing."""
     return None
 
 
@@ -34,10 +34,10 @@ def substitute_tags(
     condition: str = "",
     where: Callable[[str], str] = lambda _name: "",
 ) -> dict[str, str]:
-    """All of `tags` with the tags inside them replaced.
+    """Return `tags` with the tags inside their values substituted.
 
-    `ignore` are names left alone, both as a key and inside a value. `condition` (`family=inet6`) prefers the tag
-    `name?family=inet6`. `where` gives a key's place for messages. Raises ConfigError when a tag refers to itself.
+    Names in `ignore` are left alone, both as a key and inside a value. `condition` (`family=inet6`) prefers the tag
+    `name?family=inet6`. `where` returns a key's place for messages. Raises ConfigError if a tag refers to itself.
     """
     return _Substitution(dict(tags), ignore, lookup, condition, where).run()
 
@@ -80,7 +80,7 @@ class _Substitution:
                 continue
             text = text.replace(match[0], replacement)
             if len(text) > MAX_LENGTH:
-                raise ConfigError(f"{key} grows beyond 1 MiB; its tags repeat each other", self._where(key))
+                raise ConfigError(f"{key} grows beyond 1 MiB; its tags refer to each other", self._where(key))
             self._repeats[key, name] = self._repeats.get((key, name), 0) + 1
             start = match.start()
         return text
@@ -96,4 +96,4 @@ class _Substitution:
     def _check_repeats(self, key: str, name: str) -> None:
         if name == key or self._repeats.get((key, name), 0) > _MAX_REPEATS:
             through = "" if name == key else f" through <{name}>"
-            raise ConfigError(f"{key} refers to itself{through}; take that tag out of its value", self._where(key))
+            raise ConfigError(f"{key} refers to itself{through}; remove that tag from its value", self._where(key))

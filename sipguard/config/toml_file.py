@@ -1,7 +1,7 @@
-"""One TOML file → its values, with the line of every key: read by the `toml` package, its failures told in plain words.
+"""Reads a TOML file into values with the line of every key, and explains errors in plain words.
 
-`toml` 0.10.2 raises `IndexError`, `AttributeError` and others on garbage, and takes some of it for TOML; what it cannot
-tell (the line of a key, a bracket never closed) comes from `toml_scan`.
+`toml` 0.10.2 raises `IndexError`, `AttributeError` and others on garbage, and accepts some of it. `toml_scan` finds what it
+cannot report: the line of a key, an unclosed bracket.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SIZE = 256 * 1024
-"""Bytes. A configuration is small; `toml` is slow on a large file of garbage."""
+"""Largest file in bytes. Configurations are small, and `toml` is slow on a large file of garbage."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _NOT_QUOTED = "the value is not understood; text needs quotes"
 _PLAIN = {
-    # What `toml` says, in part → what people understand.
+    # Part of `toml`'s message → plain words.
     "Not a homogeneous array": "the values of a list must be all text or all numbers; put the numbers in quotes",
-    "Empty value": "there is no value behind =",
-    "after a closed string": 'there is more behind the closing quote; a list is written ["a", "b"]',
-    "leading zeroes": "a number may not begin with 0 nor end with _",
+    "Empty value": "there is no value after =",
+    "after a closed string": 'unexpected text after the closing quote; a list is written ["a", "b"]',
+    "leading zeroes": "a number must not begin with 0 or end with _",
     "Duplicate keys": "the key is given twice",
     "already exists": "the table, or a key of its name, is given twice",
     "escape sequence": "a backslash within \"…\" must be written twice; or use '…'",
     "Key name": "not understood; a line is KEY = VALUE, [table] or # comment",
-    "group": "not understood; a table is written [NAME], alone in its line",
+    "group": "not understood; a table is written [NAME], on a line of its own",
     "Unbalanced quotes": "a quote is not closed",
     "Unterminated string": "a quote is not closed",
     "inline": "not understood; an inline table is written { key = value }, in one line",
@@ -48,15 +48,15 @@ _PLAIN = {
 
 @dataclass(frozen=True, slots=True)
 class TomlFile:
-    """A file's values and where they stand."""
+    """A file's values and their lines."""
 
     path: Path
     data: Mapping[str, Any]
     lines: Mapping[tuple[str, ...], int]
-    """Keys from the top down → line."""
+    """Path of keys from the top → line."""
 
     def where(self, *keys: str) -> str:
-        """`FILE:LINE` of the key, of the nearest table above it that has a line, of what is in it, or `FILE`."""
+        """`FILE:LINE` of the key, else of the nearest table above with a line, else of its content, else `FILE`."""
         for count in range(len(keys), 0, -1):
             if line := self.lines.get(keys[:count]):
                 return f"{printable(str(self.path))}:{line}"
@@ -70,16 +70,16 @@ def read(path: Path) -> TomlFile:
     """Read a file.
 
     Raises:
-        ConfigError: it cannot be read, is no UTF-8, or no TOML; with the line.
+        ConfigError: the file cannot be read, or is not UTF-8 or not TOML; with the line.
     """
     return parse(_text(path), path)
 
 
 def parse(text: str, path: Path) -> TomlFile:
-    """The values of a TOML text; `path` is for messages.
+    """Parse a TOML text; `path` is used in messages.
 
     Raises:
-        ConfigError: it is no TOML.
+        ConfigError: the text is not TOML.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if control := _CONTROL.search(text):
@@ -93,7 +93,7 @@ def parse(text: str, path: Path) -> TomlFile:
         data = toml.loads(text)
     except toml.TomlDecodeError as error:
         raise _error(path, _plain(error, statements), error.lineno) from None
-    except Exception:  # its parser indexes without looking: IndexError, AttributeError, RecursionError and others
+    except Exception:  # its parser fails in many ways: IndexError, AttributeError, RecursionError and others
         raise _error(path, "not valid TOML; look for a missing quote, bracket or =", _broken_line(statements)) from None
     return TomlFile(path, data, lines)
 
@@ -103,13 +103,13 @@ def _text(path: Path) -> str:
         # Without O_NONBLOCK, opening a FIFO would wait for its writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 (a descriptor)
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _error(path, "is not a file")
+                raise _error(path, "is not a regular file")
             content = file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or "no such file"
         raise _error(path, f"cannot be read: {reason}") from None
     if len(content) > MAX_SIZE:
-        raise _error(path, f"is larger than {MAX_SIZE // 1024} KiB: that is no configuration")
+        raise _error(path, f"is larger than {MAX_SIZE // 1024} KiB, too large for a configuration")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -122,7 +122,7 @@ def _error(path: Path, what: str, line: int = 0) -> ConfigError:
 
 
 def _lines(statements: list[Statement], path: Path) -> dict[tuple[str, ...], int]:
-    """Keys → lines; a key or table given twice is an error, since `toml` does not see every one."""
+    """Keys → lines. A duplicate key or table is an error, because `toml` does not detect all of them."""
     lines: dict[tuple[str, ...], int] = {}
     repeatable: set[tuple[str, ...]] = set()
     for statement in statements:
@@ -152,7 +152,7 @@ def _plain(error: toml.TomlDecodeError, statements: list[Statement]) -> str:
 
 
 def _broken_line(statements: list[Statement]) -> int:
-    """The first line that alone breaks `toml`, which did not say where it broke; 0 when none does."""
+    """The first line that makes `toml` fail on its own, since it did not report the line; 0 if none does."""
     for statement in statements:
         name = ".".join(statement.keys)
         try:

@@ -1,7 +1,7 @@
-"""The lines of a TOML text: which key and which table is where.
+"""Finds the line of every key and table in a TOML text.
 
-The `toml` package gives values without lines, and takes some texts that are no TOML (a list that is never closed, say).
-This walks over the text once, knows strings, comments, brackets and dotted keys, and no values.
+The `toml` package returns values without lines and accepts some invalid texts, such as an unclosed list. This scanner
+reads the text once; it knows strings, comments, brackets and dotted keys, but no values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEY_PART_ANY = re.compile(rf"\s*{_NAME}\s*\.?\s*")
 
 
 class ScanError(ValueError):
-    """The text is no TOML at one line."""
+    """A line of the text is not TOML."""
 
     def __init__(self, what: str, line: int) -> None:
         self.line = line
@@ -33,21 +33,21 @@ class ScanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One `KEY = VALUE` or one `[table]`: its first line, the keys from the top down, the value's text."""
+    """One `KEY = VALUE` or `[table]`: its first line, its path of keys, and the value's text."""
 
     line: int
     keys: tuple[str, ...]
     value: str = ""
     is_table: bool = False
     in_list: bool = False
-    """Within `[[table]]`, where the same keys come again."""
+    """Within `[[table]]`, where keys may repeat."""
 
 
 def scan(text: str) -> Iterator[Statement]:
-    """Every statement of a text whose lines end in LF.
+    """Yield every statement of a text whose lines end in LF.
 
     Raises:
-        ScanError: a string or a bracket is not closed, a line is no statement, or a name is not understood.
+        ScanError: unclosed string or bracket, a line that is not a statement, or an invalid name.
     """
     table: tuple[str, ...] = ()
     in_list = False
@@ -56,7 +56,7 @@ def scan(text: str) -> Iterator[Statement]:
             header = raw.strip()
             in_list = header.startswith("[[")
             if not header.endswith("]]" if in_list else "]"):
-                raise ScanError("a table is written [NAME], alone in its line", line)
+                raise ScanError("a table is written [NAME], on a line of its own", line)
             table = _keys(header.strip("[]"), line)
             yield Statement(line, table, is_table=True, in_list=in_list)
         else:
@@ -65,7 +65,7 @@ def scan(text: str) -> Iterator[Statement]:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Statements without comments, each with the number of its first line."""
+    """Statements without comments, each with its first line number."""
     line, depth = 1, 0
     first = opened = 0
     parts: list[str] = []
@@ -90,7 +90,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _split(raw: str, line: int) -> tuple[str, str]:
-    """The name and the value of `NAME = VALUE`; an `=` within quotes does not count."""
+    """Split `NAME = VALUE`; an `=` within quotes does not count."""
     end = 0
     while part := _KEY_PART_ANY.match(raw, end):
         end = part.end()
@@ -105,5 +105,5 @@ def _keys(name: str, line: int) -> tuple[str, ...]:
         keys.append(part[1][1:-1] if part[1][0] in "\"'" else part[1])
         end, dot = part.end(), part[2]
     if dot or end < len(name.rstrip()):
-        raise ScanError("a name has letters, digits, - and _; other names need quotes", line)
+        raise ScanError("a name consists of letters, digits, - and _; other names need quotes", line)
     return tuple(keys)

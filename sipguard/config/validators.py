@@ -1,6 +1,6 @@
-"""Values of TOML → values of the model: what a key's row in `keys` names as its reader.
+"""Validators of `schema`: each converts a TOML value to a value of the model.
 
-A reader takes what TOML may hold, so anything, and raises `ValueError` when it is not allowed: the row says what is.
+A validator accepts anything that TOML can contain and raises `ValueError` if it is invalid; the row says what is allowed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sipguard.text import log_codec
 
 _JOURNAL_FIELD = re.compile(r"[A-Z_][A-Z0-9_]*=", re.ASCII)
 Reader = Callable[[Any], Any]
-"""Value as TOML has it → value as the model wants it."""
+"""A validator: value from TOML → value for the model."""
 
 
 class BadItemError(ValueError):
-    """One item of a list is not allowed."""
+    """One item of a list is invalid."""
 
     def __init__(self, item: object) -> None:
         self.item = item
@@ -33,7 +33,7 @@ class BadItemError(ValueError):
 
 
 class BadDetailError(ValueError):
-    """Something within the value is not allowed; the text says where in it, what, and what is allowed."""
+    """Part of a value is invalid; the text says which part and what is allowed."""
 
 
 def _no(value: object) -> NoReturn:
@@ -45,7 +45,7 @@ def flag(value: Any) -> bool:
 
 
 def listen(value: Any) -> str:
-    """`address:port`, `[address]:port`, an absolute path, or nothing; the address is one of the machine's own loopback."""
+    """`address:port`, `[address]:port`, an absolute path, or empty; the address must be a loopback address."""
     if value == "" or (isinstance(value, str) and value.startswith("/")):
         return value if value == "" else path(value)
     given = text(value)
@@ -56,7 +56,7 @@ def listen(value: Any) -> str:
 
 
 def address_with_port(value: Any) -> str:
-    """`address:port`, `[address]:port`, or nothing."""
+    """`address:port`, `[address]:port`, or empty."""
     if value == "":
         return ""
     given = text(value)
@@ -68,7 +68,7 @@ def address_with_port(value: Any) -> str:
 
 
 def secret(value: Any) -> Secret:
-    """A text that nobody is shown; nothing is one too."""
+    """A confidential text; may be empty."""
     return Secret(optional_text(value))
 
 
@@ -110,12 +110,12 @@ def count_or_none(value: Any) -> int:
 
 
 def prefix_length(value: Any) -> int:
-    """Of an IPv6 network; what is larger than a /32 is a provider, not a customer."""
+    """Prefix length of an IPv6 network, 32 to 128: a network larger than /32 is a provider, not a customer."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 32 <= value <= 128 else _no(value)
 
 
 def span(value: Any) -> float:
-    """A duration that is longer than nothing and may be for ever."""
+    """A duration above 0, or for ever."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         _no(value)
     return values.duration(value) or _no(value)
@@ -139,7 +139,7 @@ def formula(value: Any) -> str | None:
 
 
 def journalmatch(value: Any) -> str:
-    """One alternative: `FIELD=value`, several of them, or such with `+` between."""
+    """One alternative: one or more `FIELD=value`, which may be joined by `+`."""
     words = shlex.split(text(value))
     return text(value) if all(word == "+" or _JOURNAL_FIELD.match(word) for word in words) else _no(value)
 
@@ -150,7 +150,7 @@ def finite_span(value: Any) -> float:
 
 
 def each(parse: Reader, separator: str) -> Reader:
-    """A list of values, or one text with separators (a regex) between them; none is an empty tuple."""
+    """A list of values, or one text split at `separator` (a regex); may be empty."""
 
     def read(value: Any) -> tuple[Any, ...]:
         if isinstance(value, str):
@@ -187,7 +187,7 @@ def protocols(value: Any) -> Any:
     return values.protocols([text(item) for item in items])
 
 
-# The last part has two characters or more, and begins with a letter: `192.0.2.x` is a slip, not a name.
+# The last label has at least two characters and begins with a letter: `192.0.2.x` is a typing error, not a name.
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z][a-z0-9-]{0,61}[a-z0-9]\.?",
     re.IGNORECASE | re.ASCII,
@@ -195,7 +195,7 @@ _HOST_NAME = re.compile(
 
 
 def chain(value: Any) -> str:
-    """The name of a chain of iptables."""
+    """Name of an iptables chain."""
     word = text(value)
     return word if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,27}", word) else _no(value)
 
@@ -209,7 +209,7 @@ def ignored(value: Any) -> str:
 
 
 def encoding(value: Any) -> str:
-    """A Python codec for text in lines; `auto` is the locale's."""
+    """A Python codec for text in lines; `auto` means the locale's."""
     name = locale.getpreferredencoding(False) if value == "auto" else text(value)
     try:
         return log_codec(name)

@@ -1,7 +1,7 @@
-"""Text → values: durations, addresses, ports, protocols, yes and no, as written in configuration and commands.
+"""Parses durations, addresses, ports, protocols and booleans, as written in configuration and commands.
 
-Each raises `ValueError` with a short text that says what the value is not and how to write it. The value is named in
-that text as given: who prints it escapes it (`messages.printable`).
+Each raises `ValueError` with a short text that says what is wrong and what is expected. The text contains the value as
+given, so escape it before printing (`text.printable`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
 """The protocols that have ports."""
 
-# Numbers and units without arithmetic. The digits are bounded, so that no text of any length costs time.
+# Numbers and units without arithmetic. The number of digits is limited, so that long texts cost no time.
 _PARTS = re.compile(r"(?:\s*[0-9]{1,18}(?:\.[0-9]{1,9})?(?![0-9.])\s*[a-z]*)+", re.IGNORECASE | re.ASCII)
 _LONGEST = 1000 * 365.25 * 86400
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_.+*-]{0,63}", re.IGNORECASE | re.ASCII)
@@ -30,25 +30,25 @@ _RANGE = re.compile(r"([0-9]{1,5})\s*[-:]\s*([0-9]{1,5})", re.ASCII)
 def duration(value: str | float) -> float:
     """Seconds from `600`, `10m`, `1h30m`, `1d 12h` or a number; `-1` and infinity are for ever (`math.inf`).
 
-    Source: jail.conf(5), TIME ABBREVIATION FORMAT. Unlike there, arithmetic (`60*60`) is not read, and of negative
-    numbers -1 alone has a meaning.
+    Source: jail.conf(5), TIME ABBREVIATION FORMAT. Unlike there, arithmetic (`60*60`) is not supported, and -1 is the
+    only negative number with a meaning.
 
     Raises:
-        ValueError: it is no duration, or longer than 1000 years (no clock can show its end).
+        ValueError: invalid, or longer than 1000 years (no clock can show its end).
     """
     seconds = _number(value) if isinstance(value, str) else value
     if seconds in (-1, FOREVER):
         return FOREVER
     # Compared, not converted: TOML has integers that no float can hold. NaN compares false.
     if isinstance(value, bool) or not seconds >= 0:
-        raise ValueError(f"{value} is not a duration; write e.g. 10m or 1h30m")
+        raise ValueError(f"{value}: invalid duration; expected e.g. 10m or 1h30m")
     if seconds > _LONGEST:
-        raise ValueError(f"{value} is longer than 1000 years; write -1 for ever")
+        raise ValueError(f"{value}: longer than 1000 years; write -1 for ever")
     return float(seconds)
 
 
 def _number(text: str) -> float:
-    """The seconds that a text of parts adds up to; NaN when it is not made of such parts."""
+    """Sum of the parts of a text, in seconds; NaN if it does not consist of such parts."""
     stripped = text.strip()
     if stripped == "-1":
         return -1.0
@@ -61,7 +61,7 @@ def _number(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as `duration` reads it: `10m`, `1h30m`, `1d12h`; `-1` for one without end."""
+    """Format seconds so that `duration` can parse it: `10m`, `1h30m`, `1d12h`; `-1` for ever."""
     if math.isinf(seconds):
         return "-1"
     whole, rest = divmod(seconds, 1)
@@ -75,10 +75,10 @@ def format_duration(seconds: float) -> str:
 
 
 def canonical(text: str) -> str:
-    """An address or network in the one form that is used everywhere: see `sipguard.addresses`.
+    """Canonical text of an address or network, the only form used elsewhere: see `sipguard.addresses`.
 
     Raises:
-        ValueError: it is no address and no network, or has a zone (`%eth0`), which no firewall set can hold.
+        ValueError: neither an address nor a network, or with a zone (`%eth0`), which no firewall set supports.
     """
     if "%" in text:
         raise ValueError(f"{text} has a zone; write the address without %…")
@@ -89,12 +89,12 @@ def canonical(text: str) -> str:
 
 
 def ports(value: str | int | Iterable[str | int]) -> tuple[PortRange, ...]:
-    """Ports from `5060`, `5060-5061`, `5060:5061`, `sip`, several of them, or `all`; none means all, as in `Rule`.
+    """Parse ports: `5060`, `5060-5061`, `5060:5061`, `sip`, several of them, or `all`. An empty result means all.
 
-    Sorted, and ranges that touch are joined: nftables refuses a set with overlapping ranges.
+    The result is sorted and adjacent ranges are joined: nftables refuses a set with overlapping ranges.
 
     Raises:
-        ValueError: one is no port, or none is given (all ports are written `all`).
+        ValueError: invalid port, or none given (all ports are written `all`).
     """
     ranges: list[PortRange] = []
     for item in _items(value):
@@ -128,7 +128,7 @@ def _port(text: str) -> PortRange | None:
 
 
 def _port_number(text: str) -> int:
-    """The number of a port, or of a service by getservbyname(3); -1 when there is none."""
+    """The number of a port, or of a service by getservbyname(3); -1 if there is none."""
     if text.isascii() and text.isdigit():
         return int(text[:6])
     if _SERVICE.fullmatch(text) is None:
@@ -150,10 +150,10 @@ def _joined(ranges: list[PortRange]) -> tuple[PortRange, ...]:
 
 
 def protocols(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Protocols in the order given, once each; `all` gives none, which means every protocol, as in `Rule`.
+    """Parse protocols, keeping their order without duplicates. An empty result (from `all`) means every protocol.
 
     Raises:
-        ValueError: one is unknown, or none is given.
+        ValueError: unknown protocol, or none given.
     """
     names = [item.lower() for item in _items(value)]
     for name in names:
@@ -165,14 +165,14 @@ def protocols(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def boolean(text: str) -> bool:
-    """True for `true`, `yes`, `on`, `1`; false for `false`, `no`, `off`, `0`; any case.
+    """Parse a boolean: `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: neither.
     """
     word = text.strip().lower()
     if word in ("true", "yes", "on", "1"):
         return True
     if word in ("false", "no", "off", "0"):
         return False
-    raise ValueError(f"{text} is neither true nor false")
+    raise ValueError(f"{text}: must be true or false")

@@ -59,7 +59,7 @@ def test_faulty(check):
     assert out.splitlines()[0].endswith("sipguard.toml: 2 errors; 1 jail would run all the same")
     assert "\npbx\n" in out
     assert err.splitlines() == [
-        'jails.d/bad.toml:4: jail bad: maxretry = "five": not allowed; a whole number of 1 or more',
+        'jails.d/bad.toml:4: jail bad: maxretry = "five": must be a whole number of 1 or more',
         "jails.d/bad.toml:5: jail bad: mxretry = 1: unknown key; did you mean `maxretry`?",
     ]
 
@@ -84,7 +84,7 @@ def test_json(check):
     assert status == 2
     assert [jail["jail"] for jail in data["jails"]] == ["pbx"]
     assert data["jails"][0]["bantime"] is None
-    assert [error["what"] for error in data["errors"]] == ["jail bad: enabled = 5: not allowed; true or false"]
+    assert [error["what"] for error in data["errors"]] == ["jail bad: enabled = 5: must be true or false"]
     assert len(err.splitlines()) == 1
 
 

@@ -60,7 +60,7 @@ CASES = [
             "filter.d/wrong.conf": "[Definition]\nfailregex = ^<re-<mode>> bad <HOST>$\nmode = none\n",
         },
         "filter.d/wrong.conf:2",
-        "the tag <re-none>, which nothing defines",
+        "undefined tag <re-none>",
         id="tag that stays unresolved",
     ),
     pytest.param(
@@ -85,7 +85,7 @@ CASES = [
         id="bad regex of the jail's own",
     ),
     pytest.param(
-        {"jail.d/wrong.conf": jail("maxlines = 0\n", name="good")}, "jail.d/wrong.conf:5", "maxlines is '0'", id="lines"
+        {"jail.d/wrong.conf": jail("maxlines = 0\n", name="good")}, "jail.d/wrong.conf:5", "maxlines = '0'", id="lines"
     ),
     pytest.param(
         {"jail.d/wrong.conf": jail("findtime = soon\n", name="good")},
@@ -118,7 +118,7 @@ def test_no_file(tmp_path, make, name):
     assert done.returncode == 2
     (told,) = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
     assert told.startswith(f"{tmp_path}/f2b/{name}: ")
-    assert "is no file" in told
+    assert "is not a regular file" in told
 
 
 def test_dev_null(tmp_path):
@@ -127,7 +127,7 @@ def test_dev_null(tmp_path):
     (tmp_path / "f2b" / "jail.local").symlink_to("/dev/null")
     (tmp_path / "f2b" / "filter.d/good.local").symlink_to("/dev/null")
     done = sipguard("check", *arguments)
-    assert (done.returncode, done.stderr.count("is no file")) == (0, 0)
+    assert (done.returncode, done.stderr.count("is not a regular file")) == (0, 0)
 
 
 @pytest.mark.parametrize(("files", "where", "what"), CASES)

@@ -169,7 +169,7 @@ def test_missing_includes_are_notes(tree):
 @pytest.mark.parametrize(
     ("name", "text", "what"),
     [
-        pytest.param("jail.local", "[a]\n[a]\n", "stands twice", id="jail.local cannot be parsed"),
+        pytest.param("jail.local", "[a]\n[a]\n", "occurs twice", id="jail.local cannot be parsed"),
         pytest.param("fail2ban.conf", "[Definition]\ndbpurgeage = soon\n", "dbpurgeage", id="fail2ban.conf"),
     ],
 )

@@ -51,8 +51,8 @@ def test_key_file(tmp_path):
     ("text", "line", "message"),
     [
         pytest.param("[feeds.apiban]\n", 1, "give the key", id="no-key"),
-        pytest.param(f'[feeds.apiban]\nkey = "{KEY}"\nkey_file = "/x"\n', 1, "one of them", id="two-keys"),
-        pytest.param(f'[feeds.apiban]\nkey = "{KEY}!"\n', 2, "key = …: not allowed", id="bad-key"),
+        pytest.param(f'[feeds.apiban]\nkey = "{KEY}"\nkey_file = "/x"\n', 1, "either", id="two-keys"),
+        pytest.param(f'[feeds.apiban]\nkey = "{KEY}!"\n', 2, "key = …: must be", id="bad-key"),
         pytest.param('[feeds.apiban]\nkey_file = "/nonexistent"\n', 2, "cannot be read", id="no-key-file"),
         pytest.param('[feeds.apiban]\nkey_file = "/etc/hostname/x"\n', 2, "cannot be read", id="key-file-below-a-file"),
         pytest.param(
@@ -64,16 +64,16 @@ def test_key_file(tmp_path):
         pytest.param('[feeds.x]\nurl = "https://x.example:99999/"\n', 2, "https://", id="port"),
         pytest.param('[feeds.x]\nurl = "https://[::1/"\n', 2, "https://", id="bracket"),
         pytest.param("[feeds.x]\ninterval = 60\n", 1, "say where the list is", id="nowhere"),
-        pytest.param('[feeds.x]\nfile = "/x"\nurl = "https://x.example"\n', 1, "one of them", id="two-places"),
+        pytest.param('[feeds.x]\nfile = "/x"\nurl = "https://x.example"\n', 1, "either", id="two-places"),
         pytest.param('[feeds.x]\nfile = "/x"\ninterval = 59\n', 3, "at least 1m", id="too-often"),
         pytest.param('[feeds.x]\nfile = "/x"\nmax_growth = 1\n', 3, "above 1", id="growth"),
         pytest.param('[feeds.x]\nfile = "/x"\nmax_size = 5000\n', 3, "MiB", id="size"),
         pytest.param('[feeds.x]\nfile = "/x"\nexpiry = -1\n', 3, "longer than 0", id="for-ever"),
         pytest.param('[feeds.x]\nfile = "/x"\npriority = -1\n', 3, "0 to 1000", id="priority"),
         pytest.param('[feeds.x]\nfile = "/x"\nintervall = 60\n', 3, "did you mean `interval`?", id="typo"),
-        pytest.param('[feeds.Drop]\nfile = "/x"\n', 1, "not a name for a feed", id="name"),
-        pytest.param('[feeds]\nx = "/x"\n', 2, "a feed is a table", id="no-table"),
-        pytest.param('feeds = "x"\n', 1, "write [feeds.NAME]", id="no-tables"),
+        pytest.param('[feeds.Drop]\nfile = "/x"\n', 1, "invalid feed name", id="name"),
+        pytest.param('[feeds]\nx = "/x"\n', 2, "must be a table", id="no-table"),
+        pytest.param('feeds = "x"\n', 1, "must be a table", id="no-tables"),
     ],
 )
 def test_errors(tmp_path, text, line, message):

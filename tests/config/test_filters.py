@@ -207,7 +207,7 @@ ERRORS = [
     pytest.param("bad", "[Definition]\nx = y", "failregex is missing", "bad.conf", id="no failregex"),
     pytest.param("bad", "[Definition]\nfailregex =", "failregex is empty", "bad.conf:2", id="empty failregex"),
     pytest.param(
-        "bad", "[Definition]\nfailregex = x\nmaxlines = many", "maxlines is 'many'", "bad.conf:3", id="maxlines"
+        "bad", "[Definition]\nfailregex = x\nmaxlines = many", "maxlines = 'many'", "bad.conf:3", id="maxlines"
     ),
     pytest.param(
         "bad",
@@ -243,7 +243,7 @@ def test_what_is_no_tag_stays(tmp_path, text):
 def test_a_folder_in_the_place_of_a_filter(tmp_path):
     """It is no file, so no filter: not an error that nobody understands."""
     (tmp_path / "f.conf").mkdir()
-    with pytest.raises(ConfigError, match=r"f\.conf: is no file"):
+    with pytest.raises(ConfigError, match=r"f\.conf: is not a regular file"):
         read_filter("f", [tmp_path])
 
 

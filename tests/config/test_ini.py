@@ -50,7 +50,7 @@ BROKEN = [
     pytest.param("[s]\nword", "x.conf:2", "neither `key = value`", id="no delimiter"),
     pytest.param("[s]\n= 1", "x.conf:2", "no key", id="no key"),
     pytest.param("[s]\na=1\nb=1\na=2", "x.conf:4", "first in line 2", id="key twice"),
-    pytest.param("[s]\n[t]\n[s]", "x.conf:3", "'[s]' stands twice", id="section twice"),
+    pytest.param("[s]\n[t]\n[s]", "x.conf:3", "'[s]' occurs twice", id="section twice"),
     pytest.param("[s]\n\x1b[2Jword", "x.conf:2", "\\x1b", id="control bytes are escaped"),
 ]
 
@@ -91,7 +91,7 @@ UNRESOLVED = [
     pytest.param("a = %(other/b)s", "'%(other/b)s'", id="unknown section"),
     pytest.param("a = 5%", "or %% for", id="bare percent"),
     pytest.param("a = %(b", "or %% for", id="open reference"),
-    pytest.param("a = %(b)s\nb = %(a)s", "back to itself", id="loop"),
+    pytest.param("a = %(b)s\nb = %(a)s", "form a loop", id="loop"),
 ]
 
 
@@ -158,7 +158,7 @@ def test_include_loop(tmp_path):
     (tmp_path / "b.conf").write_text("[INCLUDES]\n\nafter = a.conf\n")
     with pytest.raises(ConfigError) as error:
         read_ini([tmp_path / "a.conf"])
-    assert str(error.value) == f"{tmp_path}/b.conf:3: include loop: a.conf → b.conf → a.conf; take this include out"
+    assert str(error.value) == f"{tmp_path}/b.conf:3: include loop: a.conf → b.conf → a.conf; remove this include"
 
 
 def test_missing_include_is_noted(tmp_path):

@@ -126,7 +126,7 @@ def test_foreign_file(tree):
     (tree.directory / "jails.d/.y.toml").write_text("broken")
     settings = tree.load()
     assert [jail.name for jail in settings.jails] == ["pbx"]
-    assert settings.warnings == (f"{tree.directory}/jails.d/x.conf: not read; the file of a jail ends in .toml",)
+    assert settings.warnings == (f"{tree.directory}/jails.d/x.conf: ignored; a jail's file must end in .toml",)
 
 
 class TestWhichLog:

@@ -52,7 +52,7 @@ def test_duration(value, seconds):
 @pytest.mark.parametrize("value", NO_DURATIONS, ids=lambda v: repr(v)[:20])
 def test_no_duration(value):
     """What is no duration is told with an example."""
-    with pytest.raises(ValueError, match=r"is not a duration; write e\.g\. 10m or 1h30m"):
+    with pytest.raises(ValueError, match=r"invalid duration; expected e\.g\. 10m or 1h30m"):
         duration(value)
 
 
@@ -203,5 +203,5 @@ def test_boolean(text, value):
 @pytest.mark.parametrize("text", ["", "2", "maybe", "truely"])
 def test_no_boolean(text):
     """Anything else is refused."""
-    with pytest.raises(ValueError, match="neither true nor false"):
+    with pytest.raises(ValueError, match="must be true or false"):
         boolean(text)

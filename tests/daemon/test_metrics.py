@@ -105,7 +105,7 @@ def test_only_local_places(tmp_path, where):
     daemon.spawn()
     said = daemon.process.communicate(timeout=45)[0]
     assert daemon.process.returncode == 2
-    assert "not allowed; a local address with a port" in said
+    assert "must be a local address with a port" in said
     assert said.count("\n") == 1
 
 

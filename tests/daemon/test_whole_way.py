@@ -108,7 +108,7 @@ def test_ban_a_list(daemon):
 
 WRONG_CALLS = [
     (["ban", "nonsense"], "'nonsense' is not an address; write e.g. 203.0.113.5"),
-    (["ban", "203.0.113.5", "--time", "soon"], "--time: soon is not a duration"),
+    (["ban", "203.0.113.5", "--time", "soon"], "--time: soon: invalid duration"),
     (["ban", "203.0.113.5", "--time", "0"], "--time: a ban that ends at once is none"),
     (["ban", "203.0.113.5", "--jail", "x"], "no jail x is running; running: freeswitch"),
     (["status", "x"], "no jail x is running; running: freeswitch"),
@@ -163,7 +163,7 @@ def test_reload(daemon, log, tmp_path):
     reloaded = daemon.sipguard("reload", check=False)
     assert reloaded.returncode == 2
     assert "running: freeswitch\n" in reloaded.stdout
-    assert f"{tmp_path}/jails.d/asterisk.toml:3: jail asterisk: maxretry = 0: not allowed" in reloaded.stderr
+    assert f"{tmp_path}/jails.d/asterisk.toml:3: jail asterisk: maxretry = 0: must be" in reloaded.stderr
     assert daemon.banned("freeswitch") == {ATTACKER}
     append(log, failure("203.0.113.67"))
     daemon.wait_logged("[freeswitch] Ban 203.0.113.67")
