@@ -16,6 +16,10 @@ _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 class TagReader(Protocol):
     """Knows where in a line the groups of a match stand."""
 
+    @property
+    def places(self) -> Mapping[str, int]:
+        """The names of all groups."""
+
     def tags(self, line: str, begin: int, offsets: tuple[int, ...]) -> Mapping[str, str]:
         """The groups that took part; `offsets` are those of a text in which the line began at `begin`."""
 
@@ -84,6 +88,13 @@ class Failure(_Failure):
             return self.told[2]
         assert self.reader is not None  # noqa: S101 - whoever leaves them to be made says how
         return self.reader.tags(self.line, self.begin, self.offsets)
+
+    @property
+    def may_have(self) -> Mapping[str, object]:
+        """The names of all `tags`, and perhaps of groups that took no part: to ask this costs next to nothing."""
+        if self.told is not None:
+            return self.told[2]
+        return self.reader.places if self.reader is not None else _NO_TAGS
 
     def __eq__(self, other: object) -> bool:
         """Whether they tell the same, made or not."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sipguard.model import Failure, Filter
 
@@ -49,9 +49,8 @@ class _Report:
     counted: list[float] = field(default_factory=list)
     """When this source was counted."""
 
-    def add(self, failure: Failure, time: float, window: float) -> int:
-        """1 when the line tells of an attempt that this source has not told of yet, else 0."""
-        tags = failure.tags
+    def add(self, tags: Mapping[str, str], time: float, window: float) -> int:
+        """1 when the line with these tags tells of an attempt that this source has not told of yet, else 0."""
         probe = "probe" in tags
         if self._is_copy(tags, probe):
             return 0
@@ -101,24 +100,29 @@ class Attempts:
 
     def new(self, address: str, failure: Failure, time: float) -> int:
         """How many attempts this failure adds to what is counted already: 0 when it tells of a known one again."""
-        tags = failure.tags
-        if not self._window:
+        # What a line may have is asked first: mostly that is enough, and its tags need not be made.
+        if not self._window or self._is_alone(failure.may_have, address) or self._is_alone(failure.tags, address):
             return 1
-        if _MORE.isdisjoint(tags) and ("answer" not in tags or not (self._rank or (address, "") in self._sessions)):
-            return 1  # an answer that no probe came before; what comes after it is told without it
+        tags = failure.tags
         rank = self._rank.get(tags.get("source", ""), len(self._rank))
         self._best = min(self._best, rank)
         # A worse source can be made to say anything (an ESC in Asterisk's NOTICE); where there is a better one, it alone counts.
         if rank > self._best:
             return 0
         session = self._session((address, tags.get("session", "")), time, rank)
-        told = session.reports.setdefault(rank, _Report()).add(failure, time, self._window)
+        told = session.reports.setdefault(rank, _Report()).add(tags, time, self._window)
         session.best = rank
         if not told:
             return 0
         if _taken(session.ahead, time - self._window):
             return 0
         return 1
+
+    def _is_alone(self, names: Collection[str], address: str) -> bool:
+        """Whether a line with these tags is an attempt by itself: an answer that no probe came before is."""
+        return _MORE.isdisjoint(names) and (
+            "answer" not in names or not (self._rank or (address, "") in self._sessions)
+        )
 
     def shift(self, seconds: float) -> None:
         """The clock was set, and the log's times with it: what is behind lies as far behind as before."""
