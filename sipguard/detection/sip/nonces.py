@@ -73,12 +73,12 @@ class Nonces:
         """The table was full: a nonce sent before this time may be missing."""
         return self._sent.lost_until
 
-    def record(self, server: str, port: int, method: str, owner: str, payload: bytes, now: float) -> None:
+    def record(self, server: str, port: int, method: str, owner: str, challenge: bytes, now: float) -> None:
         """The server has sent this challenge to `owner`, "" for one that proves nobody."""
-        nonces = messages.nonces_in(payload)
+        nonces = messages.nonces_in(challenge)
         if not nonces:
             return
-        kind = kind_of(payload)
+        kind = kind_of(challenge)
         origin = self._origin(server, port, method, kind)
         for nonce in nonces:
             key = hash((server, nonce))
@@ -152,12 +152,12 @@ def _place(server: str, port: int) -> str:
     return f"{server} {port}"
 
 
-def kind_of(payload: bytes) -> bytes:
+def kind_of(challenge: bytes) -> bytes:
     """The form of a challenge's nonce.
 
     FreeSWITCH's are UUIDs, those of PJSIP bound to second and address, chan_sip's random: unpredictable; b"" for others.
     """
-    nonce = messages.first_nonce(payload)
+    nonce = messages.first_nonce(challenge)
     if _UUID.fullmatch(nonce):
         return b"uuid"
     if _PJSIP.fullmatch(nonce):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sipguard.detection.sip.messages import Answer
     from sipguard.detection.sip.proof import Weighed
-    from sipguard.wire_model import AttemptVerdict
+    from sipguard.wire_model import AttemptVerdict, Evidence
 
 _ACCEPTED_LIFETIME = 7200.0
 _ACCEPTED_MOST = 100_000
@@ -135,9 +135,10 @@ class Tracker:
             alarm = self._doubts.get(pending.packet.source) is True and kind_of(packet.payload) in _OF_ASTERISK
         elif weighed.evidence == "unproven" and verdict == "failure":
             self._doubts.put(pending.packet.source, True, packet.time)
-        attempt = self._attempt(pending, packet.time, status, verdict)._replace(evidence=weighed.evidence, alarm=alarm)
+        attempt = self._attempt(pending, packet.time, status, verdict, weighed.evidence)
         if weighed.evidence == "unproven":
-            attempt = attempt._replace(blind=self.blindness(packet.time - NONCE_LIFETIME, packet.time))
+            blind = self.blindness(packet.time - NONCE_LIFETIME, packet.time)
+            attempt = attempt._replace(blind=blind, alarm=alarm)
         elif verdict == "failure" and weighed.address:
             attempt = attempt._replace(address=weighed.address)
         return self._released(attempt)
@@ -145,7 +146,7 @@ class Tracker:
     def _verdict(self, pending: Pending, packet: Packet, status: int, weighed: Weighed) -> AttemptVerdict | None:
         """What servers mean by this answer to credentials; None for what tells nothing of them."""
         if status in {401, 407}:
-            if messages.is_stale(packet.payload):
+            if messages.is_stale(messages.challenge(packet.payload)):
                 return "stale"
             return "again" if self._was_accepted(pending) else "failure"
         if status == 403:
@@ -205,7 +206,7 @@ class Tracker:
             packet.source_port,
             messages.method_of(packet.payload),
             owner,
-            packet.payload,
+            messages.challenge(packet.payload),
             packet.time,
         )
 
@@ -240,22 +241,25 @@ class Tracker:
     def _unanswered(self, pending: Pending) -> Attempt:
         return self._attempt(pending, pending.packet.time, 0, "seen")
 
-    def _attempt(self, pending: Pending, time: float, status: int, verdict: AttemptVerdict) -> Attempt:
+    def _attempt(
+        self, pending: Pending, time: float, status: int, verdict: AttemptVerdict, evidence: Evidence | None = None
+    ) -> Attempt:
         packet, request = pending.packet, pending.request
         headers = request.headers
+        # By position: twice as fast.
         return Attempt(
-            time=time,
-            address=packet.source,
-            source=packet.source,
-            port=packet.source_port,
-            server=packet.destination,
-            server_port=packet.destination_port,
-            transport=packet.transport,
-            method=request.method,
-            user=request.user,
-            account=headers.to_user if request.method == "REGISTER" else headers.from_user,
-            agent=headers.agent,
-            status=status,
-            verdict=verdict,
-            evidence=None,
+            time,
+            packet.source,
+            packet.source,
+            packet.source_port,
+            packet.destination,
+            packet.destination_port,
+            packet.transport,
+            request.method,
+            request.user,
+            headers.to_user if request.method == "REGISTER" else headers.from_user,
+            headers.agent,
+            status,
+            verdict,
+            evidence,
         )

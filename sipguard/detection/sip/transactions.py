@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sipguard.detection.sip import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from sipguard.detection.sip.messages import Answer, Headers, Request
     from sipguard.wire_model import Packet
@@ -57,6 +57,8 @@ class Transactions:
         self._most = most // _PARTS
         self._parts: list[_Part] = [_Part() for _ in range(_PARTS)]
         self._turned: float | None = None
+        self._odd = False
+        """Some request is to be found by its Call-ID too."""
         self.lost_until = 0.0
         """The table was full: requests before this time may have gone unseen."""
 
@@ -66,7 +68,7 @@ class Transactions:
     def add(self, packet: Packet, request: Request) -> list[Pending]:
         """Wait for an answer to this request, unless it is a copy. Gives the requests that nobody has answered in time."""
         gone = self.expire(packet.time)
-        keys = _keys(request, packet.payload)
+        keys = _keys(request)
         for pending in self._under(keys):
             if pending.is_copy(packet, request):
                 return gone
@@ -77,6 +79,7 @@ class Transactions:
             part = self._parts[0]
         part.add(keys, Pending(packet._replace(payload=b""), request))
         part.odd = part.odd or len(keys) != 1
+        self._odd = self._odd or part.odd
         return gone
 
     def answered(self, packet: Packet, answer: Answer, *, ours: bool) -> tuple[Pending | None, bool]:
@@ -85,12 +88,14 @@ class Transactions:
         `ours` says that the answer is known to come from this machine: otherwise it must at least come from where the
         request went, or go to where it came from.
         """
-        found = list(self._under(answer.branches))
+        found = self._under(answer.branches)
         headers = None
-        if not found and any(part.odd for part in self._parts):
+        if not found and self._odd:
             headers = messages.headers(packet.payload)
             found = [
-                one for one in self._under(map(_call_key, headers.calls)) if one.packet.source == packet.destination
+                one
+                for one in self._under(tuple(map(_call_key, headers.calls)))
+                if one.packet.source == packet.destination
             ]
         open_ones = [one for one in found if not one.answered and _can_answer(packet, one.packet, ours=ours)]
         if not open_ones:
@@ -125,18 +130,19 @@ class Transactions:
     def _turn(self, now: float) -> list[Pending]:
         self._turned = now
         self._parts.insert(0, _Part())
-        return [one for one in self._parts.pop().requests if not one.answered]
+        gone = self._parts.pop()
+        self._odd = any(part.odd for part in self._parts)
+        return [one for one in gone.requests if not one.answered]
 
-    def _under(self, keys: Iterable[int]) -> Iterator[Pending]:
-        seen = set()
-        keys = tuple(keys)
+    def _under(self, keys: tuple[int, ...]) -> list[Pending]:
+        """The requests with one of these keys, each once, the youngest first."""
+        found: list[Pending] = []
         for part in self._parts:
-            if part.requests:
-                for key in keys:
-                    for pending in part.by_key.get(key, ()):
-                        if id(pending) not in seen:
-                            seen.add(id(pending))
-                            yield pending
+            by_key = part.by_key
+            for key in keys:
+                if key in by_key:
+                    found += by_key[key]
+        return found if len(keys) == 1 else list({id(one): one for one in found}.values())
 
 
 class _Part:
@@ -158,9 +164,9 @@ class _Part:
                 under.append(pending)
 
 
-def _keys(request: Request, payload: bytes) -> tuple[int, ...]:
+def _keys(request: Request) -> tuple[int, ...]:
     headers = request.headers
-    if len(headers.branches) == 1 and messages.begins_with_plain_via(payload):
+    if request.plain:
         return headers.branches
     return (*headers.branches, *map(_call_key, headers.calls))
 
