@@ -1,0 +1,169 @@
+"""The lab's servers with HEP switched on as docs/wire.md says, and a collector beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from lab.asterisk_conf import PASSWORD
+from lab.kamailio import KamailioLab
+from lab.lab import PBX, Lab, _call
+
+KEY, PORT = "a key for the lab", "9060"
+PBX6, ATTACKER6 = "2001:db8::1", "2001:db8::66"
+_CLIENT, _COLLECTOR = (Path(__file__).with_name(name) for name in ("wire_client.py", "wire_collector.py"))
+_ROOT = Path(__file__).resolve().parents[3]
+
+_HEP = f"[general]\nenabled = yes\ncapture_address = 127.0.0.1:{PORT}\ncapture_password = {KEY}\ncapture_id = 1\n"
+_TRANSPORTS = """
+[transport-tcp]
+type=transport
+protocol=tcp
+bind=0.0.0.0:5060
+[transport-tls]
+type=transport
+protocol=tls
+bind=0.0.0.0:5061
+cert_file={inside}/etc/cert.pem
+priv_key_file={inside}/etc/key.pem
+method=tlsv1_2
+[transport-udp6]
+type=transport
+protocol=udp
+bind=[::]:5060
+"""
+_KAMAILIO = """#!KAMAILIO
+log_stderror=no
+children=2
+disable_tcp=yes
+listen=udp:{pbx}:5060
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "tm.so"
+loadmodule "auth.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "siptrace.so"
+modparam("siptrace", "duplicate_uri", "sip:127.0.0.1:{port}")
+modparam("siptrace", "hep_mode_on", 1)
+modparam("siptrace", "hep_version", 3)
+modparam("siptrace", "trace_to_database", 0)
+modparam("siptrace", "trace_on", 1)
+modparam("siptrace", "trace_mode", 1)
+modparam("siptrace", "auth_key", "{key}")
+{nonces}
+request_route {{
+    if (!pv_www_authenticate("$td", "{password}", "0")) {{
+        www_challenge("$td", "1");
+        exit;
+    }}
+    sl_send_reply("200", "OK");
+}}
+"""
+NONCES = {
+    "as it comes": "",
+    "one time": 'modparam("auth", "one_time_nonce", 1)',
+    "source": "\n".join(f'modparam("auth", "auth_checks_{one}", 8)' for one in ("register", "no_dlg", "in_dlg")),
+}
+
+
+class Collecting:
+    """What both servers' labs have: the collector, and the clients of the wire."""
+
+    _collector = None
+
+    def collect(self) -> None:
+        """Start the collector in `pbx`."""
+        line = [sys.executable, _COLLECTOR, PORT, KEY, f"{PBX},{PBX6}", self.home / "attempts"]
+        self._collector = subprocess.Popen(
+            self.command("pbx", *line), stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(_ROOT)}
+        )
+        assert self._collector.stdout.readline() == "ready\n"
+
+    def stop_collecting(self) -> None:
+        """End the collector."""
+        if self._collector is not None:
+            self._collector.kill()
+            self._collector.communicate()
+            self._collector = None
+
+    def client(self, host, *arguments, server=PBX):
+        """Run the client on a host; gives the lines that it prints."""
+        done = self.run(host, sys.executable, _CLIENT, server, *map(str, arguments), timeout=300)
+        assert not done.stderr, done.stderr
+        return done.stdout.split()
+
+    def attempts(self):
+        """All attempts so far, once no more come."""
+        before, text = None, ""
+        while before != text or not text:
+            before = text
+            time.sleep(2.5)
+            text = "\n".join(
+                line for line in (self.home / "attempts").read_text().split("\n") if "received" not in line
+            )
+            text = text or "\n"
+        return [json.loads(line) for line in text.split("\n") if line]
+
+    def counted(self):
+        """(address, source where it is another, verdict, evidence) → how often."""
+        return Counter(
+            (one["address"], one["source"] if one["source"] != one["address"] else "", one["verdict"], one["evidence"])
+            for one in self.attempts()
+        )
+
+
+class AsteriskWire(Collecting, Lab):
+    """Asterisk with UDP, TCP, TLS, IPv6 and res_hep."""
+
+    def _configure(self) -> None:
+        super()._configure()
+        etc, inside = self.home / "etc", f"/srv/{self.name}"
+        (etc / "hep.conf").write_text(_HEP)
+        pjsip = (etc / "pjsip.conf").read_text()
+        (etc / "pjsip.conf").write_text(pjsip + _TRANSPORTS.format(inside=inside))
+        certificate = ["-keyout", etc / "key.pem", "-out", etc / "cert.pem", "-subj", "/CN=pbx"]
+        _call("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *certificate)
+        _call("chroot", self.root, "chown", "-R", "asterisk:asterisk", inside)
+
+    def _connect(self) -> None:
+        super()._connect()
+        for host, address in (("pbx", PBX6), ("atk", ATTACKER6)):
+            device = "lan" if host == "pbx" else "vatk"
+            _call("ip", "-n", self.namespace(host), "addr", "add", f"{address}/64", "dev", device, "nodad")
+
+    def _start(self) -> None:
+        self.collect()
+        super()._start()
+
+    def down(self) -> None:
+        """Also the collector."""
+        self.stop_collecting()
+        super().down()
+
+
+class KamailioWire(Collecting, KamailioLab):
+    """Kamailio with siptrace; `nonces` is a key of `NONCES`."""
+
+    def __init__(self, nonces, cache=None) -> None:
+        super().__init__(cache)
+        self._nonces = nonces
+
+    def _configure(self) -> None:
+        super()._configure()
+        text = _KAMAILIO.format(pbx=PBX, port=PORT, key=KEY, password=PASSWORD, nonces=NONCES[self._nonces])
+        (self.home / "kamailio.cfg").write_text(text)
+
+    def _start(self) -> None:
+        self.collect()
+        super()._start()
+
+    def down(self) -> None:
+        """Also the collector."""
+        self.stop_collecting()
+        super().down()
