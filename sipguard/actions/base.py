@@ -1,4 +1,4 @@
-"""What every kind of action has in common: it is told of bans, one notice after the other, and may fail."""
+"""The protocol of all actions: they receive notices of bans in order, and may fail."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from sipguard.actions.ticket import Ticket
 from sipguard.errors import SipguardError
 
 Verb = Literal["start", "ban", "prolong", "check", "unban", "flush", "reload", "stop"]
-"""`check`: lines of a banned address keep coming. `flush`: every ban ends at once."""
+"""`check`: the log still shows a banned address. `flush`: all bans end at once."""
 
 
 class ActionError(SipguardError):
-    """An action did not do its work: a command's exit status, a server's answer, a time limit."""
+    """An action failed: a command's exit status, a server's answer, a time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell an action. `start`, `flush`, `reload` and `stop` are about no address: theirs is a blank ticket."""
+    """One notice for an action. `start`, `flush`, `reload` and `stop` concern no address and carry a blank ticket."""
 
     verb: Verb
     ticket: Ticket
 
 
 class Worker(Protocol):
-    """One action of one jail at work."""
+    """One running action of one jail."""
 
     norestored: bool
-    """Not told of bans that an earlier run has made."""
+    """Whether it ignores bans restored from an earlier run."""
     essential: bool
-    """It keeps something of each ban until the unban, an entry in a list for example: none of them may be dropped."""
+    """Whether it keeps state per ban until the unban, such as a list entry. Its notices must not be dropped."""
     flushes: bool
-    """Ends all bans by one `flush`; otherwise it wants an `unban` for each."""
+    """Whether one `flush` ends all its bans; otherwise it needs an `unban` for each."""
     linger: float
     """Seconds to wait for more after the first notice of a batch."""
     batch: int
-    """Notices taken at once at most."""
+    """Most notices per batch."""
     longest: float
-    """Seconds after which one batch is cut short."""
+    """Time limit of one batch, in seconds."""
 
     async def handle(self, notices: Sequence[Notice]) -> None:
-        """Carry out up to `batch` notices, in order. Raises `ActionError`."""
+        """Process up to `batch` notices in order. Raises `ActionError`."""
 
     async def close(self) -> None:
-        """Let go of what it holds: processes, connections."""
+        """Release processes and connections."""

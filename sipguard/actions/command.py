@@ -1,6 +1,6 @@
-"""Runs one command for an action: with a time limit, in a process group of its own, and with nothing of the daemon's open.
+"""Runs one command for an action: with a time limit, in its own process group, without the daemon's open files.
 
-What it prints is kept up to a limit, for the message when it fails.
+The end of its output is kept for the error message.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ GRACE = 0.5
 MAX_OUTPUT = 8_192
 """Bytes of output kept."""
 AT_ONCE = 8
-"""Commands that run at the same time."""
-# For the daemon alone: a command that spoke to systemd would speak for the daemon.
+"""Most commands that run at the same time."""
+# Hidden from commands: one that notified systemd would do so in the daemon's name.
 _OWN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
@@ -30,11 +30,11 @@ class Result:
     """How a command ended."""
 
     status: int | None
-    """Exit status, negative for a signal; None when its time was up or it could not begin."""
+    """Exit status, negative for a signal; None if it timed out or could not start."""
     problem: str = ""
-    """For people, one line: empty when it did its work."""
+    """One line for the operator; empty on success."""
     output: str = ""
-    """The end of what it printed, without a byte that a terminal obeys."""
+    """The end of its output, without terminal control bytes."""
 
     @property
     def ok(self) -> bool:
@@ -42,31 +42,31 @@ class Result:
 
     @property
     def timed_out(self) -> bool:
-        """Whether it was cut by its time limit."""
+        """Whether it was stopped by its time limit."""
         return self.status is None
 
 
 class Run(Protocol):
-    """Carries out a shell text; tests and `test-action` have their own."""
+    """Runs shell code; tests and `test-action` have their own implementation."""
 
     async def __call__(self, script: str, variables: Mapping[str, str], limit: float) -> Result:
-        """Run `script` with `variables` in its environment for `limit` seconds at most."""
+        """Run `script` with `variables` in its environment, for at most `limit` seconds."""
 
 
 class Runner:
-    """Runs commands, so many at a time. The time limit counts from when the command begins."""
+    """Runs a limited number of commands at a time. A time limit counts from the command's start."""
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._slots = asyncio.Semaphore(at_once)
 
     async def __call__(self, script: str, variables: Mapping[str, str], limit: float) -> Result:
-        """Run a shell text, as Fail2ban does: by /bin/sh."""
+        """Run shell code with /bin/sh, like Fail2ban."""
         return await self.run(["/bin/sh", "-c", script], limit, variables=variables)
 
     async def run(
         self, command: Sequence[str], limit: float, *, variables: Mapping[str, str] | None = None, stdin: bytes = b""
     ) -> Result:
-        """Run a program. Never raises but for cancellation, and then nothing of the command is left."""
+        """Run a program. Raises nothing but cancellation, after which no process of the command remains."""
         async with self._slots:
             with _Streams(stdin) as streams:
                 try:
@@ -85,15 +85,15 @@ class Runner:
 
 
 class _Streams:
-    """What a command reads, and where it prints.
+    """The standard streams of a command.
 
-    Not asyncio's own pipes: those count a process as ended only when all that it has started have closed them as well.
+    Not asyncio's pipes: with those, a process counts as ended only once all its children have closed them too.
     """
 
     def __init__(self, stdin: bytes) -> None:
         self.stdin: int = asyncio.subprocess.DEVNULL
         if stdin:
-            # A file in memory: nobody has to stay and write, however slowly it reads, or if it does not.
+            # A file in memory: no writer is needed, even if the command reads slowly or not at all.
             self.stdin = os.memfd_create("ban")
             os.write(self.stdin, stdin)
             os.lseek(self.stdin, 0, os.SEEK_SET)
@@ -113,19 +113,19 @@ class _Streams:
                 os.close(descriptor)
 
     def _read(self) -> None:
-        """Keep the end of what is printed, and read on, so that nobody waits for a reader."""
+        """Keep the end of the output, and keep reading so that the command never blocks."""
         with contextlib.suppress(BlockingIOError):
             self._output += os.read(self._read_end, 65_536)
             del self._output[:-MAX_OUTPUT]
 
     def lines(self) -> list[str]:
-        """The end of what was printed, fit to be shown."""
+        """The last lines of output, made printable."""
         self._read()
         return [printable(line) for line in bytes(self._output).decode("utf-8", "replace").strip().splitlines()]
 
 
 def environment(variables: Mapping[str, str]) -> dict[bytes, bytes]:
-    """The environment of a command: the daemon's own, without what speaks to systemd, and `variables`."""
+    """The environment of a command: the daemon's, without systemd's variables, plus `variables`."""
     own = {os.fsencode(name): os.fsencode(value) for name, value in os.environ.items() if name not in _OWN}
     return own | {name.encode(): value.encode("utf-8", "surrogateescape") for name, value in variables.items()}
 
@@ -150,7 +150,7 @@ async def _watch(process: asyncio.subprocess.Process, limit: float, streams: _St
 
 
 async def end_group(process: asyncio.subprocess.Process) -> None:
-    """End a process and all of its group: asked first, then killed."""
+    """End a process and its whole group: SIGTERM first, then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
@@ -158,7 +158,7 @@ async def end_group(process: asyncio.subprocess.Process) -> None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GRACE):
                     await process.wait()
-    # The group's leader has gone by now, or will as soon as the kernel lets it.
+    # The group's leader has ended by now, or will as soon as the kernel allows.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GRACE):
             await process.wait()

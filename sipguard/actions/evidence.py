@@ -1,6 +1,6 @@
-"""The lines and captured groups that may yet become a ban's `<matches>` and `<F-…>`: the latest, in bounded memory.
+"""Keeps the latest lines and captured groups per address, for a ban's `<matches>` and `<F-…>`, in bounded memory.
 
-What has been forgotten for want of room, or by a restart, the database may still know, without the groups.
+Lines dropped here or lost by a restart may still be in the database, without the groups.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from dataclasses import dataclass
 from sipguard.model import Failure
 
 MOST_LINES = 10
-"""Lines kept of one address: the latest."""
+"""Lines kept per address: the latest ones."""
 MOST_LENGTH = 1_000
 """Characters kept of one line or group."""
 MOST_KEPT = 2_000_000
-"""Characters kept of all addresses."""
+"""Characters kept for all addresses together."""
 
 
 @dataclass(slots=True)
 class Found:
-    """What is kept of one address in one jail."""
+    """The lines and groups of one address in one jail."""
 
     lines: tuple[str, ...] = ()
     data: Mapping[str, str] | None = None
 
     @property
     def size(self) -> int:
-        """Characters; each text counts as a little more than itself."""
+        """Size in characters, with some overhead per text."""
         texts = [*self.lines, *(self.data or {}).values()]
         return 100 + sum(60 + len(text) for text in texts)
 
 
 class Evidence:
-    """Failures of addresses that are not banned yet; those seen longest ago go first."""
+    """Failures of addresses that are not banned yet. The least recently seen are dropped first."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
@@ -42,7 +42,7 @@ class Evidence:
         self._found: OrderedDict[tuple[str, str], Found] = OrderedDict()
 
     def add(self, jail: str, address: str, failure: Failure) -> None:
-        """A failure was counted."""
+        """Add a counted failure."""
         key = (jail, address)
         found = self._take(key) or Found()
         new = tuple(line[:MOST_LENGTH] for line in failure.lines[-MOST_LINES:])
@@ -54,7 +54,7 @@ class Evidence:
             self._take(next(iter(self._found)))
 
     def take(self, jail: str, address: str) -> Found:
-        """What is known of an address, which is then forgotten here."""
+        """Remove and return what is known of an address."""
         return self._take((jail, address)) or Found()
 
     def _take(self, key: tuple[str, str]) -> Found | None:

@@ -1,4 +1,4 @@
-"""Runs a program on a ban and gives it the ban as one line of JSON on its standard input: no shell, no argument to quote."""
+"""Runs a program on a ban, with the ban as one line of JSON on standard input: no shell, no quoting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Exec:
 
     norestored = True
     essential = False
-    flushes = True  # what ends with the daemon is no unban
+    flushes = True  # the daemon's stop is not an unban
     linger = 0.0
     batch = 1
 
@@ -25,7 +25,7 @@ class Exec:
         self._command: Sequence[str] = action.options["command"]
         self._limit: float = action.options["timeout"]
         self._runner = runner
-        self.longest = 86_400.0  # the wait for a free place; the run itself has its own limit
+        self.longest = 86_400.0  # includes waiting for a free slot; the run itself has its own limit
 
     async def handle(self, notices: Sequence[Notice]) -> None:
         """Run the program for each notice. Raises `ActionError`."""
@@ -38,4 +38,4 @@ class Exec:
                 raise ActionError(f"{self._command[0]}: {result.problem}")
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""

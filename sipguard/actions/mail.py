@@ -1,6 +1,6 @@
-"""Tells people of bans by e-mail. A burst makes one mail: what comes within `digest` of the first ban is told together.
+"""Reports bans by e-mail. All bans within `digest` seconds of the first one share one mail.
 
-The mail is handed to a server by smtplib, in a thread: a slow server keeps nobody waiting but its own lane.
+smtplib sends the mail in a thread, so a slow server delays only its own queue.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sipguard.model import Clock, NativeAction
 from sipguard.text import printable
 
 MOST_TOLD = 500
-"""Notices in one mail; what is more makes another one."""
+"""Most notices in one mail; further ones go into another mail."""
 MOST_IN_FULL = 20
-"""Bans that are told with their lines; the others have one line each."""
+"""Bans reported with their log lines; the others get one line each."""
 FIRST_PAUSE = 2.0
 TRIES = 3
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -35,7 +35,7 @@ class Mail:
 
     norestored = True
     essential = False
-    flushes = True  # what ends with the daemon is no unban
+    flushes = True  # the daemon's stop is not an unban
 
     def __init__(self, action: NativeAction, *, clock: Clock, first_pause: float = FIRST_PAUSE) -> None:
         options = action.options
@@ -51,7 +51,7 @@ class Mail:
         self.longest = TRIES * (4 * options["timeout"] + 4 * first_pause) + self.linger
 
     async def handle(self, notices: Sequence[Notice]) -> None:
-        """One mail of all that is to be told. Raises `ActionError`."""
+        """Send one mail about all notices. Raises `ActionError`."""
         told = [notice for notice in notices if notice.verb in self._on]
         if not told:
             return
@@ -66,10 +66,10 @@ class Mail:
         raise ActionError(f"mail to {self._options['to'][0]} through {self._host}: {problem}")
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
     def message(self, notices: Sequence[Notice]) -> EmailMessage:
-        """The mail. What an attacker wrote is in its body alone, without a byte that a terminal obeys."""
+        """Build the mail. Text written by an attacker is only in the body, without terminal control bytes."""
         message = EmailMessage()
         message["Subject"] = _subject(notices)
         message["From"] = self._options["from"]
@@ -81,7 +81,7 @@ class Mail:
         return message
 
     def _send(self, message: EmailMessage) -> tuple[str, bool]:
-        """Hand it in: what went wrong, and whether another try may help. Runs in a thread."""
+        """Send the mail, in a thread. Returns the problem, and whether a retry may help."""
         try:
             with self._connect() as server:
                 if self._tls == "starttls":
@@ -105,19 +105,22 @@ class Mail:
 
 
 def _explain(error: smtplib.SMTPException | OSError) -> tuple[str, bool]:
-    """What people can do something about, and whether it may pass by itself."""
+    """An error text for the operator, and whether the error may be temporary."""
     match error:
         case smtplib.SMTPAuthenticationError():
-            found = f"the server does not take user and password ({error.smtp_code})", False
+            found = f"the server rejects user and password ({error.smtp_code})", False
         case smtplib.SMTPRecipientsRefused():
             codes = [code for code, _ in error.recipients.values()]
-            found = f"no recipient is taken ({', '.join(map(str, codes))})", any(400 <= code < 500 for code in codes)
+            found = (
+                f"the server accepts no recipient ({', '.join(map(str, codes))})",
+                any(400 <= code < 500 for code in codes),
+            )
         case smtplib.SMTPResponseException():
             text = error.smtp_error
             text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
             found = f"{error.smtp_code} {text}", 400 <= error.smtp_code < 500
         case ssl.SSLCertVerificationError():
-            found = f"its certificate: {error.verify_message}", False
+            found = f"invalid certificate: {error.verify_message}", False
         case smtplib.SMTPNotSupportedError():
             found = f"{error}; set tls", False
         case _:

@@ -1,8 +1,7 @@
-"""Carries out actions beside everything else: each in its own lane, in order, in bounded memory, and never in the way.
+"""One queue per action of a jail: notices are processed in order, in bounded memory, without delaying anything else.
 
-A lane is one action of one jail. What a slow action cannot keep up with is dropped, the oldest first, and counted. An
-action that keeps something of each ban, to be undone by its unban, loses none: there a ban and its unban that both still
-wait cancel each other, so that never more wait than there are bans.
+If an action is too slow, its oldest notices are dropped and counted. An action that keeps state per ban loses none: a
+waiting ban and its waiting unban cancel each other, so its queue never grows beyond the number of bans.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from sipguard.actions.base import ActionError, Notice, Worker
 log = logging.getLogger("fail2ban.actions")
 
 MOST_QUEUED = 500
-"""Notices that wait in one lane at most."""
+"""Most notices waiting in one queue."""
 _NEVER_DROPPED = ("start", "flush", "reload", "stop")
-# An action that always fails says so five times, and then at every hundredth time.
+# An action that always fails logs this five times, then every hundredth time.
 _TOLD = 5
 _TOLD_AGAIN = 100
 
 
 class ActionQueue:
-    """The queue of one action. Its task lives only as long as there is something to do."""
+    """The queue of one action. Its task runs only while there is something to do."""
 
     def __init__(self, title: str, worker: Worker, most: int = MOST_QUEUED) -> None:
         """`title` names jail and action in the log."""
@@ -36,7 +35,7 @@ class ActionQueue:
         self.failed = 0
         self.dropped = 0
         self.problem = ""
-        """Why the last notice failed; empty when it did not."""
+        """Why the last notice failed; empty if it succeeded."""
         self._most = most
         self._queue: OrderedDict[int, Notice] = OrderedDict()
         self._number = 0
@@ -48,11 +47,11 @@ class ActionQueue:
 
     @property
     def queued(self) -> int:
-        """Notices that wait."""
+        """Number of waiting notices."""
         return len(self._queue)
 
     def put(self, notice: Notice) -> None:
-        """Queue a notice. When the queue is full the oldest ban goes, and with it the unban that belongs to it."""
+        """Queue a notice. If the queue is full, drop the oldest ban together with its unban."""
         address = notice.ticket.ban.address
         if notice.verb == "unban" and self._is_needless(address):
             return
@@ -66,7 +65,7 @@ class ActionQueue:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def _is_needless(self, address: str) -> bool:
-        """Whether the action does not know of the ban that ends: it was dropped, or still waits and goes too."""
+        """Whether this unban can be skipped: its ban was dropped, or still waits and is removed too."""
         if address in self._missed:
             self._missed.discard(address)
             return True
@@ -97,7 +96,7 @@ class ActionQueue:
     async def _run(self) -> None:
         while self._queue:
             if self.worker.linger and not self._hurry.is_set():
-                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
+                # Not wait_for: before Python 3.12 it loses a cancellation that arrives together with the event.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.worker.linger):
                         await self._hurry.wait()
@@ -110,8 +109,8 @@ class ActionQueue:
         except ActionError as error:
             self._fail(str(error), len(notices))
         except TimeoutError:
-            self._fail(f"cut after {self.worker.longest:g} s", len(notices))
-        except Exception as error:  # a fault in one action, of whatever kind, must not end its lane
+            self._fail(f"stopped after {self.worker.longest:g} s", len(notices))
+        except Exception as error:  # no fault in an action may end its queue
             log.debug("%s", self.title, exc_info=True)
             self._fail(f"{type(error).__name__}: {error}", len(notices))
         else:
@@ -124,17 +123,17 @@ class ActionQueue:
         self._in_a_row += 1
         self.problem = problem
         if self._in_a_row <= _TOLD or self._in_a_row % _TOLD_AGAIN == 0:
-            more = "; failing again and again" if self._in_a_row == _TOLD else ""
+            more = "; it keeps failing" if self._in_a_row == _TOLD else ""
             log.error("%s: %s%s", self.title, problem, more)
 
     async def finish(self) -> None:
-        """Wait until the queue is empty; nothing lingers any more."""
+        """Wait until the queue is empty. Batches no longer wait for more notices."""
         self._hurry.set()
         if self._task is not None:
-            await asyncio.wait([self._task])  # who waits may give up: that alone must not end the task
+            await asyncio.wait([self._task])  # if the waiter is cancelled, the task must go on
 
     async def close(self) -> None:
-        """End what is running, forget what waits."""
+        """Cancel what is running and discard what waits."""
         self._queue.clear()
         if self._task is not None:
             self._task.cancel()
@@ -143,7 +142,7 @@ class ActionQueue:
 
 
 async def finish(lanes: Sequence[ActionQueue], patience: float) -> bool:
-    """Let lanes finish for `patience` seconds, then end them; whether all was done."""
+    """Let queues finish for `patience` seconds, then close them. Returns whether all work was done."""
     done = True
     try:
         async with asyncio.timeout(patience):
@@ -151,6 +150,6 @@ async def finish(lanes: Sequence[ActionQueue], patience: float) -> bool:
     except TimeoutError:
         done = False
         late = [f"{lane.title} ({lane.queued} waiting)" for lane in lanes if lane.queued]
-        log.warning("Actions cut short at the end: %s", ", ".join(late) or "one was still at work")
+        log.warning("Actions interrupted by the stop: %s", ", ".join(late) or "one was still running")
     await asyncio.gather(*(lane.close() for lane in lanes))
     return done

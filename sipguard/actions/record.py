@@ -1,4 +1,4 @@
-"""A notice as JSON has it: what `exec` reads, and what a webhook sends when it is given no `fields`."""
+"""Converts a notice to JSON-compatible data, for `exec` and for webhooks without `fields`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sipguard.actions.tags import host_name
 
 
 def record(notice: Notice) -> dict[str, Any]:
-    """Times are ISO 8601 in UTC, spans seconds; null is for ever. `start` and `stop` have no address."""
+    """Convert a notice. Times are ISO 8601 in UTC, durations seconds; null is for ever. `start` and `stop` have no address."""
     ticket = notice.ticket
     ban = ticket.ban
     found: dict[str, Any] = {"event": notice.verb, "jail": ticket.jail.name, "host": host_name(True)}
@@ -33,5 +33,5 @@ def record(notice: Notice) -> dict[str, Any]:
 
 
 def moment(when: float) -> str:
-    """`2026-11-21T20:18:00+00:00`."""
+    """A time as `2026-11-21T20:18:00+00:00`."""
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""The tags of a ban, and their values: jail.conf(5), `ACTION CONFIGURATION FILES`. `sipguard.shell` fills them into commands."""
+"""Values of a ban's tags: jail.conf(5), `ACTION CONFIGURATION FILES`. `sipguard.shell` inserts them into commands."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sipguard.shell import captured_group
 
 @cache
 def host_name(full: bool) -> str:
-    """This host's name, `full` with its domain where the resolver knows one."""
+    """This host's name; with `full`, including its domain if the resolver knows one."""
     name = socket.gethostname()
     if full:
-        with contextlib.suppress(OSError, UnicodeError):  # no resolver, or a name that is none
+        with contextlib.suppress(OSError, UnicodeError):  # no resolver, or an invalid name
             found = socket.getaddrinfo(name, None, 0, socket.SOCK_DGRAM, 0, socket.AI_CANONNAME)
             names = [one[3] for one in found if one[3]]
             return next((one for one in names if one.startswith(f"{name}.")), names[0] if names else name)
@@ -25,7 +25,7 @@ def host_name(full: bool) -> str:
 
 
 class Values:
-    """The value of each tag for one ticket. `host` is the address's name, where it has been looked up."""
+    """The tag values of one ticket. `host` is the address's host name if it has been looked up."""
 
     def __init__(self, ticket: Ticket, host: str | None = None) -> None:
         self._ticket = ticket
@@ -33,18 +33,18 @@ class Values:
         self._failures = ticket.ban.attempts
 
     def get(self, tag: str) -> str | None:
-        """The tag's value, as Fail2ban writes it; None when it is no tag of a ban."""
+        """The tag's value as Fail2ban writes it; None if a ban has no such tag."""
         if read := _READERS.get(tag):
             return read(self)
         group = captured_group(tag)
         return None if group is None else str(self._data().get(group, ""))
 
     def _data(self) -> Mapping[str, object]:
-        """What a filter has captured, and what Fail2ban keeps beside it."""
+        """The groups captured by the filter, and the data that Fail2ban stores with them."""
         return {"matches": list(self._ticket.matches), "failures": self._failures, **self._ticket.data}
 
     def all(self) -> dict[str, str]:
-        """Every tag but the captured groups: for those who get them all at once."""
+        """All tags except the captured groups."""
         return {tag: read(self) for tag, read in _READERS.items()}
 
     def _past(self, jail: str | None) -> tuple[int, str]:
@@ -61,7 +61,7 @@ class Values:
         )
 
     def _reversed(self) -> str:
-        """The address as a name in the DNS begins, with a dot behind it."""
+        """The reversed address as used in DNS names, with a trailing dot."""
         if not self._ticket.ban.address:
             return ""
         address = ipaddress.ip_network(self._ticket.ban.address).network_address

@@ -1,6 +1,6 @@
-"""What one ban tells its actions. Fail2ban calls it a ticket; its tags (`tags`) are made from it.
+"""A ban as seen by its actions. Fail2ban calls it a ticket; `tags` computes its tags.
 
-Nothing here asks the database or the network: what is costly is asked for when an action's text uses it.
+Nothing here queries the database or the network until an action uses the value.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from sipguard.model import Ban
 
 MOST_MATCHES = 10
-"""Lines of a ban that the database gives."""
+"""Most lines of a ban read from the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known of an address from before: failures and their lines, oldest first."""
+    """Earlier failures of an address and their lines, oldest first."""
 
     failures: int = 0
     lines: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ def _no_past(_address: str, _jail: str | None) -> Past:
 
 @dataclass(frozen=True, slots=True)
 class JailTotals:
-    """`<jail.banned>` and its like."""
+    """Totals of a jail: `<jail.banned>` and the like."""
 
     banned: int = 0
     banned_total: int = 0
@@ -40,34 +40,34 @@ class JailTotals:
 
 @dataclass(frozen=True, slots=True)
 class JailFacts:
-    """What an action may ask of its jail."""
+    """What an action can query about its jail."""
 
     name: str
     bantime: float = 600.0
     """Seconds."""
     past: Callable[[str, str | None], Past] = _no_past
-    """Address and jail (None: all jails) → what is stored of it."""
+    """Address and jail (None: all jails) → its stored history."""
     totals: Callable[[], JailTotals] = JailTotals
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One ban, as an action sees it; `address` of a blank ticket is empty."""
+    """One ban as seen by an action. A blank ticket has an empty `address`."""
 
     ban: Ban
     jail: JailFacts
     lines: tuple[str, ...] = ()
-    """The lines that led to the ban, where they are at hand (`matches`); an attacker wrote parts of them."""
+    """The lines that led to the ban, if in memory (see `matches`). An attacker wrote parts of them."""
     data: Mapping[str, str] = field(default_factory=dict)
-    """What the filter captured, by group: `user` is `<F-USER>`."""
+    """Groups captured by the filter: `user` is `<F-USER>`."""
     restored: bool = False
-    """An earlier run has made the ban."""
+    """Whether the ban was made by an earlier run."""
     operation: str = ""
-    """The family of a blank ticket: that of the operation it is made for."""
+    """Address family of a blank ticket's operation."""
 
     @property
     def family(self) -> str:
-        """`inet4`, `inet6`, or that of the operation."""
+        """`inet4` or `inet6`; for a blank ticket, the operation's family."""
         if not self.ban.address:
             return self.operation
         try:
@@ -77,7 +77,7 @@ class Ticket:
 
     @property
     def matches(self) -> tuple[str, ...]:
-        """The lines that led to the ban, from the database where they are not at hand: after a restart, for an unban."""
+        """The lines that led to the ban; read from the database if not in memory (after a restart, for an unban)."""
         if self.lines or not self.ban.address:
             return self.lines
         return self.jail.past(self.ban.address, self.jail.name).lines[-MOST_MATCHES:]
@@ -90,5 +90,5 @@ class Ticket:
 
 
 def blank(jail: JailFacts, now: float, family: str = "") -> Ticket:
-    """The ticket of an operation that is about no address."""
+    """A ticket for an operation that concerns no address."""
     return Ticket(Ban("", jail.name, now, now, count=0), jail, operation=family)

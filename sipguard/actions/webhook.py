@@ -1,7 +1,7 @@
-"""Sends bans to a web server: JSON or a form, signed if a secret is given, tried again with growing pauses.
+"""Sends bans to a web server as JSON or a form, optionally signed, with retries after growing pauses.
 
-With `fields` and `headers` the body takes any form: reports to AbuseIPDB or blocklist.de are settings, not code
-(docs/actions.md). A tag's value is encoded with the rest of the body, so that it cannot become anything else.
+`fields` and `headers` define any request: reports to AbuseIPDB or blocklist.de need only settings (docs/actions.md). Tag
+values are encoded together with the body, so they cannot change its structure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
-"""Seconds between tries."""
+"""Longest pause between tries, in seconds."""
 _AGAIN = (408, 425, 429)
 
 
@@ -39,7 +39,7 @@ class Webhook:
 
     norestored = True
     essential = False
-    flushes = True  # what ends with the daemon is no unban
+    flushes = True  # the daemon's stop is not an unban
     linger = 0.0
     batch = 1
 
@@ -52,7 +52,7 @@ class Webhook:
         self._first_pause = first_pause
         self._client: httpx.AsyncClient | None = None
         self.where = urlsplit(self._url).netloc.rpartition("@")[2]
-        """The server, for messages: the rest of the address may hold a token."""
+        """The server's name for messages; the rest of the URL may contain a token."""
         self.longest = (options["retries"] + 1) * (options["timeout"] + LONGEST_PAUSE)
 
     async def handle(self, notices: Sequence[Notice]) -> None:
@@ -62,13 +62,13 @@ class Webhook:
                 await self._send(notice)
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
 
     def body(self, notice: Notice) -> bytes:
-        """What is sent."""
+        """The request body."""
         fields = self._options.get("fields")
         content = record(notice) if fields is None else _filled(fields, Values(notice.ticket))
         if self._options["format"] == "form":
@@ -78,7 +78,7 @@ class Webhook:
         return json.dumps(content, ensure_ascii=True).encode()
 
     def headers(self, body: bytes, delivery: str) -> dict[str, str]:
-        """The headers; the signature covers time and body."""
+        """The request headers; the signature covers time and body."""
         kind = "application/x-www-form-urlencoded" if self._options["format"] == "form" else "application/json"
         headers = {"Content-Type": kind, "User-Agent": f"sipguard/{__version__}", "X-Sipguard-Delivery": delivery}
         given: Mapping[str, Secret] = self._options["headers"]
@@ -107,12 +107,12 @@ class Webhook:
             pause *= 2
 
     async def _try(self, body: bytes, delivery: str) -> tuple[str, float | None]:
-        """One try: what went wrong, and how long the server wants us to wait; None when another try is of no use."""
+        """Try once. Returns the problem and the pause that the server asks for; None if a retry is pointless."""
         import httpx  # noqa: PLC0415 - 10 MB that a daemon without webhooks does not need
 
         if self._client is None:
             for name in ("httpx", "httpcore"):
-                logging.getLogger(name).setLevel(logging.WARNING)  # they log the address, and what is in it
+                logging.getLogger(name).setLevel(logging.WARNING)  # they log URLs, which may contain tokens
             self._client = httpx.AsyncClient(timeout=self._options["timeout"], follow_redirects=False)
         try:
             async with (
@@ -129,11 +129,13 @@ class Webhook:
         if 200 <= status < 300:
             return "", None
         again = status >= 500 or status in _AGAIN
-        return f"it answers {status}", (float(after) if after.isdecimal() else 0.0) if again else None
+        return f"the server answers with status {status}", (
+            float(after) if after.isdecimal() else 0.0
+        ) if again else None
 
 
 def _filled(fields: Mapping[str, Any], values: Values) -> dict[str, Any]:
-    """The fields with the tags in their texts replaced."""
+    """The fields with tags substituted in their texts."""
     return {
         name: _filled(value, values)
         if isinstance(value, Mapping)
@@ -145,7 +147,7 @@ def _filled(fields: Mapping[str, Any], values: Values) -> dict[str, Any]:
 
 
 def _parts(value: Any) -> list[str]:
-    """A value as a form has it: several for a list, none for null."""
+    """Form values: several for a list, none for null."""
     if value is None:
         return []
     if isinstance(value, list):

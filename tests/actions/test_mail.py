@@ -117,8 +117,8 @@ def tls_server(certificate):
 
 LOGINS = {
     "right": ({"user": "ban", "password": "p4ss"}, True, None),
-    "wrong password": ({"user": "ban", "password": "wr0ng"}, True, "does not take user and password"),
-    "unknown certificate": ({"user": "ban", "password": "p4ss"}, False, "its certificate: "),
+    "wrong password": ({"user": "ban", "password": "wr0ng"}, True, "rejects user and password"),
+    "unknown certificate": ({"user": "ban", "password": "p4ss"}, False, "invalid certificate: "),
 }
 
 

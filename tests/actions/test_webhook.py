@@ -157,9 +157,9 @@ def test_webhook_nested_json(web):
 RETRIES = {
     "once": ([200], 1, None),
     "busy, then right": ([503, 429, 200], 3, None),
-    "always broken": ([500], 4, "it answers 500 after 4 tries"),
-    "refused": ([403], 1, "it answers 403"),
-    "elsewhere": ([302], 1, "it answers 302"),
+    "always broken": ([500], 4, "the server answers with status 500 after 4 tries"),
+    "refused": ([403], 1, "the server answers with status 403"),
+    "elsewhere": ([302], 1, "the server answers with status 302"),
 }
 
 

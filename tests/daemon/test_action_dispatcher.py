@@ -99,7 +99,7 @@ def test_a_burst_with_bad_actions(tmp_path, log, programs, enforced):
     for name in ("sleeps", "hangs"):
         for pid in (tmp_path / f"{name}.noted").read_text().split():
             assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
-    assert "Actions cut short at the end" in daemon.logged()
+    assert "Actions interrupted by the stop" in daemon.logged()
 
 
 def test_life_in_the_daemon(tmp_path, log):
