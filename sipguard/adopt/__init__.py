@@ -1,1 +1,1 @@
-"""Taking over from a running Fail2ban, and going back, with nobody unprotected in between."""
+"""Takes over from a running Fail2ban, or goes back to it, without any gap in protection."""

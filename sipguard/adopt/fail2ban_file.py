@@ -1,6 +1,6 @@
-"""Fail2ban's own database: what it holds at a takeover, and what it is given when we go back.
+"""Reads Fail2ban's database at a takeover, and writes it when going back.
 
-The tables are those of version 4 (Fail2ban 0.11 to 1.1): `bips` has the live bans, `bans` all of them, `logs` the positions.
+Table version 4 (Fail2ban 0.11 to 1.1): `bips` has the live bans, `bans` all bans, `logs` the positions.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from sipguard.errors import StateError
 from sipguard.model import FOREVER, Ban
 
 _PATIENCE = 5.0
-"""Seconds to wait for Fail2ban's own writing."""
+"""Seconds to wait while Fail2ban writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """How far Fail2ban has read a log for a jail."""
+    """How far Fail2ban has read one log for one jail."""
 
     jail: str
     path: str
     first_line: str
-    """A hash of the file's first line; empty when there was none."""
+    """Hash of the file's first line; empty if there was none."""
     offset: int
 
 
 @dataclass(slots=True)
 class Kept:
-    """What the database holds of the jails that are taken over."""
+    """Content of the database for the jails taken over."""
 
     bans: list[Ban] = field(default_factory=list)
-    """Those that have not ended."""
+    """Live bans."""
     history: list[Ban] = field(default_factory=list)
-    """Those that have, oldest first."""
+    """Ended bans, oldest first."""
     logs: list[LogRow] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    """What is not taken over, one line each."""
+    """One line for each ban that is not taken over."""
 
 
 def read_file(path: Path, jails: Mapping[str, float], now: float) -> Kept:
-    """Read the database; `jails` are those that run, with their bantime in seconds. Raises `StateError`."""
+    """Read the database. `jails` maps each running jail to its bantime in seconds. Raises `StateError`."""
     kept = Kept()
     with _opened(path, "ro") as db:
         live = db.execute("SELECT jail, ip, timeofban, bantime, bancount FROM bips ORDER BY timeofban").fetchall()
@@ -69,7 +69,7 @@ def read_file(path: Path, jails: Mapping[str, float], now: float) -> Kept:
 
 
 def write_file(path: Path, bans: Iterable[Ban], logs: Sequence[LogRow]) -> None:
-    """Make `bans` the live bans of their jails and set the positions, while Fail2ban is stopped. Raises `StateError`."""
+    """Write the live bans and positions while Fail2ban is stopped. Raises `StateError`."""
     with _opened(path, "rw") as db:
         db.execute("BEGIN IMMEDIATE")
         db.execute("DELETE FROM bips")
@@ -106,11 +106,11 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         ) as db:
             yield db
     except sqlite3.Error as error:
-        raise StateError(f"{path}: {error}; is it Fail2ban's database, and may we read it?") from error
+        raise StateError(f"{path}: {error}; check that this is Fail2ban's database and that you may read it") from error
 
 
 def _ban(row: Sequence[object], jails: Mapping[str, float]) -> Ban | None:
-    """One row as we know it; None for a jail that does not run, or what is no address."""
+    """Convert one row; None if its jail does not run or its address is invalid."""
     jail, ip, since, length, count = str(row[0]), str(row[1]), float(str(row[2])), float(str(row[3])), int(str(row[4]))
     if jail not in jails:
         return None
@@ -118,11 +118,11 @@ def _ban(row: Sequence[object], jails: Mapping[str, float]) -> Ban | None:
         address = canonical(ip)
     except ValueError:
         return None
-    if length < -1:  # not known: a row that an old Fail2ban has left
+    if length < -1:  # unknown: a row left by an old Fail2ban
         length = jails[jail]
     until = FOREVER if length == -1 or math.isinf(length) else since + length
     return Ban(address, jail, since, until, attempts=1, count=max(count, 1), reason="taken over from Fail2ban")
 
 
 def _why_not(row: Sequence[object], jails: Mapping[str, float]) -> str:
-    return "is no address" if row[0] in jails else "the jail does not run"
+    return "not an address" if row[0] in jails else "the jail does not run"

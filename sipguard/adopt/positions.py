@@ -1,4 +1,4 @@
-"""Fail2ban's way to know a log again (the hash of its first line, and a byte) ↔ ours (`Position`)."""
+"""Converts log positions between Fail2ban's form (hash of the first line, byte offset) and ours (`Position`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MD5_DIGITS = 32
 
 
 def positions_of(rows: Iterable[LogRow]) -> dict[str, Position]:
-    """Path → where to read on. Of several jails that read one log, the one that is farthest behind decides."""
+    """Path → position to continue at. If several jails read one log, the earliest position counts."""
     found: dict[str, Position] = {}
     for row in rows:
         position = _position(row)
@@ -28,7 +28,7 @@ def positions_of(rows: Iterable[LogRow]) -> dict[str, Position]:
 
 
 def rows_of(positions: Iterable[Position], jails: Iterable[tuple[str, str]]) -> list[LogRow]:
-    """The way back: `jails` are (jail, path) for each log that a jail reads."""
+    """Convert back to rows. `jails` has (jail, path) for each log that a jail reads."""
     known = {position.path: position for position in positions}
     rows = []
     for jail, path in jails:
@@ -40,9 +40,9 @@ def rows_of(positions: Iterable[Position], jails: Iterable[tuple[str, str]]) -> 
 
 
 def first_line_hash(path: Path, like: str = "") -> str | None:
-    """Hash of the first line with its end, of the kind of `like`; None when there is no whole line, or no file.
+    """Hash of the first line including its newline, of the same kind as `like`; None without a file or a complete line.
 
-    The column is called `firstlinemd5`, but under Python 3 Fail2ban writes SHA-1: its trial of MD5 passes a str and fails.
+    The column is called `firstlinemd5`, but under Python 3 Fail2ban writes SHA-1, because its MD5 code fails on a str.
     """
     try:
         with open_regular(path) as file:
@@ -54,7 +54,7 @@ def first_line_hash(path: Path, like: str = "") -> str | None:
 
 
 def _position(row: LogRow) -> Position | None:
-    """The file whose first line it is, the log itself or one that it was rotated to; None when there is none any more."""
+    """Position in the file with this first line: the log, or a rotated copy. None if it no longer exists."""
     log = Path(row.path)
     try:
         beside = [one for one in log.parent.iterdir() if is_rotated(one.name, log.name)]

@@ -1,4 +1,4 @@
-"""How Fail2ban and sipguard are stopped and started: by systemd where it runs, else by commands."""
+"""Stops and starts Fail2ban and sipguard, through systemd if it runs, else with commands."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sipguard.errors import SipguardError
 
 DROP_IN = Path("/etc/systemd/system/sipguard.service.d/adopted.conf")
 PATIENCE = 120.0
-"""Seconds to wait for a service to come up or go away: a Fail2ban with many bans takes its time."""
+"""Seconds to wait for a service to start or stop: Fail2ban with many bans is slow."""
 
 Command = Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The commands of this machine; an empty one stands for what this module does itself."""
+    """The commands of this machine; empty ones use this module's defaults."""
 
     fail2ban_dir: Path
     socket: Path
@@ -47,7 +47,7 @@ class Services:
             return False
 
     def sipguard_pid(self) -> int | None:
-        """The process that answers on sipguard's socket (SO_PEERCRED, unix(7)); None when nobody does."""
+        """Process id of the daemon on sipguard's socket (SO_PEERCRED, unix(7)); None if nobody answers."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             try:
                 sock.connect(str(self.socket))
@@ -56,12 +56,12 @@ class Services:
             return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
     def plan_stop_fail2ban(self) -> str:
-        """What will be run, for people."""
+        """Command that will stop Fail2ban, for messages."""
         systemd = "systemctl disable --now fail2ban.service"
         return shlex.join(self.stop_fail2ban) or (systemd if has_systemd() else shlex.join([*self._client(), "stop"]))
 
     def plan_start_sipguard(self) -> str:
-        """What will be run, for people."""
+        """Command that will start sipguard, for messages."""
         systemd = f"systemctl enable --now sipguard.service, with {DROP_IN}"
         return shlex.join(self.start_sipguard) or (systemd if has_systemd() else f"{shlex.join(self.run)} &")
 
@@ -71,7 +71,7 @@ class Services:
             _run(self.stop_fail2ban or [*self._client(), "stop"])
         else:
             _run(["systemctl", "disable", "--now", "fail2ban.service"])
-        _wait(lambda: not self.fail2ban_runs(), "Fail2ban still runs")
+        _wait(lambda: not self.fail2ban_runs(), "Fail2ban is still running")
 
     def up_fail2ban(self) -> None:
         """Start Fail2ban and wait until it answers. Raises `SipguardError`."""
@@ -107,7 +107,7 @@ class Services:
         elif pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        _wait(lambda: self.sipguard_pid() is None, "sipguard still runs")
+        _wait(lambda: self.sipguard_pid() is None, "sipguard is still running")
 
     def _client(self) -> list[str]:
         return ["fail2ban-client", "-c", str(self.fail2ban_dir)]
@@ -119,14 +119,14 @@ def has_systemd() -> bool:
 
 
 def own_program() -> list[str]:
-    """How this very sipguard is called."""
+    """The command line of this sipguard."""
     installed = Path("/usr/bin/sipguard")
     return [str(installed)] if has_systemd() and installed.exists() else [sys.executable, "-m", "sipguard"]
 
 
 def _drop_in(command: Command) -> str:
-    # As root: what a Fail2ban tree makes run (mail, programs of the operator's) was written for root. `~` alone is every
-    # capability, from which the next line takes some; an empty value would be none (systemd.exec(5)).
+    # As root: the commands of a Fail2ban tree (mail, the operator's programs) were written for root. `~` alone grants all
+    # capabilities, and the next line removes some; an empty value would grant none (systemd.exec(5)).
     return (
         "# Written by `sipguard adopt`; `sipguard adopt --undo` removes it.\n"
         f"[Service]\nExecStart=\nExecStart={shlex.join(command)}\nRestart=on-failure\nUser=root\nGroup=root\n"
@@ -140,11 +140,11 @@ def _run(command: Command) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     except FileNotFoundError:
-        raise SipguardError(f"{command[0]}: no such program; name the right one by an option") from None
+        raise SipguardError(f"{command[0]}: no such program; name the right one with an option") from None
     except subprocess.TimeoutExpired:
         raise SipguardError(f"{shlex.join(command)}: took longer than {PATIENCE:g} s") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         raise SipguardError(f"{shlex.join(command)}: exit status {done.returncode}: {said[-1]}")
 
 

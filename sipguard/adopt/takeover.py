@@ -1,7 +1,7 @@
-"""From Fail2ban to sipguard, and back. The order of the steps is what keeps everybody protected:
+"""Takes over from Fail2ban, or goes back to it. The order of the steps leaves no gap in protection.
 
-the bans go into our own table first, while Fail2ban's rules stand; then Fail2ban is stopped, which takes its rules away; what it
-has banned in its last moments is read and banned as well; then sipguard starts, on logs read up to the byte where Fail2ban was.
+First our own table gets the bans while Fail2ban's rules are still active. Then Fail2ban is stopped, which removes its rules;
+bans that it made in its last moments are added. Finally sipguard starts reading each log where Fail2ban stopped.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from sipguard.state.database import Database
 Say = Callable[[str], None]
 
 RESTORED_WITHIN = 300.0
-"""Seconds that Fail2ban gets to make its bans again, a command for each, before ours are taken away."""
+"""Seconds for Fail2ban to restore its bans, one command each, before ours are removed."""
 ENDS_WITHIN = 30.0
-"""Seconds that a stopped sipguard gets to write down its last moment."""
+"""Seconds for a stopping sipguard to write its final state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """One takeover: `settings` are those of the tree, `database` is Fail2ban's file."""
+    """One takeover. `settings` come from the tree; `database` is Fail2ban's file."""
 
     settings: Settings
     database: Path
@@ -45,9 +45,9 @@ class Adoption:
     say: Say
 
     def announce(self) -> Kept:
-        """Say what will change, and change nothing. Raises `SipguardError` where nothing can be taken over."""
+        """Print what will change, without changing anything. Raises `SipguardError` if a takeover is impossible."""
         if self.services.sipguard_pid() is not None:
-            raise SipguardError(f"{self.services.socket}: sipguard runs already; stop it first, or --undo")
+            raise SipguardError(f"{self.services.socket}: sipguard is already running; stop it first, or use --undo")
         kept = self._read()
         say, settings = self.say, self.settings
         say(f"{settings.fail2ban_dir}: jails {', '.join(jail.name for jail in settings.jails) or 'none'}")
@@ -74,8 +74,8 @@ class Adoption:
         return kept
 
     def carry_out(self, kept: Kept) -> None:
-        """Do it. Raises `SipguardError`; then either Fail2ban runs as before, or our bans stand in the kernel."""
-        state = Database(Path(self.settings.state_dir))  # before anything is changed: is it ours to write?
+        """Take over. After a `SipguardError`, either Fail2ban runs as before or our bans are in the kernel."""
+        state = Database(Path(self.settings.state_dir))  # opened before any change, to be sure that we may write it
         try:
             self._enforce(kept.bans)
             self.say(f"{len(kept.bans)} bans are in the firewall")
@@ -91,16 +91,14 @@ class Adoption:
         try:
             self.services.up_sipguard()
         except SipguardError as error:
-            stay = (
-                "the bans stand in the firewall until their time; when that is mended start sipguard, or adopt --undo"
-            )
+            stay = "the bans stay in the firewall until they expire; fix the problem, then start sipguard or run adopt --undo"
             raise SipguardError(f"{error}; {stay}") from error
         self.say(f"sipguard runs, with {len(last.bans)} bans; `sipguard adopt --undo` goes back")
 
     def undo(self) -> None:
-        """Go back: our bans stand in the kernel until Fail2ban has made them again. Raises `SipguardError`."""
+        """Go back. Our bans stay in the kernel until Fail2ban has restored them. Raises `SipguardError`."""
         if self.services.sipguard_pid() is None and self.services.fail2ban_runs():
-            raise SipguardError("Fail2ban runs and sipguard does not: there is nothing to undo")
+            raise SipguardError("Fail2ban is running and sipguard is not: nothing to undo")
         self.say("sipguard is stopped; its bans stay in the firewall")
         self.services.down_sipguard()
         bans = self._give_back()
@@ -121,16 +119,14 @@ class Adoption:
         logs = [(jail.name, path) for jail in self.settings.jails for path in positions if reads(jail, path)]
         try:
             write_file(self.database, bans, rows_of(positions.values(), logs))
-        except (
-            SipguardError
-        ) as error:  # Fail2ban is started all the same: one that has to begin anew is better than none
-            self.say(f"{error}; Fail2ban begins with what it had")
+        except SipguardError as error:  # start Fail2ban anyway: starting without our bans is better than not at all
+            self.say(f"{error}; Fail2ban starts with its own old state")
             return []
         self.say(f"{self.database}: {len(bans)} live bans and the positions written")
         return bans
 
     def _stopped_state(self) -> Database:
-        """The state of a sipguard that no longer answers, as soon as it has let go of it."""
+        """Open the state of a stopped sipguard as soon as it has released it."""
         end = time.monotonic() + ENDS_WITHIN
         while True:
             try:
@@ -153,7 +149,7 @@ class Adoption:
         try:
             self.services.down_fail2ban()
         except SipguardError:
-            if self.services.fail2ban_runs():  # as before then: no ban of ours is needed, nor would anybody end it
+            if self.services.fail2ban_runs():  # as before: our bans are not needed, and nobody would end them
                 self.firewall.flush()
             raise
         self.say("Fail2ban is stopped")
@@ -167,11 +163,11 @@ class Adoption:
         while any(addresses - self._banned_by_fail2ban(jail) for jail, addresses in wanted.items()):
             if time.monotonic() > end:
                 raise FirewallError(
-                    f"Fail2ban has not made all its bans within {RESTORED_WITHIN:g} s; sipguard's stay in the firewall until"
-                    " their time"
+                    f"Fail2ban has not restored all its bans within {RESTORED_WITHIN:g} s; sipguard's stay in the firewall"
+                    " until they expire"
                 )
             time.sleep(0.3)
-        time.sleep(1.0)  # Fail2ban lists a ban before its command has run
+        time.sleep(1.0)  # Fail2ban lists a ban before running its command
 
     def _banned_by_fail2ban(self, jail: str) -> set[str]:
         ask = ["fail2ban-client", "-c", self.settings.fail2ban_dir, "get", jail, "banip"]
@@ -179,7 +175,7 @@ class Adoption:
 
 
 def _as_changes(kept: Kept) -> Iterator[Changes]:
-    """What to write, in an order in which each ban of an address ends before its next one begins."""
+    """The changes to write, ordered so that each ban of an address ends before its next one begins."""
     rounds: list[Changes] = []
     seen: Counter[tuple[str, str]] = Counter()
     for ban in kept.history:

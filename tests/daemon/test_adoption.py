@@ -57,7 +57,7 @@ def test_live_bans_with_their_ends(file):
         "2001:db8::5": NOW + 500,
     }
     assert kept.left == [
-        "a-user-name in jail sip: is no address",
+        "a-user-name in jail sip: not an address",
         "203.0.113.3 in jail gone: the jail does not run",
     ]
     assert [(ban.address, ban.since) for ban in kept.history] == [
@@ -85,7 +85,7 @@ def test_history_counts_on(file, tmp_path):
 
 def test_no_database(tmp_path):
     """One line that names the file."""
-    with pytest.raises(StateError, match="unable to open database file; is it Fail2ban's database"):
+    with pytest.raises(StateError, match="unable to open database file; check that this is Fail2ban's database"):
         read_file(tmp_path / "none", {}, NOW)
 
 
