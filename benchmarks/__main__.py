@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 
 from benchmarks import report
+from benchmarks.command_line import command_line
 from benchmarks.growth import growth
 from benchmarks.scan import PYTHON, attack, scan
 
 RESULTS = Path(__file__).parent / "results.json"
-ROWS = ("scan", "attack", "live", "growth", "firewall")
+ROWS = ("scan", "attack", "command", "live", "growth", "firewall")
 
 
 def main() -> int:
@@ -60,7 +61,9 @@ def run(name: str, times: int) -> list[report.Row]:
 
             source = live(Path(folder), times)
         else:
-            source = {"scan": scan, "attack": attack, "growth": growth}[name](Path(folder), times)
+            source = {"scan": scan, "attack": attack, "command": command_line, "growth": growth}[name](
+                Path(folder), times
+            )
         for row in source:
             print("  ".join(row.cells()), row.note, flush=True)
             rows.append(row)

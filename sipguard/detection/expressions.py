@@ -17,6 +17,7 @@ import regex
 
 from sipguard.detection.literals import Need, needs, single
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
+from sipguard.detection.translate import checked
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Expression:
             raise ValueError("it is empty")
         self.source = _hoist_flags(_WRAPPED_FLAGS.sub(r"(?\1:", expanded))
         self._multiline = multiline
-        self.groups: Mapping[str, int] = _check(self.source)
+        self.groups: Mapping[str, int] = checked(self.source).state.groupdict
         """Name of each group → its index."""
         self.needs: list[Need] = needs(self.source)
         self.holds = single(self.needs)
@@ -150,19 +151,9 @@ def _marks(found: Iterable[Need]) -> tuple[str, ...]:
     return tuple(fewest)
 
 
-def _check(source: str) -> Mapping[str, int]:
-    """The groups of `source`. Raises ValueError with the message of `re` if `re` would refuse it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
-            return re.compile(source).groupindex
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-
-
 def _compile(source: str, *, multiline: bool) -> regex.Pattern[str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as above
+        warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
         return regex.compile(_widen_spaces(source), regex.MULTILINE if multiline else 0)
 
 
