@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 
 from benchmarks import report
+from benchmarks.command_line import command_line
 from benchmarks.growth import growth
 from benchmarks.scan import PYTHON, attack, scan
 from benchmarks.wire import wire
 
 RESULTS = Path(__file__).parent / "results.json"
-ROWS = ("scan", "attack", "live", "growth", "wire", "firewall")
+ROWS = ("scan", "attack", "command", "live", "growth", "wire", "firewall")
 
 
 def main() -> int:
@@ -61,7 +62,8 @@ def run(name: str, times: int) -> list[report.Row]:
 
             source = live(Path(folder), times)
         else:
-            source = {"scan": scan, "attack": attack, "growth": growth, "wire": wire}[name](Path(folder), times)
+            named = {"scan": scan, "attack": attack, "command": command_line, "growth": growth, "wire": wire}
+            source = named[name](Path(folder), times)
         for row in source:
             print("  ".join(row.cells()), row.note, flush=True)
             rows.append(row)

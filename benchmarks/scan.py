@@ -25,8 +25,8 @@ def scan(folder: Path, times: int) -> Iterator[Row]:
     logs.freeswitch(fs, lines, 2)
     logs.asterisk(asterisk, lines, 2)
     cases = (
-        ("FreeSWITCH debug log, 2 % attack", fs, "freeswitch[mode=normal]", "freeswitch", "50 ×"),
-        ("Asterisk full log, 2 % attack", asterisk, "asterisk", "asterisk", "30 ×"),
+        ("FreeSWITCH debug log, 2 % attack", fs, "freeswitch[mode=normal]", "freeswitch", "200 ×"),
+        ("Asterisk full log, 2 % attack", asterisk, "asterisk", "asterisk", "50 ×"),
     )
     yield from _compare(folder, cases, lines, times)
 
@@ -38,8 +38,8 @@ def attack(folder: Path, times: int) -> Iterator[Row]:
     logs.freeswitch(fs, lines, 100)
     logs.asterisk(asterisk, lines, 100)
     cases = (
-        ("FreeSWITCH, every line an attack", fs, "freeswitch[mode=normal]", "freeswitch", "5 ×"),
-        ("Asterisk, every line an attack", asterisk, "asterisk", "asterisk", "5 ×"),
+        ("FreeSWITCH, every line an attack", fs, "freeswitch[mode=normal]", "freeswitch", "7 ×"),
+        ("Asterisk, every line an attack", asterisk, "asterisk", "asterisk", "6 ×"),
     )
     yield from _compare(folder, cases, lines, times)
     yield from _compare(folder, [(f"{case[0]}, counted", *case[1:]) for case in cases], lines, times, "add")

@@ -173,7 +173,7 @@ def _remember(times: dict[str, float], key: str, when: float) -> None:
 
 
 def asked(writer: Writer, source: str, sign: str) -> str:
-    """Whether a regex is found (`=`) or not (`!`) in the line that begins here, as a condition that takes no characters."""
+    """A condition that takes no characters: whether a regex is found (`=`) in the line that begins here, or not (`!`)."""
     tree = parse(source)
     anchored = is_anchored(tree)
     text = writer.regex(tree, (), anchored=anchored, at_line=True)

@@ -15,6 +15,7 @@ from functools import lru_cache
 import regex
 
 from sipguard.detection.datefields import ABBREVIATION, MONTHS, WEEKDAYS, this_year
+from sipguard.detection.translate import checked
 
 _BEGIN = "{^LN-BEG}"
 _UNBOUND = "{UNB}"
@@ -206,20 +207,14 @@ def _bounded(
 
 
 def _checked(source: str) -> str:
-    """Raises ValueError with the message of `re` if `re` would refuse it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "possible nested set": nothing that the operator could mend
-            re.compile(source)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(str(error)) from None
+    checked(source)
     return source
 
 
 @lru_cache(maxsize=512)
 def _compiled(source: str) -> regex.Pattern[str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as above
+        warnings.simplefilter("ignore")  # "possible nested set": nothing that the operator could mend
         return regex.compile(source)
 
 

@@ -73,9 +73,16 @@ class Plain:
         others: Sequence[DateFormat],
         rule: PlainRule,
         lead: str,
+        *,
+        by_end: bool = False,
     ) -> None:
+        """With `by_end` the line tells by itself that its record is whole, else the next line does."""
         writer = Writer()
-        written = [any_of(writer, rule.headers), *(asked(writer, source, "!") for source in rule.never)]
+        written = [
+            any_of(writer, rule.headers),
+            any_of(writer, rule.ends if by_end else ()),
+            *(asked(writer, source, "!") for source in rule.never),
+        ]
         self.date = DatePart(writer, form, others, lead)
         written.append(self.date.source)
         self.plans: dict[int, Plan] = {}
@@ -91,7 +98,7 @@ class Plain:
         if not any(plan.ids for plan in self.plans.values()):
             raise UntranslatableError("no failregex is simple")
         written.append(f"(?>{'|'.join(tails)}).*+\\n")
-        written.append(any_of(writer, rule.headers))
+        written.append(any_of(writer, () if by_end else rule.headers))
         self.pattern = Pattern("".join(written), anchored=True)
 
     def _tail(self, writer: Writer, index: int, expression: Expression) -> str:

@@ -15,6 +15,8 @@ class PlainRule:
 
     headers: tuple[str, ...] = ()
     """What begins a record: one of them is found in a plain line, and in the next; none where each line is a record."""
+    ends: tuple[str, ...] = ()
+    """Where one of these is found in a line with header, it is a whole record, whatever follows."""
     never: tuple[str, ...] = ()
     """None of these is found in a plain line."""
     longest: int = 0

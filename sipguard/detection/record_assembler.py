@@ -147,6 +147,7 @@ class RecordAssembler:
         never = [self._begin_quarantine, None if self.is_mixed else self._mixed]
         return PlainRule(
             headers=(self._start.source,) if self._start is not None else (),
+            ends=(self._end.source,) if self._end is not None else (),
             never=(*(each.source for each in never if each is not None), *([r"^\{"] if self._json else [])),
             longest=self._cut,
             json=bool(self._json),

@@ -31,11 +31,16 @@ _LONGEST_LINE = 65_536
 
 @lru_cache(maxsize=64)
 def _plain(
-    failregex: tuple[object, ...], form: DateFormat, others: tuple[DateFormat, ...], rule: PlainRule, lead: str
+    failregex: tuple[object, ...],
+    form: DateFormat,
+    others: tuple[DateFormat, ...],
+    rule: PlainRule,
+    lead: str,
+    by_end: bool,
 ) -> Plain | None:
     """Shared by all logs and jails with the same filter; None where there is no such pattern."""
     try:
-        return Plain(failregex, form, others, rule, lead)  # type: ignore[arg-type]
+        return Plain(failregex, form, others, rule, lead, by_end=by_end)  # type: ignore[arg-type]
     except (UntranslatableError, ValueError, OverflowError, RecursionError):
         return None
 
@@ -47,12 +52,13 @@ class PlainLines:
         self._matcher = matcher
         self._dates = dates
         self._rule = PlainRule()
-        self._kinds: dict[tuple[DateFormat, str], Plain | None] = {}
+        self._kinds: dict[tuple[DateFormat, str], list[Plain]] = {}
         self._kind: tuple[DateFormat, str] | None = None
         self._seen: tuple[DateFormat | None, str] = (None, "")
-        self._plain: Plain | None = None
+        self._plain: list[Plain] = []
+        """Patterns for such lines: the first asks the next line whether a record is whole, the second its own end."""
         self._times = Times(dates.of_form, clock)
-        self._walk: Callable[[int], Iterator[int]] = lambda _: iter(())
+        self._walks: list[tuple[Plain, Callable[[int], Iterator[int]]]] = []
         self._data, self._text = b"", ""
         self._ascii = True
         self._longest = _LONGEST_LINE
@@ -72,15 +78,15 @@ class PlainLines:
         self._ascii = self._text.isascii()
         self._longest = rule.longest or _LONGEST_LINE
         if rule != self._rule:
-            self._rule, self._plain, self._kind, self._seen = rule, None, None, (None, "")
+            self._rule, self._plain, self._kind, self._seen = rule, [], None, (None, "")
             self._kinds.clear()
-        if self._plain is not None:
-            self._times.begin(self._plain.date)
-            self._walk = self._plain.pattern.walk(data)
+        if self._plain:
+            self._times.begin(self._plain[0].date)
+        self._walks = [(plain, plain.pattern.walk(data)) for plain in self._plain]
 
     def end(self) -> None:
         """Keep nothing of the chunk."""
-        self._data, self._text, self._walk = b"", "", lambda _: iter(())
+        self._data, self._text, self._walks = b"", "", []
 
     def _choose(self, form: DateFormat, lead: str) -> None:
         """Take lines whose dates are of this form from now on, if there may be such."""
@@ -88,76 +94,83 @@ class PlainLines:
         if kind not in self._kinds:
             if len(self._kinds) >= MOST_KINDS or len(lead) > LONGEST_LEAD or not lead.isascii():
                 return
-            others = self._dates.others(form)
-            self._kinds[kind] = _plain(tuple(self._matcher.failregex), form, others, self._rule, lead)
-        plain = self._kinds[kind]
-        if plain is not None:
-            self._kind, self._plain = kind, plain
-            self._walk = plain.pattern.walk(self._data)
-            self._times.begin(plain.date)
+            key = tuple(self._matcher.failregex), form, self._dates.others(form), self._rule, lead
+            both = [_plain(*key, False), _plain(*key, True) if self._rule.ends else None]
+            self._kinds[kind] = [plain for plain in both if plain is not None]
+        found = self._kinds[kind]
+        if found:
+            self._kind, self._plain = kind, found
+            self._walks = [(plain, plain.pattern.walk(self._data)) for plain in found]
+            self._times.begin(found[0].date)
 
-    def take(  # noqa: C901 - one loop: a call for each step would cost as much as the step
-        self, position: int, events: list[LogEvent], next_line: Callable[[int], int]
-    ) -> int:
+    def take(self, position: int, events: list[LogEvent], next_line: Callable[[int], int]) -> int:
         """Add the failures of the plain lines from the one that begins at `position` on.
 
         `next_line` gives where the next line begins that is worth a look, at or behind an offset. Gives where the first of
         those begins that is not plain, or the end of the data.
         """
-        plain, size = self._ready(), len(self._data)
-        if plain is None:
+        size, before = len(self._data), len(events)
+        if not self._ready():
             return next_line(position)
-        text, times, plans, spans = self._text, self._times.seconds, plain.plans, plain.pattern.spans
-        keyed, longest, second = plain.date.ends_with_second, self._longest, plain.layout.second
-        new, add, ascii_ = tuple.__new__, events.append, self._ascii
-        key, when, before = "", 0.0, len(events)
         begin = next_line(position)
         while begin < size:
             position = begin
-            for found in self._walk(position):
-                regex, read, ids, user_place, plan = plans[found]
-                offsets = read(spans)
-                end = offsets[0]
-                if end - position > longest or not (ascii_ or self._is_ascii(position, end)):
+            for plain, walk in self._walks:
+                position = self._take(plain, walk, begin, events)
+                if position > begin:
+                    self.behind = position
                     break
-                this = text[position : offsets[second]] if keyed else self._key(position, offsets, plain)
-                if this != key:
-                    known = times.get(this)
-                    if known is None:
-                        known = self._times.read(text, position, end - 1, offsets, plain.layout, this)
-                        if known is None:
-                            break
-                    key, when = this, known
-                for place in ids:
-                    start = offsets[place]
-                    if start != UNSET:
-                        host = text[start : offsets[place + 1]]
-                        break
-                else:
-                    break
-                start = offsets[user_place]
-                user = text[start : offsets[user_place + 1]] if user_place and start != UNSET else None
-                # Past the constructor of the tuple, which takes three times as long.
-                line = text[position : end - 1]
-                add(new(Failure, (host, when, user, 1, regex, None, None, line, plan, position, offsets, None)))
-                position = end
-            # Behind an attack's line mostly comes another; where none does, the next is looked for.
+            # Behind an attack's line mostly comes another, which has been taken; the next is looked for.
             begin = next_line(position)
             if begin == position:
                 break
         if len(events) > before:
-            self._matcher.took(len(events) - before, when)
-            self.behind = position
+            self._matcher.took(len(events) - before, events[-1].time or 0.0)
         return begin
 
-    def _ready(self) -> Plain | None:
-        """The pattern for lines like the last with a date, or like those before it."""
+    def _take(self, plain: Plain, walk: Callable[[int], Iterator[int]], position: int, events: list[LogEvent]) -> int:
+        """Add the failures of the lines that follow each other from `position` on; give where the last of them ends."""
+        text, times, plans, spans = self._text, self._times.seconds, plain.plans, plain.pattern.spans
+        keyed, longest, second = plain.date.ends_with_second, self._longest, plain.layout.second
+        new, add, ascii_ = tuple.__new__, events.append, self._ascii
+        key, when = "", 0.0
+        for found in walk(position):
+            regex, read, ids, user_place, tags = plans[found]
+            offsets = read(spans)
+            end = offsets[0]
+            if end - position > longest or not (ascii_ or self._is_ascii(position, end)):
+                break
+            this = text[position : offsets[second]] if keyed else self._key(position, offsets, plain)
+            if this != key:
+                known = times.get(this)
+                if known is None:
+                    known = self._times.read(text, position, end - 1, offsets, plain.layout, this)
+                    if known is None:
+                        break
+                key, when = this, known
+            for place in ids:
+                start = offsets[place]
+                if start != UNSET:
+                    host = text[start : offsets[place + 1]]
+                    break
+            else:
+                break
+            start = offsets[user_place]
+            user = text[start : offsets[user_place + 1]] if user_place and start != UNSET else None
+            # Past the constructor of the tuple, which takes three times as long.
+            line = text[position : end - 1]
+            add(new(Failure, (host, when, user, 1, regex, None, None, line, tags, position, offsets, None)))
+            position = end
+        return position
+
+    def _ready(self) -> bool:
+        """Whether there are patterns for lines like the last with a date, or like those before it."""
         dates = self._dates
         if (dates.format, dates.lead) != self._seen:
             self._seen = dates.format, dates.lead
             if dates.format is not None and self._kind != self._seen:
                 self._choose(dates.format, dates.lead)
-        return self._plain
+        return bool(self._plain)
 
     def _key(self, begin: int, offsets: tuple[int, ...], plain: Plain) -> str:
         return self._times.key(self._text, begin, offsets, plain.layout, plain.date)

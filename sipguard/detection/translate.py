@@ -24,6 +24,7 @@ __all__ = [
     "UntranslatableError",
     "Writer",
     "characters",
+    "checked",
     "escaped",
     "is_anchored",
     "parse",
@@ -72,6 +73,29 @@ def parse(source: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
         return parser.parse(source)
+
+
+def checked(source: str) -> Any:
+    """The parse tree of `source`. Raises ValueError with the message of `re` if `re` would refuse to compile it.
+
+    Compiling takes twice as long, and refuses nothing more than what looks behind by no fixed length.
+    """
+    try:
+        tree = parse(source)
+        _check_behind(tree)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    return tree
+
+
+def _check_behind(items: Iterable[Any]) -> None:
+    for op, argument in items:
+        if op in (sre.ASSERT, sre.ASSERT_NOT) and argument[0] < 0:
+            low, high = argument[1].getwidth()
+            if low != high:
+                raise re.error("look-behind requires fixed-width pattern")
+        for part in inside(op, argument):
+            _check_behind(part)
 
 
 def tree_of(items: Sequence[Any], like: Any) -> Any:

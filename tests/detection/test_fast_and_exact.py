@@ -278,6 +278,16 @@ def test_a_search_that_is_given_up_is_no_line_lost(backend, monkeypatch):
     assert given_up
 
 
+def test_a_line_without_a_date_behind_plain_ones():
+    """It takes the last date before it, also that of a line which was left out."""
+    filter_ = Filter("x", (r"^\s*login failed from <ADDR>$",), datepattern="{^LN-BEG}")
+    lines = [f"2026-11-21 20:00:0{n} login failed from 203.0.113.5" for n in range(4)]
+    lines += ["2026-11-21 20:00:25 nothing", "login failed from 203.0.113.6", lines[0]]
+    fast, exact, _ = both(filter_, "".join(f"{line}\n" for line in lines).encode(), now=1795291230.0)
+    assert fast == exact
+    assert fast[4].time == fast[0].time + 25
+
+
 def test_a_mixed_line_that_begins_like_others():
     """From the line on that only a log of other things has, logins are not believed: also where it begins like an attack."""
     filter_ = Filter(
