@@ -45,6 +45,9 @@ class Feed:
     def readers(self, _path):
         return ("sip",)
 
+    def problems(self):
+        return {}
+
     def rescan(self):
         pass
 
