@@ -1,6 +1,6 @@
-"""Attempts instead of lines: one attempt counts once, however many lines a server writes about it.
+"""Counts attempts instead of lines: an attempt counts once, however many lines a server writes about it.
 
-A filter says with tags of its own, which Fail2ban takes for ordinary named groups, what a line is:
+A filter describes a line with tags of its own, which Fail2ban treats as ordinary named groups:
 
     <F-SESSION>  which lines belong together: the Call-ID; without it, all lines of one address do
     <F-SOURCE>   which of several reports of the same events it is from; `attempt_sources` lists them, the best first
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     from sipguard.model import Failure, Filter
 
 COPIES = 11
-"""How often a request is sent at most when no answer comes (RFC 3261, 17.1.2.2: timer E, until 32 s): more are no copies."""
+"""Most transmissions of one unanswered request (RFC 3261, 17.1.2.2: timer E, until 32 s). Further ones are not copies."""
 _MORE = frozenset({"session", "source", "probe", "once"})
-"""The tags that tell more than that a line is an answer."""
+"""Tags that say more than that a line is an answer."""
 _SESSIONS = 4096
-"""Sessions remembered at once."""
+"""Most sessions remembered."""
 _REMEMBERED = 1000
-"""Of one session: copies and unanswered probes remembered at once."""
+"""Most copies and unanswered probes remembered per session."""
 
 
 @dataclass(slots=True)
 class _Report:
-    """What one source has told of one session. Times are in lists: an empty deque(3) takes 760 bytes, and most are empty."""
+    """Reports of one source about one session. Times are in lists: an empty deque takes 760 bytes, and most are empty."""
 
     copies: dict[tuple[str, str], int] = field(default_factory=dict)
     probes: list[float] = field(default_factory=list)
-    """When the attempts were counted of which the answer has not been told yet."""
+    """Times of counted attempts whose answer has not been reported yet."""
     answered: bool = False
     counted: list[float] = field(default_factory=list)
-    """When this source was counted."""
+    """Times when this source was counted."""
 
     def add(self, tags: Mapping[str, str], time: float, window: float) -> int:
         """1 when the line with these tags tells of an attempt that this source has not told of yet, else 0."""
@@ -72,41 +72,41 @@ class _Report:
         if copies == 1 and len(self.copies) >= _REMEMBERED:
             return False
         self.copies[key] = copies
-        # An answer's own line counts it; the probe repeated before each answer is no attempt of its own.
+        # An answer's own line counts it; a probe repeated before each answer is not a separate attempt.
         return copies > 1 and (copies <= COPIES or (probe and self.answered))
 
 
 @dataclass(slots=True)
 class _Session:
-    """Lines of one address that belong together, until nothing comes for the length of the window."""
+    """Related lines of one address, until no line arrives for the length of the window."""
 
     last: float
     best: int
     reports: dict[int, _Report] = field(default_factory=dict)
     ahead: list[float] = field(default_factory=list)
-    """When a worse source was counted for what the best one has not told of yet."""
+    """Times when a worse source was counted for attempts that the best one has not reported yet."""
 
 
 class Attempts:
-    """Counts the attempts in one jail's failures. Times are those of the log, in POSIX seconds."""
+    """Counts the attempts in one jail's failures. Times come from the log, in POSIX seconds."""
 
     def __init__(self, filter: Filter) -> None:  # noqa: A002 - the noun of the field
-        """Raises ConfigError when `attempt_window` is no number of seconds."""
+        """Raises ConfigError if `attempt_window` is not a number of seconds."""
         self._window = seconds(filter, "attempt_window")
         self._rank = {name: rank for rank, name in enumerate(filter.options.get("attempt_sources", "").split())}
         self._best = len(self._rank)
-        """The best source that has spoken so far."""
+        """Rank of the best source seen so far."""
         self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
 
     def new(self, address: str, failure: Failure, time: float) -> int:
-        """How many attempts this failure adds to what is counted already: 0 when it tells of a known one again."""
+        """Number of attempts that this failure adds; 0 if its attempt is already counted."""
         # What a line may have is asked first: mostly that is enough, and its tags need not be made.
         if not self._window or self._is_alone(failure.may_have, address) or self._is_alone(failure.tags, address):
             return 1
         tags = failure.tags
         rank = self._rank.get(tags.get("source", ""), len(self._rank))
         self._best = min(self._best, rank)
-        # A worse source can be made to say anything (an ESC in Asterisk's NOTICE); where there is a better one, it alone counts.
+        # A worse source can be forged (an ESC in Asterisk's NOTICE). If there is a better one, only that counts.
         if rank > self._best:
             return 0
         session = self._session((address, tags.get("session", "")), time, rank)
@@ -137,7 +137,7 @@ class Attempts:
         if session is None or time > session.last + self._window:
             session = self._sessions[key] = _Session(time, rank)
         elif rank < session.best:
-            # The better source begins: what the worse one has counted, it will tell of too.
+            # The better source starts: it will also report the attempts counted by the worse one.
             _remember(session.ahead, *session.reports[session.best].counted)
         session.last = max(session.last, time)
         self._sessions.move_to_end(key)
@@ -145,7 +145,7 @@ class Attempts:
         return session
 
     def _forget(self, time: float) -> None:
-        """Drop what can matter no more, a little at a time: sessions that are over, and the oldest of too many."""
+        """Drop finished sessions, and the oldest if there are too many, a few at a time."""
         for _ in range(2):
             oldest = next(iter(self._sessions.values()))
             if len(self._sessions) <= _SESSIONS and time <= oldest.last + self._window:
@@ -159,7 +159,7 @@ def _remember(times: list[float], *new: float) -> None:
 
 
 def _taken(times: list[float], since: float) -> bool:
-    """Take the oldest of `times` that is not before `since`, if there is one."""
+    """Remove the oldest of `times` that is not before `since`; returns whether there was one."""
     while times:
         if times.pop(0) >= since:
             return True
@@ -167,10 +167,10 @@ def _taken(times: list[float], since: float) -> bool:
 
 
 def seconds(filter: Filter, key: str) -> float:  # noqa: A002
-    """A number that a filter gives for `key` in `[Definition]`, 0 when it does not. Raises ConfigError when it is none."""
+    """The number set for `key` in a filter's `[Definition]`, 0 if unset. Raises ConfigError if it is not a number."""
     text = filter.options.get(key) or "0"
     if text.replace(".", "", 1).isdecimal():
         return float(text)
     line = filter.lines.get(key)
     where = f"{filter.origin}:{line}" if line else filter.origin
-    raise ConfigError(f"{key} = {text!r}: not allowed; write a number of 0 or more", where)
+    raise ConfigError(f"{key} = {text!r}: must be 0 or more", where)

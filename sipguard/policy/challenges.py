@@ -1,7 +1,7 @@
-"""Challenges that nobody answers: what a scan of users leaves, and what a phone leaves only when a packet is lost.
+"""Counts unanswered challenges: a scan of users leaves many, a phone only when a packet is lost.
 
-A challenge is no failure. One that stays without answer for `window` seconds is one sign of a scan; the same user at the same
-address gives one sign per findtime, however often it is challenged. So only many users at one address make a scan.
+A challenge is not a failure. One that is unanswered for `window` seconds is one sign of a scan. The same user at the same
+address gives only one sign per findtime, so only many users at one address make a scan.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OPEN = 10_000
-"""Challenges waited for at once, and signs remembered; the oldest go first."""
+"""Most open challenges, and most remembered signs; the oldest are dropped first."""
 
 
 class Challenges:
@@ -26,13 +26,13 @@ class Challenges:
         self._signs: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def sent(self, address: str, user: str, session: str, time: float) -> None:
-        """The server has asked this address for credentials."""
+        """Record that the server has asked this address for credentials."""
         self._open.setdefault((address, session or user), (time, user))
         if len(self._open) > _OPEN:
             self._open.popitem(last=False)
 
     def answered(self, address: str, user: str, session: str) -> None:
-        """It has answered, rightly or wrongly."""
+        """Record an answer, whether correct or not."""
         self._open.pop((address, session or user), None)
 
     def overdue(self, now: float) -> Iterator[tuple[str, str, float]]:

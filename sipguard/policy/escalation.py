@@ -1,4 +1,4 @@
-"""Longer bans, and fewer tries, for whoever has been banned before: jail.conf(5), `bantime.increment` and its like."""
+"""Computes longer bans and fewer tries for repeat offenders: jail.conf(5), `bantime.increment` and related keys."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from sipguard.model import BanGrowth
 
 LONGEST = 1000 * 365.25 * 86_400
-"""Seconds: a ban that would be longer by a formula ends after this; no clock can show a later time."""
+"""Longest ban by a formula, in seconds: no clock can show a later time."""
 _MOST_DOUBLINGS = 20
 
 
 def grown(bantime: float, growth: BanGrowth, count: int, *, random: Callable[[], float] = _random.random) -> float:
-    """Seconds of a ban of an address that has been banned `count` times before; `bantime` are those of the first.
+    """Length in seconds of a ban after `count` earlier ones; `bantime` is the length of the first.
 
     A first ban is not changed, nor is one without end. `random` gives numbers from 0 to 1. Raises ValueError: the formula
     has no number for this.
@@ -37,7 +37,7 @@ def grown(bantime: float, growth: BanGrowth, count: int, *, random: Callable[[],
 
 
 def weight(growth: BanGrowth, count: int, maxretry: int) -> int:
-    """As how many attempts one counts when its address has been banned `count` times: 2, 3, 5, 9 …, at most `maxretry`."""
+    """Weight of one attempt after `count` bans of its address: 2, 3, 5, 9 …, at most `maxretry`."""
     if not growth.increment or count < 1:
         return 1
     return min((1 << min(count, _MOST_DOUBLINGS)) // 2 + 1, max(1, maxretry))

@@ -1,35 +1,35 @@
-"""Who has logged in from where: what makes a phone with an old password something else than a guess."""
+"""Remembers addresses with successful logins, to distinguish a phone with an old password from a guesser."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
 KEPT = 86_400.0
-"""Seconds for which a login speaks for its address: phones log in again at least daily."""
+"""Seconds for which a login vouches for its address: phones log in again at least daily."""
 _ADDRESSES = 10_000
 PATIENCE = 10
-"""How many times `maxretry` an address with logins may fail within findtime before it is banned all the same.
+"""An address with logins is banned only after this many times `maxretry` failures within findtime.
 
-Whoever has an account could guess another's password from the same address; a phone asks again every minute at most.
+The limit exists because an account's owner could guess other passwords from there. A phone retries once a minute at most.
 """
 
 
 class Logins:
-    """The addresses of one jail with a login, and how often they have been excused since. Times are POSIX seconds."""
+    """Addresses of one jail with a login, and how often each was excused since. Times are POSIX seconds."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._excused: dict[str, list[float]] = {}
 
     def add(self, address: str, time: float) -> None:
-        """Somebody has logged in from there."""
+        """Record a login from this address."""
         self._seen[address] = max(time, self._seen.get(address, time))
         self._seen.move_to_end(address)
         if len(self._seen) > _ADDRESSES:
             self._excused.pop(self._seen.popitem(last=False)[0], None)
 
     def knows(self, address: str, time: float) -> bool:
-        """Whether somebody has logged in from there within a day."""
+        """Whether there was a login from this address within the last day."""
         return time - self._seen.get(address, -KEPT) < KEPT
 
     def excuse(self, address: str, time: float, findtime: float, limit: int) -> bool:

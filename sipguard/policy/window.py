@@ -1,8 +1,8 @@
-"""Attempts per address within findtime: the counting that turns failures into a ban.
+"""Counts attempts per address within findtime, which turns failures into bans.
 
-The window slides: an address is over the limit when `maxretry` attempts lie within `findtime` of each other, wherever in time
-that is. Memory is bounded: of an address only the newest `maxretry` times are kept, since older ones cannot matter any more, and
-of addresses `MOST`. Sources of UDP can be invented by the million, once each: so the oldest of those that tried once go first.
+The window slides: an address exceeds the limit when any `maxretry` attempts lie within `findtime` of each other. Memory is
+bounded: only the newest `maxretry` times per address are kept, since older ones no longer matter, and at most `MOST`
+addresses. UDP sources can be forged by the million, once each, so addresses with a single attempt are dropped first.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 MOST = 400_000
-"""Addresses of one jail at most: 300 bytes each."""
+"""Most addresses per jail, at 300 bytes each."""
 SLICE = 20_000
-"""Addresses that one call looks at: a few milliseconds of the daemon's loop."""
+"""Most addresses handled in one call: a few milliseconds of the daemon's loop."""
 _LONGEST_USER = 64
-"""Characters kept of a user's name: attackers choose it."""
+"""Characters kept of a user name: attackers choose it."""
 _Attempts = list[tuple[float, str]]
 
 
@@ -26,15 +26,15 @@ class Window:
     def __init__(self, maxretry: int, findtime: float) -> None:
         self.limit(maxretry, findtime)
         self._once: dict[str, _Attempts] = {}
-        """Those that have tried once, in the order of their coming."""
+        """Addresses with a single attempt, in order of arrival."""
         self._attempts: dict[str, _Attempts] = {}
-        """All others."""
+        """All other addresses."""
         self._to_prune: list[str] = []
         self.dropped = 0
-        """Addresses that were forgotten before their time, for want of room."""
+        """Number of addresses dropped early because of the memory limit."""
 
     def limit(self, maxretry: int, findtime: float) -> None:
-        """Count by these from now on. Fail2ban bans at once where maxretry is 0 or less, which is 1 here."""
+        """Change the limits. Fail2ban bans at once if maxretry is 0 or less; that is 1 here."""
         self.maxretry = max(1, maxretry)
         self.findtime = findtime
 
@@ -49,7 +49,7 @@ class Window:
         yield from self._attempts.items()
 
     def add(self, address: str, time: float, attempts: int = 1, user: str = "") -> bool:
-        """Count attempts; say whether the address is over the limit now. `user` is for `forgive` and `users`."""
+        """Count attempts and return whether the address now exceeds the limit. `user` is for `forgive` and `users`."""
         told = self._attempts.get(address)
         if told is None:
             told = self._once.pop(address, None) or []
@@ -67,26 +67,26 @@ class Window:
         return told[-1][0] - told[0][0] <= self.findtime
 
     def _make_room(self) -> None:
-        """Forget the oldest: many at once, since to find the first of a dictionary anew each time is slow."""
+        """Drop the oldest addresses, many at once, because finding the first key of a dictionary each time is slow."""
         for address in list(islice(chain(self._once, self._attempts), max(1, MOST // 16))):
             self.forget(address)
             self.dropped += 1
 
     def count(self, address: str, now: float) -> int:
-        """Attempts that still count at `now`, at most maxretry."""
+        """Number of attempts that still count at `now`, at most maxretry."""
         return sum(time > now - self.findtime for time, _ in self._of(address))
 
     def users(self, address: str) -> set[str]:
-        """The users that were tried, as far as `add` was told; `""` for those that it was not."""
+        """The users tried, as passed to `add`; `""` stands for unknown ones."""
         return {user for _, user in self._of(address)}
 
     def forget(self, address: str) -> None:
-        """Start again from nothing for this address."""
+        """Discard all attempts of this address."""
         self._once.pop(address, None)
         self._attempts.pop(address, None)
 
     def forgive(self, address: str, user: str, until: float) -> None:
-        """Take back the attempts for this user at this address, up to `until`; those for other users stay."""
+        """Discard the attempts for this user from this address up to `until`; those for other users stay."""
         user = user[:_LONGEST_USER]
         left = [one for one in self._of(address) if one[1] != user or one[0] > until]
         self.forget(address)
@@ -94,7 +94,7 @@ class Window:
             (self._once if len(left) == 1 else self._attempts)[address] = left
 
     def prune(self, now: float) -> list[str]:
-        """Drop addresses whose newest attempt lies more than findtime back, and name them; `SLICE` are looked at in a call."""
+        """Drop and return addresses whose newest attempt is older than findtime. One call checks `SLICE` addresses."""
         if not self._to_prune:
             self._to_prune = [*self._attempts, *self._once]
         part = self._to_prune[-SLICE:]
@@ -105,21 +105,21 @@ class Window:
         return stale
 
     def shift(self, seconds: float) -> None:
-        """The clock was set: what is behind lies as far behind as before."""
+        """Move all times after the clock was set, so that each attempt stays equally old."""
         for _, told in self._items():
             told[:] = [(time + seconds, user) for time, user in told]
 
     def times(self) -> dict[str, tuple[float, ...]]:
-        """Address → the times that are kept, oldest first."""
+        """Address → its kept times, oldest first."""
         return {address: tuple(time for time, _ in told) for address, told in self._items()}
 
     def counting(self, now: float) -> int:
-        """How many addresses have attempts that still count; of more than `SLICE`, with those that `prune` has yet to find."""
+        """Number of addresses with attempts that still count. Above `SLICE`, includes those not yet pruned."""
         if len(self) > SLICE:
             return len(self)
         return sum(told[-1][0] > now - self.findtime for _, told in self._items())
 
     def counts(self, now: float, begin: int = 0, most: int = SLICE) -> dict[str, int]:
-        """Address → attempts that still count: one page, of the addresses from number `begin` on."""
+        """Address → number of attempts that still count: one page, starting with address number `begin`."""
         page = islice(self._items(), begin, begin + most)
         return {address: n for address, _ in page if (n := self.count(address, now))}

@@ -1,7 +1,7 @@
-"""Several logs, given as paths or globs, behind one watcher: what has changed is read, in turns.
+"""Follows several logs, given as paths or globs, with one watcher, and reads changed logs in turns.
 
-The watcher's threads only put the path of what changed into a queue and wake the loop; everything else happens in the
-thread that calls `read` and `rescan`.
+The watcher's threads only queue the path of a change and wake the loop. Everything else happens in the thread that calls
+`read` and `rescan`.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
     from sipguard.model import Chunk, Position
 
-_TURN = 262_144  # bytes that one log may give before the next one has its turn
+_TURN = 262_144  # most bytes read from one log before it is the next one's turn
 
 
 class Follower:
-    """Follows every log that `patterns` (paths or globs) name, now or later.
+    """Follows every log matched by `patterns` (paths or globs), now or later.
 
-    `positions` holds where earlier runs stopped, by path. `notify` is called from the watcher's threads when there may
-    be something to read, and must only wake the loop. `start` and `max_line` are as for `Tail`; `start` is given the
-    path as well, and is asked only for the logs that exist from the first. With `polling`, the directories are looked
-    at every second, for file systems without inotify.
+    `positions` says where earlier runs stopped, by path. `notify` is called from the watcher's threads when there may be
+    something to read, and must only wake the loop. `start` and `max_line` are as for `Tail`; `start` also gets the path, and
+    is called only for logs that exist at the start. With `polling`, directories are checked every second, for file systems
+    without inotify.
     """
 
     def __init__(
@@ -60,35 +60,35 @@ class Follower:
         self._changes: deque[tuple[str, bool]] = deque()
         self._ready: dict[str, Tail] = {}
         self._seen: dict[str, tuple[int, int, int, int]] = {}
-        """By path: device, inode, size and time at the last look at a busy directory."""
+        """Path → device, inode, size and time at the last check of a busy directory."""
         self._watcher = Watcher(self._changed, polling=polling)
         self._discover(start)
 
     def start(self) -> None:
-        """Begin to watch. May be called once."""
+        """Start watching. Call this once."""
         self._watcher.start(self._directories)
 
     def stop(self) -> None:
-        """End the watcher's threads and close the logs."""
+        """Stop the watcher's threads and close the logs."""
         self._watcher.stop()
         for tail in self._tails.values():
             tail.close()
 
     @property
     def pending(self) -> bool:
-        """Whether the last `read` left something that can be read right now."""
+        """Whether the last `read` left data that can be read now."""
         return bool(self._ready)
 
     @property
     def logs(self) -> dict[str, str | None]:
-        """Every log, with the reason why it cannot be read, or None; and every pattern that matches nothing."""
+        """Every log, and every pattern without a match, with the reason why it cannot be read, or None."""
         waiting = {pattern: f"{shown(pattern)}: no such file yet" for pattern in self._unmatched}
         return {**{path: tail.problem for path, tail in self._tails.items()}, **waiting}
 
     def look(self) -> bool:
-        """Let the next `read` ask the logs that change all the time, of which nobody tells; whether there are such.
+        """Make the next `read` check logs in busy directories, which are not watched; returns whether there are any.
 
-        If so, it is to be called again in a moment.
+        If so, call this again soon.
         """
         busy = self._watcher.busy
         for directory in busy:
@@ -98,7 +98,7 @@ class Follower:
         return bool(busy)
 
     def _is_news(self, tail: Tail) -> bool:
-        """Whether the log may have changed since the last look: there may be many beside a busy one, and `read` asks more.
+        """Whether the log may have changed since the last check. This is cheaper than `read`, which matters for many logs.
 
         A change that leaves inode, size and time as they were is found by the next `rescan`.
         """
@@ -113,7 +113,7 @@ class Follower:
         return True
 
     def read(self, limit: int = 1 << 20) -> list[Chunk]:
-        """Up to about `limit` bytes of what has changed, one block of each log in turn; empty when nothing is left."""
+        """Read up to about `limit` bytes from changed logs, one block of each in turn; empty if nothing is left."""
         self._take_changes()
         chunks = []
         left = limit
@@ -124,20 +124,20 @@ class Follower:
             if chunk is not None:
                 chunks.append(chunk)
                 if not tail.at_end:
-                    self._ready[path] = tail  # behind the others
-                left -= len(chunk.data) or _TURN  # nothing in it means that a block was read and left out
+                    self._ready[path] = tail  # after the others
+                left -= len(chunk.data) or _TURN  # an empty chunk means that a block was read and skipped
         if chunks:
             self._watcher.progress()
         return chunks
 
     def rescan(self) -> None:
-        """Look for new files and for what the kernel did not tell, by stat(2); the next `read` asks every log."""
+        """Look for new files and missed changes; the next `read` checks every log with stat(2)."""
         self._discover(None)
         self._watcher.watch(self._directories)
         self._notify()
 
     def _changed(self, path: str, appeared: bool) -> None:
-        """Called from the watcher's threads: changes the queue alone, reads only what is replaced as a whole."""
+        """Called from the watcher's threads: modifies only the queue, and reads only values that are replaced as a whole."""
         if path in self._index or (appeared and self._matches(path)):
             self._changes.append((path, appeared))
             self._notify()
@@ -151,13 +151,13 @@ class Follower:
         while self._changes:
             path, made = self._changes.popleft()
             self._ready.update((tail.path, tail) for tail in self._index.get(path, ()))
-            # A glob is asked again only if it may match something new: a busy directory is looked at very often.
+            # Expand a glob again only if it may match something new: busy directories are checked very often.
             appeared |= made and (path not in self._index or (path in self._directories and self._globs))
         if appeared:
             self._discover(None)
 
     def _discover(self, start: Callable[[str, BinaryIO], int] | None) -> None:
-        """Find the logs that there are now, and mark every one to be looked at."""
+        """Find all existing logs and mark each for the next check."""
         found: list[str] = []
         unmatched = []
         for pattern in self._patterns:
@@ -199,7 +199,7 @@ class Follower:
         return logs
 
     def _map(self) -> None:
-        """Which logs a change of a file or directory may concern; by real paths, as the watcher names them."""
+        """Map files and directories to the logs that their change may concern, by real path as reported by the watcher."""
         index: dict[str, list[Tail]] = {}
         directories = {os.path.realpath(os.path.dirname(each)) for each in self._patterns if not _magic_directory(each)}
         for path, tail in self._tails.items():

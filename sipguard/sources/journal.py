@@ -1,7 +1,7 @@
-"""Follows systemd's journal by a journalctl(1) of its own, from where the last run stopped.
+"""Follows systemd's journal through a journalctl(1) process, from where the last run stopped.
 
-journalctl reads whatever journal files there are, notices rotation and vacuuming, and needs no library in this process.
-When it ends, for whatever reason, it is started again behind the last entry that was read.
+journalctl reads all journal files, notices rotation and vacuuming, and needs no library in this process. Whenever it ends,
+it is restarted after the last entry read.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ log = logging.getLogger("fail2ban.filter")
 
 _SIGNATURE = b"LPKSHHRH"
 LONGEST = 16 << 20
-"""Bytes of one entry in JSON; longer ones are left out and counted."""
+"""Longest entry as JSON, in bytes; longer ones are skipped and counted."""
 
 
 class JournalFollower:
-    """The entries of one `Query`. Belongs to an event loop, which must run when `start` is called.
+    """Follows the entries of one `Query`. Belongs to an event loop, which must be running when `start` is called.
 
-    `position` is where an earlier run stopped. Without one, or when that is longer ago, it begins `back` seconds before
-    now: older entries cannot lead to a ban any more. `notify` is called when there is something to read.
+    `position` is where an earlier run stopped. Without one, or if it is older, following starts `back` seconds ago: older
+    entries can no longer lead to a ban. `notify` is called when there is something to read.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class JournalFollower:
         self._suspicious = False
         """Whether journalctl has refused files that looked like journals: then it is asked about each."""
         self.pending = False
-        """Whether the last `read` may have left something: only one that finds nothing waits for more."""
+        """Whether the last `read` may have left data; only a `read` that finds nothing waits for more."""
 
     def start(self) -> None:
-        """Begin to follow. What is wrong is in `logs`, and tried again by `rescan`."""
+        """Start following. Errors are reported in `logs` and retried by `rescan`."""
         self._loop = asyncio.get_running_loop()
         self._partial.clear()
         self._skipping = self._gave = False
@@ -107,7 +107,7 @@ class JournalFollower:
         return self._query.without(bad)
 
     def _begin(self) -> list[str]:
-        """From when on, for journalctl. At the last entry, not behind it: when that is gone, the next must not be skipped."""
+        """Start options for journalctl: at the last entry, not after it, or the next would be skipped if the last is gone."""
         earliest = self._clock() - self._back
         position = self._position
         self._known_cursor = ""
@@ -117,7 +117,7 @@ class JournalFollower:
         return [f"--cursor={position.head}"]
 
     def stop(self) -> None:
-        """End the journalctl."""
+        """Stop journalctl."""
         process = self._process
         if process is None:
             return
@@ -139,11 +139,11 @@ class JournalFollower:
         return {self._query.name: self._problem}
 
     def look(self) -> bool:
-        """Nothing: the pipe always tells."""
+        """Do nothing: the pipe always reports new data."""
         return False
 
     def read(self, limit: int) -> list[Chunk]:
-        """The entries in about `limit` bytes of JSON; empty when there is nothing more for now."""
+        """Read entries from about `limit` bytes of JSON; empty if there are none for now."""
         process = self._process
         self.pending = False
         if process is None or process.stdout is None:
@@ -171,7 +171,7 @@ class JournalFollower:
             self.start()
 
     def _take(self, block: bytes, entries: list[Entry]) -> int:
-        """Put the entries that end in `block` into `entries`; how many were too long."""
+        """Add the entries that end in `block` to `entries`; returns how many were too long."""
         *whole, rest = block.split(b"\n")
         oversize = 0
         for part in whole:
@@ -213,7 +213,7 @@ class JournalFollower:
             self._position = None
 
     def _listen(self) -> None:
-        """Wake the loop once there is something to read."""
+        """Wake the loop as soon as there is something to read."""
         if self._loop and self._process and self._process.stdout:
             self._loop.add_reader(self._process.stdout.fileno(), self._readable)
 
@@ -227,7 +227,7 @@ class JournalFollower:
 
 
 def read_journal(query: Query, encoding: str = "utf-8") -> Iterator[Entry]:
-    """Every entry that there is now, oldest first. Raises OSError: journalctl cannot be run, or refuses."""
+    """Read all present entries, oldest first. Raises OSError if journalctl cannot be run or fails."""
     with subprocess.Popen(
         query.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -1,4 +1,4 @@
-"""One entry of systemd's journal, as journalctl(1) writes it in JSON → its time and a line as syslog would have it."""
+"""Converts a journal entry, as JSON from journalctl(1), to its time and a line as in syslog."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ FIELDS = (
     "_SOURCE_REALTIME_TIMESTAMP",
     "_SOURCE_MONOTONIC_TIMESTAMP",
 )
-"""The fields that are asked for; those that begin with two underscores come anyway."""
+"""The requested fields; those that begin with two underscores are always included."""
 
 
 class Entry(NamedTuple):
-    """What is wanted of an entry."""
+    """One entry of the journal."""
 
     time: float
-    """When it was logged, POSIX seconds: by the program that logged it, if it says so."""
+    """Time of logging in POSIX seconds: the program's own time if it states one."""
     text: str
-    """`HOST IDENTIFIER[PID]: MESSAGE`; a line feed in it is written as `\\n`."""
+    """`HOST IDENTIFIER[PID]: MESSAGE`, with line feeds written as `\\n`."""
     cursor: str
     received: int
-    """When the journal took it, microseconds."""
+    """When the journal received it, in microseconds."""
 
 
 def read_entry(line: bytes, encoding: str = "utf-8") -> Entry | None:
-    """Read one line of `journalctl --output=json`; None for what is no entry."""
+    """Parse one line of `journalctl --output=json`; None if it is not an entry."""
     try:
         fields: Any = json.loads(line)
         received = int(fields["__REALTIME_TIMESTAMP"])
@@ -57,7 +57,7 @@ def _render(fields: dict[str, Any], encoding: str) -> str:
 
 
 def _text(value: Any, encoding: str) -> str:
-    """A field is text, a list of bytes where it is not UTF-8, or a list of several of these (journalctl(1), `json`)."""
+    """Decode a field: text, a list of bytes if it is not UTF-8, or a list of these (journalctl(1), `json`)."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):

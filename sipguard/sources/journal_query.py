@@ -1,4 +1,4 @@
-"""Which entries of systemd's journal a jail wants, as arguments for journalctl(1)."""
+"""Builds arguments of journalctl(1) that select a jail's journal entries."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from sipguard.model import Jail
 
-# sd-journal(3), SD_JOURNAL_…: what `journalflags` adds up.
+# sd-journal(3), SD_JOURNAL_…: the bits of `journalflags`.
 _LOCAL_ONLY, _SYSTEM, _CURRENT_USER = 1, 4, 8
 _OPTIONS = frozenset({"journalpath", "journalfiles", "journalflags", "namespace", "rotated"})
-"""journalctl reads the files that were rotated away in any case: `rotated` changes nothing."""
+"""`rotated` has no effect: journalctl always reads rotated files."""
 _MATCH = re.compile(r"[A-Z_][A-Z0-9_]{0,63}=.*", re.ASCII | re.DOTALL)
 
 
@@ -28,14 +28,14 @@ _FILE = "--file="
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A part of the journal."""
+    """A selection of journal entries."""
 
     name: str
-    """For people and for the state: `journal _SYSTEMD_UNIT=ssh.service`."""
+    """Name for messages and for the state: `journal _SYSTEMD_UNIT=ssh.service`."""
     source: tuple[str, ...] = ()
-    """Arguments that say which journal."""
+    """Arguments that select the journal."""
     matches: tuple[str, ...] = ()
-    """`FIELD=value` and `+`, as systemd.journal-fields(7) has them."""
+    """`FIELD=value` and `+`; see systemd.journal-fields(7)."""
 
     @property
     def files(self) -> list[str]:
@@ -47,16 +47,16 @@ class Query:
         return replace(self, source=tuple(one for one in self.source if one.removeprefix(_FILE) not in files))
 
     def command(self, *more: str) -> list[str]:
-        """The command line of a journalctl(1) that prints such entries; `more` are options that say from when on."""
+        """Command line of journalctl(1) that prints these entries; `more` are options for the start."""
         fields = f"--output-fields={','.join(FIELDS)}"
         fixed = ["journalctl", "--output=json", "--all", "--quiet", "--no-pager", fields]
         return [*fixed, *self.source, *more, "--", *self.matches]
 
 
 def query(journalmatch: Sequence[str], options: Mapping[str, str], where: str = "") -> Query:
-    """A query by `journalmatch` (lines, each an alternative) and the options of `backend = systemd[…]`.
+    """Build a query from `journalmatch` (one alternative per line) and the options of `backend = systemd[…]`.
 
-    Raises ConfigError: a match is none, or an option is unknown.
+    Raises ConfigError for an invalid match or an unknown option.
     """
     matches: list[str] = []
     for line in journalmatch:
@@ -67,7 +67,7 @@ def query(journalmatch: Sequence[str], options: Mapping[str, str], where: str = 
 
 
 def query_of(jail: Jail) -> Query:
-    """The query of a jail with `backend = systemd`. Raises ConfigError as `query`."""
+    """The query of a jail with `backend = systemd`. Raises ConfigError like `query`."""
     return query(jail.filter.journalmatch, jail.journal_options, jail.origin)
 
 
@@ -79,7 +79,7 @@ def _words(line: str, where: str) -> list[str]:
     for word in words:
         if word != "+" and not _MATCH.fullmatch(word):
             example = "write e.g. _SYSTEMD_UNIT=ssh.service + _COMM=sshd"
-            raise ConfigError(f"journalmatch: {word[:60]!a} is no FIELD=value; {example}", where)
+            raise ConfigError(f"journalmatch: {word[:60]!a} is not FIELD=value; {example}", where)
     return words
 
 
@@ -92,10 +92,10 @@ def _source(options: Mapping[str, str], where: str) -> list[str]:
     source = [f"{_FILE}{file}" for pattern in re.split(r"[\s,]+", files) if pattern for file in _files(pattern)]
     source += [f"--directory={path}"] if path else []
     source += [f"--namespace={options['namespace']}"] if options.get("namespace") else []
-    # Fail2ban reads the system's journal, not the users', unless it is told which files to read.
+    # Like Fail2ban, read only the system's journal, not the users', unless files are named.
     text = options.get("journalflags", "" if source else str(_SYSTEM))
     if text and not text.isdigit():
-        raise ConfigError(f"backend = systemd[journalflags={text[:20]}]: write a number, e.g. 4", where)
+        raise ConfigError(f"backend = systemd[journalflags={text[:20]}]: must be a number, e.g. 4", where)
     flags = int(text or 0)
     source += ["--system"] if flags & _SYSTEM and not files else []
     source += ["--user"] if flags & _CURRENT_USER and not files else []
@@ -103,5 +103,5 @@ def _source(options: Mapping[str, str], where: str) -> list[str]:
 
 
 def _files(pattern: str) -> list[str]:
-    """What a pattern names now; itself when that is nothing, so that journalctl says so."""
+    """Files that match a pattern; the pattern itself if none does, so that journalctl reports it."""
     return sorted(glob.glob(pattern)) or [pattern]  # noqa: PTH207 - Path.glob takes no absolute pattern

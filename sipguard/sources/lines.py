@@ -1,7 +1,7 @@
-"""Whole lines of one open file, from an offset on.
+"""Reads whole lines of one open file from an offset on.
 
-Knows nothing of names and rotation: it reads an open descriptor, holds back a last line that is not ended yet, and
-notices when the bytes it has read are no longer there (the file was truncated, perhaps filled again).
+It knows nothing about names and rotation. It holds back an incomplete last line, and notices when bytes already read are
+gone (the file was truncated, perhaps filled again).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ except ImportError:
     from hashlib import blake2b
 
 HEAD = 1024
-"""Bytes at the beginning of a file by which it is known again: enough to hold a few dated lines."""
+"""Bytes at the beginning of a file that identify it: enough for a few dated lines."""
 
 _LEADING_NULS = re.compile(rb"(?m)^\0+")
 
 
 class TruncatedError(Exception):
-    """What was read of this file is no longer in it: it was truncated, and perhaps has other content by now."""
+    """The part already read is no longer in the file: it was truncated, and may have other content by now."""
 
 
 def hash_head(head: bytes) -> str:
@@ -34,11 +34,10 @@ def hash_head(head: bytes) -> str:
 
 
 class LineReader:
-    """Reads an open regular file; owns the descriptor.
+    """Reads an open regular file and owns its descriptor. Any method may raise OSError.
 
-    `offset` is the beginning of the first line that was not given yet, in bytes; `max_line` is the longest line given,
-    in bytes without its LF. Longer ones are counted and left out, without ever being held in memory.
-    Any method may raise OSError.
+    `offset` is the start of the first line not yet returned, in bytes. `max_line` is the longest line returned, in bytes
+    without its LF. Longer lines are counted and skipped, without being held in memory.
     """
 
     def __init__(self, descriptor: int, *, offset: int, max_line: int) -> None:
@@ -49,19 +48,19 @@ class LineReader:
         self._max_line = max_line
         self._cursor = offset
         self.at_end = False
-        """Whether the last block read was the last one of the file, at that moment."""
+        """Whether the last block read was the last one in the file at that moment."""
         self._partial = bytearray()
         self._skipping = False
         self._head = os.pread(descriptor, HEAD, 0)
         self._hashed = (b"", hash_head(b""))
 
     def close(self) -> None:
-        """Release the descriptor; an error of the file system is of no interest any more."""
+        """Close the descriptor. File system errors no longer matter and are ignored."""
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
 
     def file(self) -> BinaryIO:
-        """The same open file, to look at from its beginning; the caller closes it, and this reader goes on."""
+        """The same open file, for reading from its beginning. The caller closes it; this reader is unaffected."""
         return open(os.dup(self._descriptor), "rb")  # noqa: PTH123 - a descriptor
 
     def reopened(self) -> LineReader:
@@ -69,17 +68,17 @@ class LineReader:
         return LineReader(os.dup(self._descriptor), offset=0, max_line=self._max_line)
 
     def status(self) -> os.stat_result:
-        """What the kernel says of the open file, whatever its name is by now."""
+        """Status of the open file, whatever its name is by now."""
         return os.fstat(self._descriptor)
 
     @property
     def unfinished(self) -> bool:
-        """Whether the file ends, as far as it was read, within a line."""
+        """Whether the part read so far ends within a line."""
         return self._skipping or bool(self._partial)
 
     @property
     def drained(self) -> bool:
-        """Whether every line in the file was given, and none is unfinished."""
+        """Whether every line was returned and none is incomplete."""
         return not self.unfinished and self.status().st_size <= self._cursor
 
     @property
@@ -88,16 +87,16 @@ class LineReader:
         return self._head
 
     def position(self, path: str) -> Position:
-        """Where the next line begins. `path` is the name of the log, which may have a newer file by now."""
+        """Position of the next line. `path` is the log's name, which may belong to a newer file by now."""
         if self._hashed[0] != self._head:
             self._hashed = (self._head, hash_head(self._head))
         return Position(path, *self.identity, self._hashed[1], len(self._head), self.offset)
 
     def read(self, limit: int) -> tuple[bytes, int] | None:
-        """The next whole lines, read in a block of `limit` bytes, and how many too long ones were left out.
+        """Read a block of `limit` bytes; returns its whole lines and the number of skipped long lines.
 
-        None when there is no further whole line. Nothing and 0 when a long line took too long: there
-        is more to read now. Raises TruncatedError.
+        None if there is no further whole line. Empty and 0 within a very long line: there is more to read now.
+        Raises TruncatedError.
         """
         consumed = 0
         while consumed <= limit + self._max_line:
@@ -111,7 +110,7 @@ class LineReader:
         return b"", 0
 
     def finish(self) -> tuple[bytes, int] | None:
-        """The last line of a file that nobody writes to any more, ended by LF; None when it had its LF."""
+        """Return the incomplete last line of a finished file with an LF added; None if there is none."""
         if not self.unfinished:
             return None
         last = b"" if self._skipping else bytes(self._partial) + b"\n"
@@ -131,8 +130,8 @@ class LineReader:
             if block.startswith(b"\0") and not self.unfinished and self._skip_hole(size):
                 return self._block(limit)
         self.at_end = self._cursor + len(block) >= size
-        # After the data, not before: a truncation between the two must not go unseen. And without data as well: the
-        # file may have been truncated and filled to the very same size.
+        # After the data, not before, or a truncation in between would go unnoticed. Without data as well: the file may have
+        # been truncated and filled to exactly the same size.
         head = os.pread(self._descriptor, HEAD, 0)
         if not head.startswith(self._head):
             raise TruncatedError
@@ -141,7 +140,7 @@ class LineReader:
         return block
 
     def _skip_hole(self, size: int) -> bool:
-        """Jump over a hole, without reading it: a writer without O_APPEND leaves one after a truncation (lseek(2))."""
+        """Skip a hole without reading it: a writer without O_APPEND leaves one after a truncation (lseek(2))."""
         try:
             data = os.lseek(self._descriptor, self._cursor, os.SEEK_DATA)
         except OSError:
@@ -153,7 +152,7 @@ class LineReader:
         return moved
 
     def _take(self, block: bytes) -> tuple[bytes, int]:
-        """Whole lines of what was held back and `block`; moves `offset` behind them."""
+        """Whole lines in the held-back bytes and `block`; moves `offset` behind them."""
         self._cursor += len(block)
         oversize = 0
         if self._skipping:
@@ -172,7 +171,7 @@ class LineReader:
             if self.at_end:
                 self._partial = bytearray(block[cut:])
             else:
-                # There is more to read now: to read this line's beginning again is cheaper than to join it to the rest.
+                # There is more to read now, and reading this line's start again is cheaper than joining the parts.
                 self._cursor -= len(block) - cut
                 self._partial = bytearray()
             data, dropped = self._clean(data)
@@ -187,13 +186,13 @@ class LineReader:
             self._partial = self._partial.lstrip(b"\0")
         self.offset = self._cursor - len(self._partial)
         if len(self._partial) > self._max_line:
-            # `offset` stays at the line's beginning until its end is found: a restart meets the same line again.
+            # `offset` stays at the line's start until its end is found, so that a restart finds the same line again.
             self._skipping = True
             self._partial.clear()
 
     def _clean(self, data: bytes) -> tuple[bytes, int]:
-        """Without NULs at the beginning of lines and without too long lines; both rare, so asked for first."""
-        if b"\0" in data:  # one byte: memchr(3), ten times as fast as looking for two
+        """Remove NULs at the start of lines, and lines that are too long. Both are rare, so check first."""
+        if b"\0" in data:  # a single byte: memchr(3) is ten times as fast as a search for two
             data = _LEADING_NULS.sub(b"", data)
         if len(data) <= self._max_line:
             return data, 0

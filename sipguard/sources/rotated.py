@@ -1,6 +1,6 @@
-"""The files that a log was rotated to: which of them was being read, and which comes after it.
+"""Finds the rotated files of a log: which one was being read, and which one follows.
 
-Asked of the directory each time, and of nothing remembered, so that the answer is the same after a restart.
+The directory is searched each time and nothing is remembered, so the answer is the same after a restart.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".lzma", ".zip", ".Z")
 
-# What logrotate and the services that rotate by themselves put behind a log's name, or before its extension:
+# Suffixes that logrotate and other programs add to a log's name, or before its extension:
 # `.1`, `-20261121`, `.2026-11-21-03-00-00.1`, `.old`.
 _SUFFIX = re.compile(r"[._-]\d[\dT:._+-]*Z?|[._-](?:old|bak|prev|save|orig)|~")
 
@@ -32,12 +32,12 @@ _SUFFIX = re.compile(r"[._-]\d[\dT:._+-]*Z?|[._-](?:old|bak|prev|save|orig)|~")
 _LOOKS = 10  # at a directory that keeps changing
 
 ANY = (0, 0)
-"""The `identity` of a place that is whatever file has the name: there is no inode 0."""
+"""`identity` of a place that accepts any file with the name: there is no inode 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file to read on in, and from which byte."""
+    """A file in which to continue, and the byte offset."""
 
     path: str
     identity: tuple[int, int]
@@ -45,7 +45,7 @@ class Place:
 
 
 def is_rotated(name: str, base: str) -> bool:
-    """Whether the file `name`, plain or compressed, looks like one that the log `base` beside it was rotated to."""
+    """Whether the file `name`, plain or compressed, looks like a rotated file of the log `base` beside it."""
     for ending in COMPRESSED:
         name = name.removesuffix(ending)
     stem, extension = os.path.splitext(base)
@@ -58,9 +58,9 @@ def is_rotated(name: str, base: str) -> bool:
 
 
 def locate(position: Position) -> Place | None:
-    """The file in which `position` is, under whatever name it has by now; None when it is in none that can be read.
+    """Find the file that contains `position`, whatever its name is by now; None if no readable file does.
 
-    The name itself is asked first, then the same inode under another name, then the same content under the log's name
+    Tries the name itself, then the same inode under another name, then the same content under the log's name
     (a restored disk), then the same content under a rotated name (a rotation by copy). Raises OSError.
     """
     own = _stat(position.path)
@@ -84,9 +84,9 @@ def locate(position: Position) -> Place | None:
 
 
 def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Place:
-    """The file to read after `reading`, a file that the log was rotated to: the next rotated one, or the log's own.
+    """The file to read after the rotated file `reading`: the next rotated one, or the log itself.
 
-    `current` is what `log` is now. Rotated files follow each other by the time of their last change. Raises OSError.
+    `current` is the present status of `log`. Rotated files are ordered by their last change. Raises OSError.
     """
     ranked = sorted((_rank(path, status), path, status) for path, status, rotated in _entries(log) if rotated)
     here = (reading.st_dev, reading.st_ino)
@@ -95,13 +95,13 @@ def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Pla
         newer = rank > after if after else status.st_mtime_ns > reading.st_mtime_ns
         if not newer or not status.st_size or _identity(status) in (here, _identity(current)):
             continue
-        if os.access(path, os.R_OK, effective_ids=True):  # else the log's own file would never be reached
+        if os.access(path, os.R_OK, effective_ids=True):  # otherwise the log itself would never be reached
             return _place(path, status, 0)
     return _place(log, current, 0)
 
 
 def compressed(log: str) -> str | None:
-    """The most recently changed compressed file that the log was rotated to, or None. Raises OSError."""
+    """The most recently changed compressed file of the log, or None. Raises OSError."""
     directory, base = os.path.split(log)
     found = [
         (status.st_mtime_ns, entry.path)
@@ -112,7 +112,7 @@ def compressed(log: str) -> str | None:
 
 
 def same_content(path: str, head: bytes, offset: int) -> bool:
-    """Whether `path` begins with all of a full `head` and has a line that begins at `offset`. Raises OSError."""
+    """Whether `path` begins with a complete `head` and has a line that starts at `offset`. Raises OSError."""
     if len(head) < HEAD or not offset:
         return False  # too little to tell one log from another
     with open_regular(path) as file:
@@ -121,7 +121,7 @@ def same_content(path: str, head: bytes, offset: int) -> bool:
 
 
 def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Every plain file beside the log, or beside what it is a symbolic link to; and whether it was rotated from it."""
+    """Every plain file beside the log, or beside its symbolic link's target, and whether it was rotated from the log."""
     target = os.path.realpath(log)
     seen = set()
     for directory, base in {os.path.split(log), os.path.split(target)}:
@@ -135,7 +135,7 @@ def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
 
 
 def _listing(directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
-    """The regular files in a directory, as two looks in a row found them.
+    """The regular files in a directory, once two listings in a row agree.
 
     readdir(3) may miss a file that is renamed meanwhile, as all rotated ones are, one after the other, by logrotate.
     """
@@ -155,7 +155,7 @@ def _listing(directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What a directory's entry is, when it is a regular file that is still there."""
+    """Status of a directory entry if it is a regular file that still exists."""
     try:
         return entry.stat(follow_symlinks=False) if entry.is_file(follow_symlinks=False) else None
     except FileNotFoundError:
@@ -163,7 +163,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _rank(path: str, status: os.stat_result) -> tuple[int, int, str]:
-    """Older files first; of those changed within one tick of the clock, `.2` before `.1`, and by date."""
+    """Sort key: older files first; for files changed within one clock tick, `.2` before `.1`, or by date."""
     number = re.search(r"\.(\d{1,5})(?:\.[a-z]+)?$", path)
     return status.st_mtime_ns, -int(number[1]) if number else 0, path
 

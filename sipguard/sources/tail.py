@@ -1,9 +1,8 @@
-"""One log, followed through rotation and restart.
+"""Follows one log through rotation and restart.
 
-The rule that loses and repeats nothing: a writer that has begun the log's next file writes no more to the one before.
-So a file is left only when the next one has something in it and this one, read once more after that, is at its end.
-Which file is the next one is asked of the directory, never remembered: the `Position` of the last chunk is all that a
-restart needs, wherever it falls.
+It loses and repeats nothing by one rule: a writer that has started the log's next file no longer writes to the previous
+one. So a file is left only when the next one has content and this one, read once more after that, is at its end. The next
+file is always found in the directory, never remembered. The `Position` of the last chunk is all that a restart needs.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
@@ -29,7 +28,7 @@ _log = logging.getLogger(__name__)
 LONGEST_LINE = 2 << 20
 """Bytes of a line that is read: a server's dump of a message may take one of more than a megabyte."""
 
-# A file that is opened may turn out to be truncated, empty or replaced; after so many in one call, the rest waits.
+# An opened file may turn out to be truncated, empty or replaced. After this many in one call, the rest waits.
 _ROUNDS = 100
 
 _MENDING = {
@@ -41,10 +40,10 @@ _MENDING = {
 
 
 class Tail:
-    """One log file (one path), followed; synchronous, without threads.
+    """Follows one log file (one path), synchronously and without threads.
 
-    `position` is where an earlier run stopped. Without one, and when the file is there from the first, `start` returns
-    the byte offset to begin at (0 by default); a file that appears later is read whole. `max_line` is in bytes.
+    `position` is where an earlier run stopped. Without one, and if the file exists at the start, `start` returns the byte
+    offset to begin at (0 by default). A file that appears later is read from its beginning. `max_line` is in bytes.
     """
 
     def __init__(
@@ -63,14 +62,14 @@ class Tail:
         self._reader: LineReader | None = None
         self._ended: tuple[int, int] | None = None
         """The file whose end was read last."""
-        self._own = False  # whether, when last looked at, the open file was the one that has the log's name
+        self._own = False  # whether the open file had the log's name when last checked
         self._look()
 
     def read(self, limit: int = 262_144) -> Chunk | None:
-        """The next whole lines, at most about `limit` bytes; None when there is nothing to read now.
+        """Read the next whole lines, at most about `limit` bytes; None if there is nothing to read now.
 
-        A chunk without lines says that there is more to read: a line longer than `max_line` was left out, or is not at
-        its end. Never raises OSError: what is wrong stands in `problem`, and the next call tries again.
+        A chunk without lines means that there is more to read: a line longer than `max_line` was skipped or is incomplete.
+        Never raises OSError: `problem` says what is wrong, and the next call retries.
         """
         try:
             return self._read(max(limit, 1))
@@ -80,7 +79,7 @@ class Tail:
 
     @property
     def finished(self) -> bool:
-        """Whether the file was removed and all in it was given: nothing comes unless the log is made anew."""
+        """Whether the file was removed and read completely: nothing follows unless the log is created again."""
         if self._reader is None:
             return self._position is None
         try:
@@ -90,11 +89,11 @@ class Tail:
 
     @property
     def at_end(self) -> bool:
-        """Whether the next `read` will have something only if the log changes from now on: spares asking it."""
+        """Whether `read` will return nothing until the log changes, so that calling it can be skipped."""
         return self._own and self._reader is not None and self._reader.at_end
 
     def close(self) -> None:
-        """Release the file. A later `read` goes on where this one stopped."""
+        """Release the file. A later `read` continues where the last one stopped."""
         self._let_go()
 
     def _read(self, limit: int) -> Chunk | None:
@@ -110,7 +109,7 @@ class Tail:
                     if following is None:
                         self._ended = reader.identity
                         return None
-                    # Once more, now that the next file is known to have begun.
+                    # Once more, now that the next file is known to exist.
                     found = self._lines(reader, limit) or (None if following.offset else reader.finish())
             except TruncatedError:
                 self._truncated(reader)
@@ -128,12 +127,12 @@ class Tail:
         try:
             return reader.read(limit)
         except OSError:
-            # EIO, ESTALE and their like: the file is opened anew next time, where it was left.
+            # EIO, ESTALE and the like: reopen the file next time and continue there.
             self._let_go()
             raise
 
     def _truncated(self, reader: LineReader) -> None:
-        """Read on in the copy that was made before the truncation, if there is one, else in the same file from 0."""
+        """Continue in the copy made before the truncation if there is one, else at the start of the same file."""
         self._ended = (0, 0) if self._ended else None  # what is in it now may have been there for a while
         _log.debug("%s was truncated", shown(self.path))
         place = rotated.locate(reader.position(self.path))
@@ -143,14 +142,14 @@ class Tail:
         else:
             copy = self._open_file(place.path, place.offset)
             if copy.identity != place.identity:
-                copy.close()  # rotated in this moment: look again
+                copy.close()  # rotated at this moment: look again
                 return
             self._reader = copy
-        self._own = False  # not known; asked at its end
+        self._own = False  # unknown; checked at its end
         reader.close()
 
     def _following(self, reader: LineReader) -> rotated.Place | None:
-        """The file to read after `reader`; None when that has the log's own file or the next one has nothing yet."""
+        """The file to read after `reader`; None if that is the log's own file, or the next one is still empty."""
         current = self._look()
         if current is None:
             return None
@@ -166,7 +165,7 @@ class Tail:
     def _switch(self, reader: LineReader, following: rotated.Place) -> None:
         opened = self._open_file(following.path, following.offset)
         if opened.identity != following.identity or self._following(reader) != following:
-            # Rotated again in this moment, by renaming or by copying: something else may come first by now. Look again.
+            # Rotated again at this moment: another file may come first by now. Look again.
             opened.close()
             return
         reader.close()
@@ -174,7 +173,7 @@ class Tail:
         self._own = following.path == self.path
 
     def _open(self) -> LineReader | None:
-        """Open the file that `_position` is in, else the log's own; None, with the reason in `problem`, if none."""
+        """Open the file that contains `_position`, else the log's own; None, with the reason in `problem`, if neither exists."""
         current = self._look()
         if self._position:
             place = self._locate(self._position, missing=current is None)
@@ -197,7 +196,7 @@ class Tail:
         return opened
 
     def _begin(self, opened: LineReader, start: Callable[[BinaryIO], int]) -> LineReader:
-        """The same file, from where `start` says."""
+        """The same file, starting at the offset returned by `start`."""
         try:
             with opened.file() as file:
                 offset = min(max(start(file), 0), os.fstat(file.fileno()).st_size)
@@ -209,20 +208,20 @@ class Tail:
         try:
             place = rotated.locate(position)
         except FileNotFoundError:
-            return None  # removed in this moment, or its directory is gone
+            return None  # removed at this moment, or its directory is gone
         if place or missing:
             return place
         packed = rotated.compressed(self.path)
         if packed:
             _log.warning(
-                "%s: its unread rest may be in %s, which is compressed and not read", *map(shown, (self.path, packed))
+                "%s: unread lines may be in %s, which is compressed and not read", *map(shown, (self.path, packed))
             )
         else:
-            _log.info("%s: what was read before is gone; reading from the beginning", shown(self.path))
+            _log.info("%s: the file read before is gone; reading from the beginning", shown(self.path))
         return rotated.Place(self.path, rotated.ANY, 0)
 
     def _open_file(self, path: str, offset: int) -> LineReader:
-        # O_NONBLOCK: what was a regular file a moment ago may be a FIFO now, whose open(2) would wait for a writer.
+        # O_NONBLOCK: the path may have become a FIFO, and open(2) would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -233,7 +232,7 @@ class Tail:
             raise
 
     def _look(self) -> os.stat_result | None:
-        """What the log's name is now; None, with the reason in `problem`, when it is no file that can be read."""
+        """Status of the log's path; None, with the reason in `problem`, if it is not a readable file."""
         try:
             status = os.stat(self.path)
         except OSError as error:
@@ -262,5 +261,5 @@ class Tail:
 
 
 def shown(path: str) -> str:
-    """A path as it may be printed: control bytes, which a file name can hold, escaped."""
+    """A printable path: control bytes in the file name are escaped."""
     return path if path.isprintable() else path.encode("unicode_escape", "backslashreplace").decode("ascii")

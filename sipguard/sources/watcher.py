@@ -1,8 +1,7 @@
-"""Says when something in a directory changes: through inotify(7) by way of watchdog, or by looking every second.
+"""Reports changes in directories, through watchdog with inotify(7), or by polling every second.
 
-An event costs watchdog some 0.1 ms of thread switches: nothing for a quiet log, half a core for one with 5,000 lines a
-second. So a directory in which much happens is not watched: whoever reads looks at it by himself, some fifty times a
-second, until nothing more is read there.
+An event costs watchdog about 0.1 ms of thread switches: nothing for a quiet log, half a core at 5,000 lines per second. So a
+busy directory is not watched. The reader checks it about fifty times per second until nothing more is read there.
 """
 
 # These calls are made on every look, where pathlib would cost more than the kernel.
@@ -35,22 +34,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 IDLE = 0.2
-"""Seconds without anything read, after which a busy directory is watched again."""
+"""Seconds without new data after which a busy directory is watched again."""
 BUSY = ((150, 0.1), (300, 2.0))
-"""So many events within so many seconds make a directory busy. A burst of guesses must not: its ban would wait for a look."""
+"""(events, seconds): this many events within this time make a directory busy. A burst of guesses must not, or its ban
+would be delayed."""
 POLLING = 1.0
-"""Seconds between two looks at every directory when polling."""
+"""Polling interval in seconds."""
 
 # Without IN_OPEN and IN_CLOSE: our own opening of a log must not be an event.
 _EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent]
 
 
 class Watcher:
-    """Watches directories, not what is below them.
+    """Watches directories without their subdirectories.
 
-    `changed(path, appeared)` is called from the watcher's threads: for a file that was written to or, with `appeared`,
-    that was made, moved or removed; with the path of a directory when any file in it may have been written to or, with
-    `appeared`, anything may have happened.
+    `changed(path, appeared)` is called from the watcher's threads. A file was written to or, with `appeared`, created, moved
+    or removed. For a directory, any file in it may have been written to or, with `appeared`, anything may have changed.
     """
 
     def __init__(self, changed: Callable[[str, bool], None], *, polling: bool) -> None:
@@ -59,7 +58,7 @@ class Watcher:
         self._wanted: frozenset[str] = frozenset()
         self._watches: dict[str, tuple[ObservedWatch, tuple[int, int]]] = {}
         self.busy: frozenset[str] = frozenset()
-        """Directories that nobody watches now, since they change all the time: the reader looks by himself."""
+        """Directories not watched now because they change all the time: the reader must check them itself."""
         self._newly_busy: deque[str] = deque()
         self._refused: set[str] = set()
         self._progress = 0.0
@@ -77,7 +76,7 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the watcher's threads; `changed` is not called any more when this returns."""
+        """Stop the watcher's threads. `changed` is no longer called once this returns."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -88,12 +87,12 @@ class Watcher:
             self._observer = None
 
     def watch(self, directories: Iterable[str]) -> None:
-        """Watch these directories and no others, anew those that vanished and came back. Returns at once."""
+        """Watch exactly these directories, including those that vanished and came back. Returns at once."""
         self._wanted = frozenset(directories)
         self._wake.set()
 
     def progress(self) -> None:
-        """Something was read: what is busy stays so."""
+        """Report that data was read: busy directories stay busy."""
         self._progress = monotonic()
 
     def became_busy(self, directory: str) -> None:
@@ -108,7 +107,7 @@ class Watcher:
             if path:
                 self._changed(os.fsdecode(path), appeared)
 
-    # Everything below runs in this watcher's own thread (before that starts, in the caller's), which alone schedules.
+    # Everything below runs in this watcher's own thread, the only one that schedules (in the caller's before it starts).
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -118,7 +117,7 @@ class Watcher:
             self._leave_alone()
 
     def _leave_alone(self) -> None:
-        """While something is busy, wait until nothing more is read."""
+        """Wait until nothing more is read from busy directories."""
         self._progress = monotonic()
         while self._take_busy() and monotonic() - self._progress < IDLE:
             if self._wake.wait(IDLE):
@@ -131,7 +130,7 @@ class Watcher:
             self._reconcile()
 
     def _take_busy(self) -> bool:
-        """Stop watching what has become busy; whether anything is."""
+        """Stop watching directories that have become busy; returns whether any is busy."""
         while self._newly_busy:
             directory = self._newly_busy.popleft()
             if directory in self._watches:
@@ -141,7 +140,7 @@ class Watcher:
         return bool(self.busy)
 
     def _reconcile(self) -> None:
-        """Watch what is wanted and there and not busy; forget the rest."""
+        """Watch the wanted directories that exist and are not busy; stop watching the others."""
         observer = self._observer
         if observer is None or self._stopping.is_set():
             return
@@ -161,30 +160,30 @@ class Watcher:
             watch = observer.schedule(_Handler(self, directory), directory, event_filter=_EVENTS)
         except OSError as error:
             if directory not in self._refused:
-                _log.warning("%s cannot be watched (%s): its logs are looked at every few seconds", directory, error)
+                _log.warning("%s cannot be watched (%s): checking its logs every few seconds", directory, error)
                 self._refused.add(directory)
             return
         self._refused.discard(directory)
         self._watches[directory] = watch, identity
-        # What happened before the watch was there gave no event.
+        # Changes before the watch existed caused no event.
         self._changed(directory, True)
 
     def _unschedule(self, directory: str) -> None:
         watch, _ = self._watches.pop(directory)
         if self._observer is not None:
-            # KeyError: its directory vanished, and watchdog has forgotten it by itself.
+            # KeyError: the directory vanished, and watchdog has dropped the watch itself.
             with contextlib.suppress(KeyError, OSError):
                 self._observer.unschedule(watch)
 
 
 class _Handler(FileSystemEventHandler):
-    """Takes the events of one directory and measures how many there are."""
+    """Handles the events of one directory and measures their rate."""
 
     def __init__(self, watcher: Watcher, directory: str) -> None:
         self._watcher = watcher
         self._directory = directory
         self._spans = [[0.0, 0] for _ in BUSY]
-        """For each of BUSY: since when, and how many."""
+        """For each entry of BUSY: start of the interval, and number of events."""
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Called by watchdog, in its dispatching thread, for every event."""
@@ -207,9 +206,7 @@ def _observer(*, polling: bool) -> BaseObserver:
 
             return InotifyObserver()
         except OSError as error:
-            _log.warning(
-                "no inotify (%s): looking at the logs every second; raise fs.inotify.max_user_instances", error
-            )
+            _log.warning("no inotify (%s): checking the logs every second; raise fs.inotify.max_user_instances", error)
     from watchdog.observers.polling import PollingObserver  # noqa: PLC0415 - not needed with inotify
 
     return PollingObserver(timeout=POLLING)

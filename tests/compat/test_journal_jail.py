@@ -104,7 +104,7 @@ def test_bad_match(tmp_path):
     command = [sys.executable, "-m", "sipguard", "check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"{tmp_path}/f2b/jail.conf:2: jail demo: journalmatch: 'nonsense' is no FIELD=value" in done.stderr
+    assert f"{tmp_path}/f2b/jail.conf:2: jail demo: journalmatch: 'nonsense' is not FIELD=value" in done.stderr
 
 
 def test_test_filter_reads_the_journal(tmp_path):
