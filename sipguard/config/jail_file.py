@@ -107,7 +107,9 @@ def build(
     if values.get("source") == "wire":
         return _wire_jail(layers, file, values)
     where = layers.given["enabled"].where if "enabled" in layers.given else file.where()
-    if events := values.get("events"):
+    if "events" not in values:  # wrong, and told
+        return None
+    if events := values["events"]:
         _events(layers, values)
         if "filter" not in layers.given:  # how its reports of one attempt are told as one is the same for events
             values["filter"] = parse(events).server
