@@ -71,4 +71,4 @@ def _tell(story: dict[str, Any]) -> None:
 
 def _number(regex: int | None) -> str:
     """Counted from 1, as people do."""
-    return "" if regex is None else str(regex + 1)
+    return "" if regex is None or regex < 0 else str(regex + 1)

@@ -69,6 +69,11 @@ def _head(status: dict[str, Any]) -> None:
 def _problem(jail: dict[str, Any]) -> None:
     if jail["problem"]:
         output.say(f"jail {jail['name']}: {printable(jail['problem'], 500)}")
+    events = jail["events"]
+    if events and not events["speaks"]:
+        output.say(
+            f"jail {jail['name']}: no events of {printable(events['url'])}: {printable(events['problem'] or '', 300)}"
+        )
 
 
 def _numbers(jail: dict[str, Any]) -> list[object]:
@@ -101,6 +106,11 @@ def _one(jail: dict[str, Any]) -> None:
     for path, seconds in jail["lags"].items():
         side = "behind" if seconds > 0 else "ahead of"
         output.say(f"log {printable(path)}: its lines are {output.span(abs(seconds))} {side} this machine's clock")
+    if events := jail["events"]:
+        told = f"told; the log is silent ({events['silenced']})" if events["speaks"] else "not told"
+        output.say(
+            f"events of {printable(events['url'])}: {told}, {events['events']} read, {events['tampered']} tampered"
+        )
     for action in jail["actions"]:
         numbers = ", ".join(f"{action[what]} {what}" for what in ("done", "failed", "dropped", "queued"))
         problem = f": {printable(action['problem'], 300)}" if action["problem"] else ""

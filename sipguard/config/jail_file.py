@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipguard.config.events import check_events, parse
 from sipguard.config.jail_schema import GROWTH, JAIL
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.paths import exists
@@ -106,13 +107,20 @@ def build(
     if values.get("source") == "wire":
         return _wire_jail(layers, file, values)
     where = layers.given["enabled"].where if "enabled" in layers.given else file.where()
+    if "events" not in values:  # wrong, and told
+        return None
+    if events := values["events"]:
+        _events(layers, values)
+        if "filter" not in layers.given:  # how its reports of one attempt are told as one is the same for events
+            values["filter"] = parse(events).server
+            layers.given["filter"] = Given(values["filter"], layers.given["events"].where)
     if "filter" not in layers.given:
         known = f"; packaged jails are {', '.join(sorted(also)) or 'none'}"
         layers.fail(f'no filter; write filter = "NAME"{did_you_mean(layers.name, also, known)}', where)
     found = _filter(layers, values, directories, read_filter)
     journal = values.get("backend") == "systemd"
     logs = () if journal else _logs(layers, values)
-    if not journal and not logs and not {"logpath", "logpath_first"} & layers.given.keys():
+    if not events and not journal and not logs and not {"logpath", "logpath_first"} & layers.given.keys():
         layers.fail('no logpath; write logpath = "/var/log/…"', where)
     if layers.errors or found is None:
         return None
@@ -129,7 +137,19 @@ def build(
     )
 
 
-_LOGS_ONLY = ("filter", "logpath", "logpath_first", "journalmatch")
+def _events(layers: Layers, values: Mapping[str, Any]) -> None:
+    """Refuse what cannot be listened to, or must not."""
+    given = layers.given
+    try:
+        check_events(
+            values["events"], values.get("events_password_file", ""), allow_remote=values.get("allow_remote", False)
+        )
+    except ConfigError as error:
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        layers.fail(what, given.get("events_password_file", given["events"]).where)
+
+
+_LOGS_ONLY = ("events", "filter", "logpath", "logpath_first", "journalmatch")
 
 
 def _wire_jail(layers: Layers, file: TomlFile, values: Mapping[str, Any]) -> Jail | None:

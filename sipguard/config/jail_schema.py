@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sipguard.config import validators
 from sipguard.config.action_tables import action_tables
+from sipguard.config.events import EVENTS
 from sipguard.config.key import DURATION, VERDICT, Key
 
 GROWTH = (
@@ -174,6 +175,7 @@ JAIL = (
         "attempts or scan",
         'With `source = "wire"`: what is counted; `scan` adds calls to nowhere, banned for an hour at most over UDP.',
     ),
+    *EVENTS,
     Key("verdict", VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
     Key(
         "actions",

@@ -128,7 +128,7 @@ class Commands:
         """The regex that matched, as its filter has it now."""
         runner = self._daemon.runners.get(attempt.jail)
         regexes = runner.jail.filter.failregex if runner else ()
-        return regexes[attempt.regex] if attempt.regex is not None and attempt.regex < len(regexes) else None
+        return regexes[attempt.regex] if attempt.regex is not None and 0 <= attempt.regex < len(regexes) else None
 
     async def feeds(self, _request: Request) -> Any:
         """Every feed: entries, last good fetch, what is wrong."""
@@ -163,6 +163,7 @@ class Commands:
             "bantime": finite(runner.jail.bantime),
             "logs": daemon.logs.problems(runner.jail),
             "lags": runner.lags.found(),
+            "events": daemon.events.status(name),
             "counting": runner.judge.window.counting(daemon.clock()),
             "banned": [_ban_as_json(ban) for ban in self._operations.bans(name)],
             "actions": daemon.bans.dispatcher.status(name),

@@ -18,6 +18,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.clock_jump import ClockJumps
+from sipguard.daemon.event_reader import EventReader
 from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.firewall_monitor import FirewallMonitor
 from sipguard.daemon.jail_runner import JailRunner
@@ -80,6 +81,7 @@ class Daemon:
         )
         self._read_settings = reload
         self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._check_clock)
+        self.events = EventReader(self.runners, self.store, clock=clock, paused=self.reading.paused)
         self.wire = Wire(self.runners, self.store, clock=clock, paused=self.reading.paused)
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
@@ -106,19 +108,20 @@ class Daemon:
 
     @property
     def working(self) -> list[str]:
-        """The jails that have something to read now: a log, a journal, or the SIP messages of the wire."""
+        """The jails that have something to read now: a log, a journal, a server's events, or the SIP messages of the wire."""
         logs, wire = self.reading.logs, self.wire.listener is not None and not self.wire.problem
         return [
             name
             for name, runner in self.runners.items()
-            if (wire if runner.jail.source == "wire" else None in logs.problems(runner.jail).values())
+            if self.events.speaks(name)
+            or (wire if runner.jail.source == "wire" else None in logs.problems(runner.jail).values())
         ]
 
     def _tell_unprotected(self) -> None:
         """Nobody should have to look for it: a daemon that runs and can ban nobody."""
         if not self.runners:
             log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
-        elif not self.working:
+        elif not self.working and not self.events.is_connecting:
             log.error("None of the jails has anything to read: nobody is protected. `sipguard status` says why")
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
@@ -132,6 +135,7 @@ class Daemon:
         try:
             async with serve():
                 await self.jails.begin(self.settings)
+                self.events.start()
                 self.reading.follow()
                 self.wire.start(self.settings)
                 jobs += [
@@ -172,6 +176,7 @@ class Daemon:
         self.reading.stop()
         self.store.save()
         await self.jails.begin(settings)
+        self.events.start()
         self.reading.follow()
         self.wire.start(settings)
         await self.feeding.start(settings)
@@ -217,6 +222,7 @@ class Daemon:
             self._check_clock()
             self.reading.rescan()
             self.wire.check()
+            self.events.check()
             own, followed = own_addresses(), self.logs.problems()
             for runner in self.runners.values():
                 with runner.degrading():
@@ -266,6 +272,7 @@ class Daemon:
         systemd.notify("STOPPING=1")
         self.reading.stop()
         self.wire.stop()
+        await self.events.stop()
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)

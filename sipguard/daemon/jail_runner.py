@@ -105,6 +105,8 @@ class JailRunner:
         self._reinforce = reinforce
         self._observe = observe
         self._registered = registered
+        self.heard: Callable[[LogEvent], bool] | None = None
+        """Whether what a log tells is to be weighed; None is all of it: see `event_reader`."""
 
     @property
     def detector(self) -> Detector:
@@ -151,17 +153,17 @@ class JailRunner:
         """Read whole lines of one log; `live` and `ended` as in `Chunk`."""
         self.lags.reading(path, self._clock(), live, ended)
         with self._reading(path) as detector:
-            self._take_all(detector.events(data), changes)
+            self._take_all(filter(self.heard, detector.events(data)), changes)
 
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
         with self._reading(path) as detector:
             for time, text in records:
-                self._take_all(detector.entry(text, time), changes)
+                self._take_all(filter(self.heard, detector.entry(text, time)), changes)
 
     def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
-        """Weigh what the wire tells."""
+        """Weigh what the wire, or a server's events, tell."""
         self._failed = False
         with self.degrading():
             self._take_all(events, changes)
@@ -276,7 +278,7 @@ class JailRunner:
             path = paths.get(id(detector), "")
             for event in self.lags.released(path, now):
                 self._take_event(event, changes)
-            self._take_all(detector.flush(), changes)
+            self._take_all(filter(self.heard, detector.flush()), changes)
             self._slow += detector.counts.timed_out - slow
         window = self.judge.window
         if window.dropped:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sipguard.sources.event_dialogue import Dialogue
     from sipguard.wire_model import ServerEvent
 
+NOT_YET = "not connected yet"
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two attempts to connect: doubled each time. A server that is back after a short while is found soon."""
 _PATIENT_AFTER = 60.0
@@ -41,7 +42,7 @@ class EventConnection:
         """`dialogue` makes a new one for each connection, and may raise `SipguardError`."""
         self.speaks = False
         """Whether the server tells its events right now."""
-        self.problem: str | None = "not connected yet"
+        self.problem: str | None = NOT_YET
         self.connections = 0
         """How often the server has begun to tell."""
         self.counts = EventCounts()

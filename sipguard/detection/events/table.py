@@ -31,6 +31,8 @@ _FORMS = {
     "host:port": re.compile(r"\[?(?P<address>[0-9A-Fa-f.:]{2,45}?)\]?:(?P<port>\d{1,5})"),
     "asterisk": re.compile(r"IPV[46]/(?P<transport>[A-Za-z]{2,8})/(?P<address>[0-9A-Fa-f.:]{2,45})/(?P<port>\d{1,5})"),
 }
+NO_REGEX = -1
+"""An event was matched by none."""
 _SKEW = 60.0
 """Seconds by which a server's clock may differ from ours before ours is taken."""
 
@@ -123,7 +125,9 @@ class EventTable:
         tags |= {key: text for key, text in (("port", port), ("agent", printable(get(rule.agent), 64))) if text}
         line = _described(event.name, evidence, get(rule.method), user, transport, tags.get("agent", ""))
         users = (user,) if user else ()
-        return Failure(address, time, user=user, users=users, lines=(line,), tags=tags, evidence=evidence)
+        return Failure(
+            address, time, user=user, users=users, regex=NO_REGEX, lines=(line,), tags=tags, evidence=evidence
+        )
 
 
 def _rule(one: Mapping[str, Any]) -> Rule:

@@ -1,0 +1,239 @@
+"""The servers' own events at work: one connection per place, its events to the jails that want them, their logs silent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config.events import EventPlace, parse, password_of
+from sipguard.config.paths import packaged
+from sipguard.detection.events.table import EventTable
+from sipguard.model import Failure
+from sipguard.policy.told_once import ToldOnce
+from sipguard.sources.asterisk_events import AsteriskDialogue
+from sipguard.sources.event_connection import NOT_YET, EventConnection
+from sipguard.sources.freeswitch_events import FreeSwitchDialogue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sipguard.daemon.jail_runner import JailRunner
+    from sipguard.daemon.state_writer import StateWriter
+    from sipguard.model import Clock, LogEvent
+    from sipguard.sources.event_dialogue import Dialogue
+    from sipguard.wire_model import ServerEvent
+
+log = logging.getLogger("fail2ban.filter")
+
+_WAITING = 10_000
+"""Events that may wait while a reload is under way."""
+_EARLIER = 3600.0
+"""Seconds back in which an earlier run may have been told by events what the log still tells."""
+_BY_EVENT = ("reported: event ", "proven: event ")
+"""How the lines of attempts begin that an event told of."""
+
+
+class _Server:
+    """One place of events and the jails that listen there."""
+
+    def __init__(self, reader: EventReader, url: str, password_file: str) -> None:
+        """Raises ConfigError."""
+        self.url = url
+        self.jails: list[str] = []
+        self.table = EventTable.read(packaged("filters") / "events" / f"{parse(url).server}.toml")
+        self.waiting: deque[LogEvent] = deque(maxlen=_WAITING)
+        self.left: float | None = None
+        """Since when it does not tell, after it did."""
+        self._reader = reader
+        self._place = parse(url)
+        self._password_file = password_file
+        self.connection = EventConnection(
+            self._place.host,
+            self._place.port,
+            self._dialogue,
+            deliver=self._deliver,
+            changed=self._changed,
+        )
+        self.task = asyncio.get_running_loop().create_task(self.connection.run())
+
+    def _dialogue(self) -> Dialogue:
+        return dialogue_of(self._place, self._password_file, self.table)
+
+    def _deliver(self, events: list[ServerEvent]) -> None:
+        now = self._reader.clock()
+        event_of = self.table.event_of
+        self._reader.give(self, [one for event in events if (one := event_of(event, now)) is not None])
+
+    def _changed(self) -> None:
+        self._reader.changed(self)
+
+
+def dialogue_of(place: EventPlace, password_file: str, table: EventTable) -> Dialogue:
+    """How to talk to the server at a place; the password is read anew. Raises ConfigError."""
+    password = password_of(password_file)
+    if place.server == "asterisk":
+        return AsteriskDialogue(place.user, password)
+    return FreeSwitchDialogue(password, table.names)
+
+
+class EventReader:
+    """Owns the connections. `paused` is held by whoever replaces the jails."""
+
+    def __init__(
+        self, runners: Mapping[str, JailRunner], store: StateWriter, *, clock: Clock, paused: asyncio.Lock
+    ) -> None:
+        self.clock = clock
+        self._runners = runners
+        self._store = store
+        self._paused = paused
+        self._servers: dict[tuple[str, str], _Server] = {}
+        self._told: dict[str, ToldOnce] = {}
+        self._jails: dict[str, _Server] = {}
+        self._first = True
+
+    def start(self) -> None:
+        """Listen where the jails say; a connection that is wanted as before stays."""
+        before, self._servers, self._jails = self._servers, {}, {}
+        for name, runner in self._runners.items():
+            jail = runner.jail
+            if not jail.events or jail.idle:
+                self._told.pop(name, None)
+                continue
+            with runner.degrading():
+                key = (jail.events, jail.events_password_file)
+                server = self._servers.get(key) or before.pop(key, None) or _Server(self, *key)
+                if key not in self._servers:
+                    self._servers[key] = server
+                    server.jails.clear()
+                server.jails.append(name)
+                self._jails[name] = server
+                self._listen(name, runner, server)
+        for server in before.values():
+            server.task.cancel()
+        for name in set(self._told) - set(self._jails):
+            del self._told[name]
+        if self._first and self._jails:
+            self._remember()
+        self._first = False
+
+    def _listen(self, name: str, runner: JailRunner, server: _Server) -> None:
+        told = self._told.setdefault(name, ToldOnce())
+        if server.connection.speaks:
+            told.begin(self.clock())
+
+        def counts(event: LogEvent) -> bool:
+            if isinstance(event, Failure) and event.lines and server.table.is_told_by_log_alone(event.lines[-1]):
+                return True
+            return told.log_counts(event, self.clock())
+
+        runner.heard = counts
+
+    def _remember(self) -> None:
+        """What events told to an earlier run is not counted again from a log that is read on."""
+        for name, address, time, line, _ in self._store.attempts_since(self.clock() - _EARLIER):
+            if name in self._told and line.startswith(_BY_EVENT):
+                self._told[name].told_before([(address, time)])
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        tasks = [server.task for server in self._servers.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._servers, self._jails = {}, {}
+
+    def check(self) -> None:
+        """What is to be looked at every few seconds: a connection never ends by itself, unless nobody foresaw it."""
+        for server in self._servers.values():
+            if server.task.done() and not server.task.cancelled():
+                error = server.task.exception()
+                server.connection.problem = f"internal error: {error!r}"
+                log.error("events of %s: %s; connecting again", server.url, server.connection.problem)
+                self._ended(server)
+                server.task = asyncio.get_running_loop().create_task(server.connection.run())
+            if server.waiting:
+                self.give(server, [])
+
+    def speaks(self, jail: str) -> bool:
+        """Whether a jail's server tells its events now."""
+        server = self._jails.get(jail)
+        return server is not None and server.connection.speaks
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether a server has not been asked yet."""
+        return any(server.connection.problem == NOT_YET for server in self._servers.values())
+
+    def status(self, jail: str) -> dict[str, Any] | None:
+        """Of a jail that has events: where, whether they speak, what is wrong, what they have told."""
+        server = self._jails.get(jail)
+        if server is None:
+            return None
+        connection, told = server.connection, self._told[jail]
+        counts = connection.counts
+        return {
+            "url": server.url,
+            "speaks": connection.speaks,
+            "problem": connection.problem,
+            "connections": connection.connections,
+            "events": counts.events,
+            "tampered": counts.tampered + server.table.tampered,
+            "damaged": counts.damaged + counts.oversize + counts.rubbish,
+            "silenced": told.silenced,
+            "repeated": told.repeated,
+        }
+
+    def give(self, server: _Server, events: list[LogEvent]) -> None:
+        """Let the jails that listen there weigh these events."""
+        if server.waiting:
+            events = [*server.waiting, *events]
+            server.waiting.clear()
+        if not events:
+            return
+        if self._paused.locked():
+            server.waiting.extend(events)
+            return
+        now = self.clock()
+        with self._store.snapshot:
+            for name in server.jails:
+                if runner := self._runners.get(name):
+                    told = self._told[name]
+                    runner.take_events([one for one in events if told.event_counts(one, now)], self._store.changes)
+        self._store.touched()
+
+    def changed(self, server: _Server) -> None:
+        """A server begins to tell its events, or tells them no more, or why it does not is another reason."""
+        now = self.clock()
+        if server.connection.speaks:
+            gap = "" if server.left is None else f"; they were gone for {now - server.left:.1f} s"
+            server.left = None
+            for name in server.jails:
+                self._told[name].begin(now)
+                log.info("[%s] Events of %s are told%s; %s", name, server.url, gap, self._meanwhile(name, back=True))
+            return
+        self._ended(server)
+        for name in server.jails:
+            log.warning(
+                "[%s] No events of %s: %s; %s", name, server.url, server.connection.problem, self._meanwhile(name)
+            )
+
+    def _ended(self, server: _Server) -> None:
+        """The logs speak again, with what they have told just before."""
+        now = self.clock()
+        if server.left is None and server.connection.connections:
+            server.left = now
+        for name in server.jails:
+            missed: list[Failure] = self._told[name].end(now)
+            if missed and (runner := self._runners.get(name)):
+                with self._store.snapshot:
+                    runner.take_events(missed, self._store.changes)
+                self._store.touched()
+
+    def _meanwhile(self, name: str, *, back: bool = False) -> str:
+        runner = self._runners.get(name)
+        has_log = runner is not None and (runner.jail.journal or bool(runner.jail.logpath))
+        if back:
+            return "the log is silent meanwhile" if has_log else "what happened before is not known"
+        return "the log speaks until they are back" if has_log else "what happens until they are back is not known"

@@ -1,0 +1,107 @@
+"""Log and events tell of the same attempts: each counts once, from whichever told first, and the log is silent meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Literal
+
+from sipguard.model import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipguard.model import LogEvent
+
+Teller = Literal["log", "events"]
+
+TOLERANCE = 2.0
+"""Seconds between what log and event say of the time of one attempt: Asterisk's lines have whole seconds alone."""
+_REMEMBERED = 10.0
+"""Seconds that attempts are remembered of which one has told."""
+_ADDRESSES = 4096
+_OF_ONE = 256
+_SPANS = 64
+HELD = 6.0
+"""Seconds that what the silent log has told is kept: a server that dies may have written what it could not tell."""
+_MOST_HELD = 1000
+
+
+class ToldOnce:
+    """One jail's log and events. Times are those of the attempts, in POSIX seconds."""
+
+    def __init__(self) -> None:
+        self.silenced = 0
+        """What the log has told while the events spoke."""
+        self.repeated = 0
+        """Attempts of which both have told."""
+        self._told: OrderedDict[str, deque[tuple[float, Teller]]] = OrderedDict()
+        self._earlier: dict[str, list[float]] = {}
+        self._spans: deque[list[float]] = deque(maxlen=_SPANS)
+        self._held: deque[Failure] = deque(maxlen=_MOST_HELD)
+
+    @property
+    def events_speak(self) -> bool:
+        """Whether they do now."""
+        return bool(self._spans) and self._spans[-1][1] == math.inf
+
+    def begin(self, now: float) -> None:
+        """The events begin to speak."""
+        if not self.events_speak:
+            self._spans.append([now, math.inf])
+
+    def end(self, now: float) -> list[Failure]:
+        """The events have ended; gives what the log has told just before and they have not."""
+        if not self.events_speak:
+            return []
+        self._spans[-1][1] = now
+        held, self._held = self._held, deque(maxlen=_MOST_HELD)
+        return [one for one in held if (one.time or now) > now - HELD and self._is_new("log", one, now)]
+
+    def told_before(self, attempts: Iterable[tuple[str, float]]) -> None:
+        """Attempts that events told to an earlier run: the log may tell of them once more."""
+        for address, time in attempts:
+            self._earlier.setdefault(address, []).append(time)
+
+    def log_counts(self, event: LogEvent, now: float) -> bool:
+        """Whether what the log tells is to be weighed."""
+        time = now if event.time is None else event.time
+        if any(since <= time and (until == math.inf or time <= until - 1) for since, until in self._spans):
+            self.silenced += 1
+            if isinstance(event, Failure) and self.events_speak:
+                self._held.append(event)
+            return False
+        return not isinstance(event, Failure) or self._is_new("log", event, now)
+
+    def event_counts(self, event: LogEvent, now: float) -> bool:
+        """Whether what an event tells is to be weighed."""
+        return not isinstance(event, Failure) or self._is_new("events", event, now)
+
+    def _is_new(self, teller: Teller, failure: Failure, now: float) -> bool:
+        time = now if failure.time is None else failure.time
+        if teller == "log" and self._take_earlier(failure.host, time):
+            self.repeated += 1
+            return False
+        told = self._told.get(failure.host)
+        if told is None:
+            told = self._told[failure.host] = deque(maxlen=_OF_ONE)
+        self._told.move_to_end(failure.host)
+        while told and told[0][0] < time - _REMEMBERED:
+            told.popleft()
+        for number, (when, who) in enumerate(told):
+            if who != teller and abs(when - time) <= TOLERANCE:
+                del told[number]
+                self.repeated += 1
+                return False
+        told.append((time, teller))
+        if len(self._told) > _ADDRESSES:
+            self._told.popitem(last=False)
+        return True
+
+    def _take_earlier(self, address: str, time: float) -> bool:
+        times = self._earlier.get(address)
+        match = next((one for one in times if abs(one - time) <= TOLERANCE), None) if times else None
+        if times is None or match is None:
+            return False
+        times.remove(match)
+        return True

@@ -1,0 +1,103 @@
+"""A server that tells events as FreeSWITCH and Asterisk do: of the test's, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+
+
+class EventServer:
+    """Speaks the event socket or the manager interface to whoever connects. `received` is all that clients have sent."""
+
+    def __init__(self, kind="freeswitch", password="a-secret-word"):
+        self.kind, self.password = kind, password
+        self.received = b""
+        self.clients = []
+        """Who listens to the events."""
+        self._open = []
+        self._listener = None
+        self.port = 0
+
+    @property
+    def url(self):
+        user = "" if self.kind == "freeswitch" else "sipguard@"
+        return f"{self.kind}://{user}127.0.0.1:{self.port}"
+
+    def start(self):
+        """Listen, at the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        return self
+
+    def stop(self):
+        """As a server that is killed."""
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        for client in self._open:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            client.close()
+        self.clients.clear()
+        self._open.clear()
+
+    def _accept(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                self._open.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        freeswitch = self.kind == "freeswitch"
+        with contextlib.suppress(OSError):
+            client.sendall(b"Content-Type: auth/request\n\n" if freeswitch else b"Asterisk Call Manager/8.0.2\r\n")
+            end, held = (b"\n\n" if freeswitch else b"\r\n\r\n"), b""
+            while data := client.recv(4096):
+                self.received += data
+                held += data
+                while end in held:
+                    command, held = held.split(end, 1)
+                    self._answer(client, command.decode())
+
+    def _answer(self, client, command):
+        if command.startswith("auth "):
+            good = command == f"auth {self.password}"
+            client.sendall(b"Content-Type: command/reply\nReply-Text: %s\n\n" % (b"+OK" if good else b"-ERR invalid"))
+        elif command.startswith("event "):
+            client.sendall(b"Content-Type: command/reply\nReply-Text: +OK event listener enabled json\n\n")
+            self.clients.append(client)
+        elif command.startswith("Action: Login"):
+            good = f"Secret: {self.password}\r\n" in command + "\r\n"
+            client.sendall(b"Response: %s\r\nMessage: x\r\n\r\n" % (b"Success" if good else b"Error"))
+            if good:
+                self.clients.append(client)
+
+    def tell(self, *addresses, user="1000", name="register_failure"):
+        """One event for each address."""
+        for address in addresses:
+            for client in list(self.clients):
+                client.sendall(self._event(address, user, name))
+
+    def _event(self, address, user, name):
+        if self.kind == "freeswitch":
+            fields = {
+                "Event-Subclass": f"sofia::{name}", "Event-Date-Timestamp": str(int(time.time() * 1e6)),
+                "network-ip": address, "network-port": "5060", "to-user": user, "username": user,
+                "registration-type": "REGISTER",
+            }  # fmt: skip
+            body = json.dumps(fields).encode()
+            return b"Content-Length: %d\nContent-Type: text/event-json\n\n%b" % (len(body), body)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
+        lines = [
+            "Event: ChallengeResponseFailed", "Privilege: security,all", f"EventTV: {moment}", "Severity: Error",
+            "Service: PJSIP", "EventVersion: 1", f"AccountID: {user}", f"SessionID: c{time.time_ns()}",
+            "LocalAddress: IPV4/UDP/198.51.100.1/5060", f"RemoteAddress: IPV4/UDP/{address}/5060",
+            f"Challenge: {time.time_ns()}", "Response: b", "ExpectedResponse: ",
+        ]  # fmt: skip
+        return "\r\n".join([*lines, "", ""]).encode()
