@@ -236,9 +236,9 @@ def test_for_an_hour():
             packet = Packet(when, source, 5060, destination, 5060, rng.choice(["udp", "tcp"]), _damaged(rng, payload))
             for attempt in tracker.feed(packet):
                 assert attempt.address in CLIENTS
-            decode(_damaged(rng, hep(packet)))
             ports = (40000 + rng.randrange(5), 5060)
             if ":" not in client:
+                decode(_damaged(rng, hep(packet)))
                 numbers = {
                     "sequence": rng.randrange(2000),
                     "acknowledged": rng.randrange(2000),
