@@ -63,9 +63,10 @@ class TestAsterisk:
     @pytest.mark.parametrize("method", METHODS)
     def test_guesses(self, asterisk, method, transport):
         """Every guess is counted, and proven."""
-        before = failures(asterisk, "proven")[method, transport]
+        told = "tcp" if transport == "tls" else transport  # res_hep writes TLS as TCP
+        before = failures(asterisk, "proven")[method, told]
         assert asterisk.client("atk", "guess", 5, method, transport) == ["401"] * 5
-        assert failures(asterisk, "proven")[method, transport] == before + 5
+        assert failures(asterisk, "proven")[method, told] == before + 5
 
     def test_ipv6(self, asterisk):
         """Over IPv6 too."""
