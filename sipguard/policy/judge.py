@@ -88,7 +88,8 @@ class Judge:
         self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
         self._is_proven = jail.source == "wire"
         """Every address here has been seen to be itself, so what one of a network does is not the other's doing."""
-        self._knows_users = bool(jail.maxusers or jail.events or jail.filter.options.get("successregex"))
+        told = jail.maxusers or jail.events or self._is_proven or jail.filter.options.get("successregex")
+        self._knows_users = bool(told)
         self._earlier = earlier
         self._sources: dict[str, tuple[str, str]] = {}
         """Host in the log → the address, and what is counted for it; only of those that are not to be ignored."""

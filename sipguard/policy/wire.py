@@ -22,8 +22,8 @@ LONGEST_SCAN_BAN = 3600.0
 def event_of(attempt: Attempt) -> LogEvent | None:
     """The event that jails weigh; None for an attempt that speaks neither against nor for its address."""
     if attempt.verdict == "success":
-        proven = attempt.evidence == "proven"
-        return Success(attempt.address, attempt.time, user=attempt.user or None) if proven else None
+        believed = attempt.evidence in {"proven", "reported"}  # a report is as good as a line of log
+        return Success(attempt.address, attempt.time, user=attempt.user or None) if believed else None
     if attempt.verdict not in {"failure", "scan"}:
         return None
     user = attempt.user or attempt.account or None
