@@ -157,6 +157,18 @@ class JailRunner:
         with self._reading(path) as detector:
             self._take_all(detector.events(data), changes)
 
+    def holds(self, path: str) -> bool:
+        """Whether the last record of this log is held back, as it may go on: ask `release`."""
+        return path in self._detectors and self._detectors[path].holds
+
+    def release(self, path: str, idle: float, changes: Changes) -> None:
+        """Read what was held back of a log that has had nothing new for `idle` seconds."""
+        if path in self._detectors:
+            detector = self._detectors[path]
+            slow = detector.counts.timed_out
+            self._take_all(detector.release(idle), changes)
+            self._slow += detector.counts.timed_out - slow
+
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
@@ -274,15 +286,10 @@ class JailRunner:
         self._slow_next += seconds
 
     def prune(self, now: float, changes: Changes) -> None:
-        """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
-        paths = {id(detector): path for path, detector in self._detectors.items()}
-        for detector in self._every_detector():
-            slow = detector.counts.timed_out
-            path = paths.get(id(detector), "")
+        """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
+        for path in ("", *self._detectors):
             for event in self.lags.released(path, now):
                 self._take_event(event, changes)
-            self._take_all(detector.flush(), changes)
-            self._slow += detector.counts.timed_out - slow
         window = self.judge.window
         if window.dropped:
             log.warning(

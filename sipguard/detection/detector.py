@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time as _time
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 from sipguard.detection.certain import AmbiguousDateError, CertainDates
@@ -17,7 +18,8 @@ from sipguard.detection.encodings import codec_of, is_wide, line_decoder
 from sipguard.detection.express import Express
 from sipguard.detection.matching import Matcher, where
 from sipguard.detection.prefilter import Prefilter, prefilter
-from sipguard.detection.record_assembler import Ready, RecordAssembler, declares
+from sipguard.detection.record_assembler import Ready, RecordAssembler
+from sipguard.detection.record_rule import declares
 from sipguard.detection.results import Counts, Examined
 from sipguard.detection.search import count_lines
 from sipguard.errors import ConfigError
@@ -60,7 +62,9 @@ class Detector:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", where(filter, "datepattern")) from None
         self._finder = finder
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
-        self._screen = RecordAssembler(filter, where=where(filter, "recordstart")) if declares(filter) else None
+        self._screen: RecordAssembler | None = None
+        if declares(filter):
+            self._screen = RecordAssembler(filter, where=where(filter, "recordstart"), decode=self._decode)
         self._trusts = True
         """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
@@ -103,6 +107,14 @@ class Detector:
         """The failures, successes and challenges in `data`, as `feed`."""
         if not data:
             return []
+        if self._screen is None:
+            return self._events(data)
+        self._screen.begin_chunk(data)
+        events = self._events(data)
+        self._screen.end_chunk(data)
+        return events
+
+    def _events(self, data: bytes) -> list[LogEvent]:
         if self._prefilter is None:
             self.counts.lines += count_lines(data)
             return self._read(data)
@@ -120,21 +132,40 @@ class Detector:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
         self.counts.lines += 1
         events: list[LogEvent] = []
-        self._take(text, time, events)
+        if self._screen is None:
+            self._event(text, time, events, trusted=False)
+        else:
+            self._take(text.encode(self._encoding, "replace"), time, events)
+        return events
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back until more comes, or the log turns out to end here: ask `release`."""
+        return self._screen is not None and self._screen.busy
+
+    def release(self, idle: float) -> list[LogEvent]:
+        """What was held back until more would come: nothing has come for `idle` seconds, and the log ends here."""
+        events: list[LogEvent] = []
+        for one in self._released(idle):
+            self._event(one.text, one.time, events, trusted=one.trusted)
         return events
 
     def flush(self) -> list[LogEvent]:
-        """What was held back until more would come: nothing has come for seconds, or the log ends."""
-        events: list[LogEvent] = []
-        for one in self._rest():
-            self._event(one.text, None, events, trusted=one.trusted)
-        return events
+        """As `release`, when nothing more comes."""
+        return self.release(inf)
 
     def _read(self, data: bytes) -> list[LogEvent]:
         """Line by line."""
         events: list[LogEvent] = []
-        for line in self._split(data):
-            self._take(line, None, events)
+        if self._screen is None:
+            for line in self._split(data):
+                self._event(line, None, events, trusted=False)
+            return events
+        begin = 0
+        while begin < len(data):
+            end = _line_end(data, begin)
+            self._at(data, begin, end, events)
+            begin = end + 1
         return events
 
     def _split(self, data: bytes) -> Iterable[str]:
@@ -149,6 +180,7 @@ class Detector:
         lines = self._with_mixed(wanted or [])
         position = done = number = 0
         while True:
+            self._end_record(data, position, events)
             if self._express is not None and wanted is not None and not (screen and screen.busy):
                 taken = self._express.take(data, lines, number, events)
                 if taken > number:
@@ -157,7 +189,7 @@ class Detector:
             begin, end = lines[number] if number < len(lines) else (len(data), -1)
             while position < begin and (wanted is None or self._prefilter is None or (screen and screen.busy)):
                 stop = _line_end(data, position)
-                self._at(data, position, stop, events)
+                self._at(data, position, stop, events, wanted=wanted is None)
                 position = stop + 1
             if end < 0:
                 break
@@ -177,15 +209,29 @@ class Detector:
                 self._stop_skimming(data)
         return events
 
+    def _end_record(self, data: bytes, position: int, events: list[LogEvent]) -> None:
+        """Add what the record under way tells, if the line at `position` begins another."""
+        screen = self._screen
+        if screen is not None and screen.busy and position < len(data):
+            for one in screen.ended_by(data[position : _line_end(data, position)]):
+                self._event(one.text, one.time, events, trusted=one.trusted)
+            self._count(screen)
+
     def _with_mixed(self, lines: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """With the line from which on nothing is trusted."""
         mixed = self._screen.first_mixed if self._screen is not None else None
         return sorted({*lines, mixed}) if mixed is not None else lines
 
-    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
-        """Add what the line from `begin` to `end`, its LF, tells."""
+    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent], *, wanted: bool = True) -> None:
+        """Add what the line from `begin` to `end`, its LF, tells; unless it is `wanted`, of the records before it alone."""
         self._before = data, begin
-        self._take(self._decode(data[begin:end]).rstrip("\r"), None, events)
+        screen = self._screen
+        if screen is None:
+            self._event(self._decode(data[begin:end]).rstrip("\r"), None, events, trusted=False)
+        elif screen.is_behind_session(data, begin):
+            screen.skip()
+        else:
+            self._take(data[begin:end], None, events, wanted=wanted)
 
     def _stop_skimming(self, before: bytes) -> None:
         """Read every line from now on, for their dates: those of `before` are at hand."""
@@ -199,13 +245,11 @@ class Detector:
         self._express = None
         self._matcher.catch_up = lambda: None
 
-    def _take(self, line: str, time: float | None, events: list[LogEvent]) -> None:
-        """Add what a line tells, or those that it completes."""
-        if self._screen is None:
-            self._event(line, time, events, trusted=False)
-            return
-        for one in self._screened(line):
-            self._event(one.text, time, events, trusted=one.trusted)
+    def _take(self, raw: bytes, time: float | None, events: list[LogEvent], *, wanted: bool = True) -> None:
+        """Add what the records tell that a line completes; the one that it is itself only if it is `wanted`."""
+        for one in self._screened(raw, time):
+            if wanted or self._screen is None or one.number != self._screen.pushed:
+                self._event(one.text, one.time, events, trusted=one.trusted)
 
     def _catch_up(self) -> None:
         """Find the last date in the lines that were left out: it counts for a line that has none."""
@@ -231,22 +275,31 @@ class Detector:
         if event is not None:
             events.append(event)
 
-    def _screened(self, line: str) -> list[Ready]:
+    def _screened(self, raw: bytes, time: float | None) -> list[Ready]:
         assert self._screen is not None  # noqa: S101 - told apart by the callers
         try:
-            ready = self._screen.push(line)
+            ready = self._screen.push(raw, time)
         except TimeoutError:
             self.counts.timed_out += 1
             return []
-        self.counts.tampered = self._screen.tampered + self._matcher.tampered
+        self._count(self._screen)
         return ready
 
-    def _rest(self) -> list[Ready]:
+    def _released(self, idle: float) -> list[Ready]:
         if self._screen is None:
             return []
-        rest = self._screen.flush()
-        self.counts.tampered = self._screen.tampered + self._matcher.tampered
-        return rest
+        try:
+            ready = self._screen.release(idle)
+        except TimeoutError:
+            self.counts.timed_out += 1
+            return []
+        self._count(self._screen)
+        return ready
+
+    def _count(self, screen: RecordAssembler) -> None:
+        counts = self.counts
+        counts.tampered = screen.tampered + self._matcher.tampered
+        counts.by_header, counts.at_end = screen.by_header, screen.at_end
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
         """Process one line like `feed`, and tell all about it; of what was held back before it, see `examine_record`.
@@ -262,21 +315,29 @@ class Detector:
             self._read_all()  # all is asked about every line: nothing is left to skim
         self.counts.lines += 1
         line = line.rstrip("\r\n")
-        ready = self._screened(line) if self._screen is not None else [Ready(line, self.counts.lines, trusted=False)]
-        return [(one.number, self._examined(one, time)) for one in ready]
+        if self._screen is None:
+            return [(self.counts.lines, self._examined(Ready(line, self.counts.lines, trusted=False, time=time)))]
+        raw = line.encode(self._encoding, "replace")
+        if self._screen.is_behind_session(raw + b"\n", 0):
+            self._screen.skip()
+            ready = []
+        else:
+            ready = self._screened(raw, time)
+        self._screen.end_chunk(raw + b"\n")
+        return [(one.number, self._examined(one)) for one in ready]
 
     def examine_rest(self) -> list[tuple[int, Examined]]:
         """As `examine_record`, when no more lines come."""
-        return [(one.number, self._examined(one, None)) for one in self._rest()]
+        return [(one.number, self._examined(one)) for one in self._released(inf)]
 
     @property
     def settled(self) -> int:
         """Up to which line, counted from 1, `examine_record` has told all."""
         return self.counts.lines if self._screen is None else self._screen.settled
 
-    def _examined(self, one: Ready, time: float | None) -> Examined:
+    def _examined(self, one: Ready) -> Examined:
         matcher = self._matcher
-        failure = matcher.process(one.text, time, trusted=one.trusted)
+        failure = matcher.process(one.text, one.time, trusted=one.trusted)
         return Examined(
             matched=failure is not None,
             ignored=matcher.was_ignored,

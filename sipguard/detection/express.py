@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from sipguard.detection.certain import CertainDates, Known
     from sipguard.detection.matching import Matcher
-    from sipguard.detection.record_assembler import RecordAssembler, Unknown
+    from sipguard.detection.record_assembler import RecordAssembler
+    from sipguard.detection.record_rule import Unknown
     from sipguard.model import LogEvent
 
 _HEAD = 12
@@ -127,9 +128,11 @@ class Express:
                 continue
             head = text[right : right + _HEAD]
             left = "all" if mixed else unknown[head] if head in unknown else self._ask(text, head, right)
+            if screen.is_behind_session(data, begin):
+                break
             if held is not None:
                 # If this begins a record, that one has ended.
-                if (begin != following or left == "all") and not screen.is_plain_record(held[0][:-1]):
+                if (begin != following or left == "all") and not self._is_over(screen, held[0], data, following):
                     return
                 yield held
                 held = None
@@ -141,8 +144,18 @@ class Express:
                 yield text, self._when
             else:
                 return
-        if held is not None and screen is not None and screen.is_plain_record(held[0][:-1]):
+        if held is not None and screen is not None and self._is_over(screen, held[0], data, following):
             yield held
+
+    def _is_over(self, screen: RecordAssembler, line: str, data: bytes, following: int) -> bool:
+        """Whether the record that the line begins has no more lines: none that matter, or the next line begins another."""
+        if screen.is_plain_record(line[:-1]):
+            return True
+        end = data.find(b"\n", following)
+        if end < 0:
+            return False
+        next_line = data[following:end].decode(self._encoding, "replace").rstrip("\r")
+        return not screen.is_long(line) and screen.begins_record(next_line)
 
     def _prepare(self) -> Known | None:
         """Make ready for lines that begin like the last one with a date, or the last such that can be plain."""
