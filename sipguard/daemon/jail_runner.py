@@ -161,13 +161,16 @@ class JailRunner:
         """Whether the last record of this log is held back, as it may go on: ask `release`."""
         return path in self._detectors and self._detectors[path].holds
 
+    def held_bytes(self, path: str) -> int:
+        """How long the record is that is held back."""
+        return self._detectors[path].held_bytes if path in self._detectors else 0
+
     def release(self, path: str, idle: float, changes: Changes) -> None:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
         if path in self._detectors:
-            detector = self._detectors[path]
-            slow = detector.counts.timed_out
-            self._take_all(detector.release(idle), changes)
-            self._slow += detector.counts.timed_out - slow
+            self.lags.reading_on(path, self._clock())
+            with self._reading(path) as detector:
+                self._take_all(detector.release(idle), changes)
 
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""

@@ -22,6 +22,7 @@ from sipguard.detection.record_assembler import Ready, RecordAssembler
 from sipguard.detection.record_rule import declares
 from sipguard.detection.results import Counts, Examined
 from sipguard.detection.search import count_lines
+from sipguard.detection.wrappers import Wrappers
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
 
@@ -69,6 +70,7 @@ class Detector:
         """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
         self._prefilter = self._make_prefilter() if skim and filter.maxlines <= 1 else None
+        self._wrappers = Wrappers()
         self._pool: Pool | None = None
         self._express: Express | None = None
         self._unread = (b"", 0, 0)
@@ -105,6 +107,7 @@ class Detector:
 
     def events(self, data: bytes) -> list[LogEvent]:
         """The failures, successes and challenges in `data`, as `feed`."""
+        data = self._wrappers.lines(data)
         if not data:
             return []
         if self._screen is None:
@@ -142,6 +145,11 @@ class Detector:
     def holds(self) -> bool:
         """Whether something is held back until more comes, or the log turns out to end here: ask `release`."""
         return self._screen is not None and self._screen.busy
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes before the end of what was fed the record begins that is held back."""
+        return self._screen.held_bytes if self._screen is not None and self._wrappers.is_plain else 0
 
     def release(self, idle: float) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for `idle` seconds, and the log ends here."""
@@ -314,10 +322,16 @@ class Detector:
         if self._prefilter is not None:
             self._read_all()  # all is asked about every line: nothing is left to skim
         self.counts.lines += 1
-        line = line.rstrip("\r\n")
+        raw = self._wrappers.lines(line.rstrip("\r\n").encode(self._encoding, "replace") + b"\n")
+        results: list[tuple[int, Examined]] = []
+        for inner in raw.removesuffix(b"\n").split(b"\n") if raw else ():
+            results += self._examine(inner, time)
+        return results
+
+    def _examine(self, raw: bytes, time: float | None) -> list[tuple[int, Examined]]:
         if self._screen is None:
+            line = self._decode(raw).rstrip("\r")
             return [(self.counts.lines, self._examined(Ready(line, self.counts.lines, trusted=False, time=time)))]
-        raw = line.encode(self._encoding, "replace")
         if self._screen.is_behind_session(raw + b"\n", 0):
             self._screen.skip()
             ready = []

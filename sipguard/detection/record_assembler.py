@@ -65,6 +65,8 @@ class RecordAssembler:
         self._record_size = 0
         self._record_number = 0
         self._record_time: float | None = None
+        self.held_bytes = 0
+        """Of the record under way."""
         self._is_open = self._is_folded = False
         self._time: float | None = None
 
@@ -179,7 +181,10 @@ class RecordAssembler:
         """
         self.pushed += 1
         self._time = time
-        return self._push(self.pushed, raw)
+        ready = self._push(self.pushed, raw)
+        if self._is_open:
+            self.held_bytes = len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
+        return ready
 
     def ended_by(self, raw: bytes) -> list[Ready]:
         """The record under way, if the next line ends it; that line has still to be pushed, or left out."""
@@ -266,6 +271,7 @@ class RecordAssembler:
             return [*before, self._ready(line, number)]
         if self._is_open:
             self._is_folded = True
+            line = self.rule.without_prefix(line)
             self._record.append(line)
             self._record_size += len(line) + len(_NEWLINE)
             if self._record_size > 2 * _RECORD:
@@ -284,6 +290,7 @@ class RecordAssembler:
         if not self._is_open:
             return []
         record, self._record, self._is_open = self._record, [], False
+        self.held_bytes = 0
         return [Ready(_NEWLINE.join(record), self._record_number, not self.is_mixed, self._record_time)]
 
     def _ready(self, line: str, number: int) -> Ready:

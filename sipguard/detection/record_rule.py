@@ -6,6 +6,7 @@ with its date; lengths are bytes.
     recordstart       how a record begins, one regex per form of the log, the surest first: once a log has shown one of them,
                       those below it mean nothing there. A line that begins no record belongs to the record before it
     recordopen        a record whose further lines matter: they are joined by `#012`, as syslog does
+    recordprefix      what stands before every line where each line of a record is an entry of its own, as in the journal
     linecut           the server cuts what it writes after so many bytes, its line feed too: the next record stands behind the
                       cut in the same line
     linecut_from      behind what those bytes are counted; a line in which it is not found is never cut
@@ -34,6 +35,7 @@ KEYS = frozenset(
     {
         "recordstart",
         "recordopen",
+        "recordprefix",
         "linecut",
         "linecut_from",
         "sessionline",
@@ -76,6 +78,7 @@ class RecordRule:
         self._form_bytes = [regex.compile(form.pattern.pattern.encode(), regex.MULTILINE) for form in self._forms]
         self._left_to_learn = _LEARNT_FROM if len(self._forms) > 1 else 0
         self.opens = one("recordopen")
+        self.prefix = one("recordprefix")
         self.cut = int(options.get("linecut") or 0)
         self.cut_from = one("linecut_from")
         self.session = one("sessionline")
@@ -128,6 +131,11 @@ class RecordRule:
                     self._keep(number)
                 return True
         return False
+
+    def without_prefix(self, line: str) -> str:
+        """A further line of a record, as its server wrote it."""
+        match = self.prefix.plain(line) if self.prefix is not None else None
+        return line[match.end() :] if match is not None else line
 
     def may_go_on(self, line: str) -> bool:
         """Whether further lines of the record that this line begins matter. Raises TimeoutError."""
