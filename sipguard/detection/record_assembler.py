@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _RECORD = 3 * PACKET
 """Characters of a record that are kept: of a longer one its beginning, and half as much of its end."""
+_KNOWN = 65_536
+"""Bytes of a log after which it is known what it has."""
 _MOST_TRIES = 20
 """Matches over several lines, which are none, after which every line is read instead."""
 _NEWLINE = "#012"
@@ -69,6 +71,9 @@ class RecordAssembler:
         """Of the record under way."""
         self._is_open = self._is_folded = False
         self._time: float | None = None
+        self._seen = 0
+        self._hangs_badly = False
+        """Whether the log has lines that a caller may end as he likes, and that may hang on others."""
 
     @property
     def tampered(self) -> int:
@@ -121,6 +126,7 @@ class RecordAssembler:
     def begin_chunk(self, data: bytes) -> None:
         """Lines of `data` come next."""
         self.rule.learn(data)
+        self._seen += len(data)
 
     def end_chunk(self, data: bytes) -> None:
         """All of `data` was fed, or left out."""
@@ -143,8 +149,10 @@ class RecordAssembler:
                 return False
             if rule.mixed is not None and not self.is_mixed and rule.mixed.found(line, SEARCH_LIMIT):
                 return False
+            if rule.hanging is not None and rule.hanging.found(line, SEARCH_LIMIT):
+                return False
             if not rule.has_records:
-                return not rule.cut
+                return not rule.is_long(line)
             return rule.begins(line) and self.is_plain_record(line)
         except TimeoutError:
             return False  # as for `push`, which says so
@@ -221,6 +229,7 @@ class RecordAssembler:
         place = self._cut_at(raw, text)
         if place:
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
+            self._tampered += 1
             before = self._in_records(number, self._decode(raw[:place]) + _CUT)
             return before + self._push(number, raw[place:])
         if packets is None:
@@ -259,7 +268,7 @@ class RecordAssembler:
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
         if not self.rule.has_records:
-            return [self._ready(line, number)]
+            return self._alone(line, number)
         if self.rule.begins(line) or (self._is_open and self.opens_packet(line)):
             self.by_header += self._is_open
             before = self._close_record()
@@ -268,7 +277,7 @@ class RecordAssembler:
                 self._record_time = self._time
                 self._is_open, self._is_folded = True, False
                 return before
-            return [*before, self._ready(line, number)]
+            return [*before, *self._alone(line, number)]
         if self._is_open:
             self._is_folded = True
             line = self.rule.without_prefix(line)
@@ -292,6 +301,17 @@ class RecordAssembler:
         record, self._record, self._is_open = self._record, [], False
         self.held_bytes = 0
         return [Ready(_NEWLINE.join(record), self._record_number, not self.is_mixed, self._record_time)]
+
+    def _alone(self, line: str, number: int) -> list[Ready]:
+        """A record of one line."""
+        rule = self.rule
+        if rule.hanging is not None:
+            if rule.hanging_where is not None and not self._hangs_badly:
+                self._hangs_badly = rule.hanging_where.found(line, SEARCH_LIMIT)
+            if (self.is_mixed or self._hangs_badly or self._seen < _KNOWN) and rule.hanging.found(line, SEARCH_LIMIT):
+                self._tampered += 1
+                return []
+        return [self._ready(line, number)]
 
     def _ready(self, line: str, number: int) -> Ready:
         return Ready(line, number, not self.is_mixed, self._time)

@@ -11,6 +11,8 @@ with its date; lengths are bytes.
                       cut in the same line
     linecut_from      behind what those bytes are counted; a line in which it is not found is never cut
     sessionline       a line of a session, its group 1 is the session; see `session_tail`
+    hanging           a line that seems to hang on another, which the server has cut: it counts for nobody where `mixed` is found
+                      in the log, or `hanging_where`, and until enough of it has been seen to know
     quarantine_begin, quarantine_end, quarantine_limit, logline: see `packets`
     mixed             a line that a log of security events alone does not have: from then on its successes are not believed
     jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
@@ -39,6 +41,8 @@ KEYS = frozenset(
         "linecut",
         "linecut_from",
         "sessionline",
+        "hanging",
+        "hanging_where",
         "quarantine_begin",
         "quarantine_end",
         "quarantine_limit",
@@ -82,6 +86,7 @@ class RecordRule:
         self.cut = int(options.get("linecut") or 0)
         self.cut_from = one("linecut_from")
         self.session = one("sessionline")
+        self.hanging, self.hanging_where = one("hanging"), one("hanging_where")
         self.begin_packet = one("quarantine_begin")
         self.mixed = one("mixed")
         self.json = options.get("jsonline", "")
@@ -99,13 +104,17 @@ class RecordRule:
     @property
     def never_plain(self) -> tuple[str, ...]:
         """Sources of the regexes for lines that change what becomes of the next ones, or may hold more than one record."""
-        special = (self.begin_packet, self.cut_from)
-        return tuple(each.source for each in special if each is not None)
+        return tuple(each.source for each in (self.begin_packet, self.hanging) if each is not None)
+
+    @property
+    def longest_plain(self) -> int | None:
+        """Bytes of the longest line that may be plain, if there is one."""
+        return self.cut // 4 or None
 
     @property
     def watched(self) -> tuple[Expression, ...]:
         """What a line must be searched for even if it is no failure: it changes what becomes of the next ones."""
-        return tuple(each for each in (self.opens, self.begin_packet) if each is not None)
+        return tuple(each for each in (self.opens, self.begin_packet, self.hanging_where) if each is not None)
 
     def learn(self, data: bytes) -> None:
         """Look in a chunk for the surest form that it has; later ones are not searched any more."""
@@ -143,7 +152,7 @@ class RecordRule:
 
     def is_long(self, line: str) -> bool:
         """Whether the server may have cut the line."""
-        return bool(self.cut) and len(line) > self.cut // 4
+        return bool(self.cut) and len(line) > self.cut // 4  # characters of at most 4 bytes
 
     def unknown_behind(self, head: str) -> Unknown:
         """What the beginning of a line does not tell of those that begin with `head`, but for other digits in its place."""
@@ -151,6 +160,8 @@ class RecordRule:
         if not all(is_digit_blind(each.source) for each in known) or (self.json and head.startswith("{")):
             return "all"
         if self.begin_packet is not None and not self.begin_packet.is_never_behind(head):
+            return "all"
+        if self.hanging is not None and not self.hanging.is_never_behind(head):
             return "all"
         if not self._forms:
             return "all" if self.cut else "nothing"

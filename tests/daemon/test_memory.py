@@ -125,9 +125,11 @@ def test_counts_go_on_with_another_filter():
     text = failure("203.0.113.66", when=NOW).encode()
     for path in ("one.log", "other.log"):
         runner.take(text, Changes(), path)
+        runner.release(path, FOLDED_SETTLES, Changes())
     found = runner.jail.filter
     runner.reconfigure(replace(runner.jail, filter=replace(found, failregex=(*found.failregex, r"^\s*odd <HOST>$"))))
     runner.take(text, Changes(), "one.log")
+    runner.release("one.log", FOLDED_SETTLES, Changes())
     assert runner.counts.lines == runner.counts.failures == 3
 
 
