@@ -29,7 +29,7 @@ test-rest: $(TESTED)
 	$(PYTEST) --dist loadgroup -m 'not long and not ($(QUICK))' $(ARGS)
 
 test-long: $(TESTED) ## what takes its time: millions of lines, random trees and partitions, fuzzing; then the soak
-	SIPGUARD_TESTS=long $(PYTEST) --dist loadgroup -m 'long or fuzz' $(ARGS)
+	SIPGUARD_TESTS=long $(PYTEST) --dist loadgroup -m 'long or fuzz or hypothesis' $(ARGS)
 	$(MAKE) soak
 
 lint: $(TESTED) ## style and types

@@ -83,9 +83,9 @@ def test_nothing_of_ours(monkeypatch, tmp_path):
     monkeypatch.setenv("OTHER", "kept")
     with (tmp_path / "open").open("w") as ours:
         os.set_inheritable(ours.fileno(), True)
-        result = run(
-            'ls /proc/$$/fd; echo "${NOTIFY_SOCKET-none} $OTHER $VALUE"; ps -o sid= -p $$; echo $$', VALUE="v $(x)"
-        )
+        session = "read -r _ _ _ _ _ session _ < /proc/$$/stat; echo $session"
+        words = 'echo "${NOTIFY_SOCKET-none} $OTHER $VALUE"'
+        result = run(f"ls /proc/$$/fd; {words}; {session}; echo $$", VALUE="v $(x)")
     *descriptors, words, session, pid = result.output.split("\n")
     assert descriptors == ["0", "1", "2"]
     assert words == "none kept v $(x)"

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import reference
+from effort import effort
 
 from sipguard.config.definition import Definition
 from sipguard.config.filters import FILTER_KEYS, open_filter
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.values import seconds
 
-CASES = 250
+CASES = effort(250, 5000)
 
 ORACLE = r"""
 import json, logging, sys
@@ -168,6 +169,8 @@ def plain(answer: dict[str, str] | None) -> dict[str, str] | None:
     return answer and {key: text for key, text in answer.items() if "?" not in key}
 
 
+@pytest.mark.fuzz
+@pytest.mark.timeout(effort(300, 3000))
 def test_random_filters_mean_the_same(tmp_path):
     """Includes, overrides, interpolation and tags in random company: the same text, or an error on both sides."""
     pick = random.Random(2026)

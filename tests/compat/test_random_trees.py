@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from effort import effort
 from reference import ask, version
 from test_tree import differences, empty_jail, ours, take, with_defaults
 
@@ -15,7 +16,7 @@ from sipguard.fail2ban.config.tree import read_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-TREES = 40
+TREES = effort(40, 1000)
 pytestmark = pytest.mark.fail2ban
 
 # For each tree: jail → what the client would send, None if it is not enabled, "error".
@@ -296,6 +297,8 @@ def compare(name: str, mine: Any, theirs: Any) -> list[str]:
     return [line for line in found if not (version() >= "1.1.1" and "?family" in line)]
 
 
+@pytest.mark.fuzz
+@pytest.mark.timeout(effort(300, 3000))
 def test_random_trees_mean_the_same(tmp_path):
     """Layers, includes, options in brackets, known values, tags: the same settings for every jail, or an error."""
     pick = random.Random(2026)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from effort import effort
 from reference import ask
 
 from sipguard.detection.detector import Detector
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sipguard.model import Failure
 
 NOW = 1124013600.0
-CASES = 800
+CASES = effort(800, 20_000)
 
 pytestmark = [pytest.mark.fail2ban, pytest.mark.usefixtures("zurich")]
 
@@ -350,6 +351,8 @@ def canonical(host: str) -> str:
         return host
 
 
+@pytest.mark.fuzz
+@pytest.mark.timeout(effort(300, 3000))
 def test_random_filters_find_the_same():
     """Regexes, dates, sessions, buffers of lines: the same failure in the same line, with all that is told of it.
 

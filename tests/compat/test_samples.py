@@ -99,6 +99,7 @@ def test_sample(name: str, trees: tuple[Path, Path], tmp_path: Path) -> None:
     assert not problems, "\n".join(problems)
 
 
+@pytest.mark.usefixtures("trees")
 def test_count(capsys: pytest.CaptureFixture[str]) -> None:
     """How much the tests above have held against the package: printed, and not less than it has."""
     if COUNTED["filters"] != len(names()):

@@ -1,5 +1,7 @@
 """A configuration folder of the test's own."""
 
+import socket
+
 import pytest
 
 from sipguard.config.settings import load
@@ -14,6 +16,21 @@ def any_filter(reference, directories):
     if reference == "broken":
         raise ConfigError("failregex: no <HOST>", f"{directories[0]}/broken.conf:7")
     return Filter(name=reference, failregex=("x",))
+
+
+SERVICES = {"ssh": 22, "http": 80, "https": 443}
+
+
+@pytest.fixture(autouse=True)
+def services(monkeypatch):
+    """The services of /etc/services, which a bare Debian does not have (package netbase)."""
+
+    def by_name(name):
+        if name not in SERVICES:
+            raise OSError("service/proto not found")
+        return SERVICES[name]
+
+    monkeypatch.setattr(socket, "getservbyname", by_name)
 
 
 @pytest.fixture

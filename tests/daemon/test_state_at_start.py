@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +9,7 @@ import time
 from itertools import islice
 
 import pytest
+from effort import effort
 from running import RunningDaemon, append, failure, running
 
 from sipguard.daemon.ban_ledger import BanLedger
@@ -20,8 +20,8 @@ from sipguard.model import Ban, Rule
 from tests.netns import missing, namespace
 
 ATTACKER, SECOND, THIRD = "203.0.113.66", "203.0.113.67", "203.0.113.68"
-ROUNDS = 20 if os.environ.get("SIPGUARD_LONG") else 5
-"""Ends by kill -9; SIPGUARD_LONG=1 asks for all twenty."""
+ROUNDS = effort(5, 20)
+"""Ends by kill -9."""
 BANTIME = 3600
 
 
@@ -94,6 +94,7 @@ def _kernel(net):
 
 
 @pytest.mark.root
+@pytest.mark.fuzz
 @pytest.mark.timeout(1200)
 def test_killed_with_a_state_that_is_harmed(tmp_path, log):
     """During an attack: afterwards no ban is lost, none was made twice, and none ends before its time."""

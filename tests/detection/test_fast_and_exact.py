@@ -119,6 +119,7 @@ def generated(lines, seed):
     return b"\n".join(result) + b"\n"
 
 
+@pytest.mark.fuzz
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["freeswitch", "asterisk", "asterisk[log=notice,mode=aggressive]"])
 def test_generated_lines(name):
@@ -181,6 +182,7 @@ def flood(filter_, lines, seed):
     return b"\n".join(result) + b"\n"
 
 
+@pytest.mark.fuzz
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("chunk", [700, 30_000])
 @pytest.mark.parametrize(

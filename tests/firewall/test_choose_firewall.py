@@ -23,9 +23,14 @@ open_firewall("auto", clock=time.time)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("nftables", "nftables"), ("ipset", "ipset"), ("memory", "memory")])
-def test_names(name, kind):
-    """Every name constructs its backend, without touching anything."""
+def test_names(name, kind, tmp_path, monkeypatch):
+    """Every name constructs its backend, without touching anything: its programs are looked for and not called."""
+    for program in ("nft", "ipset", "iptables"):
+        (tmp_path / program).write_text(f"#!/bin/sh\n: > {tmp_path}/called\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setattr("sipguard.firewall.programs.PATH", str(tmp_path))
     assert open_firewall(name, clock=time.time).name == kind
+    assert not (tmp_path / "called").exists()
 
 
 RULE = ["iptables-legacy", "-A", "INPUT", "-j", "ACCEPT"]

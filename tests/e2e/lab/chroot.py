@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class LabUnavailableError(Exception):
     """The lab cannot run here; the text says what is missing, in one line."""
 
 
-def install(
-    suite: str, cache: Path, *, packages: str = "asterisk,asterisk-modules", proof: str = "usr/sbin/asterisk"
-) -> None:
-    """Have the chroot of `suite` with `packages` in the cache; `proof` is a file that it has when it is whole.
+def cache_folder() -> Path:
+    """Where the chroots are kept."""
+    return Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
 
-    One installs, others wait: the cache is locked meanwhile.
+
+def install(
+    suite: str,
+    cache: Path,
+    *,
+    packages: str = "asterisk,asterisk-modules",
+    proof: str = "usr/sbin/asterisk",
+    name: str = "",
+) -> None:
+    """Have the chroot of `suite` with `packages` in the cache, as `name`; `proof` is a file that it has when it is whole.
+
+    One installs, others wait: the cache is locked meanwhile. Raises `LabUnavailableError`.
     """
-    root = cache / suite
+    name = name or suite
+    root = cache / name
     if (root / proof).exists():
         return
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"{suite}.lock"):
+    with _locked(cache / f"{name}.lock"):
         if (root / proof).exists():
             return
-        new = cache / f"{suite}.new"
+        new = cache / f"{name}.new"
         shutil.rmtree(new, ignore_errors=True)
-        with (cache / f"debootstrap-{suite}.log").open("wb") as log:
+        with (cache / f"debootstrap-{name}.log").open("wb") as log:
             # In a mount namespace of its own, what debootstrap mounts in the chroot is gone with it, however it ends:
             # nothing of the machine is under `new` when that is removed.
             alone = ["unshare", "--mount", "--propagation", "private"]
@@ -41,9 +53,15 @@ def install(
             done = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
             shutil.rmtree(new, ignore_errors=True)
-            raise LabUnavailableError(f"debootstrap of {suite} failed (no network?); see {log.name}")
+            raise LabUnavailableError(f"debootstrap of {suite} failed ({_complaint(Path(log.name))}); see {log.name}")
         shutil.rmtree(root, ignore_errors=True)
         new.rename(root)
+
+
+def _complaint(log: Path) -> str:
+    """What debootstrap complained of last: no network, a release that the mirror no longer has."""
+    lines = log.read_text(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line.startswith("E:")), "it does not say why")
 
 
 def mirror() -> str:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lab.chroot import LabUnavailableError, install
+from lab.chroot import LabUnavailableError, cache_folder, install
 
 SUITE = "bookworm"
 _PACKAGES = "python3,nftables,adduser,ca-certificates,systemd"
@@ -19,24 +19,25 @@ _DEVICES = "null zero full random urandom tty"
 
 def cached() -> Path:
     """The Debian that others are made over, installed once. Raises `LabUnavailableError`."""
-    cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
-    install(SUITE, cache, packages=_PACKAGES, proof="usr/bin/systemd-analyze")
-    return cache / SUITE
+    install(SUITE, cache_folder(), packages=_PACKAGES, proof="usr/bin/systemd-analyze")
+    return cache_folder() / SUITE
 
 
 class Debian:
-    """A chroot: what is written to it goes away with it. Its network is empty."""
+    """A chroot over a cached one: what is written to it goes away with it. Its network is empty, or this machine's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lower: Path | None = None, *, online: bool = False) -> None:
         self.root = folder / "root"
         for name in ("root", "upper", "work"):
             (folder / name).mkdir()
-        layers = f"lowerdir={cached()},upperdir={folder}/upper,workdir={folder}/work"
+        layers = f"lowerdir={lower or cached()},upperdir={folder}/upper,workdir={folder}/work"
         script = (
             f"mount -t overlay overlay -o {layers} {self.root} && mount -t proc proc {self.root}/proc"
-            f" && mount --bind /dev {self.root}/dev && ip link set lo up && echo ready && exec sleep infinity"
+            f" && mount --bind /dev {self.root}/dev {'' if online else '&& ip link set lo up'} && echo ready"
+            " && exec sleep infinity"
         )
-        line = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script]
+        self._spaces = ["--mount"] if online else ["--mount", "--net"]
+        line = ["unshare", *self._spaces, "--propagation", "private", "sh", "-c", script]
         self._holder = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout.readline() == "ready\n"
 
@@ -64,7 +65,7 @@ class Debian:
         self._holder.communicate()
 
     def _enter(self):
-        return ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", "chroot", str(self.root)]
+        return ["nsenter", "-t", str(self._holder.pid), *self._spaces, "chroot", str(self.root)]
 
     def _seen_from_here(self):
         # By way of the process in the namespace: the mount is seen from there alone.

@@ -6,7 +6,6 @@ Its log is what a syslog daemon makes of what it sends to /dev/log: the traditio
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 
 from lab.asterisk_conf import EXTENSION, PASSWORD
-from lab.chroot import LabUnavailableError, _locked, mirror
+from lab.chroot import LabUnavailableError, install
 from lab.lab import ANSWERS_WITHIN, PBX, Lab, _call, _require, sweep
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "kamailio.md"
@@ -47,24 +46,6 @@ request_route {{
 """
 
 
-def install_kamailio(cache: Path) -> None:
-    """Have the chroot `kamailio` in the cache."""
-    root, new = cache / "kamailio", cache / "kamailio.new"
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "kamailio.lock"):
-        if (root / "usr/sbin/kamailio").exists():
-            return
-        shutil.rmtree(new, ignore_errors=True)
-        with (cache / "debootstrap-kamailio.log").open("wb") as log:
-            alone = ["unshare", "--mount", "--propagation", "private"]
-            line = [*alone, "debootstrap", "--variant=minbase", "--include=kamailio", "bookworm", str(new), mirror()]
-            done = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            shutil.rmtree(new, ignore_errors=True)
-            raise LabUnavailableError(f"debootstrap of kamailio failed (no network?); see {log.name}")
-        new.rename(root)
-
-
 def documented(word: str) -> str:
     """The xlog line of the documentation that has `word`."""
     return next(
@@ -85,7 +66,7 @@ class KamailioLab(Lab):
         _require()
         sweep(self.cache)
         try:
-            install_kamailio(self.cache)
+            install("bookworm", self.cache, packages="kamailio", proof="usr/sbin/kamailio", name="kamailio")
             self._configure()
             self._connect()
             self._start()

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lab.asterisk_conf import EXTENSION, FILES, PASSWORD
-from lab.chroot import LabUnavailableError, install
+from lab.chroot import LabUnavailableError, cache_folder, install
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -59,7 +59,7 @@ class Lab:
         if suite not in SUITES:
             raise LabUnavailableError(f"no such suite: {suite}; there are {', '.join(SUITES)}")
         self.suite = suite
-        self.cache = cache or Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
+        self.cache = cache or cache_folder()
         self.root = self.cache / suite
         self.name = f"{_NAME}-{os.getpid()}-{next(_runs)}"
         self.home = self.root / "srv" / self.name
