@@ -159,9 +159,8 @@ class RecordRule:
         known = [*self._forms, *self.watched]
         if not all(is_digit_blind(each.source) for each in known) or (self.json and head.startswith("{")):
             return "all"
-        if self.begin_packet is not None and not self.begin_packet.is_never_behind(head):
-            return "all"
-        if self.hanging is not None and not self.hanging.is_never_behind(head):
+        special = [each for each in (self.begin_packet, self.hanging) if each is not None]
+        if not all(each.is_never_behind(head) for each in special):
             return "all"
         if not self._forms:
             return "all" if self.cut else "nothing"
