@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,13 +46,25 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
 
 
+def _connect(sock: socket.socket, path: Path) -> None:
+    """Connect, and wait for a place in the daemon's queue where others fill it: unix(7) says EAGAIN at once."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return sock.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
 def ask(path: Path, command: str, **arguments: Any) -> Any:
     """Put a question to the daemon. Raises `SipguardError` with what it, or the socket, says."""
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(PATIENCE)
         try:
-            sock.connect(str(path))
+            _connect(sock, path)
             sock.sendall(request)
             sock.shutdown(socket.SHUT_WR)  # nothing more will be asked, so the daemon closes after its answer
             answer = json.loads(b"".join(iter(lambda: sock.recv(1 << 16), b"")))
