@@ -188,12 +188,11 @@ class Bans:
             self._order("ban", [ban])
             self.dispatcher.banned(ban)
 
-    def release(self, bans: Sequence[Ban], *, forget: bool = True) -> None:
-        """Let these addresses through before their time; `forget` clears their attempts and history too."""
+    def release(self, bans: Sequence[Ban]) -> None:
+        """Let these addresses through before their time, and clear their attempts and history."""
         for ban in bans:
             self._end(ban)
-            if forget:
-                self._store.changes.forgotten.add((ban.jail, ban.address))
+            self._store.changes.forgotten.add((ban.jail, ban.address))
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
         self._order("unban", bans)
         self._store.touched()
