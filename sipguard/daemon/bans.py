@@ -22,6 +22,7 @@ from sipguard.errors import SipguardError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Ban, Clock, Entry, Rule
 from sipguard.policy.escalation import grown
+from sipguard.policy.wire import NO_GROUNDS
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -48,18 +49,36 @@ class Bans:
         """Called with the seconds from a decision to the kernel's having the ban."""
         self.held: dict[str, Rule] = {}
         """Jails that cannot run by what the configuration says now, and never did in this run: their bans go on."""
+        self._decided: list[Ban] = []
+        """Not on its way to the kernel yet."""
         self._store = store
         self._runners = runners
         self._clock = clock
 
     def decide(self, ban: Ban) -> None:
-        """A jail has decided on a ban: to the kernel with it."""
-        runner = self._runners.get(ban.jail)
-        earlier = self.earlier(ban.jail, ban.address, overall=bool(runner and runner.jail.growth.overalljails))
-        if earlier or (runner and runner.jail.growth.increment):
-            ban = self._grown(replace(ban, count=earlier + 1), earlier)
+        """A jail has decided on a ban: to the kernel with it, at the loop's next turn, with all of this one."""
         self.live.decide(ban)
-        self._order("ban", [ban])
+        if not self._decided:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._decided.append(ban)
+
+    def _send(self) -> None:
+        """What was decided goes to the kernel, unless it was undone since; what was banned before may be banned for longer."""
+        bans = [ban for ban in self._decided if (one := self.live.record(ban.jail, ban.address)) and one.ban is ban]
+        self._decided.clear()
+        if not bans:
+            return
+        earlier = self._store.ban_counts([ban.address for ban in bans])
+        for place, ban in enumerate(bans if earlier else ()):
+            if count := earlier[self._history(ban.jail), ban.address]:
+                bans[place] = self._grown(replace(ban, count=count + 1), count)
+                self.live.decide(bans[place])
+        self._order("ban", bans)
+
+    def _history(self, jail: str) -> str | None:
+        """Whose earlier bans count for this jail: its own, or those of all (None)."""
+        runner = self._runners.get(jail)
+        return None if runner and runner.jail.growth.overalljails else jail
 
     def _enforced(self, ban: Ban) -> bool:
         """Whether the firewall has to do with it; a jail that is gone may have left it there."""
@@ -72,14 +91,14 @@ class Bans:
         if others := [ban for ban in bans if not self._enforced(ban)]:
             asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
 
-    def earlier(self, jail: str, address: str, *, overall: bool = False) -> int:
-        """How often this address has been banned before: in this jail, or in any."""
-        return self._store.ban_count(None if overall else jail, address)
+    def earlier(self, jail: str, address: str) -> int:
+        """How often this address has been banned before: in this jail, or in any (`overalljails`)."""
+        return self._store.ban_counts([address])[self._history(jail), address]
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
         runner = self._runners.get(ban.jail)
-        if runner is None or not ban.attempts:
+        if runner is None or not ban.attempts or ban.evidence in NO_GROUNDS:
             return ban
         try:
             seconds = grown(runner.jail.bantime, runner.jail.growth, earlier)
@@ -136,7 +155,7 @@ class Bans:
         for ban in [ban for ban in self.live if (ban.jail, ban.address) in self._store.changes.bans]:
             runner, record = self._runners.get(ban.jail), self.live.record(ban.jail, ban.address)
             if runner and runner.jail.growth.increment and record and not record.adopted:
-                earlier = self.earlier(ban.jail, ban.address, overall=runner.jail.growth.overalljails)
+                earlier = self.earlier(ban.jail, ban.address)
                 if earlier >= ban.count:  # when it was decided, nobody knew of the earlier ones
                     self.prolong(ban.jail, ban.address, self._grown(ban, earlier).until)
         self.changed()
@@ -157,6 +176,7 @@ class Bans:
 
         Raises `SipguardError` when the kernel does not answer in good time, or has no room for one of these `bans`.
         """
+        self._send()
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.firewall_worker.settled()

@@ -196,11 +196,10 @@ class EventReader:
             server.waiting.extend(events)
             return
         now = self.clock()
-        with self._store.snapshot:
-            for name in server.jails:
-                if runner := self._runners.get(name):
-                    told = self._told[name]
-                    runner.take_events([one for one in events if told.event_counts(one, now)], self._store.changes)
+        for name in server.jails:
+            if runner := self._runners.get(name):
+                told = self._told[name]
+                runner.take_events([one for one in events if told.event_counts(one, now)], self._store.changes)
         self._store.touched()
 
     def changed(self, server: _Server) -> None:
@@ -227,8 +226,7 @@ class EventReader:
         for name in server.jails:
             missed: list[Failure] = self._told[name].end(now)
             if missed and (runner := self._runners.get(name)):
-                with self._store.snapshot:
-                    runner.take_events(missed, self._store.changes)
+                runner.take_events(missed, self._store.changes)
                 self._store.touched()
 
     def _meanwhile(self, name: str, *, back: bool = False) -> str:

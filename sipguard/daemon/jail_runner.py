@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
@@ -153,20 +153,20 @@ class JailRunner:
         """Read whole lines of one log; `live` and `ended` as in `Chunk`."""
         self.lags.reading(path, self._clock(), live, ended)
         with self._reading(path) as detector:
-            self._take_all(filter(self.heard, detector.events(data)), changes)
+            self._take_all(detector.events(data), changes)
 
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
         with self._reading(path) as detector:
             for time, text in records:
-                self._take_all(filter(self.heard, detector.entry(text, time)), changes)
+                self._take_all(detector.entry(text, time), changes)
 
     def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what the wire, or a server's events, tell."""
         self._failed = False
         with self.degrading():
-            self._take_all(events, changes)
+            self._weigh_all(events, changes)
         if not self._failed:
             self.problem = None
 
@@ -214,12 +214,16 @@ class JailRunner:
             self._detectors[path] = self._make_detector() if self._detectors else self._first
         return self._detectors[path]
 
-    def _take_all(self, events: Iterable[LogEvent], changes: Changes) -> None:
+    def _take_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
+        """What a log tells, at the times at which it happened."""
+        heard = events if self.heard is None else list(filter(self.heard, events))
+        self._weigh_all(self.lags.in_time(heard), changes)
+
+    def _weigh_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
         bans = self.totals.bans
-        for told in events:
+        for event in events:
             try:
-                for event in self.lags.in_time(told):
-                    self._take_event(event, changes)
+                self._take_event(event, changes)
             except Exception:
                 with self.degrading():
                     raise
@@ -278,7 +282,7 @@ class JailRunner:
             path = paths.get(id(detector), "")
             for event in self.lags.released(path, now):
                 self._take_event(event, changes)
-            self._take_all(filter(self.heard, detector.flush()), changes)
+            self._take_all(detector.flush(), changes)
             self._slow += detector.counts.timed_out - slow
         window = self.judge.window
         if window.dropped:
@@ -324,6 +328,7 @@ class JailRunner:
                     "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
                 )
         if judgement.ban:
+            changes.decided.add((self.jail.name, judgement.address))
             self._ban(judgement.ban)
 
     def _doubt(self, failure: Failure, judgement: Judgement) -> None:

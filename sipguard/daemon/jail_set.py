@@ -215,9 +215,12 @@ class Jails:
         oldest = min((attempt.time for attempt in changes.attempts), default=math.inf)
         rows = self._store.attempts_since(oldest)
         lines = Counter(row[:4] for row in rows)
+        answered = {row[:2]: row[2] for row in sorted(rows, key=lambda row: row[2]) if row[4]}
         new = []
         for attempt in changes.attempts:
             key = (attempt.jail, attempt.address, attempt.time, attempt.line[:MAX_LINE])
+            if attempt.time <= answered.get(key[:2], -math.inf):
+                continue  # one row stands for all that a ban has answered
             if lines[key]:
                 lines[key] -= 1
             else:

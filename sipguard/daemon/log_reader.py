@@ -133,15 +133,14 @@ class LogReader:
     def _take(self, chunk: Chunk, *, patient: bool) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
-        with self._store.snapshot:
-            for name in self.logs.readers(chunk.path):
-                runner = self._runners[name]
-                runner.patient = patient
-                runner.totals.oversize += chunk.oversize
-                if chunk.records:
-                    runner.take_records(chunk.records, self._store.changes, chunk.path)
-                else:
-                    runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended)
+        for name in self.logs.readers(chunk.path):
+            runner = self._runners[name]
+            runner.patient = patient
+            runner.totals.oversize += chunk.oversize
+            if chunk.records:
+                runner.take_records(chunk.records, self._store.changes, chunk.path)
+            else:
+                runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended)
         self._store.changes.positions[chunk.path] = chunk.position
         self._progress.took(chunk)
         if chunk.oversize:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -58,7 +59,6 @@ class StateWriter:
         self.database: Database | None = None
         self.saved: Callable[[Changes], None] = lambda _changes: None
         """Called with what has just been written."""
-        self._snapshot = Snapshot(self)
         self._wake = asyncio.Event()
         self._open(start=True)
 
@@ -167,21 +167,9 @@ class StateWriter:
         """How far each log has been read, whether that is on disk or not."""
         return {**self._positions, **self.changes.positions}
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """While many `ban_count`s may be asked, they are answered from one moment; nothing is to be written within."""
-        return self._snapshot
-
-    def ban_count(self, jail: str | None, address: str) -> int:
-        """How many bans came before, as far as that can be read."""
-        if self._snapshot.wanted and not self._snapshot.begun:
-            self._snapshot.begun = True
-            self._read(lambda database: database.begin_reading())
-        return self._read(lambda database: database.ban_count(jail, address)) or 0
-
-    def end_snapshot(self) -> None:
-        """Go on to the present."""
-        self._read(lambda database: database.end_reading())
+    def ban_counts(self, addresses: Collection[str]) -> Counter[tuple[str | None, str]]:
+        """As `Database.ban_counts`, as far as that can be read."""
+        return self._read(lambda database: database.ban_counts(addresses)) or Counter()
 
     def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """The attempts and the ended bans of an address, as far as they can be read."""
@@ -233,19 +221,3 @@ class StateWriter:
         if self.database is not None:
             self.database.close()
             self.database = None
-
-
-class Snapshot:
-    """One moment of a store, for as long as its context lasts: made only when something is asked."""
-
-    def __init__(self, store: StateWriter) -> None:
-        self._store = store
-        self.wanted = self.begun = False
-
-    def __enter__(self) -> None:
-        self.wanted = True
-
-    def __exit__(self, *_: object) -> None:
-        if self.begun:
-            self._store.end_snapshot()
-        self.wanted = self.begun = False

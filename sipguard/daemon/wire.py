@@ -132,10 +132,9 @@ class Wire:
         if self._paused.locked():
             self._waiting.extend(events)
             return
-        with self._store.snapshot:
-            for runner in self._runners.values():
-                if runner.jail.source == "wire" and not runner.jail.idle:
-                    runner.take_events(events, self._store.changes)
+        for runner in self._runners.values():
+            if runner.jail.source == "wire" and not runner.jail.idle:
+                runner.take_events(events, self._store.changes)
         self._store.touched()
 
     def _lost(self, packets: int) -> None:

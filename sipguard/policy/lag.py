@@ -50,8 +50,25 @@ class Lag:
         self._seen = 0
         self._told = float("-inf")
 
-    def correct(self, event: LogEvent, now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
+    def correct(self, events: Sequence[LogEvent], now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
         """The events that can be weighed now, each with the time at which it happened. Some may be held back for the next."""
+        if self._is_in_step(events, now, live=live, ended=ended):
+            return events
+        return [one for event in events for one in self._correct(event, now, live=live, ended=ended)]
+
+    def _is_in_step(self, events: Sequence[LogEvent], now: float, *, live: bool, ended: bool) -> bool:
+        """Whether nothing is to be corrected nor learnt, as nearly always: asked once for all lines of an attack."""
+        if self.offset or self._seen:
+            return False
+        if not events or not (live if self._way == "learn" else ended):
+            return True
+        times = [event.time or now for event in events]
+        if now - min(times) > NEAR or max(times) - now > NEAR:
+            return False
+        self.odd = None if self._way == "learn" else self.odd
+        return True
+
+    def _correct(self, event: LogEvent, now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
         if event.time is None:
             return (event,)
         if self._way == "now":
@@ -131,15 +148,15 @@ class Lags:
         self._chunk = path, now, live, ended
         self._read_as[path] = live, ended
 
-    def in_time(self, event: LogEvent) -> Sequence[LogEvent]:
-        """The event with the time at which it happened; perhaps not yet, perhaps with some that were held back."""
+    def in_time(self, events: Sequence[LogEvent]) -> Sequence[LogEvent]:
+        """The events with the times at which they happened; some perhaps not yet, or with others that were held back."""
         path, now, live, ended = self._chunk
         lag = self._logs.get(path)
         if lag is None:
             if not live and not ended:
-                return (event,)
+                return events
             lag = self._logs[path] = Lag(printable(path), self._way, self._findtime)
-        return lag.correct(event, now, live=live, ended=ended)
+        return lag.correct(events, now, live=live, ended=ended)
 
     def released(self, path: str, now: float) -> Sequence[LogEvent]:
         """What is held back of a log of which nothing has come for a while; what else follows is of that log too."""

@@ -6,6 +6,7 @@ never run ahead of the attempts that the lines before them have caused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from sipguard.model import Ban, Position, Rule
 
 MAX_LINE = 1000
 """Characters of a log line that are kept for `explain`: an attacker chooses how long a line is."""
+
+BURST = 500
+"""Attempts of one moment from which on not each is stored by itself: nobody reads so many, and the disk is slow."""
 
 
 class CountedAttempt(NamedTuple):
@@ -36,6 +40,8 @@ class Changes:
     attempts: list[CountedAttempt] = field(default_factory=list)
     bans: dict[tuple[str, str], Ban] = field(default_factory=dict)
     """By (jail, address): bans that the kernel has."""
+    decided: set[tuple[str, str]] = field(default_factory=set)
+    """By (jail, address): attempts that are enough for a ban, which the kernel may have yet to make."""
     ended: dict[tuple[str, str], float] = field(default_factory=dict)
     """By (jail, address): when a ban ended, by its time or by hand."""
     forgotten: set[tuple[str, str]] = field(default_factory=set)
@@ -46,6 +52,24 @@ class Changes:
     """By jail: what its bans reject, for a time when its configuration cannot be read."""
     spoilt: dict[str, float] = field(default_factory=dict)
     """SIP server → since when its nonces are known to be predictable."""
+
+    def rows(self) -> Iterator[CountedAttempt]:
+        """The attempts, as they are stored: in a burst those on one user that have led to a ban are one, the latest."""
+        if len(self.attempts) < BURST:
+            yield from self.attempts
+            return
+        sums: dict[tuple[str, str, str | None], int] = {}
+        latest = {}
+        for attempt in self.attempts:
+            jail, address, _, attempts, user, _, _ = attempt
+            if (jail, address) in self.decided:
+                key = jail, address, user
+                sums[key] = sums.get(key, 0) + attempts
+                latest[key] = attempt
+            else:
+                yield attempt
+        for key, attempt in latest.items():
+            yield attempt if attempt.attempts == sums[key] else attempt._replace(attempts=sums[key])
 
     def __bool__(self) -> bool:
         changed = self.positions or self.attempts or self.bans or self.ended

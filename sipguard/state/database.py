@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,27 +148,11 @@ class Database:
             for jail, ports, protocols, verdict in rows
         }
 
-    def ban_count(self, jail: str | None, address: str) -> int:
-        """How many bans of this address in this jail came before; in any, when that is None."""
-        row = self._rows(
-            "SELECT count(*) FROM history WHERE address = ?1 AND (?2 IS NULL OR jail = ?2)", (address, jail)
-        )[0]
-        return int(row[0])
-
-    def begin_reading(self) -> None:
-        """Answer from one moment until `end_reading`: SQLite takes its locks once, not for each question. No `save` meanwhile.
-
-        Raises `StateError`.
-        """
-        if not self._db.in_transaction:
-            with _told(self.path):
-                self._db.execute("BEGIN")
-
-    def end_reading(self) -> None:
-        """Go on to the present. Raises `StateError`."""
-        if self._db.in_transaction:
-            with _told(self.path):
-                self._db.execute("COMMIT")
+    def ban_counts(self, addresses: Collection[str]) -> Counter[tuple[str | None, str]]:
+        """(jail, address) → how many bans of these addresses came before; (None, address) → how many in any jail."""
+        question = "SELECT jail, address FROM history WHERE address IN (SELECT value FROM json_each(?))"
+        rows = self._rows(question, (json.dumps(list(addresses)),))
+        return Counter(key for jail, address in rows for key in ((jail, address), (None, address)))
 
     def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
@@ -233,7 +219,7 @@ class Database:
             "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (jail, address, time, attempts, user, line[:MAX_LINE], since((jail, address)), regex)
-                for jail, address, time, attempts, user, line, regex in changes.attempts
+                for jail, address, time, attempts, user, line, regex in changes.rows()
             ],
         )
         run(

@@ -78,7 +78,7 @@ def test_history_counts_on(file, tmp_path):
             "203.0.113.2": 1,
             "2001:db8::5": 1,
         }
-        assert state.ban_count("sip", "203.0.113.1") == 2
+        assert state.ban_counts(["203.0.113.1"])["sip", "203.0.113.1"] == 2
     finally:
         state.close()
 

@@ -8,7 +8,7 @@ import pytest
 from sipguard.errors import StateBusyError, StateError
 from sipguard.model import FOREVER, Ban, Position
 from sipguard.state import database as database_module
-from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
+from sipguard.state.changes import BURST, MAX_LINE, Changes, CountedAttempt
 from sipguard.state.database import Database
 
 ADDRESS = "203.0.113.5"
@@ -51,21 +51,31 @@ def test_a_ban_answers_its_attempts(database):
     assert bans == []
 
 
+@pytest.mark.parametrize(("decided", "rows"), [(True, 3), (False, BURST)])
+def test_a_burst(database, decided, rows):
+    """Of many attempts at once, those on one user that have led to a ban are one row; the others each have their own."""
+    attempts = [CountedAttempt(*KEY, 1000.0 + n, 1, str(n % 3), f"line {n}") for n in range(BURST)]
+    database.save(Changes(attempts=attempts, decided={KEY} if decided else set()))
+    found = database.attempts()
+    assert (len(found), sum(one.attempts for one in found)) == (rows, BURST)
+    assert found[-1].time == 999.0 + BURST
+
+
 def test_an_ended_ban_is_history(database):
     """It is live no more, and counts as an earlier one."""
     database.save(Changes(bans={KEY: BAN}))
     database.save(Changes(ended={KEY: 700.0}))
     assert database.bans(now=0.0) == []
-    assert database.ban_count(*KEY) == 1
-    assert database.ban_count("freeswitch", ADDRESS) == 0
-    assert database.ban_count(None, ADDRESS) == 1
+    assert database.ban_counts([ADDRESS])[KEY] == 1
+    assert database.ban_counts([ADDRESS])["freeswitch", ADDRESS] == 0
+    assert database.ban_counts([ADDRESS])[None, ADDRESS] == 1
 
 
 def test_made_and_ended_in_one_moment(database):
     """A ban shorter than the time between two writes is history all the same."""
     database.save(Changes(bans={KEY: BAN}, ended={KEY: 101.0}))
     assert database.bans(now=0.0) == []
-    assert database.ban_count(*KEY) == 1
+    assert database.ban_counts([ADDRESS])[KEY] == 1
 
 
 def test_forgotten(database):
