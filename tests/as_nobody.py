@@ -73,6 +73,7 @@ class AsNobody:
         )
         self._say((name, options))
         self.name, self.ends_bans = self._ask("name"), self._ask("ends_bans")
+        self.in_kernel, self.changes, self.told_of_all = True, frozenset(), False
 
     def __getattr__(self, what):
         return functools.partial(self._ask, what)

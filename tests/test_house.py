@@ -57,3 +57,13 @@ def test_functions_fit_on_a_screen():
             ):
                 long[f"{path.relative_to(ROOT)} {node.name}"] = node.end_lineno - node.lineno + 1
     assert long == {}
+
+
+def test_one_class_of_a_name():
+    """Who reads a name need not ask which of two is meant."""
+    places = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

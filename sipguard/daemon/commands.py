@@ -10,7 +10,7 @@ from sipguard import __version__
 from sipguard.config.values import duration
 from sipguard.daemon.control import Command
 from sipguard.daemon.jail_runner import JailRunner
-from sipguard.daemon.operations import NoError, Operations, Right, address_of, finite
+from sipguard.daemon.operations import NoError, Operations, address_of, finite
 from sipguard.detection.pcre2 import told
 from sipguard.errors import SipguardError
 from sipguard.model import Ban
@@ -31,23 +31,20 @@ class Commands:
         self._operations = operations
         self._daemon = operations.daemon
 
-    def table(self, right: Right) -> dict[str, Command]:
-        """Command → function, of those that this right allows. Who asks while the daemon is starting waits for it."""
-        reading: dict[str, Command] = {
+    def table(self) -> dict[str, Command]:
+        """Command → function. Who asks while the daemon is starting waits for it."""
+        commands: dict[str, Command] = {
             "ping": self.ping,
             "status": self.status,
             "explain": self.explain,
             "feeds": self.feeds,
             "firewall": self.firewall,
-        }
-        writing: dict[str, Command] = {
             "ban": self.ban,
             "unban": self.unban,
             "flush": self.flush,
             "feeds refresh": self.refresh_feed,
             "reload": self.reload,
         }
-        commands = reading if right == "read" else reading | writing
         return {name: self._when_ready(command) for name, command in commands.items()}
 
     def _when_ready(self, command: Command) -> Command:

@@ -53,13 +53,9 @@ def read_socket(settings: Settings) -> Path:
 class Control:
     """Answers on a Unix socket. Raises `StateError` where the socket cannot be made."""
 
-    def __init__(
-        self, path: Path, commands: Mapping[str, Command], *, group: str = "", refusal: str = "unknown command"
-    ) -> None:
-        """`refusal` is what an asker is told of a command that is not among these."""
+    def __init__(self, path: Path, commands: Mapping[str, Command], *, group: str = "") -> None:
         self.path = path
         self._commands = commands
-        self._refusal = refusal
         self._group = group
         self._clients: dict[asyncio.Task[None], None] = {}
         """Those that are connected, the oldest first."""
@@ -119,7 +115,7 @@ class Control:
             return {"ok": False, "error": "not a request: one JSON object a line, with a known command", "status": 2}
         command = self._commands.get(name)
         if command is None:
-            return {"ok": False, "error": f"{printable(name, 100)}: {self._refusal}", "status": 2}
+            return {"ok": False, "error": f"{printable(name, 100)}: unknown command", "status": 2}
         try:
             return {"ok": True, "result": await command(request)}
         except SipguardError as error:

@@ -79,8 +79,8 @@ class FirewallMonitor:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        if self._firewall_worker.firewall.name == "memory":
-            await asyncio.Event().wait()  # nobody else can reach it
+        if not self._firewall_worker.firewall.in_kernel:
+            await asyncio.Event().wait()
         self._listen()
         self._look_at_saved()
         try:
@@ -120,16 +120,15 @@ class FirewallMonitor:
         try:
             self._events = NftEvents()
         except OSError as error:
-            if self._firewall_worker.firewall.name == "nftables":
+            if self._firewall_worker.firewall.told_of_all:
                 log.warning("Firewall: the kernel does not tell of changes (%s): looking every %g s", error, LOOK)
             return
         asyncio.get_running_loop().add_reader(self._events.fileno(), self._hear, self._events)
 
     def _hear(self, events: NftEvents) -> None:
         firewall = self._firewall_worker.firewall
-        relevant = {"nftables": {"table", "chain", "rule", "set", "element"}, "ipset": {"xtables"}}
         for change in events.read():
-            what = change.what & relevant.get(firewall.name, set())
+            what = change.what & firewall.changes
             if not what or firewall.made_by_us(change.pid):
                 continue
             self._heard.append(change)
@@ -140,7 +139,7 @@ class FirewallMonitor:
 
     async def _wait(self) -> None:
         """Until something was heard, or it is time to look anyway."""
-        told = self._events is not None and self._firewall_worker.firewall.name == "nftables"
+        told = self._events is not None and self._firewall_worker.firewall.told_of_all
         due = self._compared + self._next_gap - time.monotonic()
         with contextlib.suppress(TimeoutError):
             # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.

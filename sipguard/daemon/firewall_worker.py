@@ -188,7 +188,7 @@ class FirewallWorker:
         self._made(verb, made)
         if verb == "unban":
             self._try_waiting()
-        elif self.firewall.name != "memory":
+        elif self.firewall.in_kernel:
             await self.call(self._flows.end, made)
         return True
 

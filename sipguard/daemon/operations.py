@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from sipguard.addresses import canonical, covers
 from sipguard.daemon.daemon import Daemon
@@ -20,7 +20,6 @@ from sipguard.model import Ban, Failure, Jail
 from sipguard.state.changes import CountedAttempt
 from sipguard.text import printable
 
-Right = Literal["read", "write"]
 F = TypeVar("F", bound=Callable[..., object])
 
 _LONGEST_REASON = 300
@@ -289,6 +288,19 @@ class Operations:
                 return await self.daemon.feeding.refresh(name, accept=accept)
         except TimeoutError:
             raise SipguardError(f"feed {name} is still being fetched; see `sipguard feeds`") from None
+
+
+class Reading(Operations):
+    """The same for those who may only ask: whatever is not marked `read` is refused."""
+
+
+def _refused(self: Reading, *_: object, **__: object) -> NoReturn:  # noqa: ARG001 - in the place of any operation
+    raise SipguardError("this socket answers questions only")
+
+
+for _name, _operation in list(vars(Operations).items()):
+    if not _name.startswith("_") and getattr(_operation, "right", "") != "read":
+        setattr(Reading, _name, _refused)
 
 
 def address_of(text: object) -> str:

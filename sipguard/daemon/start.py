@@ -17,7 +17,7 @@ from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.memory import frugal
 from sipguard.daemon.metrics import measured
 from sipguard.daemon.open_files import raise_open_files
-from sipguard.daemon.operations import Operations
+from sipguard.daemon.operations import Operations, Reading
 from sipguard.daemon.own_log import start as start_log
 
 
@@ -30,18 +30,14 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     raise_open_files()
     start_log(settings.logtarget, settings.loglevel, settings.logformat)
     daemon = Daemon(settings, firewall_of(settings, clock=time.time), reload=read)
-    operations = Operations(daemon)
-    await daemon.run(measured(daemon, serving(operations, _control(settings, operations))))
+    await daemon.run(measured(daemon, serving(Operations(daemon), _control(settings, daemon))))
 
 
-def _control(settings: Settings, operations: Operations) -> Serve:
+def _control(settings: Settings, daemon: Daemon) -> Serve:
     """The control sockets: one for everything, one that only answers questions."""
-    commands = Commands(operations)
-    full = Control(Path(settings.socket), commands.table("write"), group=settings.socket_group)
+    full = Control(Path(settings.socket), Commands(Operations(daemon)).table(), group=settings.socket_group)
     group = settings.read_socket_group or settings.socket_group
-    reading = Control(
-        read_socket(settings), commands.table("read"), group=group, refusal="this socket answers questions only"
-    )
+    reading = Control(read_socket(settings), Commands(Reading(daemon)).table(), group=group)
 
     @contextlib.asynccontextmanager
     async def serve() -> AsyncIterator[None]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sipguard.errors import FeedError
 from sipguard.feeds.pace import Limiter, Pace, Sleep
-from sipguard.feeds.sieve import RefusedError, admit, parse
+from sipguard.feeds.sieve import FeedRefusedError, admit, parse
 from sipguard.feeds.web import Response, Web, redact
 from sipguard.model import Feed
 from sipguard.text import printable
@@ -92,7 +92,7 @@ def _page(words: Sequence[Any], next_id: str, asked: str) -> Page:
     for word in words:
         try:
             networks[admit(str(word))] = None
-        except RefusedError:
+        except FeedRefusedError:
             refused += 1
         except ValueError:
             nonsense += 1

@@ -36,7 +36,7 @@ _NOBODY = (
 )
 
 
-class RefusedError(ValueError):
+class FeedRefusedError(ValueError):
     """A network that must not enter the firewall; the text says why."""
 
 
@@ -66,18 +66,18 @@ def write(version: int, first: int, length: int) -> str:
 
 
 def admit(text: str) -> str:
-    """Canonical text of an entry. Raises `RefusedError` if it is not allowed, `ValueError` if it is not a network."""
+    """Canonical text of an entry. Raises `FeedRefusedError` if it is not allowed, `ValueError` if it is not a network."""
     version, first, length = parse(text)
     if length < _WIDEST[version]:
-        raise RefusedError(f"wider than /{_WIDEST[version]}")
+        raise FeedRefusedError(f"wider than /{_WIDEST[version]}")
     last = first + (1 << (_BITS[version] - length)) - 1
     if version == 6:
         if not (_GLOBAL_6[0] <= first and last <= _GLOBAL_6[1]):
-            raise RefusedError("no global IPv6 address")
+            raise FeedRefusedError("no global IPv6 address")
     else:
         for begin, end, why in _REFUSED_4:
             if begin <= first and last <= end:
-                raise RefusedError(why)
+                raise FeedRefusedError(why)
     return write(version, first, length)
 
 

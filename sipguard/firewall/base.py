@@ -21,6 +21,12 @@ class Firewall(Protocol):
     name: str
     ends_bans: bool
     """Whether bans end by themselves at their time, without a call of `unban`."""
+    in_kernel: bool
+    """False where nobody is rejected: there is nothing that others could change, and there are no connections to end."""
+    changes: frozenset[str]
+    """The kinds of change, as the kernel tells of them (`nft_events.Change`), that may have hit what is ours."""
+    told_of_all: bool
+    """Whether it tells of every such change: what is ours need be looked at only then."""
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make what these jails need and leave what they have: live bans of earlier runs stay.

@@ -37,6 +37,9 @@ class IpsetFirewall:
 
     name = "ipset"
     ends_bans = True
+    in_kernel = True
+    changes = frozenset({"xtables"})
+    told_of_all = False
 
     def __init__(self, *, clock: Clock, options: Options | None = None) -> None:
         self._clock = clock

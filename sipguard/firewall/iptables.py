@@ -42,6 +42,9 @@ class IptablesFirewall:
 
     name = "iptables"
     ends_bans = False
+    in_kernel = True
+    changes: frozenset[str] = frozenset()
+    told_of_all = False
 
     def __init__(self, *, clock: Clock, options: Options | None = None, program: str = "iptables") -> None:
         if reason := legacy_refusal(program):

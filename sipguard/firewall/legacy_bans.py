@@ -13,7 +13,7 @@ from sipguard.model import FOREVER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sipguard.firewall.legacy_table import Entry, LegacyTable, Pattern
+    from sipguard.firewall.legacy_table import LegacyTable, RulePattern, TableEntry
     from sipguard.firewall.targets import Target
     from sipguard.model import RejectWith, Verdict
 
@@ -44,7 +44,7 @@ class LegacyBans:
     def __init__(self, table: LegacyTable, reject_with: RejectWith) -> None:
         self._table = table
         self._reject_with = reject_with
-        self._patterns: dict[str, Pattern] = {}
+        self._patterns: dict[str, RulePattern] = {}
 
     def read(self, chain: str) -> Iterator[LegacyBan]:
         """The bans of a chain in their order; other rules are passed over."""
@@ -84,7 +84,7 @@ class LegacyBans:
             if target not in there:
                 self._table.append(chain, pattern.rule(target, _comment(jail, until)))
 
-    def _pattern(self, verdict: Verdict) -> Pattern:
+    def _pattern(self, verdict: Verdict) -> RulePattern:
         family = self._table.family
         reject_with = "DROP" if verdict == "drop" else ipset_text.icmp_name(family, self._reject_with)
         if reject_with not in self._patterns:
@@ -96,7 +96,7 @@ def _comment(jail: str, until: float) -> str:
     return f"sipguard {'forever' if until == FOREVER else f'{until:.3f}'} {escape_jail(jail)[:_JAIL_TEXT]}"
 
 
-def _read(pattern: Pattern, entry: Entry) -> LegacyBan | None:
+def _read(pattern: RulePattern, entry: TableEntry) -> LegacyBan | None:
     """Read one of our rules; None for another."""
     words = pattern.comment_of(entry).split(" ")
     if len(words) != 3 or words[0] != "sipguard":

@@ -96,13 +96,13 @@ class LegacyTable:
         """Names of all chains."""
         return [chain.name for chain in self._table.chains]
 
-    def entries(self, chain: str) -> Iterator[Entry]:
+    def entries(self, chain: str) -> Iterator[TableEntry]:
         """The rules of a chain, as the kernel holds them."""
         entry = self._table.first_rule(chain)
         while entry:
             raw = ctypes.string_at(ctypes.addressof(entry), entry.next_offset)
             target = self._table.get_target(entry) or b""
-            yield Entry(raw, target.decode("ascii", "replace"), entry.target_offset, self.family)
+            yield TableEntry(raw, target.decode("ascii", "replace"), entry.target_offset, self.family)
             entry = self._table.next_rule(entry)
 
     def create(self, chain: str) -> None:
@@ -146,7 +146,7 @@ class LegacyTable:
         raw[name : name + _NAME] = target.encode("ascii").ljust(_NAME, b"\0")
         return bytes(raw), mask
 
-    def pattern(self, reject_with: str) -> Pattern:
+    def pattern(self, reject_with: str) -> RulePattern:
         """Build a rule that rejects an address (`DROP` drops it) and has a comment."""
         with self._told():
             rule = self._rule()
@@ -156,7 +156,7 @@ class LegacyTable:
             if reject_with != "DROP":
                 target.reject_with = reject_with
             raw = bytes(rule.rule)
-            return Pattern(raw, bytes(rule.mask), raw.index(b"X" * (_COMMENT - 1)), self.family)
+            return RulePattern(raw, bytes(rule.mask), raw.index(b"X" * (_COMMENT - 1)), self.family)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -171,7 +171,7 @@ class LegacyTable:
             raise FirewallError(f"iptables: {text}") from None
 
 
-class Entry(NamedTuple):
+class TableEntry(NamedTuple):
     """A rule in the kernel's own form."""
 
     raw: bytes
@@ -199,7 +199,7 @@ class Entry(NamedTuple):
         return self.target_offset == _ENTRY[self.family] and not any(self.raw[: _HEADER[self.family]])
 
 
-class Pattern(NamedTuple):
+class RulePattern(NamedTuple):
     """A rule to copy: the same but for address and comment."""
 
     raw: bytes
@@ -218,14 +218,14 @@ class Pattern(NamedTuple):
         raw[self.comment : self.comment + _COMMENT] = comment.encode("ascii")[: _COMMENT - 1].ljust(_COMMENT, b"\0")
         return bytes(raw)
 
-    def comment_of(self, entry: Entry) -> str:
+    def comment_of(self, entry: TableEntry) -> str:
         """The comment of a rule that was made by this pattern; empty for another."""
         if len(entry.raw) != len(self.raw):
             return ""
         text = entry.raw[self.comment : self.comment + _COMMENT].split(b"\0")[0]
         return text.decode("ascii", "replace")
 
-    def source(self, entry: Entry) -> tuple[bytes, int]:
+    def source(self, entry: TableEntry) -> tuple[bytes, int]:
         """Address and prefix length of a rule that was made by this pattern."""
         size = 4 if self.family == "4" else 16
         mask = int.from_bytes(entry.raw[2 * size : 3 * size], "big")

@@ -26,7 +26,7 @@ _FUNCTIONS = {
 }
 
 
-class Answer(NamedTuple):
+class Output(NamedTuple):
     """What the library made of a script. Both texts are copies: the library's own do not outlive the next call."""
 
     done: bool
@@ -49,7 +49,7 @@ class Libnftables:
         self._free: weakref.finalize[..., Libnftables] | None = None
         self._inside = threading.Lock()
 
-    def run(self, script: str) -> Answer:
+    def run(self, script: str) -> Output:
         """Do a script (nft(8)), all of it or nothing. Raises `OSError` where the kernel gives no netlink socket for nf_tables.
 
         Raises `ValueError` for a script that is not ASCII or has a NUL in it, at which the library would stop reading.
@@ -62,7 +62,7 @@ class Libnftables:
         try:
             context = self._context or self._open()
             done = self._library.nft_run_cmd_from_buffer(context, text) == 0
-            answer = Answer(
+            answer = Output(
                 done,
                 _text(self._library.nft_ctx_get_output_buffer(context)),
                 _text(self._library.nft_ctx_get_error_buffer(context)),

@@ -17,6 +17,9 @@ class MemoryFirewall:
 
     name = "memory"
     ends_bans = True
+    in_kernel = False
+    changes: frozenset[str] = frozenset()
+    told_of_all = True
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock

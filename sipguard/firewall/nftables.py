@@ -32,6 +32,9 @@ class NftablesFirewall:
 
     name = "nftables"
     ends_bans = True
+    in_kernel = True
+    changes = frozenset({"table", "chain", "rule", "set", "element"})
+    told_of_all = True
 
     def __init__(self, *, clock: Clock, runner: NftRunner | None = None, options: Options | None = None) -> None:
         self._clock = clock

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.files import open_regular
 from sipguard.model import Chunk, Position
-from sipguard.sources.journal_entry import Entry, read_entry
+from sipguard.sources.journal_entry import JournalEntry, read_entry
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class JournalFollower:
         self.pending = False
         if process is None or process.stdout is None:
             return []
-        entries: list[Entry] = []
+        entries: list[JournalEntry] = []
         oversize = 0
         while not entries and not oversize:
             try:
@@ -170,7 +170,7 @@ class JournalFollower:
         if self._process is None and self._loop is not None:
             self.start()
 
-    def _take(self, block: bytes, entries: list[Entry]) -> int:
+    def _take(self, block: bytes, entries: list[JournalEntry]) -> int:
         """Add the entries that end in `block` to `entries`; returns how many were too long."""
         *whole, rest = block.split(b"\n")
         oversize = 0
@@ -192,7 +192,7 @@ class JournalFollower:
             self._skipping = True
         return oversize
 
-    def _chunk(self, entries: list[Entry], oversize: int) -> Chunk:
+    def _chunk(self, entries: list[JournalEntry], oversize: int) -> Chunk:
         if entries:
             last = entries[-1]
             self._position = Position(self._query.name, 0, 0, last.cursor, 0, last.received)
@@ -226,7 +226,7 @@ class JournalFollower:
             self._loop.remove_reader(self._process.stdout.fileno())
 
 
-def read_journal(query: Query, encoding: str = "utf-8") -> Iterator[Entry]:
+def read_journal(query: Query, encoding: str = "utf-8") -> Iterator[JournalEntry]:
     """Read all present entries, oldest first. Raises OSError if journalctl cannot be run or fails."""
     with subprocess.Popen(
         query.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

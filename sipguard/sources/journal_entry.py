@@ -18,7 +18,7 @@ FIELDS = (
 """The requested fields; those that begin with two underscores are always included."""
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One entry of the journal."""
 
     time: float
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     """When the journal received it, in microseconds."""
 
 
-def read_entry(line: bytes, encoding: str = "utf-8") -> Entry | None:
+def read_entry(line: bytes, encoding: str = "utf-8") -> JournalEntry | None:
     """Parse one line of `journalctl --output=json`; None if it is not an entry."""
     try:
         fields: Any = json.loads(line)
@@ -39,7 +39,7 @@ def read_entry(line: bytes, encoding: str = "utf-8") -> Entry | None:
         time = int(_first(fields.get("_SOURCE_REALTIME_TIMESTAMP")) or received)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return Entry(time / 1_000_000, _render(fields, encoding).replace("\n", "\\n"), cursor, received)
+    return JournalEntry(time / 1_000_000, _render(fields, encoding).replace("\n", "\\n"), cursor, received)
 
 
 def _render(fields: dict[str, Any], encoding: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.feeds.sieve import RefusedError, admit, around, sift
+from sipguard.feeds.sieve import FeedRefusedError, admit, around, sift
 
 PROTECTED_BLOCK = "198.51.100.0/24"
 
@@ -46,7 +46,7 @@ def test_admitted(given_text, kept):
 )
 def test_refused(text):
     """Private, loopback, multicast, reserved, and what is too wide."""
-    with pytest.raises(RefusedError):
+    with pytest.raises(FeedRefusedError):
         admit(text)
 
 
@@ -59,7 +59,7 @@ def test_no_network(text):
     """What is no network is told apart from what is refused."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - any text
         admit(text)
-    assert not isinstance(caught.value, RefusedError)
+    assert not isinstance(caught.value, FeedRefusedError)
 
 
 @given(st.text())

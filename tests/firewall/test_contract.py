@@ -12,6 +12,7 @@ from needs import with_root
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
+from sipguard.firewall.nft_events import NftEvents
 from sipguard.model import FOREVER, Ban, PortRange, Rule
 from tests.backends import backend_of, within
 from tests.foreign import dump
@@ -299,3 +300,18 @@ def test_forever_is_infinite(firewall):
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", "203.0.113.128/25", seconds=FOREVER))
     assert [entry.until for entry in firewall.entries()] == [math.inf, math.inf]
+
+
+def test_what_others_do_is_told(firewall):
+    """Where the backend says that the kernel tells of changes, it does; where there is no kernel, nobody can change anything."""
+    assert firewall.in_kernel is (firewall.name != "memory")
+    if not firewall.changes:
+        assert not (firewall.in_kernel and firewall.told_of_all)
+        return
+    firewall.open([SIP])
+    events = NftEvents()
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    told = [change for change in events.read() if change.what & firewall.changes]
+    events.close()
+    assert told
+    assert firewall.verify()

@@ -38,7 +38,7 @@ _SKEW = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class EventRule:
     """What one event means."""
 
     kind: Literal["failure", "success", "nothing"]
@@ -62,7 +62,7 @@ class Rule:
 class EventTable:
     """The rules of one server. `tampered` counts events whose fields are not what the server writes."""
 
-    def __init__(self, rules: Mapping[str, list[Rule]], time: str, log_tells: re.Pattern[str] | None) -> None:
+    def __init__(self, rules: Mapping[str, list[EventRule]], time: str, log_tells: re.Pattern[str] | None) -> None:
         self.tampered = 0
         self._rules = rules
         self._time = time
@@ -73,7 +73,7 @@ class EventTable:
         """From a file. Raises ConfigError."""
         try:
             data = tomllib.loads(path.read_text("utf-8"))
-            rules: dict[str, list[Rule]] = {}
+            rules: dict[str, list[EventRule]] = {}
             for one in data["event"]:
                 rules.setdefault(one["name"], []).append(_rule(one))
             tells = "|".join(data.get("log_tells", ()))
@@ -97,7 +97,7 @@ class EventTable:
                 return self._made(rule, event, now)
         return None
 
-    def _made(self, rule: Rule, event: ServerEvent, now: float) -> LogEvent | None:
+    def _made(self, rule: EventRule, event: ServerEvent, now: float) -> LogEvent | None:
         fields = event.fields
         get: Callable[[str], str] = lambda name: _string(fields.get(name)) if name else ""  # noqa: E731
         match = rule.form.fullmatch(get(rule.address))
@@ -130,14 +130,14 @@ class EventTable:
         )
 
 
-def _rule(one: Mapping[str, Any]) -> Rule:
+def _rule(one: Mapping[str, Any]) -> EventRule:
     if unknown := set(one) - _KEYS:
         raise ValueError(f"unknown key {sorted(unknown)[0]}")
     if one["is"] not in _KINDS:
         raise ValueError(f"is = {one['is']!r}")
     when = {name: tuple([value] if isinstance(value, str) else value) for name, value in one.get("when", {}).items()}
     texts = {name: str(one.get(name, "")) for name in ("port", "user", "session", "agent", "method", "transport")}
-    return Rule(
+    return EventRule(
         kind=one["is"],
         when=when,
         address=one["address"] if one["is"] != "nothing" else "",

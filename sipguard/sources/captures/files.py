@@ -20,7 +20,7 @@ _RESOLUTION = 9
 """The option of an interface that gives the unit of its times."""
 
 
-class Frame(NamedTuple):
+class CapturedFrame(NamedTuple):
     """One recorded packet."""
 
     time: float
@@ -36,7 +36,7 @@ def is_capture(beginning: bytes) -> bool:
     return beginning[:4] in BEGINNINGS
 
 
-def frames(file: BinaryIO, name: str) -> Iterator[Frame]:
+def frames(file: BinaryIO, name: str) -> Iterator[CapturedFrame]:
     """The packets of a capture. Raises `SipguardError` when it is damaged, after what came before."""
     beginning = file.read(4)
     if beginning == b"\x0a\x0d\x0d\x0a":
@@ -47,7 +47,7 @@ def frames(file: BinaryIO, name: str) -> Iterator[Frame]:
         raise SipguardError(f"{name}: no capture; expected a pcap or pcapng file, as tcpdump -w writes it")
 
 
-def _pcap(file: BinaryIO, name: str, magic: bytes) -> Iterator[Frame]:
+def _pcap(file: BinaryIO, name: str, magic: bytes) -> Iterator[CapturedFrame]:
     order = "<" if magic in {b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1"} else ">"
     unit = 1e-9 if magic in _NANOSECONDS else 1e-6
     header = _read(file, 20, name)
@@ -57,10 +57,10 @@ def _pcap(file: BinaryIO, name: str, magic: bytes) -> Iterator[Frame]:
         if len(head) < record.size:
             raise _cut(name)
         seconds, part, kept, length = record.unpack(head)
-        yield Frame(seconds + part * unit, link, _read(file, kept, name), length)
+        yield CapturedFrame(seconds + part * unit, link, _read(file, kept, name), length)
 
 
-def _pcapng(file: BinaryIO, name: str) -> Iterator[Frame]:
+def _pcapng(file: BinaryIO, name: str) -> Iterator[CapturedFrame]:
     """Several sections may follow each other, each with its own byte order and interfaces."""
     kind, order = _SECTION, "<"
     interfaces: list[tuple[int, float]] = []
@@ -87,7 +87,7 @@ def _pcapng(file: BinaryIO, name: str) -> Iterator[Frame]:
         kind = Struct(order + "I").unpack(next_kind)[0]
 
 
-def _enhanced(body: bytes, order: str, interfaces: list[tuple[int, float]]) -> Iterator[Frame]:
+def _enhanced(body: bytes, order: str, interfaces: list[tuple[int, float]]) -> Iterator[CapturedFrame]:
     layout = Struct(order + "IIIII")
     if len(body) < layout.size:
         return
@@ -95,7 +95,7 @@ def _enhanced(body: bytes, order: str, interfaces: list[tuple[int, float]]) -> I
     if interface < len(interfaces):
         link, unit = interfaces[interface]
         data = body[layout.size : layout.size + kept]
-        yield Frame((high << 32 | low) * unit, link, data, length)
+        yield CapturedFrame((high << 32 | low) * unit, link, data, length)
 
 
 def _unit(options: bytes, order: str) -> float:
