@@ -2,6 +2,8 @@
 
 EXTENSION, PASSWORD = "1000", "correct-horse-battery"
 
+# Each registration of the lab's phone comes from a new port, and lasts a minute: the oldest must make room (remove_existing), or
+# the sixth within a minute is answered 403.
 _PJSIP = f"""\
 [transport-udp]
 type=transport
@@ -22,6 +24,7 @@ password={PASSWORD}
 [{EXTENSION}]
 type=aor
 max_contacts=5
+remove_existing=yes
 """
 FILES = {
     "pjsip.conf": _PJSIP,
