@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from sipguard.cli import output
-from sipguard.detection.detector import Counts, Examined
+from sipguard.detection.results import Counts, Examined
 from sipguard.detection.survey import Surveyor
 from sipguard.model import Failure, Filter
 from sipguard.text import printable

@@ -14,7 +14,7 @@ from sipguard.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sipguard.detection.detector import Examined
+    from sipguard.detection.results import Examined
     from sipguard.detection.survey import Surveyor
     from sipguard.model import Filter
 

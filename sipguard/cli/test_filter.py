@@ -21,7 +21,7 @@ from sipguard.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sipguard.detection.detector import Examined
+    from sipguard.detection.results import Examined
     from sipguard.model import Clock
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sipguard.config.filters import parse_reference, read_filter, read_filter_file
-from sipguard.detection.detector import Detector, Examined
+from sipguard.detection.detector import Detector
 from sipguard.detection.encodings import is_wide, line_decoder
 from sipguard.detection.pcre2 import Pattern
+from sipguard.detection.results import Examined
 from sipguard.detection.survey import SurveyError, Surveyor
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, SipguardError

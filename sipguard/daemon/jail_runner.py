@@ -15,7 +15,8 @@ from sipguard.addresses import canonical
 from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.own_log import LogBatch
-from sipguard.detection.detector import Counts, Detector
+from sipguard.detection.detector import Detector
+from sipguard.detection.results import Counts
 from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, of_jail
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
@@ -155,6 +156,21 @@ class JailRunner:
         with self._reading(path) as detector:
             self._take_all(detector.events(data), changes)
 
+    def holds(self, path: str) -> bool:
+        """Whether the last record of this log is held back, as it may go on: ask `release`."""
+        return path in self._detectors and self._detectors[path].holds
+
+    def held_bytes(self, path: str) -> int:
+        """How long the record is that is held back."""
+        return self._detectors[path].held_bytes if path in self._detectors else 0
+
+    def release(self, path: str, idle: float, changes: Changes) -> None:
+        """Read what was held back of a log that has had nothing new for `idle` seconds."""
+        if path in self._detectors:
+            self.lags.reading_on(path, self._clock())
+            with self._reading(path) as detector:
+                self._take_all(detector.release(idle), changes)
+
     def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
@@ -230,7 +246,7 @@ class JailRunner:
         for failure in self.judge.overdue():
             self._weigh(failure, changes)
         if not self.patient or self.totals.bans > bans or len(self._say) > MOST_UNSAID:
-            self._say_all()
+            self.tell()
 
     def _take_event(self, event: LogEvent, changes: Changes) -> None:
         if isinstance(event, Failure):
@@ -244,10 +260,6 @@ class JailRunner:
                 self._registered(canonical(event.host))
             if forgiven := self.judge.welcome(event):
                 changes.forgotten.add((self.jail.name, forgiven))
-
-    def tell(self) -> None:
-        """Log what has waited."""
-        self._say_all()
 
     def _tell_slow(self) -> None:
         """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
@@ -275,15 +287,10 @@ class JailRunner:
         self._slow_next += seconds
 
     def prune(self, now: float, changes: Changes) -> None:
-        """Forget the attempts that can no longer lead to a ban, and read what a log has left incomplete."""
-        paths = {id(detector): path for path, detector in self._detectors.items()}
-        for detector in self._every_detector():
-            slow = detector.counts.timed_out
-            path = paths.get(id(detector), "")
+        """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
+        for path in ("", *self._detectors):
             for event in self.lags.released(path, now):
                 self._take_event(event, changes)
-            self._take_all(detector.flush(), changes)
-            self._slow += detector.counts.timed_out - slow
         window = self.judge.window
         if window.dropped:
             log.warning(
@@ -297,7 +304,7 @@ class JailRunner:
     def weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
         """Weigh a failure; `address` is that of the host that it names. `answered`: it has been asked for, in vain."""
         self._weigh(failure, changes, address=address, answered=answered)
-        self._say_all()
+        self.tell()
 
     def _weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
         judgement = self.judge.consider(failure, address=address)
@@ -315,7 +322,7 @@ class JailRunner:
                 self._doubt(failure, judgement)
             case Outcome.MISCONFIGURED:
                 self.totals.misconfigured += 1
-                self._say_all()
+                self.tell()
                 log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
             case Outcome.REPEATED | Outcome.OLD as uncounted:
                 setattr(self.totals, uncounted.value, getattr(self.totals, uncounted.value) + 1)
@@ -323,7 +330,7 @@ class JailRunner:
                 self._seen_again(judgement)
             case Outcome.NO_ADDRESS:
                 self.totals.no_address += 1
-                self._say_all()
+                self.tell()
                 log.warning(
                     "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
                 )
@@ -337,7 +344,7 @@ class JailRunner:
         line = failure.lines[-1] if failure.lines else ""
         self.doubts.add(judgement.source, Doubt(judgement.time, failure.user, line))
         if "alarm" in failure.tags:
-            self._say_all()
+            self.tell()
             log.warning(
                 "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
                 self.jail.name, judgement.source, printable(failure.user or "a user", 64),
@@ -347,7 +354,7 @@ class JailRunner:
         """A failure of an address that must not be banned, as somebody else has found out."""
         self.totals.failures += 1
         self._ignore(address, why)
-        self._say_all()
+        self.tell()
 
     def is_settled(self, address: str) -> bool:
         """Whether nothing more need be asked about an address: it is banned, or on the ignore list."""
@@ -357,8 +364,8 @@ class JailRunner:
         self.totals.ignored += 1
         self._say.append(f"[{self.jail.name}] Ignore {address} by {why}")
 
-    def _say_all(self) -> None:
-        """Log what is to be said, in one go."""
+    def tell(self) -> None:
+        """Log what has waited, in one go."""
         if self._say:
             log.info(self._say)
             self._say = LogBatch()
@@ -377,7 +384,7 @@ class JailRunner:
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""
-        self._say_all()
+        self.tell()
         self.totals.after_ban += 1
         record = self.banned[judgement.address]
         if judgement.time > record.seen + RECENT:

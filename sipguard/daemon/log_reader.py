@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from sipguard.daemon.held_records import HeldRecords
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.log_problems import LogProblems
 from sipguard.daemon.log_sources import LogSources
 from sipguard.daemon.progress import Progress
+from sipguard.detection.record_rule import RECORD_SETTLES
 
 if TYPE_CHECKING:
     from sipguard.daemon.state_writer import StateWriter
@@ -53,6 +55,8 @@ class LogReader:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._held = HeldRecords(store, lambda path: [self._runners[name] for name in self.logs.readers(path)])
+        self._release_timer: asyncio.TimerHandle | None = None
         self._told = 0.0
         self._error: Exception | None = None
 
@@ -72,6 +76,7 @@ class LogReader:
         """Follow nothing, until `follow`."""
         if self._timer is not None:
             self._timer.cancel()
+        self._held.release_all()
         self.logs.stop()
         self._tell()
 
@@ -125,6 +130,19 @@ class LogReader:
             self._tell()
         return self.logs.pending
 
+    def _release(self) -> None:
+        """Read the records at the ends of logs that have turned out to be whole."""
+        self._release_timer = None
+        wait: float | None = RECORD_SETTLES
+        try:
+            if not self.paused.locked():
+                wait = self._held.release(self._loop.time())
+        except Exception as error:
+            self._error = error
+            self._changed.set()
+        if wait is not None:
+            self._release_timer = self._loop.call_later(wait, self._release)
+
     def _tell(self) -> None:
         """Log the lines that the jails have held back."""
         for runner in self._runners.values():
@@ -141,7 +159,9 @@ class LogReader:
                 runner.take_records(chunk.records, self._store.changes, chunk.path)
             else:
                 runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended)
-        self._store.changes.positions[chunk.path] = chunk.position
+        self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())
+        if self._held and self._release_timer is None:
+            self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)
         self._progress.took(chunk)
         if chunk.oversize:
             self._problems.oversize(chunk.path, chunk.oversize)

@@ -241,13 +241,22 @@ def candidates(
         return None
     if any(each.folded for needs in (*alternatives, gate) for need in needs for each in need) and encoding != "utf-8":
         return None
-    leads = list(dict.fromkeys(_lead(form) for form in formats))
-    alternatives = [_unbroken(needs, leads) for needs in alternatives]
-    gate = _unbroken(gate, leads)
+    alternatives = [undated(needs, formats) for needs in alternatives]
+    gate = undated(gate, formats)
     if not gate and not (alternatives and all(alternatives)):
         return None
     found = Candidates(alternatives, gate, json=json)
     return found if len(found.texts) <= _MOST_TEXTS else None
+
+
+def also(next_line: Callable[[int], int], place: int) -> Callable[[int], int]:
+    """With one more line that is worth a look, the one that begins at `place`."""
+
+    def found(position: int) -> int:
+        line = next_line(position)
+        return place if position <= place < line else line
+
+    return found
 
 
 def is_ascii_based(encoding: str) -> bool:
@@ -358,8 +367,9 @@ def _alphabet(items: Iterable[Any], every: frozenset[str]) -> frozenset[str]:
     return found
 
 
-def _unbroken(needs: Iterable[Need], leads: Iterable[_Lead]) -> list[Need]:
+def undated(needs: Iterable[Need], formats: Iterable[DateFormat]) -> list[Need]:
     """The needs in texts that no cut of a date can have joined together from parts of the line that stood apart."""
+    leads = list(dict.fromkeys(_lead(form) for form in formats))
     result = []
     for need in needs:
         texts = [Literal(_whole(each.text, leads), each.folded) for each in need]

@@ -10,26 +10,29 @@ from __future__ import annotations
 import re
 import time as _time
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
-from sipguard.detection.candidates import Candidates, candidates
+from sipguard.detection.candidates import Candidates, also, candidates, undated
 from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.encodings import codec_of, count_lines, is_wide, line_decoder
+from sipguard.detection.literals import meets
 from sipguard.detection.matching import Matcher, where
 from sipguard.detection.plain_rule import PlainRule
-from sipguard.detection.record_assembler import Ready, RecordAssembler, declares
+from sipguard.detection.record_assembler import Ready, RecordAssembler
+from sipguard.detection.record_rule import declares
 from sipguard.detection.results import Counts, Examined
 from sipguard.detection.scan import PlainLines
+from sipguard.detection.wrappers import Wrappers
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-__all__ = ["Counts", "Detector", "Examined"]
-
+    from collections.abc import Iterable
 
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
 
@@ -55,15 +58,21 @@ class Detector:
         when the date pattern, time zone or encoding is wrong.
         """
         self.counts = Counts()
-        self._encoding = _codec(encoding)
+        try:
+            self._encoding = codec_of(encoding)
+        except LookupError:
+            raise ConfigError(f"encoding {encoding!r} is not known: give one like utf-8 or latin-1") from None
         self._decode = line_decoder(self._encoding)
         try:
             finder = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
         except ValueError as error:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", where(filter, "datepattern")) from None
         self._finder = finder
+        self._formats = [form for form, _ in finder.formats]
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
-        self._screen = RecordAssembler(filter, where=where(filter, "recordstart")) if declares(filter) else None
+        assembler = partial(RecordAssembler, filter, decode=self._decode, accuses=self._may_accuse)
+        self._screen = assembler(where=where(filter, "recordstart")) if declares(filter) else None
+        self._wrappers = Wrappers()
         self._trusts = True
         """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
@@ -90,8 +99,11 @@ class Detector:
             json = self._screen.plain_rule().json
         if len(wanted) > len(matcher.failregex):
             gate = ()
-        formats = [form for form, _ in self._finder.formats]
-        return candidates([each.needs for each in wanted], gate, formats, self._encoding, json=json)
+        return candidates([each.needs for each in wanted], gate, self._formats, self._encoding, json=json)
+
+    def _may_accuse(self, line: str) -> bool:
+        """Whether a line has what one of the regexes needs."""
+        return any(meets(line, undated(each.needs, self._formats)) for each in self._matcher.failregex)
 
     def feed(self, data: bytes) -> list[Failure]:
         """The failures in `data`, which is whole lines ended by LF, following those fed before."""
@@ -99,44 +111,75 @@ class Detector:
 
     def events(self, data: bytes) -> list[LogEvent]:
         """The failures, successes and challenges in `data`, as `feed`."""
+        data = self._wrappers.lines(data)
         if not data:
             return []
-        self.counts.lines += count_lines(data)
-        if self._candidates is None:
-            return self._read(data)
-        if b"\r" in data:
-            data = _LINE_END.sub(b"\n", data)  # as every line is stripped of it, wherever it goes
         if not data.endswith(b"\n"):
             data += b"\n"
-        rule = PlainRule()
-        if self._screen is not None:
-            if self._trusts and self._screen.is_mixed:
+        self.counts.lines += count_lines(data)
+        if self._screen is None:
+            if self._candidates is None:
+                return self._read(data)
+            if b"\r" in data:
+                data = _LINE_END.sub(b"\n", data)  # as every line is stripped of it, wherever it goes
+            return self._skim(data, self._candidates, PlainRule())
+        self._screen.begin_chunk(data)
+        events = self._screened_events(data, self._screen)
+        self._screen.end_chunk(data)
+        return events
+
+    def _screened_events(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
+        if self._candidates is not None:
+            if self._trusts and screen.is_mixed:
                 self._trusts = False
                 self._candidates = self._make_candidates() or self._candidates
-            rule = self._screen.plain_rule()
-            if not self._screen.can_skip(data):
-                return self._read(data)
-        return self._skim(data, self._candidates, rule)
+            rule = screen.plain_rule()
+            if screen.can_skip(data):
+                # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
+                rule = replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule
+                return self._skim(data, self._candidates, rule)
+        return self._read(data)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
         self.counts.lines += 1
         events: list[LogEvent] = []
-        self._take(text, time, events)
+        self._take(text.encode(self._encoding, "replace"), time, events)
+        return events
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back until more comes, or the log turns out to end here: ask `release`."""
+        return self._screen is not None and self._screen.busy
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes before the end of what was fed the record begins that is held back."""
+        return self._screen.held_bytes if self._screen is not None and self._wrappers.is_plain else 0
+
+    def release(self, idle: float) -> list[LogEvent]:
+        """What was held back until more would come: nothing has come for `idle` seconds, and the log ends here."""
+        events: list[LogEvent] = []
+        for one in self._released(idle):
+            self._tell(one, events)
         return events
 
     def flush(self) -> list[LogEvent]:
-        """What was held back until more would come: nothing has come for seconds, or the log ends."""
-        events: list[LogEvent] = []
-        for one in self._rest():
-            self._event(one.text, None, events, trusted=one.trusted)
-        return events
+        """As `release`, when nothing more comes."""
+        return self.release(inf)
 
     def _read(self, data: bytes) -> list[LogEvent]:
         """Line by line."""
         events: list[LogEvent] = []
-        for line in self._split(data):
-            self._take(line, None, events)
+        if self._screen is None:
+            for line in self._split(data):
+                self._event(line, None, events, trusted=False)
+            return events
+        begin = 0
+        while begin < len(data):
+            end = data.index(b"\n", begin)
+            self._at(data, begin, end, events)
+            begin = end + 1
         return events
 
     def _split(self, data: bytes) -> Iterable[str]:
@@ -152,14 +195,19 @@ class Detector:
         screen, matcher, plain, size = self._screen, self._matcher, self._plain, len(data)
         next_line = search.lines(data)
         if screen is not None and screen.first_mixed is not None:
-            next_line = _also(next_line, screen.first_mixed[0])
+            next_line = also(next_line, screen.first_mixed[0])
         if plain is not None:
             plain.begin(data, rule)
         position = done = 0
         while position < size:
             begin = position
+            if screen is not None and screen.busy:
+                self._end_record(data, position, events)
             if screen is None or not screen.busy:
+                before = len(events)
                 begin = next_line(position) if plain is None else plain.take(position, events, next_line)
+                if screen is not None and plain is not None and len(events) > before:
+                    self._leave_tails(data, before, events, screen)
                 if begin >= size:
                     break
             if plain is not None:
@@ -181,6 +229,30 @@ class Detector:
             self._catch_up_at_end()
         return events
 
+    def _end_record(self, data: bytes, position: int, events: list[LogEvent]) -> None:
+        """Add what the record under way tells, if the line at `position` begins another."""
+        assert self._screen is not None  # noqa: S101 - told apart by the caller
+        for one in self._screen.ended_by(data[position : data.index(b"\n", position)]):
+            self._tell(one, events)
+        self._count(self._screen)
+
+    def _leave_tails(self, data: bytes, first: int, events: list[LogEvent], screen: RecordAssembler) -> None:
+        """Take the plain lines out of `events`, from the `first` on, that may be the tail of a session's message."""
+        kept: list[LogEvent] = []
+        behind = -1
+        for event in events[first:]:
+            assert isinstance(event, Failure)  # noqa: S101 - plain lines are nothing else
+            # Behind a record that is none comes none.
+            if event.begin != behind and screen.is_behind_session(data, event.begin):
+                screen.skip(event.line)
+                self.counts.failures -= 1
+            else:
+                kept.append(event)
+                behind = event.offsets[0]
+        if len(kept) < len(events) - first:
+            events[first:] = kept
+            self._count(screen)
+
     def _catch_up_at_end(self) -> None:
         """Find the last date of a chunk, which may count for the first line of the next."""
         data = self._unread[0]
@@ -192,7 +264,12 @@ class Detector:
     def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
         """Add what the line from `begin` to `end`, its LF, tells."""
         self._before = data, begin
-        self._take(self._decode(data[begin:end]).rstrip("\r"), None, events)
+        screen = self._screen
+        if screen is not None and screen.is_behind_session(data, begin):
+            screen.skip(self._decode(data[begin:end]))
+            self._count(screen)
+        else:
+            self._take(data[begin:end], None, events)
 
     def _stop_skimming(self, before: bytes) -> None:
         """Read every line from now on, for their dates: those of `before` are at hand."""
@@ -206,13 +283,16 @@ class Detector:
         self._plain = None
         self._matcher.catch_up = lambda: None
 
-    def _take(self, line: str, time: float | None, events: list[LogEvent]) -> None:
-        """Add what a line tells, or those that it completes."""
+    def _take(self, raw: bytes, time: float | None, events: list[LogEvent]) -> None:
+        """Add what a line tells, without its LF, or the records that it completes; `time` is its own, if it brings one."""
         if self._screen is None:
-            self._event(line, time, events, trusted=False)
+            self._event(self._decode(raw).rstrip("\r"), time, events, trusted=False)
             return
-        for one in self._screened(line):
-            self._event(one.text, time, events, trusted=one.trusted)
+        for one in self._screened(raw, time):
+            self._tell(one, events)
+
+    def _tell(self, one: Ready, events: list[LogEvent]) -> None:
+        self._event(one.text, one.time, events, trusted=one.trusted)
 
     def _catch_up(self) -> None:
         """Find the last date in the lines that were left out: it counts for a line that has none."""
@@ -238,22 +318,31 @@ class Detector:
         if event is not None:
             events.append(event)
 
-    def _screened(self, line: str) -> list[Ready]:
+    def _screened(self, raw: bytes, time: float | None) -> list[Ready]:
         assert self._screen is not None  # noqa: S101 - told apart by the callers
         try:
-            ready = self._screen.push(line)
+            ready = self._screen.push(raw, time)
         except TimeoutError:
             self.counts.timed_out += 1
             return []
-        self.counts.tampered = self._screen.tampered + self._matcher.tampered
+        self._count(self._screen)
         return ready
 
-    def _rest(self) -> list[Ready]:
+    def _released(self, idle: float) -> list[Ready]:
         if self._screen is None:
             return []
-        rest = self._screen.flush()
-        self.counts.tampered = self._screen.tampered + self._matcher.tampered
-        return rest
+        try:
+            ready = self._screen.release(idle)
+        except TimeoutError:
+            self.counts.timed_out += 1
+            return []
+        self._count(self._screen)
+        return ready
+
+    def _count(self, screen: RecordAssembler) -> None:
+        counts = self.counts
+        counts.tampered = screen.tampered + self._matcher.tampered
+        counts.by_header, counts.at_end = screen.by_header, screen.at_end
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
         """Process one line like `feed`, and tell all about it; of what was held back before it, see `examine_record`.
@@ -268,22 +357,37 @@ class Detector:
         if self._candidates is not None:
             self._read_all()  # all is asked about every line: nothing is left to skim
         self.counts.lines += 1
-        line = line.rstrip("\r\n")
-        ready = self._screened(line) if self._screen is not None else [Ready(line, self.counts.lines, trusted=False)]
-        return [(one.number, self._examined(one, time)) for one in ready]
+        raw = self._wrappers.lines(line.rstrip("\r\n").encode(self._encoding, "replace") + b"\n")
+        results: list[tuple[int, Examined]] = []
+        for inner in raw.removesuffix(b"\n").split(b"\n") if raw else ():
+            results += self._examine(inner, time)
+        return results
+
+    def _examine(self, raw: bytes, time: float | None) -> list[tuple[int, Examined]]:
+        if self._screen is None:
+            line = self._decode(raw).rstrip("\r")
+            return [(self.counts.lines, self._examined(Ready(line, self.counts.lines, trusted=False, time=time)))]
+        self._screen.begin_chunk(raw + b"\n")
+        if self._screen.is_behind_session(raw + b"\n", 0):
+            self._screen.skip(self._decode(raw))
+            ready = []
+        else:
+            ready = self._screened(raw, time)
+        self._screen.end_chunk(raw + b"\n")
+        return [(one.number, self._examined(one)) for one in ready]
 
     def examine_rest(self) -> list[tuple[int, Examined]]:
         """As `examine_record`, when no more lines come."""
-        return [(one.number, self._examined(one, None)) for one in self._rest()]
+        return [(one.number, self._examined(one)) for one in self._released(inf)]
 
     @property
     def settled(self) -> int:
         """Up to which line, counted from 1, `examine_record` has told all."""
         return self.counts.lines if self._screen is None else self._screen.settled
 
-    def _examined(self, one: Ready, time: float | None) -> Examined:
+    def _examined(self, one: Ready) -> Examined:
         matcher = self._matcher
-        failure = matcher.process(one.text, time, trusted=one.trusted)
+        failure = matcher.process(one.text, one.time, trusted=one.trusted)
         return Examined(
             matched=failure is not None,
             ignored=matcher.was_ignored,
@@ -294,21 +398,3 @@ class Detector:
             nofail=matcher.was_nofail,
             consumed=matcher.consumed,
         )
-
-
-def _also(next_line: Callable[[int], int], place: int) -> Callable[[int], int]:
-    """With one more line that is worth a look, the one that begins at `place`."""
-
-    def found(position: int) -> int:
-        line = next_line(position)
-        return place if position <= place < line else line
-
-    return found
-
-
-def _codec(encoding: str) -> str:
-    """Raises ConfigError if there is no such encoding of text; `auto` is UTF-8."""
-    try:
-        return codec_of(encoding)
-    except LookupError:
-        raise ConfigError(f"encoding {encoding!r} is not known: give one like utf-8 or latin-1") from None

@@ -41,6 +41,12 @@ def needs(source: str) -> list[Need]:
     return _needs(tree, folded=bool(tree.state.flags & re.IGNORECASE))
 
 
+def meets(text: str, found: Iterable[Need]) -> bool:
+    """Whether a text holds what every match must hold."""
+    lower = text.lower()
+    return all(any(each.text in (lower if each.folded else text) for each in need) for need in found)
+
+
 def single(found: Iterable[Need]) -> str:
     """The longest text that must be in every match, as it is written; empty if there is none."""
     texts = [next(iter(need)).text for need in found if len(need) == 1 and not next(iter(need)).folded]

@@ -73,15 +73,11 @@ class Plain:
         others: Sequence[DateFormat],
         rule: PlainRule,
         lead: str,
-        *,
-        by_end: bool = False,
     ) -> None:
-        """With `by_end` the line tells by itself that its record is whole, else the next line does."""
         writer = Writer()
         written = [
             any_of(writer, rule.headers),
-            any_of(writer, rule.ends if by_end else ()),
-            *(asked(writer, source, "!") for source in rule.never),
+            *(asked(writer, source, "!") for source in (*rule.never, *(() if rule.folds else rule.opens))),
         ]
         self.date = DatePart(writer, form, others, lead)
         written.append(self.date.source)
@@ -98,7 +94,8 @@ class Plain:
         if not any(plan.ids for plan in self.plans.values()):
             raise UntranslatableError("no failregex is simple")
         written.append(f"(?>{'|'.join(tails)}).*+\\n")
-        written.append(any_of(writer, () if by_end else rule.headers))
+        if rule.folds:
+            written += [r"(?=[\x00-\xff])", *(asked(writer, source, "!") for source in rule.folds)]
         self.pattern = Pattern("".join(written), anchored=True)
 
     def _tail(self, writer: Writer, index: int, expression: Expression) -> str:

@@ -14,9 +14,11 @@ class PlainRule:
     """Regexes are sources for a line as it stands in the log, with its date, and without its LF."""
 
     headers: tuple[str, ...] = ()
-    """What begins a record: one of them is found in a plain line, and in the next; none where each line is a record."""
-    ends: tuple[str, ...] = ()
-    """Where one of these is found in a line with header, it is a whole record, whatever follows."""
+    """What begins a record: one of them is found in a plain line; none where each line is a record."""
+    folds: tuple[str, ...] = ()
+    """What a further line of a record looks like: the line behind a plain one is none."""
+    opens: tuple[str, ...] = ()
+    """Without `folds`: none of these is found in a plain line, which is a whole record, whatever follows."""
     never: tuple[str, ...] = ()
     """None of these is found in a plain line."""
     longest: int = 0

@@ -1,117 +1,110 @@
-r"""What lies between the lines of a file and the lines that a server meant: records, dumped packets, JSON, cut lines.
-
-A filter declares what its server does, with keys of `[Definition]` that Fail2ban ignores. All are regexes for a line as it
-stands in the log, with its date, but for `linecut` and `jsonline`:
-
-    recordstart       how a record begins; a line that does not begin one is never a line of log by itself
-    recordopen        a record that may go on in further lines; those are joined by `#012`, as syslog does
-    recordend         when such a record, joined, is whole
-    linecut           number of characters after which the server cuts a line of a session, so that the next record stands
-                      behind it in the same line
-    quarantine_begin  the line after which strangers' text follows; a group `bytes` says how much of it
-    quarantine_end    the line that ends such text. It can be forged: lines behind it are held until as much has come as a
-                      packet can hold, or `flush` says that nothing more comes; if it is repeated until then, they are dropped
-    logline           what among strangers' text is worth an alarm, since it looks like a line of log; else `mixed`
-    mixed             a line that a log of security events alone does not have: from then on its successes are not believed
-    jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
+"""From the lines of one log to the records that its server meant: `record_rule` has the rule, this is its exact way.
 
 Everything here is bounded: what is held back, and for how long.
 """
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-import regex
-
-from sipguard.detection.expressions import Expression, compile_all
 from sipguard.detection.json_lines import from_json, read_json
+from sipguard.detection.packets import PACKET, Numbered, Packets
 from sipguard.detection.plain_rule import PlainRule
+from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, SEARCH_LIMIT, RecordRule, in_bytes
+from sipguard.detection.session_tail import SessionTail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sipguard.detection.expressions import Expression
     from sipguard.model import Filter
 
-KEYS = frozenset(
-    {
-        "recordstart",
-        "recordopen",
-        "recordend",
-        "linecut",
-        "quarantine_begin",
-        "quarantine_end",
-        "logline",
-        "mixed",
-        "jsonline",
-    }
-)
-PACKET = 65_536
-"""Characters of the largest packet that a SIP server takes."""
-_RECORD = 16_384
-"""Characters of the longest record that is put together."""
-_LIMIT = 0.2
-"""Seconds for one search."""
+_RECORD = 3 * PACKET
+"""Characters of a record that are kept: of a longer one its beginning, and half as much of its end."""
+_KNOWN = 65_536
+"""Bytes of a log after which it is known what it has."""
 _MOST_TRIES = 20
 """Matches over several lines, which are none, after which every line is read instead."""
 _NEWLINE = "#012"
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12} ")
+_CUT = "…"
+"""Stands behind what was cut: no address in it can be told from one that its writer wrote behind it."""
 
 
 class Ready(NamedTuple):
-    """A line for the detector."""
+    """A record for the detector."""
 
     text: str
     number: int
-    """Which line pushed it is, counted from 1; of a record, its first."""
+    """Which line it is, counted from 1; of a record of several, its first."""
     trusted: bool
     """Nobody but the server can have written it as a whole."""
+    time: float | None = None
+    """When it was logged, where its source tells that, as the journal does; POSIX seconds."""
 
 
 class RecordAssembler:
-    """The stage before the regexes for one log. Feed it every line, in order."""
+    """The stage before the regexes for one log. Feed it every line, in order, except where it says that it need not be."""
 
-    def __init__(self, filter: Filter, *, where: str) -> None:  # noqa: A002 - the noun of the field
-        """Raises ConfigError when a key's regex does not compile."""
-        options = filter.options
+    def __init__(
+        self,
+        filter: Filter,  # noqa: A002
+        *,
+        where: str,
+        decode: Callable[[bytes], str] = bytes.decode,
+        accuses: Callable[[str], bool] = lambda _line: True,
+    ) -> None:
+        """`accuses` tells whether a line could accuse somebody: others are left out, or are none to be counted as tampered.
 
-        self.expressions: list[Expression] = []
-        """Those that a line must be searched for even if it is no failure: it changes what becomes of the next ones."""
-
-        def one(key: str) -> Expression | None:
-            patterns = (options[key],) if options.get(key) else ()
-            compiled = compile_all(patterns, key=key, where=where)
-            self.expressions += compiled if key in ("recordopen", "quarantine_begin") else ()
-            return compiled[0] if compiled else None
-
-        self.tampered = 0
-        """Lines and records that were not what they seemed."""
-        self._start, self._open, self._end = one("recordstart"), one("recordopen"), one("recordend")
-        self._begin_quarantine, self._end_quarantine = one("quarantine_begin"), one("quarantine_end")
-        self._mixed = one("mixed")
-        self._line = one("logline") or self._mixed
-        self._mixed_bytes = _in_bytes(self._mixed)
+        Raises ConfigError when a key's regex does not compile.
+        """
+        self._accuses = accuses
+        self.rule = RecordRule(filter, where=where)
+        begin = self.rule.begin_packet
+        self._packets = Packets(filter, begin, where=where) if begin is not None else None
+        self._tail = SessionTail() if self.rule.session is not None else None
+        self._decode = decode
+        self._mixed_bytes = in_bytes(self.rule.mixed) if self.rule.mixed is not None else None
         self.is_mixed = False
         """Whether others than the server could have written lines of this log as a whole: none is trusted from now on."""
         self.first_mixed: tuple[int, int] | None = None
         """Where in the data that `can_skip` was asked about the line lies from which on nothing is trusted."""
-        self._cut = int(options.get("linecut") or 0)
-        self._json = options.get("jsonline", "")
-        self._pushed = 0
+        self.by_header = self.at_end = 0
+        """Records that were held until the next began, or until nothing more came."""
+        self._tampered = 0
+        self.pushed = 0
+        """Lines that have gone by."""
         self._record: list[str] = []
+        self._record_size = 0
         self._record_number = 0
-        self._inside = False
-        self._budget = 0
-        self._skip = 0
-        self._held: list[tuple[int, str]] = []
+        self._record_time: float | None = None
+        self.held_bytes = 0
+        """Of the record under way."""
+        self._is_open = self._is_folded = False
+        self._time: float | None = None
+        self._seen = 0
+        self._hangs_badly = False
+        """Whether the log has lines that a caller may end as he likes, and that may hang on others."""
+
+    @property
+    def tampered(self) -> int:
+        """Lines and records that were not what they seemed."""
+        return self._tampered + (self._packets.tampered if self._packets is not None else 0)
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """As `RecordRule.watched`."""
+        return self.rule.watched
 
     @property
     def busy(self) -> bool:
         """Whether the next line matters whatever it holds: a record or a packet is under way."""
-        return bool(self._record or self._held or self._inside or self._budget > 0 or self._skip > 0)
+        return self._is_open or (self._packets is not None and self._packets.busy)
 
     def opens_packet(self, line: str) -> bool:
         """Whether strangers' text follows this line. Raises TimeoutError."""
-        return self._begin_quarantine is not None and self._begin_quarantine.found(line, _LIMIT)
+        begin = self.rule.begin_packet
+        return begin is not None and begin.found(line, SEARCH_LIMIT)
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
@@ -121,7 +114,7 @@ class RecordAssembler:
         begin = 0
         try:
             for _ in range(_MOST_TRIES):
-                match = self._mixed_bytes.search(data, begin, timeout=_LIMIT)
+                match = self._mixed_bytes.search(data, begin, timeout=SEARCH_LIMIT)
                 if match is None:
                     return True
                 start = data.rfind(b"\n", 0, match.start()) + 1
@@ -135,132 +128,175 @@ class RecordAssembler:
             return False
         return False
 
-    @property
-    def settled(self) -> int:
-        """The number of the last line before which nothing is held back."""
-        held = [self._held[0][0]] if self._held else []
-        held += [self._record_number] if self._record else []
-        return min(held) - 1 if held else self._pushed
+    def is_behind_session(self, data: bytes, begin: int) -> bool:
+        """Whether the line at `begin` of the chunk at hand may be the unmarked rest of a message of a session."""
+        return self._tail is not None and self._tail.covers(data, begin)
+
+    def begin_chunk(self, data: bytes) -> None:
+        """Lines of `data` come next."""
+        self.rule.learn(data)
+        self._seen += len(data)
+        if not self._hangs_badly and not self.is_mixed:
+            for text, pattern in self.rule.hanging_where:
+                if text in data:
+                    with suppress(TimeoutError):
+                        self._hangs_badly |= pattern.search(data, timeout=SEARCH_LIMIT) is not None
+
+    def end_chunk(self, data: bytes) -> None:
+        """All of `data` was fed, or left out."""
+        if self._tail is not None:
+            self._tail.end(data)
 
     def plain_rule(self) -> PlainRule:
         """What a record of one line looks like, now."""
-        never = [self._begin_quarantine, None if self.is_mixed else self._mixed]
-        return PlainRule(
-            headers=(self._start.source,) if self._start is not None else (),
-            ends=(self._end.source,) if self._end is not None else (),
-            never=(*(each.source for each in never if each is not None), *([r"^\{"] if self._json else [])),
-            longest=self._cut,
-            json=bool(self._json),
-        )
+        return self.rule.plain(is_mixed=self.is_mixed)
 
-    def push(self, line: str) -> list[Ready]:
-        """The lines that are ready now, this one or others. Raises TimeoutError when a search takes too long."""
-        self._pushed += 1
-        passed = self._quarantined(line) if self._begin_quarantine is not None else [(self._pushed, line)]
-        return [ready for number, one in passed for ready in self._unscreened(number, one)]
+    @property
+    def settled(self) -> int:
+        """The number of the last line before which nothing is held back."""
+        first = self._packets.first_held if self._packets is not None else None
+        held = [first] if first is not None else []
+        held += [self._record_number] if self._is_open else []
+        return min(held) - 1 if held else self.pushed
 
-    def flush(self) -> list[Ready]:
-        """Nothing comes for now: what is held back is ready, or incomplete for good."""
-        held, self._held, self._budget = self._held, [], 0
-        ready = [ready for number, one in held for ready in self._unscreened(number, one)]
-        return ready + self._close_record()
+    def begins_record(self, line: str) -> bool:
+        """Whether the line ends the record before it."""
+        try:
+            return self.rule.begins(line) or self.opens_packet(line) or not self.rule.goes_on(line)
+        except TimeoutError:
+            return False
 
-    def _unscreened(self, number: int, line: str) -> list[Ready]:
-        if self._json and line.startswith("{"):
-            return self._in_json(number, line)
-        if self._mixed is not None and not self.is_mixed:
-            self.is_mixed = self._mixed.found(line, _LIMIT)
-        if self._cut and len(line) > self._cut and _UUID.match(line):
+    def push(self, raw: bytes, time: float | None = None) -> list[Ready]:
+        """The records that are ready now, of this line (without its LF) or others; `time` is its own, if it brings one.
+
+        Raises TimeoutError.
+        """
+        self.pushed += 1
+        self._time = time
+        ready = self._push(self.pushed, raw)
+        if self._is_open:
+            self.held_bytes = len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
+        return ready
+
+    def ended_by(self, raw: bytes) -> list[Ready]:
+        """The record under way, if the next line ends it; that line has still to be pushed, or left out."""
+        in_packet = self._packets is not None and self._packets.busy
+        if not self._is_open or in_packet or not self.begins_record(self._decode(raw)):
+            return []
+        self.by_header += 1
+        return self._close_record()
+
+    def skip(self, line: str) -> None:
+        """A line goes by in which nothing counts."""
+        self.pushed += 1
+        self._tampered += self._accuses(line)
+
+    def release(self, idle: float) -> list[Ready]:
+        """Nothing has come for `idle` seconds, and the log ends here: what is whole by now."""
+        if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded else RECORD_SETTLES):
+            self.at_end += 1
+            ready = self._close_record()
+        else:
+            ready = []
+        if self._packets is None or idle < FOLDED_SETTLES or not self._packets.busy:
+            return ready
+        held = self._packets.release()
+        for line in held:
+            ready += [one for passed in self._packets.push(line) for one in self._unscreened(passed)]
+        return ready
+
+    def _push(self, number: int, raw: bytes) -> list[Ready]:
+        text = self._decode(raw).rstrip("\r")
+        packets = self._packets
+        if packets is not None and packets.busy:
+            return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
+        place = self._cut_at(raw, text)
+        if place:
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
-            return [*self._in_records(number, line[: self._cut]), *self._in_records(number, line[self._cut :])]
-        return self._in_records(number, line)
+            self._tampered += self._accuses(text)
+            before = self._in_records(number, self._decode(raw[:place]) + _CUT)
+            return before + self._push(number, raw[place:])
+        if packets is None:
+            return self._unscreened((number, raw, text))
+        return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
+
+    def _cut_at(self, raw: bytes, text: str) -> int:
+        """Where in the line the server has cut its record, and the next one begins; 0 where it has not."""
+        rule = self.rule
+        if not rule.cut or len(raw) <= rule.cut or rule.cut_from is None:
+            return 0
+        match = rule.cut_from.search(text[: rule.cut], SEARCH_LIMIT)
+        if match is None:
+            return 0
+        place = len(text[: match.end()].encode("utf-8", "replace")) + rule.cut
+        if len(raw) <= place:
+            return 0
+        behind = self._decode(raw[place:])
+        return place if not rule.has_records or rule.begins(behind) or self.opens_packet(behind) else 0
+
+    def _unscreened(self, line: Numbered) -> list[Ready]:
+        number, _, text = line
+        rule = self.rule
+        if rule.json and text.startswith("{"):
+            return self._in_json(number, text)
+        if rule.mixed is not None and not self.is_mixed:
+            self.is_mixed = rule.mixed.found(text, SEARCH_LIMIT)
+        return self._in_records(number, text)
 
     def _in_json(self, number: int, line: str) -> list[Ready]:
-        text = from_json(self._json, line)
+        text = from_json(self.rule.json, line)
         if text is not None:
-            return [Ready(text, number, trusted=not self.is_mixed)]
-        self.tampered += read_json(line) is None
+            return [self._ready(text, number)]
+        self._tampered += read_json(line) is None
         return []
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
-        trusted = not self.is_mixed
-        if self._start is None:
-            return [Ready(line, number, trusted)]
-        if self._start.found(line, _LIMIT):
+        if not self.rule.has_records:
+            return self._alone(line, number)
+        if self.rule.begins(line) or (self._is_open and self.opens_packet(line)):
+            self.by_header += self._is_open
             before = self._close_record()
-            if self._open is not None and self._open.found(line, _LIMIT) and not self._is_whole(line):
-                self._record = [line]
-                self._record_number = number
+            if self.rule.may_go_on(line):
+                self._record, self._record_size, self._record_number = [line], len(line), number
+                self._record_time = self._time
+                self._is_open, self._is_folded = True, False
                 return before
-            return [*before, Ready(line, number, trusted)]
-        if not self._record:
-            return []
-        self._record.append(line)
-        joined = _NEWLINE.join(self._record)
-        if self._is_whole(joined):
-            self._record = []
-            return [Ready(joined, self._record_number, trusted)]
-        if len(joined) > _RECORD:
-            self._close_record()
+            return [*before, *self._alone(line, number)]
+        if self._is_open and not self.rule.goes_on(line):
+            self.by_header += 1
+            return self._close_record()
+        if self._is_open:
+            self._is_folded = True
+            line = self.rule.without_prefix(line)
+            self._record.append(line)
+            self._record_size += len(line) + len(_NEWLINE)
+            if self._record_size > 2 * _RECORD:
+                self._shorten()
         return []
 
-    def _is_whole(self, text: str) -> bool:
-        return self._end is not None and self._end.found(text, _LIMIT)
+    def _shorten(self) -> None:
+        """Leave out the middle of a record that is longer than any of the server's own."""
+        joined = _NEWLINE.join(self._record)
+        kept = joined[: _RECORD // 2] + _CUT + joined[-_RECORD // 2 :]
+        self._record, self._record_size = [kept], len(kept)
+        self._tampered += 1
 
     def _close_record(self) -> list[Ready]:
-        """The record under way has no more lines. One line is what it says; several without end were written into, or cut."""
-        record, self._record = self._record, []
-        if len(record) == 1:
-            return [Ready(record[0], self._record_number, not self.is_mixed)]
-        self.tampered += bool(record)
-        return []
-
-    def _quarantined(self, line: str) -> list[tuple[int, str]]:
-        size = len(line) + 1
-        if self._skip > 0:
-            self._skip -= size
+        """The record under way has no more lines."""
+        if not self._is_open:
             return []
-        if self._inside or self._budget > 0:
-            self._budget -= size
-            return self._in_packet(line)
-        begin = _search(self._begin_quarantine, line) if self._begin_quarantine is not None else None
-        if begin is not None:
-            size_of = begin.groupdict().get("bytes")
-            self._skip = min(int(size_of), PACKET) if size_of else 0
-            self._inside = not size_of
-            self._budget = PACKET if self._inside else 0
-        return [(self._pushed, line)]
+        record, self._record, self._is_open = self._record, [], False
+        self.held_bytes = 0
+        return [Ready(_NEWLINE.join(record), self._record_number, not self.is_mixed, self._record_time)]
 
-    def _in_packet(self, line: str) -> list[tuple[int, str]]:
-        """A line that is the packet's, or behind what may be the end of the packet or a part of it."""
-        if self._end_quarantine is not None and self._end_quarantine.found(line, _LIMIT):
-            # A second end: all since the first was the packet's as well.
-            self.tampered += len(self._held)
-            self._held = []
-            self._inside = False
-        elif not self._inside:
-            self._held.append((self._pushed, line))
-        elif self._looks_like_log(line):
-            self.tampered += 1
-        if self._budget > 0:
+    def _alone(self, line: str, number: int) -> list[Ready]:
+        """A record of one line."""
+        rule = self.rule
+        doubted = self.is_mixed or self._hangs_badly or self._seen < _KNOWN
+        if rule.hanging is not None and doubted and rule.hanging.found(line, SEARCH_LIMIT):
+            self._tampered += 1
             return []
-        self._inside = False
-        held, self._held = self._held, []
-        return held
+        return [self._ready(line, number)]
 
-    def _looks_like_log(self, line: str) -> bool:
-        return self._line is not None and self._line.found(line, _LIMIT)
-
-
-def _search(expression: Expression, text: str) -> regex.Match[str] | None:
-    return expression.search(text, _LIMIT)
-
-
-def _in_bytes(expression: Expression | None) -> regex.Pattern[bytes] | None:
-    """The same search in undecoded lines."""
-    return regex.compile(expression.source.encode(), regex.MULTILINE) if expression is not None else None
-
-
-def declares(filter: Filter) -> bool:  # noqa: A002
-    """Whether the filter asks for this stage at all."""
-    return any(filter.options.get(key) for key in KEYS)
+    def _ready(self, line: str, number: int) -> Ready:
+        return Ready(line, number, not self.is_mixed, self._time)

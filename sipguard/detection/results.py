@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,24 +31,18 @@ class Counts:
     """Lines skipped since a regex took longer than the time limit."""
     tampered: int = 0
     """Lines and records that somebody has written into: nobody whom they name was accused."""
+    by_header: int = 0
+    """Records that might have gone on, and were known to be whole when the next one began."""
+    at_end: int = 0
+    """The same, when nothing more came."""
 
     @classmethod
     def total(cls, parts: Iterable[Counts]) -> Counts:
         """The sum over several logs."""
         total = cls()
         for part in parts:
-            for name in (
-                "lines",
-                "read",
-                "candidates",
-                "searches",
-                "failures",
-                "ignored",
-                "undated",
-                "timed_out",
-                "tampered",
-            ):
-                setattr(total, name, getattr(total, name) + getattr(part, name))
+            for each in fields(cls):
+                setattr(total, each.name, getattr(total, each.name) + getattr(part, each.name))
         return total
 
 

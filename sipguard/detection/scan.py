@@ -36,11 +36,10 @@ def _plain(
     others: tuple[DateFormat, ...],
     rule: PlainRule,
     lead: str,
-    by_end: bool,
 ) -> Plain | None:
     """Shared by all logs and jails with the same filter; None where there is no such pattern."""
     try:
-        return Plain(failregex, form, others, rule, lead, by_end=by_end)  # type: ignore[arg-type]
+        return Plain(failregex, form, others, rule, lead)  # type: ignore[arg-type]
     except (UntranslatableError, ValueError, OverflowError, RecursionError):
         return None
 
@@ -52,13 +51,13 @@ class PlainLines:
         self._matcher = matcher
         self._dates = dates
         self._rule = PlainRule()
-        self._kinds: dict[tuple[DateFormat, str], list[Plain]] = {}
+        self._kinds: dict[tuple[DateFormat, str], Plain | None] = {}
         self._kind: tuple[DateFormat, str] | None = None
         self._seen: tuple[DateFormat | None, str] = (None, "")
-        self._plain: list[Plain] = []
-        """Patterns for such lines: the first asks the next line whether a record is whole, the second its own end."""
+        self._plain: Plain | None = None
+        """The pattern for such lines."""
         self._times = Times(dates.of_form, clock)
-        self._walks: list[tuple[Plain, Callable[[int], Iterator[int]]]] = []
+        self._walk: Callable[[int], Iterator[int]] | None = None
         self._data, self._text = b"", ""
         self._ascii = True
         self._longest = _LONGEST_LINE
@@ -78,15 +77,15 @@ class PlainLines:
         self._ascii = self._text.isascii()
         self._longest = rule.longest or _LONGEST_LINE
         if rule != self._rule:
-            self._rule, self._plain, self._kind, self._seen = rule, [], None, (None, "")
+            self._rule, self._plain, self._kind, self._seen = rule, None, None, (None, "")
             self._kinds.clear()
-        if self._plain:
-            self._times.begin(self._plain[0].date)
-        self._walks = [(plain, plain.pattern.walk(data)) for plain in self._plain]
+        if self._plain is not None:
+            self._times.begin(self._plain.date)
+            self._walk = self._plain.pattern.walk(data)
 
     def end(self) -> None:
         """Keep nothing of the chunk."""
-        self._data, self._text, self._walks = b"", "", []
+        self._data, self._text, self._walk = b"", "", None
 
     def _choose(self, form: DateFormat, lead: str) -> None:
         """Take lines whose dates are of this form from now on, if there may be such."""
@@ -95,13 +94,12 @@ class PlainLines:
             if len(self._kinds) >= MOST_KINDS or len(lead) > LONGEST_LEAD or not lead.isascii():
                 return
             key = tuple(self._matcher.failregex), form, self._dates.others(form), self._rule, lead
-            both = [_plain(*key, False), _plain(*key, True) if self._rule.ends else None]
-            self._kinds[kind] = [plain for plain in both if plain is not None]
+            self._kinds[kind] = _plain(*key)
         found = self._kinds[kind]
-        if found:
+        if found is not None:
             self._kind, self._plain = kind, found
-            self._walks = [(plain, plain.pattern.walk(self._data)) for plain in found]
-            self._times.begin(found[0].date)
+            self._walk = found.pattern.walk(self._data)
+            self._times.begin(found.date)
 
     def take(self, position: int, events: list[LogEvent], next_line: Callable[[int], int]) -> int:
         """Add the failures of the plain lines from the one that begins at `position` on.
@@ -113,13 +111,12 @@ class PlainLines:
         if not self._ready():
             return next_line(position)
         begin = next_line(position)
+        plain, walk = self._plain, self._walk
+        assert plain is not None and walk is not None  # noqa: S101, PT018 - `_ready` says so
         while begin < size:
-            position = begin
-            for plain, walk in self._walks:
-                position = self._take(plain, walk, begin, events)
-                if position > begin:
-                    self.behind = position
-                    break
+            position = self._take(plain, walk, begin, events)
+            if position > begin:
+                self.behind = position
             # Behind an attack's line mostly comes another, which has been taken; the next is looked for.
             begin = next_line(position)
             if begin == position:
@@ -170,7 +167,7 @@ class PlainLines:
             self._seen = dates.format, dates.lead
             if dates.format is not None and self._kind != self._seen:
                 self._choose(dates.format, dates.lead)
-        return bool(self._plain)
+        return self._plain is not None
 
     def _key(self, begin: int, offsets: tuple[int, ...], plain: Plain) -> str:
         return self._times.key(self._text, begin, offsets, plain.layout, plain.date)

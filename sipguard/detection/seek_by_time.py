@@ -12,7 +12,9 @@ from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.encodings import codec_of, is_wide, line_decoder
-from sipguard.detection.record_assembler import PACKET, RecordAssembler, declares
+from sipguard.detection.packets import PACKET
+from sipguard.detection.record_assembler import RecordAssembler
+from sipguard.detection.record_rule import declares
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:

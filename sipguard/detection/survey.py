@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
@@ -109,28 +110,26 @@ class Surveyor(Detector):
         """Read what was held back until more would come."""
         self.told = {}
         events: list[LogEvent] = []
-        for one in self._rest():
-            self._note(one, events)
+        for one in self._released(inf):
+            self._tell(one, events)
         self.failures = [event for event in events if isinstance(event, Failure)]
 
     def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
         self._alone.append((begin, end + 1))
+        self._read_alone += 1
+        if self._read_alone * _MOST_ALONE > self.counts.lines:
+            raise SurveyError
         super()._at(data, begin, end, events)
 
     def _read(self, data: bytes) -> list[LogEvent]:  # noqa: ARG002 - as there
         raise SurveyError
 
-    def _take(self, line: str, time: float | None, events: list[LogEvent]) -> None:  # noqa: ARG002 - as there
-        self._read_alone += 1
-        if self._read_alone * _MOST_ALONE > self.counts.lines:
-            raise SurveyError
-        ready = [Ready(line, self._read_alone, trusted=False)] if self._screen is None else self._screened(line)
-        for one in ready:
-            self._note(one, events)
+    def _event(self, line: str, time: float | None, events: list[LogEvent], *, trusted: bool) -> None:
+        self._tell(Ready(line, self._read_alone, trusted=trusted, time=time), events)
 
-    def _note(self, one: Ready, events: list[LogEvent]) -> None:
+    def _tell(self, one: Ready, events: list[LogEvent]) -> None:
         try:
-            result = self._examined(one, None)
+            result = self._examined(one)
         except AmbiguousDateError:
             raise SurveyError from None
         before = self.told.get(one.number)

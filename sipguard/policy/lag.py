@@ -148,6 +148,10 @@ class Lags:
         self._chunk = path, now, live, ended
         self._read_as[path] = live, ended
 
+    def reading_on(self, path: str, now: float) -> None:
+        """What follows is of this log, and was read with what was read of it last."""
+        self._chunk = path, now, *self._read_as.get(path, (False, False))
+
     def in_time(self, events: Sequence[LogEvent]) -> Sequence[LogEvent]:
         """The events with the times at which they happened; some perhaps not yet, or with others that were held back."""
         path, now, live, ended = self._chunk
@@ -160,7 +164,7 @@ class Lags:
 
     def released(self, path: str, now: float) -> Sequence[LogEvent]:
         """What is held back of a log of which nothing has come for a while; what else follows is of that log too."""
-        self._chunk = path, now, *self._read_as.get(path, (False, False))
+        self.reading_on(path, now)
         return self._logs[path].release() if path in self._logs else ()
 
     def keep(self, followed: Container[str]) -> None:

@@ -116,7 +116,7 @@ def test_a_long_event_that_was_cut(end):
     room = LOGGED - short.index('",LocalAddress') - len(PEER)
     cut = event("InvalidAccountID", {"account": "1", "callid": "a" * room + PEER})
     assert cut.endswith(PEER)
-    hosts, tampered = accused("asterisk[log=all]", (in_syslog(cut) if end else cut) + end + short)
+    hosts, tampered = accused("asterisk[log=all]", in_syslog(cut) + end + in_syslog(short) if end else cut + short)
     assert hosts <= {ATTACKER}
     assert tampered
 

@@ -60,5 +60,5 @@ def test_the_journal_brings_its_own_time(text):
     }[program]
     reference = "asterisk[log=all]" if program == "asterisk" else "freeswitch"
     detector = Detector(read_filter(reference, [FILTERS]))
-    (found,) = detector.entry(body, 1_768_472_430.5)
+    (found,) = [*detector.entry(body, 1_768_472_430.5), *detector.flush()]
     assert (found.host, found.time) == (ATTACKER, 1_768_472_430.5)

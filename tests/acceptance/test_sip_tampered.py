@@ -88,9 +88,6 @@ TWO_ADDRESSES = {
     "callid": f"y' failed for '{VICTIM}:5060' (callid: z",
 }
 TAMPERED = {
-    "an ESC has eaten the address": ("asterisk", asterisk("SECURITY", "res_security_log.c", 'SecurityEvent="InvalidAccountID",'
-        'EventTV="2026-01-15T10:20:30.123+0000",Severity="Error",Service="PJSIP",EventVersion="1",AccountID="7oteAddress='
-        '"IPV4/UDP/203.0.113.66/5060"')),
     "an event was dropped": ("asterisk", asterisk("ERROR", "security_events.c", "Failed to issue security event of type X.")),
     "the NOTICE has lost its address": ("asterisk[log=notice]", asterisk("NOTICE", "res_pjsip/pjsip_distributor.c",
         "Request 'REGISTER' from '\"atching endpoint found")),

@@ -18,6 +18,7 @@ from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.detection.detector import Detector
+from sipguard.detection.record_rule import FOLDED_SETTLES
 from sipguard.firewall.memory import MemoryFirewall
 from sipguard.model import Ban, Failure, Jail, Rule
 from sipguard.policy.attempts import Attempts
@@ -107,12 +108,14 @@ def test_logs_that_come_and_go():
     for day in range(5):
         path = f"freeswitch-{day}.log"
         runner.take(text, Changes(), path)
+        runner.release(path, FOLDED_SETTLES, Changes())
         runner.leave({path})
     gc.collect()
     assert sum(isinstance(one, Detector) for one in gc.get_objects()) - before <= 1
     assert runner.counts.lines == runner.counts.failures == 5
     runner.leave(())
     runner.take(text, Changes(), "freeswitch-9.log")
+    runner.release("freeswitch-9.log", FOLDED_SETTLES, Changes())
     assert runner.counts.lines == 6
 
 
@@ -122,9 +125,11 @@ def test_counts_go_on_with_another_filter():
     text = failure("203.0.113.66", when=NOW).encode()
     for path in ("one.log", "other.log"):
         runner.take(text, Changes(), path)
+        runner.release(path, FOLDED_SETTLES, Changes())
     found = runner.jail.filter
     runner.reconfigure(replace(runner.jail, filter=replace(found, failregex=(*found.failregex, r"^\s*odd <HOST>$"))))
     runner.take(text, Changes(), "one.log")
+    runner.release("one.log", FOLDED_SETTLES, Changes())
     assert runner.counts.lines == runner.counts.failures == 3
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.detection.detector import Counts, Detector
+from sipguard.detection.detector import Detector
+from sipguard.detection.results import Counts
 from sipguard.errors import ConfigError
 from sipguard.model import Filter
 

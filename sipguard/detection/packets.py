@@ -1,0 +1,136 @@
+r"""Packets that a server has written into its log: strangers' text, in which nothing counts.
+
+Keys of a filter, see `record_rule`:
+
+    quarantine_begin  the line after which a packet follows; a group `bytes` says how long it is
+    quarantine_end    the line that ends a packet whose length is not known. It can be forged: lines behind it are held until as
+                      much has come as such a packet takes, or nothing more comes; if it is repeated before, they are dropped
+    quarantine_limit  how many bytes such a packet takes at most, its first line too
+    logline           what within a packet is worth an alarm, since it looks like a line of log
+
+Where the length is known, line feeds tell it only between two bounds: a server may leave out the CR before each. What cannot
+stand within the rest of the packet, as it is longer, is behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sipguard.detection.expressions import Expression, compile_all
+from sipguard.detection.record_rule import SEARCH_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import regex
+
+    from sipguard.model import Filter
+
+PACKET = 65_536
+"""Bytes of the largest packet that a SIP server takes."""
+_DASHES = re.compile(rb" *-{20,}\r?")
+_MOST_HELD = 4096
+"""Lines held behind what may be a packet's end."""
+
+Numbered = tuple[int, bytes, str]
+"""A line: its number, its bytes without LF, its text."""
+
+
+class Packets:
+    """Takes the packets out of one log's lines."""
+
+    def __init__(self, filter: Filter, begin: Expression, *, where: str) -> None:  # noqa: A002
+        """Raises ConfigError when a regex does not compile."""
+        options = filter.options
+
+        def one(key: str) -> Expression | None:
+            patterns = (options[key],) if options.get(key) else ()
+            return next(iter(compile_all(patterns, key=key, where=where)), None)
+
+        self._begin, self._end = begin, one("quarantine_end")
+        self._line = one("logline") or one("mixed")
+        self._limit = int(options.get("quarantine_limit") or PACKET)
+        self.tampered = 0
+        """Lines within packets that look like lines of log."""
+        self._length = 0
+        """Of the packet under way, if it is known; else 0."""
+        self._least = self._most = 0
+        """Bytes of it that have gone by, if its line ends were LF or CR LF."""
+        self._inside = False
+        """In a packet of unknown length, and no end has come."""
+        self._budget = 0
+        """Bytes that such a packet may still have."""
+        self._held: list[Numbered] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether the next line may belong to a packet."""
+        return bool(self._length or self._budget > 0 or self._held)
+
+    @property
+    def first_held(self) -> int | None:
+        """The number of the first line that is held."""
+        return self._held[0][0] if self._held else None
+
+    def push(self, line: Numbered) -> list[Numbered]:
+        """The lines that are known to stand outside of packets now. Raises TimeoutError."""
+        _, raw, text = line
+        if self._length:
+            return [] if self._is_within(raw, text) else self.push(line)
+        if self._budget > 0:
+            self._budget -= len(raw) + 1
+            return self._in_packet(line)
+        begin = self._begin.search(text, SEARCH_LIMIT)
+        if begin is not None:
+            self._enter(begin, len(raw))
+        return [line]
+
+    def release(self) -> list[Numbered]:
+        """Nothing more comes: a packet whose length is unknown is over, and so is what was held."""
+        self._inside, self._budget = False, 0
+        held, self._held = self._held, []
+        return held
+
+    def _enter(self, begin: regex.Match[str], first: int) -> None:
+        length = begin.groupdict().get("bytes")
+        if length:
+            self._length, self._least, self._most = min(int(length), PACKET), 0, 0
+            return
+        self._inside = True
+        self._budget = self._limit - first - 1
+
+    def _is_within(self, raw: bytes, text: str) -> bool:
+        if not self._most and _DASHES.fullmatch(raw):
+            return True
+        if self._most >= self._length and (self._least >= self._length or self._least + len(raw) > self._length):
+            self._length = 0
+            return False
+        self._least += len(raw) + 1
+        self._most += len(raw) + 2
+        self.tampered += self._looks_like_log(text)
+        return True
+
+    def _in_packet(self, line: Numbered) -> list[Numbered]:
+        """A line that is the packet's, or behind what may be the end of the packet or a part of it."""
+        text = line[2]
+        if self._end is not None and self._end.found(text, SEARCH_LIMIT):
+            # A second end: all since the first was the packet's as well.
+            self.tampered += len(self._held)
+            self._held = []
+            self._inside = False
+        elif not self._inside:
+            self._held.append(line)
+        elif self._looks_like_log(text):
+            self.tampered += 1
+        if self._budget > 0 and len(self._held) < _MOST_HELD:
+            return []
+        return self._pushed_again(self.release())
+
+    def _pushed_again(self, lines: list[Numbered]) -> list[Numbered]:
+        """What was held stands outside of that packet; another may begin in it."""
+        push: Callable[[Numbered], list[Numbered]] = self.push
+        return [passed for line in lines for passed in push(line)]
+
+    def _looks_like_log(self, text: str) -> bool:
+        return self._line is not None and self._line.found(text, SEARCH_LIMIT)

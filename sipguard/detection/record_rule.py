@@ -1,0 +1,164 @@
+r"""How a server writes records: the one place that says where a record begins and which bytes of a log may accuse somebody.
+
+A filter declares it with keys of `[Definition]` that Fail2ban ignores. Regexes are searched in a line as it stands in the log,
+with its date; lengths are bytes.
+
+    recordstart       how a record begins, one regex per form of the log, the surest first: once a log has shown one of them,
+                      those below it mean nothing there. A line that begins no record belongs to the record before it
+    recordopen        a record whose further lines matter: they are joined by `#012`, as syslog does
+    recordfold        what a further line looks like; another ends the record, and means nothing. Without this key all are
+    recordprefix      what stands before every line where each line of a record is an entry of its own, as in the journal
+    linecut           the server cuts what it writes after so many bytes, its line feed too: the next record stands behind the
+                      cut in the same line
+    linecut_from      behind what those bytes are counted; a line in which it is not found is never cut
+    sessionline       a line of a session, its group 1 is the session; see `session_tail`
+    hanging           a line that seems to hang on another, which the server has cut: it counts for nobody where `mixed` is found
+                      in the log, or `hanging_where`, and until enough of it has been seen to know
+    quarantine_begin, quarantine_end, quarantine_limit, logline: see `packets`
+    mixed             a line that a log of security events alone does not have: from then on its successes are not believed
+    jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
+
+A record counts when the next one begins, or when the log ends behind it and still does `RECORD_SETTLES` later: a server writes
+a record with one write, but a reader may see the first half of that. `FOLDED_SETTLES` is for records of several lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import regex
+
+from sipguard.detection.expressions import Expression, compile_all
+from sipguard.detection.plain_rule import PlainRule
+
+if TYPE_CHECKING:
+    from sipguard.model import Filter
+
+KEYS = frozenset(
+    {
+        "recordstart",
+        "recordopen",
+        "recordfold",
+        "recordprefix",
+        "linecut",
+        "linecut_from",
+        "sessionline",
+        "hanging",
+        "hanging_where",
+        "quarantine_begin",
+        "quarantine_end",
+        "quarantine_limit",
+        "logline",
+        "mixed",
+        "jsonline",
+    }
+)
+RECORD_SETTLES = 0.001
+"""Seconds without anything new after which a record of one line at the end of a log is whole."""
+FOLDED_SETTLES = 0.02
+"""The same for records of several lines, and for packets that a server has written into its log."""
+SEARCH_LIMIT = 0.2
+"""Seconds for one search."""
+_LEARNT_FROM = 65_536
+"""Bytes of a log in which its surest form is looked for."""
+
+
+class RecordRule:
+    """The rule of one filter, and which form of it one log has."""
+
+    def __init__(self, filter: Filter, *, where: str) -> None:  # noqa: A002 - the noun of the field
+        """Raises ConfigError when a key's regex does not compile."""
+        options = filter.options
+
+        def each(key: str) -> tuple[Expression, ...]:
+            patterns = [line for line in options.get(key, "").split("\n") if line.strip()]
+            return compile_all(patterns, key=key, where=where)
+
+        def one(key: str) -> Expression | None:
+            return next(iter(each(key)), None)
+
+        self._forms = each("recordstart")
+        self._form_bytes = [in_bytes(form) for form in self._forms]
+        self._left_to_learn = _LEARNT_FROM if len(self._forms) > 1 else 0
+        self.opens = one("recordopen")
+        self.fold = one("recordfold")
+        self.prefix = one("recordprefix")
+        self.cut = int(options.get("linecut") or 0)
+        self.cut_from = one("linecut_from")
+        self.session = one("sessionline")
+        self.hanging = one("hanging")
+        self.hanging_where = [(one.holds.encode(), in_bytes(one)) for one in each("hanging_where")]
+        """A text that every match holds, and the regex for undecoded lines."""
+        self.begin_packet = one("quarantine_begin")
+        self.mixed = one("mixed")
+        self.json = options.get("jsonline", "")
+
+    @property
+    def has_records(self) -> bool:
+        """Whether lines are told from records at all."""
+        return bool(self._forms)
+
+    def plain(self, *, is_mixed: bool) -> PlainRule:
+        """What a record of one line looks like, now; in a log that is mixed already, that need not be asked."""
+        never = (self.begin_packet, self.hanging, None if is_mixed else self.mixed)
+        return PlainRule(
+            headers=tuple(form.source for form in self._forms),
+            folds=(self.fold.source,) if self.fold is not None else (),
+            opens=(self.opens.source,) if self.opens is not None else (),
+            never=(*(each.source for each in never if each is not None), *([r"^\{"] if self.json else [])),
+            longest=self.cut,
+            json=bool(self.json),
+        )
+
+    @property
+    def watched(self) -> tuple[Expression, ...]:
+        """What a line must be searched for even if it is no failure: it changes what becomes of the next ones."""
+        return tuple(each for each in (self.opens, self.begin_packet) if each is not None)
+
+    def learn(self, data: bytes) -> None:
+        """Look in a chunk for the surest form that it has; later ones are not searched any more."""
+        if self._left_to_learn <= 0:
+            return
+        for number, form in enumerate(self._form_bytes):
+            if form.search(data[: self._left_to_learn], timeout=SEARCH_LIMIT):
+                self._keep(number)
+                break
+        self._left_to_learn -= len(data)
+
+    def _keep(self, number: int) -> None:
+        """The log has shown this form: those below it mean nothing."""
+        self._forms, self._form_bytes = self._forms[: number + 1], self._form_bytes[: number + 1]
+        if number == 0:
+            self._left_to_learn = 0
+
+    def begins(self, line: str) -> bool:
+        """Whether the line begins a record. Raises TimeoutError."""
+        for number, form in enumerate(self._forms):
+            if form.found(line, SEARCH_LIMIT):
+                if number + 1 < len(self._forms):
+                    self._keep(number)
+                return True
+        return False
+
+    def without_prefix(self, line: str) -> str:
+        """A further line of a record, as its server wrote it."""
+        match = self.prefix.search(line, SEARCH_LIMIT) if self.prefix is not None else None
+        return line[match.end() :] if match is not None else line
+
+    def goes_on(self, line: str) -> bool:
+        """Whether a line that begins no record is a further line of the one before it. Raises TimeoutError."""
+        return self.fold is None or self.fold.found(line, SEARCH_LIMIT)
+
+    def may_go_on(self, line: str) -> bool:
+        """Whether further lines of the record that this line begins matter. Raises TimeoutError."""
+        return self.opens is not None and self.opens.found(line, SEARCH_LIMIT)
+
+
+def declares(filter: Filter) -> bool:  # noqa: A002
+    """Whether the filter tells records from lines, or anything else of this."""
+    return any(filter.options.get(key) for key in KEYS)
+
+
+def in_bytes(expression: Expression) -> regex.Pattern[bytes]:
+    """The same search in undecoded lines."""
+    return regex.compile(expression.source.encode(), regex.MULTILINE)

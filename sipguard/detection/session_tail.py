@@ -1,0 +1,129 @@
+"""The lines of a session that its server writes without the session's name: strangers' text, in which nothing counts.
+
+mod_logfile of FreeSWITCH writes the UUID before each of the first 100 lines of a session's message; what follows the 100th
+goes out raw, in the same 2,047 bytes. So behind 100 lines of one session nothing counts until that many bytes have gone by
+since the last of them began, or a line shows that the server has gone on: one that begins with the session, or ends with it
+in brackets. No caller knows that beforehand. A line with a date begins another message.
+"""
+
+from __future__ import annotations
+
+import re
+
+LINES = 100
+"""Lines of a message that bear the session."""
+BYTES = 2047
+"""Of the write that the last of them begins."""
+_BEFORE = (LINES - 1) * 38 - BYTES
+"""Bytes by which so many lines, the shortest there are, reach out of a tail at its end."""
+_BLOCK = 1024
+"""Bytes that are looked at together."""
+_SESSION = re.compile(rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}) (\d{4}-\d\d-\d\d \d\d:)?")
+_ANY = re.compile(rb"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-", re.MULTILINE)
+
+
+class SessionTail:
+    """Follows one log, chunk by chunk; lines are looked at only where one that could accuse stands."""
+
+    def __init__(self) -> None:
+        self._session = b""
+        """Of the last lines before the chunk at hand; empty where they are of none."""
+        self._run = 0
+        """How many lines of that session stand there, one after another."""
+        self._left = 0
+        """Bytes that may still be such a tail, from the beginning of the line that is looked at next."""
+        self._seen = 0
+        """How far the chunk has been looked at."""
+
+    def covers(self, data: bytes, begin: int) -> bool:
+        """Whether what stands from `begin` on in the chunk at hand may be the tail of a session's message."""
+        if begin > self._seen:
+            if self._is_far_from_any(data, begin):
+                return False
+            self._look(data, begin)
+        return self._left > 0 and not data.startswith(self._session + b" ", begin)
+
+    def end(self, data: bytes) -> None:
+        """The chunk is over; the next one follows it."""
+        size = len(data)
+        if self._seen < size:
+            last = data.rfind(b"\n", 0, size - 1) + 1
+            if _SESSION.match(data, last) is None and self._is_far_from_any(data, size):
+                self._forget()
+            else:
+                self._look(data, size)
+        self._seen = 0
+
+    def _is_far_from_any(self, data: bytes, to: int) -> bool:
+        """Whether no tail can reach so far, since too few lines of a session stand where they would have to."""
+        if self._left > 0:
+            return False
+        if to < BYTES + _BEFORE:
+            return not self._run
+        # Where a tail began that could still be under way, the line is one of the hundred.
+        begin = data.rfind(b"\n", 0, to - BYTES) + 1
+        match = _SESSION.match(data, begin)
+        if match is None:
+            return True
+        session = b"\n" + match[1] + b" "
+        count = 1 + data.count(session, begin, to)
+        while count < LINES and data.startswith(session[1:], begin):
+            if not begin:
+                return count + self._run < LINES
+            before = data.rfind(b"\n", 0, max(0, begin - _BLOCK)) + 1
+            found = data.count(session, before, begin)
+            count += found
+            if found < data.count(b"\n", before, begin - 1):
+                break
+            begin = before
+            count += 1
+        return count < LINES
+
+    def _look(self, data: bytes, to: int) -> None:
+        """Find out what stands before `to`, the beginning of a line or the end of the chunk."""
+        begin = max(self._seen, to - BYTES)
+        if begin > self._seen:
+            begin = data.rfind(b"\n", self._seen, begin) + 1 or self._seen
+        if begin > self._seen or not self._run:
+            if _ANY.search(data, begin, to) is None:
+                self._forget()
+                self._seen = to
+                return
+            begin = self._begin_of_run(data, begin)
+        if begin > self._seen:
+            self._forget()
+        while begin < to:
+            end = data.find(b"\n", begin, to)
+            end = to - 1 if end < 0 else end
+            self._line(data[begin : end + 1])
+            begin = end + 1
+        self._seen = to
+
+    def _begin_of_run(self, data: bytes, begin: int) -> int:
+        """Where the lines begin that are of the same session as the one at `begin`, as many as are asked about."""
+        match = _SESSION.match(data, begin)
+        session = match[1] + b" " if match is not None else b""
+        for _ in range(LINES):
+            if match is None or match[2]:
+                break
+            before = data.rfind(b"\n", self._seen, max(begin - 1, self._seen)) + 1 or self._seen
+            match = _SESSION.match(data, before)
+            if begin == self._seen or match is None or not data.startswith(session, before):
+                break
+            begin = before
+        return begin
+
+    def _line(self, line: bytes) -> None:
+        match = _SESSION.match(line)
+        if match is not None and (match[1] == self._session or self._left <= 0):
+            self._run = self._run + 1 if match[1] == self._session and not match[2] else 1
+            self._session = match[1]
+            self._left = BYTES - len(line) if self._run >= LINES else 0
+            return
+        if self._left > 0:
+            self._left = 0 if line.endswith(b"[" + self._session + b"]\n") else self._left - len(line)
+        if self._left <= 0:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._session, self._run, self._left = b"", 0, 0
