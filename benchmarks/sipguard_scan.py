@@ -38,7 +38,7 @@ def main() -> None:
         changes = Changes()
         seconds = scan(path, lambda data: guard.take(data, changes))
         failures = guard.totals.failures
-        counts = guard.detector.counts
+        counts = guard.counts
     else:
         detector = Detector(found)
         seconds = scan(path, detector.feed)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from sipguard.daemon.log_detectors import Told
 from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ class HeldRecords:
         self._held.clear()
 
     def _read(self, path: str, held: _Held, idle: float) -> None:
+        told: Told = {}
         for runner in self._readers(path):
-            runner.release(path, idle, self._store.changes)
+            runner.release(path, idle, self._store.changes, told)
         if not any(runner.holds(path) for runner in self._readers(path)):
             del self._held[path]
             self._store.changes.positions[path] = held.position

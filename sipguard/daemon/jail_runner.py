@@ -14,10 +14,10 @@ from typing import Any
 from sipguard.addresses import canonical
 from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.jail_totals import Totals
+from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told, once
 from sipguard.daemon.own_log import LogBatch
 from sipguard.detection.detector import Detector
 from sipguard.detection.results import Counts
-from sipguard.detection.tags import without_names
 from sipguard.errors import ConfigError, of_jail
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
 from sipguard.policy.doubts import Doubt, Doubts
@@ -69,6 +69,7 @@ class JailRunner:
         decide: Callable[[Ban], None],
         reinforce: Callable[[str, str], None],
         ledger: BanLedger | None = None,
+        detectors: SharedDetectors | None = None,
         observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _runner, _failure: False,
@@ -83,10 +84,7 @@ class JailRunner:
         self.banned = (BanLedger() if ledger is None else ledger).of_runner(jail.name)
         """Address → its ban in this jail, live or on its way to the kernel."""
         self._clock = clock
-        self._first = self._make_detector()
-        self._detectors: dict[str, Detector] = {}
-        self._left = Counts()
-        """What detectors have seen that are no more."""
+        self.detectors = LogDetectors(jail, detectors or SharedDetectors(clock))
         self.doubts = Doubts()
         self.lags = Lags(jail.lag, jail.findtime)
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
@@ -110,29 +108,15 @@ class JailRunner:
         """Whether what a log tells is to be weighed; None is all of it: see `event_reader`."""
 
     @property
-    def detector(self) -> Detector:
-        """The detector of the first log; setting it gives every log a new one, by what the jail says now."""
-        return self._first
-
-    @detector.setter
-    def detector(self, detector: Detector) -> None:
-        self._left = Counts.total((self._left, *(one.counts for one in self._every_detector() if one is not detector)))
-        self._first = detector
-        self._detectors.clear()
-
-    @property
     def counts(self) -> Counts:
         """What the detectors of all logs have seen."""
-        return Counts.total((self._left, *(one.counts for one in self._every_detector())))
+        return self.detectors.counts
 
     def reconfigure(self, jail: Jail) -> None:
         """Run by another definition of the jail from now on; counts and bans stay. Raises `ConfigError`, changing nothing."""
         old, self.jail = self.jail, jail
         try:
-            if (jail.filter, jail.encoding, jail.timezone, jail.usedns) != (
-                old.filter, old.encoding, old.timezone, old.usedns,
-            ):  # fmt: skip
-                self.detector = self._make_detector()
+            self.detectors.read_as(jail)
         except ConfigError:
             self.jail = old
             raise
@@ -144,39 +128,48 @@ class JailRunner:
     def leave(self, followed: Container[str]) -> None:
         """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
         self.lags.keep(followed)
-        gone = [self._detectors.pop(path) for path in list(self._detectors) if path not in followed]
-        if gone:
-            self._left = Counts.total((self._left, *(one.counts for one in gone)))
-            if self._first in gone:
-                self._first = next(iter(self._detectors.values()), None) or self._make_detector()
+        self.detectors.keep(followed)
 
-    def take(self, data: bytes, changes: Changes, path: str = "", *, live: bool = False, ended: bool = False) -> None:
-        """Read whole lines of one log; `live` and `ended` as in `Chunk`."""
+    def take(
+        self,
+        data: bytes,
+        changes: Changes,
+        path: str = "",
+        *,
+        live: bool = False,
+        ended: bool = False,
+        told: Told | None = None,
+    ) -> None:
+        """Read whole lines of one log; `live` and `ended` as in `Chunk`. `told` is what other jails were told of these lines."""
         self.lags.reading(path, self._clock(), live, ended)
-        with self._reading(path) as detector:
-            self._take_all(detector.events(data), changes)
+        with self._reading(path, told) as detector:
+            self._take_all(once(told, detector, lambda: detector.events(data)), changes)
 
     def holds(self, path: str) -> bool:
         """Whether the last record of this log is held back, as it may go on: ask `release`."""
-        return path in self._detectors and self._detectors[path].holds
+        detector = self.detectors.get(path)
+        return detector is not None and detector.holds
 
     def held_bytes(self, path: str) -> int:
         """How long the record is that is held back."""
-        return self._detectors[path].held_bytes if path in self._detectors else 0
+        detector = self.detectors.get(path)
+        return detector.held_bytes if detector is not None else 0
 
-    def release(self, path: str, idle: float, changes: Changes) -> None:
+    def release(self, path: str, idle: float, changes: Changes, told: Told | None = None) -> None:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
-        if path in self._detectors:
+        if self.detectors.get(path) is not None:
             self.lags.reading_on(path, self._clock())
-            with self._reading(path) as detector:
-                self._take_all(detector.release(idle), changes)
+            with self._reading(path, told) as detector:
+                self._take_all(once(told, detector, lambda: detector.release(idle)), changes)
 
-    def take_records(self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "") -> None:
+    def take_records(
+        self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "", told: Told | None = None
+    ) -> None:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
-        with self._reading(path) as detector:
-            for time, text in records:
-                self._take_all(detector.entry(text, time), changes)
+        with self._reading(path, told) as detector:
+            events = once(told, detector, lambda: [one for time, text in records for one in detector.entry(text, time)])
+            self._take_all(events, changes)
 
     def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what the wire, or a server's events, tell."""
@@ -187,15 +180,15 @@ class JailRunner:
             self.problem = None
 
     @contextmanager
-    def _reading(self, path: str) -> Iterator[Detector]:
+    def _reading(self, path: str, told: Told | None) -> Iterator[Detector]:
         """The detector of a log. One in which something went wrong is not believed again: the next chunk has a new one."""
         self._failed = False
-        detector = self._detector_of(path)
+        detector = self.detectors.of(path, told)
         slow = detector.counts.timed_out
         with self.degrading():
             yield detector
         if self._failed:
-            self.leave(set(self._detectors) - {path})
+            self.detectors.drop(path)
         else:
             self.problem = None
         self._slow += detector.counts.timed_out - slow
@@ -215,20 +208,6 @@ class JailRunner:
                     "[%s] %s; what it was about is skipped, the jail goes on", self.jail.name, self.problem,
                     exc_info=bool(os.environ.get("SIPGUARD_TRACEBACK")),
                 )  # fmt: skip
-
-    def _make_detector(self) -> Detector:
-        jail = self.jail
-        filter_ = without_names(jail.filter) if jail.usedns == "no" else jail.filter
-        return Detector(filter_, clock=self._clock, timezone=jail.timezone, encoding=jail.encoding)
-
-    def _every_detector(self) -> list[Detector]:
-        return list({self._first: None} | dict.fromkeys(self._detectors.values()))
-
-    def _detector_of(self, path: str) -> Detector:
-        """Each log has its own: what one log has told so far says nothing of another."""
-        if path not in self._detectors:
-            self._detectors[path] = self._make_detector() if self._detectors else self._first
-        return self._detectors[path]
 
     def _take_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """What a log tells, at the times at which it happened."""
@@ -288,7 +267,7 @@ class JailRunner:
 
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
-        for path in ("", *self._detectors):
+        for path in ("", *self.detectors):
             for event in self.lags.released(path, now):
                 self._take_event(event, changes)
         window = self.judge.window

@@ -16,6 +16,7 @@ from sipguard.daemon.bans import Bans
 from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.jail_runner import JailRunner, make_runner
 from sipguard.daemon.jail_totals import Totals
+from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
@@ -46,6 +47,7 @@ class Jails:
         self.errors: list[ConfigError] = []
         """Why some jails, or parts of them, do not run."""
         self.lookups = PendingLookups(names, runners, store, clock=clock)
+        self._detectors = SharedDetectors(clock)
         self._bans = bans
         self._store = store
         self._names = names
@@ -145,6 +147,7 @@ class Jails:
             decide=self._bans.decide,
             reinforce=self._bans.reinforce,
             ledger=self._bans.live,
+            detectors=self._detectors,
             observe=self._bans.dispatcher.observed,
             earlier=partial(self._bans.earlier, jail.name),
             ask=self.lookups.ask,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.daemon.held_records import HeldRecords
 from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.log_detectors import Told
 from sipguard.daemon.log_problems import LogProblems
 from sipguard.daemon.log_sources import LogSources
 from sipguard.daemon.progress import Progress
@@ -151,14 +152,15 @@ class LogReader:
     def _take(self, chunk: Chunk, *, patient: bool) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
+        told: Told = {}
         for name in self.logs.readers(chunk.path):
             runner = self._runners[name]
             runner.patient = patient
             runner.totals.oversize += chunk.oversize
             if chunk.records:
-                runner.take_records(chunk.records, self._store.changes, chunk.path)
+                runner.take_records(chunk.records, self._store.changes, chunk.path, told)
             else:
-                runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended)
+                runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended, told=told)
         self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())
         if self._held and self._release_timer is None:
             self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)

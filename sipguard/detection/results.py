@@ -36,6 +36,10 @@ class Counts:
     at_end: int = 0
     """The same, when nothing more came."""
 
+    def __sub__(self, other: Counts) -> Counts:
+        """What has been seen since it was `other`."""
+        return Counts(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
+
     @classmethod
     def total(cls, parts: Iterable[Counts]) -> Counts:
         """The sum over several logs."""

@@ -1,0 +1,118 @@
+"""The detectors of a jail, one for each log. Jails that read a log alike share one: it is searched once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from sipguard.detection.detector import Detector
+from sipguard.detection.results import Counts
+from sipguard.detection.tags import without_names
+from sipguard.model import Clock, Filter, Jail, LogEvent
+
+Told = dict[Detector, tuple[list[LogEvent], Counts]]
+"""What detectors have said of the same lines, and had counted before: each is asked once, for all jails that share it."""
+
+
+def once(told: Told | None, detector: Detector, ask: Callable[[], list[LogEvent]]) -> list[LogEvent]:
+    """What it says, if it was not asked before."""
+    if told is None:
+        return ask()
+    if detector not in told:
+        before = Counts.total([detector.counts])
+        told[detector] = ask(), before
+    return told[detector][0]
+
+
+class LogReading(NamedTuple):
+    """How a jail reads its logs."""
+
+    filter: Filter
+    encoding: str
+    timezone: str | None
+
+
+def reading_of(jail: Jail) -> LogReading:
+    """Equal for jails that a log tells the same."""
+    return LogReading(without_names(jail.filter) if jail.usedns == "no" else jail.filter, jail.encoding, jail.timezone)
+
+
+class SharedDetectors:
+    """The detectors of all jails, each as long as some jail has it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._readings: list[LogReading] = []
+        self._known: WeakValueDictionary[tuple[str, int], Detector] = WeakValueDictionary()
+
+    def of(self, path: str, reading: LogReading) -> Detector:
+        """The one for a log that is read like this. Raises `ConfigError`."""
+        key = path, self._number(reading)
+        detector = self._known.get(key)
+        if detector is None:
+            detector = Detector(reading.filter, clock=self._clock, timezone=reading.timezone, encoding=reading.encoding)
+            self._known[key] = detector
+        return detector
+
+    def drop(self, path: str, reading: LogReading) -> None:
+        """Nobody else is to have this one."""
+        self._known.pop((path, self._number(reading)), None)
+
+    def _number(self, reading: LogReading) -> int:
+        if reading not in self._readings:
+            self._readings.append(reading)
+        return self._readings.index(reading)
+
+
+class LogDetectors:
+    """Log → its detector, and what a jail's detectors have counted."""
+
+    def __init__(self, jail: Jail, shared: SharedDetectors) -> None:
+        """Raises `ConfigError`: the jail's filter cannot be used."""
+        self._shared = shared
+        self._reading = reading_of(jail)
+        self._detectors: dict[str, tuple[Detector, Counts]] = {}
+        """With what it had counted for others before."""
+        self._left = Counts()
+        """What detectors have counted that are no more."""
+        self._tried = shared.of("", self._reading)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._detectors)
+
+    def get(self, path: str) -> Detector | None:
+        """The detector of a log that has been read."""
+        return self._detectors[path][0] if path in self._detectors else None
+
+    def of(self, path: str, told: Told | None = None) -> Detector:
+        """The detector of a log: what one log has told so far says nothing of another."""
+        if path not in self._detectors:
+            detector = self._shared.of(path, self._reading)
+            before = told[detector][1] if told and detector in told else Counts.total([detector.counts])
+            self._detectors[path] = detector, before
+        return self._detectors[path][0]
+
+    def read_as(self, jail: Jail) -> None:
+        """Read as the jail says now: every log has another detector if that is new. Raises `ConfigError`, changing nothing."""
+        reading = reading_of(jail)
+        if reading != self._reading:
+            self._tried = self._shared.of("", reading)
+            self._reading = reading
+            self.keep(())
+
+    def keep(self, followed: Container[str]) -> None:
+        """Other logs are gone, and their detectors go; what those have counted stays."""
+        gone = [self._detectors.pop(path) for path in list(self._detectors) if path not in followed]
+        self._left = Counts.total([self._left, *(detector.counts - before for detector, before in gone)])
+
+    def drop(self, path: str) -> None:
+        """Something went wrong in the detector of this log: nobody may believe it again."""
+        if path in self._detectors:
+            self._shared.drop(path, self._reading)
+            self.keep(set(self._detectors) - {path})
+
+    @property
+    def counts(self) -> Counts:
+        """What the detectors of all logs have counted for this jail."""
+        return Counts.total([self._left, *(detector.counts - before for detector, before in self._detectors.values())])
