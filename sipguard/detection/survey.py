@@ -93,13 +93,13 @@ class Surveyor(Detector):
     def survey(self, data: bytes) -> None:
         """Read whole lines, ended by LF. Raises SurveyError."""
         self._alone, self.told = [], {}
-        rule = self._screen.plain_rule() if self._screen is not None else PlainRule()
         if b"\r" in data or self._candidates is None:
             raise SurveyError
         self.failures = [event for event in self.events(data) if isinstance(event, Failure)]
         if self._candidates is None:
             raise SurveyError
         self._count_blank(data)
+        rule = self._screen.plain_rule() if self._screen is not None else PlainRule()
         parts, position = [], 0
         for begin, end in self._alone:
             parts.append(data[position:begin])
