@@ -247,6 +247,10 @@ class Jail:
     name: str
     filter: Filter
     logpath: tuple[LogPath, ...] = ()
+    log_places: tuple[LogPath, ...] = ()
+    """Where the log may be, the best place first; `logpath` has the one that was chosen. Empty where there was no choice."""
+    log_choice: str = ""
+    """Why that one, for the operator."""
     rule: Rule = Rule(jail="")
     maxretry: int = 5
     findtime: float = 600.0

@@ -120,6 +120,7 @@ def _jail_as_json(jail: Jail, settings: Settings) -> dict[str, Any]:
         "jail": jail.name,
         "filter": jail.filter.name,
         "logpath": list(map(str, jail.logpath)),
+        "log_choice": jail.log_choice,
         "port": [str(port) for port in jail.rule.ports],
         "protocol": list(jail.rule.protocols),
         "verdict": jail.rule.verdict,
@@ -157,6 +158,7 @@ def _summary(jail: Jail, settings: Settings) -> list[tuple[str, str]]:
     forever = math.isinf(jail.bantime)
     lasting = "for ever" if forever else f"for {format_duration(jail.bantime)}"
     rows = [("log", str(path)) for path in jail.logpath]
+    rows += [("chosen", jail.log_choice)] if jail.log_choice else []
     rows += [("journal", " + ".join(jail.filter.journalmatch) or "all of it")] if jail.journal else []
     reads = "SIP messages" + (", calls to nowhere too" if jail.mode == "scan" else "")
     rows += [

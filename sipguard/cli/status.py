@@ -103,6 +103,8 @@ def _one(jail: dict[str, Any]) -> None:
     _problem(jail)
     for path, problem in jail["logs"].items():
         output.say(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
+    if why := jail.get("log_choice"):
+        output.say(f"this log: {printable(why, 500)}")
     for path, seconds in jail["lags"].items():
         side = "behind" if seconds > 0 else "ahead of"
         output.say(f"log {printable(path)}: its lines are {output.span(abs(seconds))} {side} this machine's clock")

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipguard.config.events import check_events, parse
 from sipguard.config.jail_schema import GROWTH, JAIL
+from sipguard.config.log_choice import choose
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.paths import exists
 from sipguard.errors import ConfigError
@@ -119,15 +120,17 @@ def build(
         layers.fail(f'no filter; write filter = "NAME"{did_you_mean(layers.name, also, known)}', where)
     found = _filter(layers, values, directories, read_filter)
     journal = values.get("backend") == "systemd"
-    logs = () if journal else _logs(layers, values)
-    if not events and not journal and not logs and not {"logpath", "logpath_first"} & layers.given.keys():
+    logs = _Logs() if journal else _logs(layers, values)
+    if not events and not journal and not logs.followed and not {"logpath", "logpath_first"} & layers.given.keys():
         layers.fail('no logpath; write logpath = "/var/log/…"', where)
     if layers.errors or found is None:
         return None
     return Jail(
         name=layers.name,
         filter=found,
-        logpath=logs,
+        logpath=logs.followed,
+        log_places=logs.places,
+        log_choice=logs.why,
         rule=Rule(layers.name, values["port"], values["protocol"], values["verdict"]),
         polling=values["backend"] == "polling",
         journal=journal,
@@ -190,21 +193,28 @@ def _filter(
         return None
 
 
-def _logs(layers: Layers, values: Mapping[str, Any]) -> tuple[LogPath, ...]:
+class _Logs(NamedTuple):
+    """As in `Jail`: `logpath`, `log_places`, `log_choice`."""
+
+    followed: tuple[LogPath, ...] = ()
+    places: tuple[LogPath, ...] = ()
+    why: str = ""
+
+
+def _logs(layers: Layers, values: Mapping[str, Any]) -> _Logs:
     """The logs to follow. Those that do not exist yet are included, with a warning."""
     logs = tuple(map(LogPath.parse, values.get("logpath") or ()))
     if logs:
         missing = [log for log in logs if not exists(log.pattern)]
         note = "does not exist yet; sipguard waits for it"
         layers.warnings += [f"{layers.given['logpath'].where}: {layers.prefix}{log} {note}" for log in missing]
-        return logs
-    candidates = tuple(map(LogPath.parse, values.get("logpath_first") or ()))
-    if not candidates:
-        return ()
-    for log in candidates:
-        if exists(log.pattern):
-            return (log,)
+        return _Logs(logs)
+    places = tuple(map(LogPath.parse, values.get("logpath_first") or ()))
+    if not places:
+        return _Logs()
+    if chosen := choose(places):
+        return _Logs((chosen.log,), places, chosen.why)
     where = layers.given["logpath_first"].where
     note = 'no log found yet; sipguard waits for each of logpath_first; if it is elsewhere, write logpath = "…"'
     layers.warnings.append(f"{where}: {layers.prefix}{note}")
-    return candidates
+    return _Logs(places, places)

@@ -159,6 +159,7 @@ class Commands:
             "findtime": runner.jail.findtime,
             "bantime": finite(runner.jail.bantime),
             "logs": daemon.logs.problems(runner.jail),
+            "log_choice": runner.jail.log_choice,
             "lags": runner.lags.found(),
             "events": daemon.events.status(name),
             "counting": runner.judge.window.counting(daemon.clock()),

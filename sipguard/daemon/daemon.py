@@ -12,8 +12,10 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from sipguard.config.log_choice import choose
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
@@ -33,6 +35,7 @@ from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Clock
 from sipguard.policy.ignore import own_addresses
+from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.server")
 
@@ -220,6 +223,7 @@ class Daemon:
         while True:
             await asyncio.sleep(LOOK_AROUND)
             self._check_clock()
+            self._choose_logs()
             self.reading.rescan()
             self.wire.check()
             self.events.check()
@@ -243,6 +247,22 @@ class Daemon:
             if now > purged + 3600 and not self.store.purge(now - self.settings.keep_history):
                 purged = now
             self.store.touched()
+
+    def _choose_logs(self) -> None:
+        """A better log of a jail's places has appeared, or the one that is followed has died: follow that."""
+        changed = False
+        for runner in self.runners.values():
+            jail = runner.jail
+            if not set(jail.logpath) <= set(jail.log_places):  # a client has added one: the operator's choice wins
+                continue
+            chosen = choose(jail.log_places)
+            if chosen is None or jail.logpath == (chosen.log,):
+                continue
+            log.warning("[%s] follows %s from now on: %s", jail.name, printable(str(chosen.log)), chosen.why)
+            runner.reconfigure(replace(jail, logpath=(chosen.log,), log_choice=chosen.why))
+            changed = True
+        if changed:
+            self.follow_again()
 
     async def _retry_broken(self) -> None:
         """A jail that could not run is looked at again: whoever has mended its files need not remember to reload."""

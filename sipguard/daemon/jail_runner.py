@@ -14,6 +14,7 @@ from typing import Any
 from sipguard.addresses import canonical
 from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.jail_totals import Totals
+from sipguard.daemon.line_problems import LineProblems
 from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told, once
 from sipguard.daemon.own_log import LogBatch
 from sipguard.detection.detector import Detector
@@ -38,8 +39,8 @@ _new = tuple.__new__
 MOST_UNSAID = 1000
 """Lines of our own log that may wait."""
 
-SLOW_TOLD_EVERY = 60.0
-"""Seconds between two words about a regex that takes too long."""
+FAILURE_TOLD_EVERY = 60.0
+"""Seconds between two words about an error that nobody foresaw."""
 
 
 @lru_cache(maxsize=16)
@@ -93,9 +94,7 @@ class JailRunner:
         """What is to be logged as soon as these lines are through, or something more urgent is to be said."""
         self.patient = False
         """Whether it may wait for `tell`, unless there is a ban: of a busy log, many lines are as cheap as one."""
-        self._slow = 0
-        """Lines that took too long, of which nothing has been said."""
-        self._slow_next = 0.0
+        self._line_problems = LineProblems(clock)
         self.problem: str | None = None
         """An exception that nobody foresaw, in one line; None again when as much has been read without one."""
         self._failed = False
@@ -129,6 +128,7 @@ class JailRunner:
         """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
         self.lags.keep(followed)
         self.detectors.keep(followed)
+        self._line_problems.keep(followed)
 
     def take(
         self,
@@ -184,15 +184,15 @@ class JailRunner:
         """The detector of a log. One in which something went wrong is not believed again: the next chunk has a new one."""
         self._failed = False
         detector = self.detectors.of(path, told)
-        slow = detector.counts.timed_out
+        slow, tampered = detector.counts.timed_out, detector.counts.tampered
         with self.degrading():
             yield detector
         if self._failed:
             self.detectors.drop(path)
         else:
             self.problem = None
-        self._slow += detector.counts.timed_out - slow
-        self._tell_slow()
+        self._line_problems.grew(path, detector.counts, slow, tampered)
+        self._line_problems.tell(self.jail.name, self.jail.filter.name)
 
     @contextmanager
     def degrading(self) -> Iterator[None]:
@@ -202,7 +202,7 @@ class JailRunner:
         except Exception as error:
             self._failed = True
             self.problem = f"internal error: {printable(repr(error), 300)}"
-            if self._clock() >= self._failure_told + SLOW_TOLD_EVERY:
+            if self._clock() >= self._failure_told + FAILURE_TOLD_EVERY:
                 self._failure_told = self._clock()
                 log.error(
                     "[%s] %s; what it was about is skipped, the jail goes on", self.jail.name, self.problem,
@@ -240,20 +240,6 @@ class JailRunner:
             if forgiven := self.judge.welcome(event):
                 changes.forgotten.add((self.jail.name, forgiven))
 
-    def _tell_slow(self) -> None:
-        """A regex that exceeds its time limit costs its line alone; it is told of once a minute."""
-        slow = self._slow
-        if slow and self._clock() >= self._slow_next:
-            self._slow = 0
-            self._slow_next = self._clock() + SLOW_TOLD_EVERY
-            log.warning(
-                "[%s] a regex of filter %s took too long on %d line%s, skipped; `sipguard test-filter` shows which",
-                self.jail.name,
-                self.jail.filter.name,
-                slow,
-                "" if slow == 1 else "s",
-            )
-
     def recall(self, attempt: CountedAttempt) -> None:
         """Count an attempt that an earlier run has stored."""
         # A time that is still to come was written before the clock was set back.
@@ -263,13 +249,14 @@ class JailRunner:
     def shift(self, seconds: float) -> None:
         """The clock was set by so much."""
         self.judge.shift(seconds)
-        self._slow_next += seconds
+        self._line_problems.shift(seconds)
 
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
         for path in ("", *self.detectors):
             for event in self.lags.released(path, now):
                 self._take_event(event, changes)
+        self._line_problems.tell(self.jail.name, self.jail.filter.name)
         window = self.judge.window
         if window.dropped:
             log.warning(

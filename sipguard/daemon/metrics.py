@@ -36,6 +36,7 @@ _OF_JAILS = (
     ("lines", "detection", "lines", "Lines read."),
     ("candidates", "detection", "candidates", "Lines that the regexes were tried on."),
     ("timed_out_lines", "detection", "timed_out", "Lines skipped since a regex took too long."),
+    ("tampered_lines", "detection", "tampered", "Lines and records that somebody has written into."),
     ("oversize_lines", "totals", "oversize", "Lines skipped since they were too long."),
     ("failures", "totals", "failures", "Failed authentications found."),
     ("unproven_failures", "totals", "unproven", "Failures that ban nobody, since nothing proves the address."),
