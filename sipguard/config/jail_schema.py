@@ -75,7 +75,7 @@ JAIL = (
         validators.at_least_one(validators.each(validators.path, r"\n")),
         None,
         "a list of absolute paths",
-        "Possible places of the log: only the first that exists is followed.",
+        "Possible places of the log, the best first: only the first that is alive is followed.",
     ),
     Key(
         "port",

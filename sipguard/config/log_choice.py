@@ -29,7 +29,7 @@ class Choice(NamedTuple):
     """One line for the operator."""
 
 
-class _State(NamedTuple):
+class _LogState(NamedTuple):
     size: int
     written: float
     """When, in POSIX seconds."""
@@ -50,7 +50,7 @@ def choose(places: Sequence[LogPath]) -> Choice | None:
     return Choice(states[0][0], "the first of logpath_first that is there; nothing is written to any of them yet")
 
 
-def _wrong(state: _State, newest: float) -> str:
+def _wrong(state: _LogState, newest: float) -> str:
     if not state.size:
         return "is empty"
     if state.written < newest - DEAD:
@@ -58,20 +58,20 @@ def _wrong(state: _State, newest: float) -> str:
     return ""
 
 
-def _state(pattern: str) -> _State | None:
+def _state(pattern: str) -> _LogState | None:
     """That of the file, or of the newest that the pattern matches; None if there is none."""
     paths = [pattern] if os.path.lexists(pattern) else glob.glob(pattern)  # noqa: PTH207 - an absolute pattern
     states = [_of_file(path) for path in paths]
     return max(states, key=lambda state: (state.size > 0, state.written), default=None)
 
 
-def _of_file(path: str) -> _State:
+def _of_file(path: str) -> _LogState:
     try:
         status = Path(path).stat()
         if status.st_size:
-            return _State(status.st_size, status.st_mtime)
+            return _LogState(status.st_size, status.st_mtime)
         rotated = [Path(one).stat() for one in glob.glob(f"{glob.escape(path)}[.-]*")]  # noqa: PTH207
     except OSError:  # it has gone, or may not be read: that is told where it is opened
-        return _State(0, 0.0)
+        return _LogState(0, 0.0)
     young = [one for one in rotated if one.st_size and one.st_mtime > time.time() - DEAD]
-    return _State(young[0].st_size, status.st_mtime) if young else _State(0, status.st_mtime)
+    return _LogState(young[0].st_size, status.st_mtime) if young else _LogState(0, status.st_mtime)
