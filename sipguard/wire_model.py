@@ -30,6 +30,11 @@ class Packet(NamedTuple):
     """Whether it was seen coming into this machine (True) or leaving it (False); None where that is not known."""
 
 
+def without_payload(packet: Packet) -> Packet:
+    """The same packet without its message, which is not to be kept."""
+    return Packet(*packet[:6], b"", packet.inbound)
+
+
 class Attempt(NamedTuple):
     """One attempt to authenticate, or call to nowhere, as the packets show it. Never holds nonce, response or body."""
 

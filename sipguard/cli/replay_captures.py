@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from sipguard.detection.sip.replies import PATIENCE
 from sipguard.detection.sip.tracker import Tracker
 from sipguard.errors import SipguardError
 from sipguard.policy.ignore import own_addresses
@@ -32,7 +33,7 @@ class Captures:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.captures = [Capture(name) for name in names]
-        self.tracker = Tracker(own=frozenset(own_addresses()))
+        self.tracker = Tracker(own=frozenset(own_addresses()), patience=PATIENCE)
         self.unanswered = 0
         """Requests with credentials of which no answer was recorded."""
 
@@ -51,7 +52,7 @@ class Captures:
 
     def events(self) -> list[LogEvent]:
         """The failures and logins in them, by time. Raises `SipguardError`."""
-        attempts = list(self._attempts())
+        attempts = sorted(self._attempts(), key=attrgetter("time"))
         self.unanswered = sum(one.verdict == "seen" for one in attempts)
         # Which addresses are servers is known at the end. They are never accused: they have failed at others' servers.
         servers = self.tracker.servers

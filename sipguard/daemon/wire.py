@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from sipguard.detection.sip.replies import PATIENCE
 from sipguard.detection.sip.tracker import Tracker
 from sipguard.policy.ignore import own_addresses
 from sipguard.policy.wire import event_of
@@ -67,7 +68,7 @@ class Wire:
         key = settings.hep_key.reveal()
         self._own = set(own_addresses())
         self._spoilt = set(self._store.spoilt())
-        self.tracker = Tracker(own=self._own, spoilt=self._spoilt, trusted=bool(key))
+        self.tracker = Tracker(own=self._own, spoilt=self._spoilt, trusted=bool(key), patience=PATIENCE)
         self.tracker.blind(0.0, now + START, "sipguard has just started")
         self.listener = HepListener(
             settings.hep_listen,

@@ -22,7 +22,9 @@ _MOST_VALUES = 4
 """Of one header's values and of branches: a second one may be the one that the answer carries."""
 MOST_NONCES = 8
 
-_ANSWER = re.compile(rb'SIP/2\.0 (\d\d\d)[^\r\n]*\r\nVia:[^\r\n",]*?;branch=([^;,\s"]+)')
+_ANSWER = re.compile(
+    rb'SIP/2\.0 (\d\d\d)[^\r\n]*+\r\nVia:[^\r\n",;]*+(?:;(?!branch=)[^\r\n",;]*+)*+;branch=([^;,\s"]+)'
+)
 """An answer as servers write it; what it does not match is read the slow way."""
 _PLAIN = re.compile(
     rb'([A-Z]{3,16}) [^\r\n]* SIP/2\.0\r\nVia: [^\r\n",=]*(?:;rport)?;branch=([^;,\s"]+)(?:;rport)?\r\n'
@@ -34,6 +36,7 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _NONCE = re.compile(rb'(?<![a-z])nonce\s*=\s*"?([^",\s]+)', re.IGNORECASE)
+_USUAL_NONCE = re.compile(rb"[0-9A-Za-z/+=-]+")
 _RESPONSE = re.compile(rb'(?<![a-z])response\s*=\s*"?([^",\s]+)', re.IGNORECASE)
 _USERNAME = re.compile(rb'(?<![a-z])username\s*=\s*(?:"((?:[^"\\\r\n]|\\[^\r\n]){0,256})"|([^",\s]+))', re.IGNORECASE)
 _STALE = re.compile(rb'(?<![a-z])stale\s*=\s*"?true', re.IGNORECASE)
@@ -41,6 +44,7 @@ _BRANCH = re.compile(rb'"(?:[^"\\]|\\.)*"|;[ \t\r\n]*branch[ \t\r\n]*=[ \t\r\n]*
 _URI_USER = re.compile(rb"sips?:([^@>;\s]*)@", re.IGNORECASE)
 _METHOD_OF_CSEQ = re.compile(rb"\d+[ \t\r\n]+([A-Za-z]+)")
 _CSEQ_FAST = re.compile(rb"\r\nCSeq: \d+ ([A-Z]+)\r\n")
+_NONE: tuple[bytes, ...] = ()
 _METHODS: dict[bytes, str] = {}
 """The methods that have been seen, as text."""
 
@@ -149,8 +153,10 @@ def request(payload: bytes) -> Request | None:
 
 def _head_end(payload: bytes, begin: int) -> int:
     """Where every server sees the end of the head. Some see one in CR CR too: others read on, so we do."""
-    ends = [end for end in (payload.find(b"\n\r\n", begin), payload.find(b"\n\n", begin)) if end >= 0]
-    return min(ends, default=len(payload))
+    end, bare = payload.find(b"\n\r\n", begin), payload.find(b"\n\n", begin)
+    if end < 0 or 0 <= bare < end:
+        return bare if bare >= 0 else len(payload)
+    return end - 1 if payload[end - 1] == 13 and end > begin else end  # the last line ends before its CR LF
 
 
 def _quoted(credentials: bytes) -> tuple[str, tuple[int, ...], int] | None:
@@ -175,7 +181,7 @@ def _any_credentials(text: bytes) -> tuple[str, tuple[int, ...], int]:
     """The first user, every nonce, every response."""
     named = _USERNAME.search(text)
     user = _text(named[1] or named[2] or b"") if named else ""
-    return user, nonces_in(text), hash(tuple(_RESPONSE.findall(text)[:MOST_NONCES]))
+    return user, nonces_in(text)[0], hash(tuple(_RESPONSE.findall(text)[:MOST_NONCES]))
 
 
 def may_carry_credentials(payload: bytes) -> bool:
@@ -183,12 +189,20 @@ def may_carry_credentials(payload: bytes) -> bool:
     return b"nonce" in payload or b"nonce" in payload.lower()
 
 
-def nonces_in(text: bytes) -> tuple[int, ...]:
-    """The hashes of the nonces of a challenge or of credentials, each once; too many are left out."""
+def nonces_in(text: bytes) -> tuple[tuple[int, ...], bytes]:
+    """The hashes of the nonces of a challenge or of credentials, each once; too many are left out.
+
+    And the first as it was written, to see what kind it is: never keep that.
+    """
+    begin = text.find(b' nonce="') + 8
+    if begin >= 8 and text.lower().count(b"nonce") == 1:  # as nearly everybody writes it
+        nonce = text[begin : text.find(b'"', begin)]
+        if nonce and text[begin + len(nonce)] == 34 and _USUAL_NONCE.fullmatch(nonce):
+            return (hash(nonce),), nonce
     found = _NONCE.findall(text)
     if len(found) == 1:
-        return (hash(found[0]),)
-    return tuple(dict.fromkeys(map(hash, found[: MOST_NONCES * 2])))[:MOST_NONCES]
+        return (hash(found[0]),), found[0]
+    return tuple(dict.fromkeys(map(hash, found[: MOST_NONCES * 2])))[:MOST_NONCES], found[0] if found else b""
 
 
 def challenge(payload: bytes) -> bytes:
@@ -199,12 +213,6 @@ def challenge(payload: bytes) -> bytes:
         if payload[end : end + 4].strip(b"\r\n") or payload[end : end + 4] == b"\r\n\r\n":  # no fold
             return payload[begin:end]
     return payload
-
-
-def first_nonce(text: bytes) -> bytes:
-    """The nonce of a challenge as it was written, to see what kind it is; b"" without one. Never keep it."""
-    match = _NONCE.search(text)
-    return match[1] if match else b""
 
 
 def is_stale(text: bytes) -> bool:
@@ -237,20 +245,23 @@ def _fast(lines: list[bytes]) -> dict[bytes, list[bytes]] | None:
     """Of lines that nobody can read in two ways; None when a line goes on in the next."""
     found: dict[bytes, list[bytes]] = {}
     known = names.KNOWN
-    for line in lines:
-        colon = line.find(b":")
-        name = line[:colon]
+    rest = iter(lines)
+    next(rest)  # the start line
+    for line in rest:
+        name, colon, value = line.partition(b":")
         key = known.get(name)
         if key is None:
             key = names.learn(name)
         if key:
             if key == names.FOLD:
                 return None
+            if not colon:
+                continue
             values = found.get(key)
             if values is None:
-                found[key] = [line[colon + 1 :].lstrip(b" \t")]
+                found[key] = [value.lstrip(b" \t")]
             elif len(values) < _MOST_VALUES or key == b"authorization":
-                values.append(line[colon + 1 :].lstrip(b" \t"))
+                values.append(value.lstrip(b" \t"))
         elif not line:
             break
     return found
@@ -268,17 +279,21 @@ def _slow(head: bytes) -> dict[bytes, list[bytes]]:
 
 def _headers(found: dict[bytes, list[bytes]], branch: int | None = None) -> Headers:
     """`branch`: that of the top Via, where it is known."""
-    calls, cseqs = found.get(b"call-id", ()), found.get(b"cseq", ())
+    calls, cseqs = found.get(b"call-id", _NONE), found.get(b"cseq", _NONE)
     return Headers(
         _branches(found.get(b"via")) if branch is None else (branch,),
-        tuple([value.strip()[:_LONGEST] for value in calls]),
-        tuple([b" ".join(value[:_LONGEST].split()) for value in cseqs]),
+        (calls[0].strip()[:_LONGEST],) if len(calls) == 1 else tuple([value.strip()[:_LONGEST] for value in calls]),
+        (_cseq(cseqs[0]),) if len(cseqs) == 1 else tuple(map(_cseq, cseqs)),
         _first(found, b"from"),
         _first(found, b"to"),
         _first(found, b"user-agent"),
         b"x-asterisk-hangupcause" in found
         or (b"reason" in found and any(value.upper().startswith(b"Q.850") for value in found[b"reason"])),
     )
+
+
+def _cseq(value: bytes) -> bytes:
+    return b" ".join(value[:_LONGEST].split())
 
 
 def _first(found: dict[bytes, list[bytes]], name: bytes) -> bytes:

@@ -26,9 +26,9 @@ _EDGE = 0.05
 _CHANCE = 10_000
 """With more nonces than this in the table, two equal ones of 32 bits may be chance (chan_sip)."""
 
-_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PJSIP = re.compile(rb"\d{9,11}/[0-9a-f]{32}")
-_CHAN_SIP = re.compile(rb"[0-9a-f]{8}")
+_KINDS = re.compile(
+    rb"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})|(?P<pjsip>\d{9,11}/[0-9a-f]{32})|(?P<chan_sip>[0-9a-f]{8})"
+)
 
 
 class Origin(NamedTuple):
@@ -63,7 +63,7 @@ class Nonces:
         self._learning: dict[str, _Learning] = {}
         self._seen: dict[str, bool] = {}
         """Place → whether it has sent nonces that are unpredictable by their form."""
-        self._origins: dict[tuple[str, int, str, bytes], Origin] = {}
+        self._origins: dict[tuple[str, int, str, str], Origin] = {}
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -75,10 +75,10 @@ class Nonces:
 
     def record(self, server: str, port: int, method: str, owner: str, challenge: bytes, now: float) -> None:
         """The server has sent this challenge to `owner`, "" for one that proves nobody."""
-        nonces = messages.nonces_in(challenge)
+        nonces, first = messages.nonces_in(challenge)
         if not nonces:
             return
-        kind = kind_of(challenge)
+        kind = kind_of(first)
         origin = self._origin(server, port, method, kind)
         for nonce in nonces:
             key = hash((server, nonce))
@@ -87,7 +87,7 @@ class Nonces:
                 self._sent.put(key, Sent(owner, origin), now)
             elif known.owner != owner:
                 self._sent.put(key, Sent("", origin), now)
-                if known.owner and owner and (kind != b"chan_sip" or len(self._sent) <= _CHANCE):
+                if known.owner and owner and (kind != "chan_sip" or len(self._sent) <= _CHANCE):
                     self._spoil(origin.place)
                     self._spoil(known.origin.place)
         if not kind and owner:
@@ -111,7 +111,7 @@ class Nonces:
         learning = self._learning.get(place)
         return learning is not None and learning.times >= _LEARNT
 
-    def _origin(self, server: str, port: int, method: str, kind: bytes) -> Origin:
+    def _origin(self, server: str, port: int, method: str, kind: str) -> Origin:
         key = (server, port, method, kind)
         origin = self._origins.get(key)
         if origin is None:
@@ -152,14 +152,10 @@ def _place(server: str, port: int) -> str:
     return f"{server} {port}"
 
 
-def kind_of(challenge: bytes) -> bytes:
-    """The form of a challenge's nonce.
+def kind_of(nonce: bytes) -> str:
+    """The form of a nonce.
 
-    FreeSWITCH's are UUIDs, those of PJSIP bound to second and address, chan_sip's random: unpredictable; b"" for others.
+    FreeSWITCH's are UUIDs, those of PJSIP bound to second and address, chan_sip's random: unpredictable; "" for others.
     """
-    nonce = messages.first_nonce(challenge)
-    if _UUID.fullmatch(nonce):
-        return b"uuid"
-    if _PJSIP.fullmatch(nonce):
-        return b"pjsip"
-    return b"chan_sip" if _CHAN_SIP.fullmatch(nonce) else b""
+    match = _KINDS.fullmatch(nonce)
+    return match.lastgroup or "" if match else ""

@@ -19,30 +19,36 @@ class Weighed(NamedTuple):
     challenged: str = ""
     """The method of the request that brought this nonce, at the port that answers now: only what is asked for credentials
     proves something by accepting them."""
+    known: bool = True
+    """Whether the server is known to have sent one of the nonces, to anybody; or that does not matter."""
 
 
-def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces) -> Weighed:
+def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces, without: tuple[int, ...] = ()) -> Weighed:
     """The evidence that this answered request came from its source.
 
     TCP, TLS, WS and WSS: that the server has sent this answer on the request's own connection, since a stranger cannot
-    finish the handshake of another's. UDP: the nonces of its credentials.
+    finish the handshake of another's. UDP: the nonces of its credentials, but for those that the answer itself brings
+    (`without`).
     """
     request = pending.packet
-    found = [sent for nonce in pending.request.nonces if (sent := nonces.sent(server, nonce)) is not None]
+    carried = pending.request.nonces
+    if without:
+        carried = tuple([nonce for nonce in carried if nonce not in without])
+    found = [sent for sent in [nonces.sent(server, nonce) for nonce in carried] if sent is not None]
     mine = [sent for sent in found if sent.owner == request.source]
-    challenged = _challenged(mine, answer)
+    challenged = _challenged(mine, answer) if mine else ""
     if request.transport != "udp" and _same_connection(request, answer):
         return Weighed("proven", challenged=challenged)
-    if any(map(nonces.proves, mine)):
+    if mine and any(map(nonces.proves, mine)):
         return Weighed("proven", challenged=challenged)
     if not nonces.trusts(server, answer.source_port):
-        return Weighed("reported", challenged=challenged)
+        return Weighed("reported", challenged=challenged, known=bool(found))
     owners = {sent.owner for sent in found}
     if len(owners) == 1 and "" not in owners and not mine and all(map(nonces.proves, found)):
         owner = owners.pop()
         if owner != request.destination:
             return Weighed("lent", owner)
-    return Weighed("unproven", challenged=challenged)
+    return Weighed("unproven", challenged=challenged, known=bool(found))
 
 
 def _same_connection(request: Packet, answer: Packet) -> bool:

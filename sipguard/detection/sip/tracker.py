@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sipguard.detection.sip import messages
 from sipguard.detection.sip.generations import Generations
 from sipguard.detection.sip.nonces import LIFETIME as NONCE_LIFETIME
-from sipguard.detection.sip.nonces import Nonces, kind_of
+from sipguard.detection.sip.nonces import Nonces
 from sipguard.detection.sip.proof import weigh
+from sipguard.detection.sip.replies import Held, Reply, reply_of
 from sipguard.detection.sip.transactions import Pending, Transactions
 from sipguard.wire_model import Attempt, Blindness, Packet
 
@@ -32,8 +33,6 @@ _BLIND_MOST = 64
 _SERVERS_MOST = 10_000
 _TO_NOWHERE = frozenset({403, 404, 410, 480, 484, 485, 604})
 """Answers to calls without credentials that a scan of numbers gets."""
-_OF_ASTERISK = frozenset({b"pjsip", b"chan_sip"})
-"""It judges the password on an invented nonce too, and `stale=true` says that it was right."""
 _JUDGED = frozenset({"REGISTER", "INVITE", "SUBSCRIBE", "MESSAGE", "PUBLISH"})
 
 
@@ -42,7 +41,8 @@ class Tracker:
 
     `own` are the machine's addresses: packets between them count for nothing, and they are never accused. Where they are
     not known (another machine's capture), `servers` collects who has answered credentials. `proxies` are never accused, and
-    prove nobody. `spoilt`: servers that have shown predictable nonces before.
+    prove nobody. `spoilt`: servers that have shown predictable nonces before. `patience`: seconds that an answer to unknown
+    nonces waits for its challenge, where packets may come out of order.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Tracker:
         proxies: Container[str] = (),
         spoilt: Iterable[str] = (),
         trusted: bool = True,
+        patience: float = 0.0,
     ) -> None:
         self.own = own
         self.proxies = proxies
@@ -61,6 +62,7 @@ class Tracker:
         self.servers: dict[str, int] = {}
         """Who has answered requests with credentials that were sent to it, and how often."""
         self._transactions = Transactions()
+        self._held = Held(patience)
         self._accepted: Generations[int, bool] = Generations(_ACCEPTED_LIFETIME, _ACCEPTED_MOST)
         self._calls: Generations[int, bool] = Generations(_CALLS_LIFETIME, _CALLS_MOST)
         self._doubts: Generations[str, bool] = Generations(NONCE_LIFETIME, _DOUBTS_MOST)
@@ -74,6 +76,8 @@ class Tracker:
         """What this packet completes: usually nothing. Raises nothing, whatever the payload is."""
         self.messages += 1
         payload = packet.payload
+        if payload.startswith((b"ACK ", b"SIP/2.0 1")):
+            return []  # an ACK is never answered, a provisional answer is none
         if payload.startswith(b"SIP/2.0 ") or messages.is_answer(payload):
             if packet.inbound is True or packet.destination in self.own:
                 return []
@@ -88,7 +92,8 @@ class Tracker:
 
     def expire(self, now: float) -> list[Attempt]:
         """The requests that nobody has answered within 32 s, as attempts without verdict (`seen`)."""
-        return [self._unanswered(one) for one in self._transactions.expire(now)]
+        found = self._judge_held(now) if self._held else []
+        return found + [self._unanswered(one) for one in self._transactions.expire(now)]
 
     def blind(self, since: float, until: float, reason: str) -> None:
         """Packets may have gone unseen between these times: what is missing then, is not known to be missing."""
@@ -111,13 +116,13 @@ class Tracker:
         status = answer.status
         ours = packet.inbound is False or packet.source in self.own
         pending, known = self._transactions.answered(packet, answer, ours=ours)
-        found = []
+        found = self._judge_held(packet.time) if self._held else []
         if pending is not None:
-            found = self._judge(pending, packet, status)
+            found += self._judge(pending, packet, status)
         elif not known and status == 403 and messages.method_of(packet.payload) == "REGISTER":
             self.unpaired += 1
         elif not known and status in _TO_NOWHERE and packet.destination not in self.proxies:
-            found = self._scan(packet, answer)
+            found += self._scan(packet, answer)
         if status in {401, 407}:
             self._record(packet)
         return found
@@ -125,35 +130,48 @@ class Tracker:
     def _judge(self, pending: Pending, packet: Packet, status: int) -> list[Attempt]:
         self._learn_server(pending.packet, packet)
         weighed = weigh(pending, packet, self._server(packet.source), self.nonces)
-        verdict = self._verdict(pending, packet, status, weighed)
+        reply = reply_of(packet, status)
+        if not weighed.known and self._held.keep(pending, reply):
+            return []
+        return self._decide(pending, reply, weighed)
+
+    def _judge_held(self, now: float) -> list[Attempt]:
+        """Judge what has waited long enough for the challenge that it answers."""
+        found = []
+        for pending, reply in self._held.due(now):
+            server = self._server(reply.packet.source)
+            found += self._decide(pending, reply, weigh(pending, reply.packet, server, self.nonces, reply.nonces))
+        return found
+
+    def _decide(self, pending: Pending, reply: Reply, weighed: Weighed) -> list[Attempt]:
+        verdict = self._verdict(pending, reply, weighed)
         if verdict is None:
             return []
-        alarm = False
+        alarm, time = False, reply.packet.time
         if weighed.evidence == "unproven" and verdict == "stale":
             # An invented nonce: a guess, though this server may not have judged its password.
             verdict = "failure"
-            alarm = self._doubts.get(pending.packet.source) is True and kind_of(packet.payload) in _OF_ASTERISK
+            alarm = self._doubts.get(pending.packet.source) is True and reply.of_asterisk
         elif weighed.evidence == "unproven" and verdict == "failure":
-            self._doubts.put(pending.packet.source, True, packet.time)
-        attempt = self._attempt(pending, packet.time, status, verdict, weighed.evidence)
+            self._doubts.put(pending.packet.source, True, time)
+        attempt = self._attempt(pending, time, reply.status, verdict, weighed.evidence)
         if weighed.evidence == "unproven":
-            blind = self.blindness(packet.time - NONCE_LIFETIME, packet.time)
-            attempt = attempt._replace(blind=blind, alarm=alarm)
+            attempt = attempt._replace(blind=self.blindness(time - NONCE_LIFETIME, time), alarm=alarm)
         elif verdict == "failure" and weighed.address:
             attempt = attempt._replace(address=weighed.address)
         return self._released(attempt)
 
-    def _verdict(self, pending: Pending, packet: Packet, status: int, weighed: Weighed) -> AttemptVerdict | None:
+    def _verdict(self, pending: Pending, reply: Reply, weighed: Weighed) -> AttemptVerdict | None:
         """What servers mean by this answer to credentials; None for what tells nothing of them."""
-        if status in {401, 407}:
-            if messages.is_stale(messages.challenge(packet.payload)):
+        if reply.status in {401, 407}:
+            if reply.stale:
                 return "stale"
             return "again" if self._was_accepted(pending) else "failure"
-        if status == 403:
-            return None if messages.headers(packet.payload).call_failed else "failure"
+        if reply.status == 403:
+            return None if reply.call_failed else "failure"
         method = pending.request.method
-        if status < 300 and weighed.challenged == method and method in _JUDGED:
-            self._accept(pending, packet.time)
+        if reply.status < 300 and weighed.challenged == method and method in _JUDGED:
+            self._accept(pending, reply.packet.time)
             return "success" if method == "REGISTER" else None
         return None
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from sipguard.detection.sip import messages
+from sipguard.wire_model import without_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ class Transactions:
             self.lost_until = packet.time
             gone += self._turn(packet.time)
             part = self._parts[0]
-        part.add(keys, Pending(packet._replace(payload=b""), request))
+        part.add(keys, Pending(without_payload(packet), request))
         part.odd = part.odd or len(keys) != 1
         self._odd = self._odd or part.odd
         return gone

@@ -1,0 +1,74 @@
+"""Final answers to credentials: what they tell, and those that cannot be judged yet.
+
+A server of several processes copies its messages out of order: the copy of a challenge may come after the copy of the answer to
+the credentials that it brought (Kamailio's siptrace: one in ten on a busy machine). So an answer to nonces that are not known is
+kept for a moment before it is judged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from sipguard.detection.sip import messages
+from sipguard.detection.sip.nonces import kind_of
+from sipguard.wire_model import without_payload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sipguard.detection.sip.transactions import Pending
+    from sipguard.wire_model import Packet
+
+PATIENCE = 1.0
+"""Seconds that a challenge may come late."""
+MOST = 10_000
+_OF_ASTERISK = frozenset({"pjsip", "chan_sip"})
+"""It judges the password on an invented nonce too, and `stale=true` says that it was right."""
+
+
+class Reply(NamedTuple):
+    """What a final answer says of the credentials."""
+
+    packet: Packet
+    status: int
+    stale: bool = False
+    of_asterisk: bool = False
+    call_failed: bool = False
+    """Of a 403: it is about the call, not about the credentials."""
+    nonces: tuple[int, ...] = ()
+    """Those of its own challenge: they prove nothing of the request before it."""
+
+
+def reply_of(packet: Packet, status: int) -> Reply:
+    """Read the answer."""
+    payload = packet.payload
+    if status in {401, 407}:
+        text = messages.challenge(payload)
+        nonces, first = messages.nonces_in(text)
+        return Reply(packet, status, messages.is_stale(text), kind_of(first) in _OF_ASTERISK, nonces=nonces)
+    return Reply(packet, status, call_failed=status == 403 and messages.headers(payload).call_failed)
+
+
+class Held:
+    """Answers that wait for a challenge that may come late: for `patience` seconds of the packets' time, `MOST` at once."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._waiting: deque[tuple[Pending, Reply]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def keep(self, pending: Pending, reply: Reply) -> bool:
+        """Whether there is room to let it wait."""
+        if not self._patience or len(self._waiting) >= MOST:
+            return False
+        self._waiting.append((pending, reply._replace(packet=without_payload(reply.packet))))
+        return True
+
+    def due(self, now: float) -> Iterator[tuple[Pending, Reply]]:
+        """Those that have waited long enough; all whose time is not that of `now`, where clocks differ or were set."""
+        waiting = self._waiting
+        while waiting and not -1 < now - waiting[0][1].packet.time < self._patience:
+            yield waiting.popleft()

@@ -1,0 +1,84 @@
+"""Copies of messages that come out of order: a challenge after the credentials that answer it."""
+
+from __future__ import annotations
+
+import pytest
+from sip_packets import SERVER, Talk, answer, request, uuid
+
+from sipguard.detection.sip.replies import MOST
+from sipguard.detection.sip.tracker import Tracker
+from sipguard.wire_model import Packet
+
+PHONE, GUESSER, VICTIM = "192.0.2.20", "198.51.100.66", "192.0.2.91"
+
+
+@pytest.fixture
+def talk():
+    """A conversation that waits for late challenges; the server is known for nonces that nobody can predict."""
+    made = Talk(Tracker(patience=1.0))
+    made.challenge(PHONE, uuid(99))
+    return made
+
+
+def test_late_challenge(talk):
+    """It proves the guess that answers it, a second later; the next guess is judged at once."""
+    talk.guess(GUESSER, uuid(1))
+    talk.challenge(GUESSER, uuid(1))
+    talk.challenge(GUESSER, uuid(2))
+    assert talk.verdicts == []
+    talk.guess(GUESSER, uuid(2))
+    assert talk.verdicts == [(GUESSER, "failure", "proven")]
+    talk.now += 1
+    talk.challenge(PHONE, uuid(98))
+    assert talk.verdicts == [(GUESSER, "failure", "proven")] * 2
+    assert talk.attempts[1].time < talk.attempts[0].time
+
+
+def test_login(talk):
+    """A login that is judged late still makes its nonce one that was accepted."""
+    talk.guess(PHONE, uuid(1), status=200)
+    talk.challenge(PHONE, uuid(1))
+    talk.now += 1
+    talk.guess(PHONE, uuid(1), status=401, reply_nonce=uuid(2))
+    assert talk.verdicts == [(PHONE, "success", "proven"), (PHONE, "again", "proven")]
+
+
+def test_challenge_that_never_came(talk):
+    """An invented nonce stays unproven, and is told without another packet."""
+    talk.guess(VICTIM, uuid(1))
+    assert talk.verdicts == []
+    assert [(one.address, one.evidence) for one in talk.tracker.expire(talk.now + 1)] == [(VICTIM, "unproven")]
+    assert talk.tracker.expire(talk.now + 2) == []
+
+
+def test_own_challenge(talk):
+    """A server that sends an invented nonce back in its answer does not prove the request by that."""
+    talk.guess(VICTIM, uuid(1), status=401, reply_nonce=uuid(1))
+    talk.now += 1
+    talk.challenge(PHONE, uuid(98))
+    assert talk.verdicts == [(VICTIM, "failure", "unproven")]
+
+
+def test_alarm(talk):
+    """`stale=true` of Asterisk, after guesses, is an alarm as well when it is judged late."""
+    pjsip = "1795825954/0123456789abcdef0123456789abcde"
+    talk.challenge(PHONE, pjsip + "0")
+    talk.guess(VICTIM, pjsip + "1", status=401, reply_nonce=pjsip + "2")
+    talk.guess(VICTIM, pjsip + "3", status=401, reply_nonce=pjsip + "4", stale=True)
+    assert [one.alarm for one in talk.tracker.expire(talk.now + 1)] == [False, True]
+
+
+def test_bounded(talk):
+    """A flood of invented nonces waits in a bounded place; what has none is judged at once."""
+    for number in range(MOST + 10):
+        asked = request(nonce=f"{number:032x}", response=f"{number:032x}")
+        talk.tracker.feed(Packet(talk.now, VICTIM, 5060, SERVER, 5060, "udp", asked))
+        talk.attempts += talk.tracker.feed(Packet(talk.now, SERVER, 5060, VICTIM, 5060, "udp", answer(403, asked)))
+    assert len(talk.attempts) == 10
+    assert len(talk.tracker.expire(talk.now + 1)) == MOST
+
+
+def test_clock_that_was_set(talk):
+    """Nobody waits for an hour because a clock has gone back by one."""
+    talk.guess(VICTIM, uuid(1))
+    assert len(talk.tracker.expire(talk.now - 3600)) == 1
