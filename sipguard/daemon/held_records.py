@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from sipguard.model import Chunk, Position
 
 
+_AT_ONCE = 50
+"""Logs between two looks of the loop at everything else."""
+
+
 class _Held(NamedTuple):
     since: float
     """When the log had something new for the last time, by the loop's clock."""
@@ -53,11 +57,15 @@ class HeldRecords:
 
     def release(self, now: float) -> float | None:
         """Read what is whole by now; seconds until to ask again, None when nothing is left."""
+        read = 0
         for path, held in list(self._held.items()):
             idle = now - held.since
             if idle < FOLDED_SETTLES and not _ends_at(held.position):
                 continue
+            if read == _AT_ONCE:
+                return 0.0
             self._read(path, held, idle)
+            read += 1
         if not self._held:
             return None
         youngest = min(now - held.since for held in self._held.values())

@@ -166,11 +166,10 @@ class Candidates:
         self._finder = best()
         self._json = json
         self.folded = any(each.folded for needs in (*alternatives, gate) for need in needs for each in need)
-        self._regexes = [[self._plain(need) for need in needs] for needs in alternatives]
+        self._regexes = tuple(tuple(self._plain(need) for need in needs) for needs in alternatives)
         self._gate = [self._plain(need) for need in gate]
-        self._options = _options(self._regexes) if all(self._regexes) else []
-        self._covers = _covers(self._regexes, self._options)
-        """Which regexes a search for these texts would find all lines of."""
+        self._covers = _covers(self._regexes) if all(self._regexes) else {}
+        """Texts to choose from, and of which regexes a search for them would find all lines."""
         self._seen = 0
         self._next_plan = 0
         self._found = 0
@@ -210,14 +209,14 @@ class Candidates:
     def _plan(self, sample: bytes) -> tuple[bytes, ...]:
         """The cheapest texts for a log like `sample`: those of the gate, or enough to cover every regex."""
         cost: dict[str, float] = {}
-        for option in (*self._options, *self._gate):
+        for option in (*self._covers, *self._gate):
             for text in option - cost.keys():
                 if sample:
                     cost[text] = self._finder.per_text * len(sample) + _LINE * sample.count(text.encode())
                 else:
                     cost[text] = 1 + 10 / len(text)
         plans = [set(need) for need in self._gate]
-        if self._options:
+        if self._covers:
             plans.append(_cover(self._covers, len(self._regexes), cost))
         texts = min(plans, key=lambda plan: sum(cost[text] for text in plan))
         folds = _FOLDS if self.folded else ()
@@ -241,8 +240,8 @@ def candidates(
         return None
     if any(each.folded for needs in (*alternatives, gate) for need in needs for each in need) and encoding != "utf-8":
         return None
-    alternatives = [undated(needs, formats) for needs in alternatives]
-    gate = undated(gate, formats)
+    alternatives = [undated(tuple(needs), tuple(formats)) for needs in alternatives]
+    gate = undated(tuple(gate), tuple(formats))
     if not gate and not (alternatives and all(alternatives)):
         return None
     found = Candidates(alternatives, gate, json=json)
@@ -309,10 +308,10 @@ def _cover(covers: Mapping[frozenset[str], set[int]], regexes: int, cost: Mappin
     return {text for text in chosen if not any(part in text for part in chosen - {text})}
 
 
-def _covers(
-    regexes: Sequence[Sequence[frozenset[str]]], options: Sequence[frozenset[str]]
-) -> dict[frozenset[str], set[int]]:
+@lru_cache(maxsize=64)  # one for each filter: of logs there may be thousands
+def _covers(regexes: tuple[tuple[frozenset[str], ...], ...]) -> Mapping[frozenset[str], set[int]]:
     """Which regexes are found by an option: a text that meets one of their needs holds one of the option's."""
+    options = _options(regexes)
     texts = frozenset().union(*options)
     parts = {
         each: frozenset(text for text in texts if text in each) for needs in regexes for need in needs for each in need
@@ -367,7 +366,8 @@ def _alphabet(items: Iterable[Any], every: frozenset[str]) -> frozenset[str]:
     return found
 
 
-def undated(needs: Iterable[Need], formats: Iterable[DateFormat]) -> list[Need]:
+@lru_cache(maxsize=512)
+def undated(needs: tuple[Need, ...], formats: tuple[DateFormat, ...]) -> Sequence[Need]:
     """The needs in texts that no cut of a date can have joined together from parts of the line that stood apart."""
     leads = list(dict.fromkeys(_lead(form) for form in formats))
     result = []

@@ -68,7 +68,7 @@ class Detector:
         except ValueError as error:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", where(filter, "datepattern")) from None
         self._finder = finder
-        self._formats = [form for form, _ in finder.formats]
+        self._formats = tuple(form for form, _ in finder.formats)
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
         assembler = partial(RecordAssembler, filter, decode=self._decode, accuses=self._may_accuse)
         self._screen = assembler(where=where(filter, "recordstart")) if declares(filter) else None
@@ -103,7 +103,7 @@ class Detector:
 
     def _may_accuse(self, line: str) -> bool:
         """Whether a line has what one of the regexes needs."""
-        return any(meets(line, undated(each.needs, self._formats)) for each in self._matcher.failregex)
+        return any(meets(line, undated(tuple(each.needs), self._formats)) for each in self._matcher.failregex)
 
     def feed(self, data: bytes) -> list[Failure]:
         """The failures in `data`, which is whole lines ended by LF, following those fed before."""

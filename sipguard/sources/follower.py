@@ -21,10 +21,12 @@ from sipguard.sources.tail import LONGEST_LINE, Tail, shown
 from sipguard.sources.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sipguard.model import Chunk, Position
 
+_MOST_CHUNKS = 32
+"""Logs read at once: each may cost milliseconds, and there may be thousands."""
 _TURN = 262_144  # most bytes read from one log before it is the next one's turn
 
 
@@ -115,9 +117,9 @@ class Follower:
     def read(self, limit: int = 1 << 20) -> list[Chunk]:
         """Read up to about `limit` bytes from changed logs, one block of each in turn; empty if nothing is left."""
         self._take_changes()
-        chunks = []
+        chunks: list[Chunk] = []
         left = limit
-        while left > 0 and self._ready:
+        while left > 0 and self._ready and len(chunks) < _MOST_CHUNKS:
             path = next(iter(self._ready))
             tail = self._ready.pop(path)
             chunk = tail.read(min(left, _TURN))
@@ -182,21 +184,24 @@ class Follower:
     def _find(self, pattern: str) -> list[str]:
         """The logs that a glob matches: files, but not those that one of them was rotated to, nor compressed ones."""
         names = sorted(path for path in glob.glob(pattern) if not path.endswith(COMPRESSED) and os.path.isfile(path))
+        there = set(names)
         known = [
-            path for path in (*self._tails, *self._positions) if path not in names and fnmatch.fnmatch(path, pattern)
+            path for path in (*self._tails, *self._positions) if path not in there and fnmatch.fnmatch(path, pattern)
         ]
         seen = self._matched.get(pattern)
         if seen and seen[0] == names + known:
             return seen[1]
-        logs = []
+        stems: dict[str, list[str]] = {}
+        for other in (*names, *known):
+            stems.setdefault(os.path.splitext(other)[0], []).append(other)
+        logs: dict[str, None] = {}
         for path in names:
-            base = next((other for other in (*names, *known) if other != path and _is_rotated(path, other)), None)
             # A log that is stored or followed, and gone: what it was rotated to holds its unread rest.
-            log = path if base is None else base if base in known else None
-            if log is not None and log not in logs:
-                logs.append(log)
-        self._matched[pattern] = (names + known, logs)
-        return logs
+            base = _rotated_from(path, stems)
+            if base is None or base not in there:
+                logs[path if base is None else base] = None
+        self._matched[pattern] = names + known, list(logs)
+        return list(logs)
 
     def _map(self) -> None:
         """Map files and directories to the logs that their change may concern, by real path as reported by the watcher."""
@@ -214,11 +219,14 @@ class Follower:
         self._directories = frozenset(directories)
 
 
-def _is_rotated(path: str, base: str) -> bool:
-    if not path.startswith(os.path.splitext(base)[0]):
-        return False
-    directory, name = os.path.split(path)
-    return directory == os.path.dirname(base) and is_rotated(name, os.path.basename(base))
+def _rotated_from(path: str, stems: Mapping[str, Sequence[str]]) -> str | None:
+    """Which of the logs this one was rotated from, if any; `stems` are those by their names without the extension."""
+    name = os.path.basename(path)
+    for end in range(len(path) - len(name) + 1, len(path) + 1):
+        for other in stems.get(path[:end], ()):
+            if other != path and is_rotated(name, os.path.basename(other)):
+                return other
+    return None
 
 
 def _magic_directory(pattern: str) -> bool:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from sipguard.sources import follower as follower_module
 from sipguard.sources import watcher
 from sipguard.sources.follower import Follower
+from sipguard.sources.rotated import is_rotated
 from sipguard.sources.tail import Tail
 
 PULSE = 0.02
@@ -396,3 +398,22 @@ def test_stop_ends_every_thread(tmp_path, events):
         for _ in range(events):
             append(log, b"x\n")
     assert set(threading.enumerate()) == before
+
+
+def test_thousands_of_logs(tmp_path, monkeypatch):
+    """Neither is each compared with each, nor are all read at once."""
+    asked = []
+    monkeypatch.setattr(follower_module, "is_rotated", lambda name, base: asked.append(name) or is_rotated(name, base))
+    for number in range(1500):
+        (tmp_path / f"host-{number}.log").write_text("a line\n")
+    (tmp_path / "host-7.log.1").write_text("an old line\n")
+    follower = Follower([str(tmp_path / "*")], positions={}, notify=lambda: None)
+    assert len(asked) < 4 * 1500
+    first = follower.read()
+    assert 0 < len(first) < 100
+    paths = {chunk.path for chunk in first}
+    while chunks := follower.read():
+        paths |= {chunk.path for chunk in chunks}
+    follower.stop()
+    assert len(paths) == 1500
+    assert str(tmp_path / "host-7.log.1") not in paths
