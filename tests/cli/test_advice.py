@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -15,7 +16,7 @@ from sipguard.model import Filter, Jail, LogPath
 @pytest.mark.parametrize(
     ("reference", "log", "words"),
     [
-        ("asterisk", "asterisk22-messages", ["asterisk[log=all]", "safer"]),
+        ("asterisk", "asterisk22-messages", ["asterisk[log=all]"]),
         ("asterisk", "asterisk22-full", ["a log of `security` alone is safer"]),
         ("asterisk", "asterisk22-security", []),
         ("freeswitch", "freeswitch-warning", []),
@@ -69,3 +70,30 @@ def test_kamailio_nonces(tmp_path, monkeypatch, lines, told):
     monkeypatch.setattr("sipguard.cli.advice.KAMAILIO_FILES", [path])
     found = list(advice(Jail("sip", Filter("sip", ()), source="wire")))
     assert any("one_time_nonce" in line for line in found) is told
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [("asterisk", True), ("asterisk[channels=sip]", False), ("asterisk[channels=all,log=all]", False)],
+)
+def test_advice_that_was_followed_is_not_given(tmp_path, reference, told):
+    """From the log's first line on."""
+    log = tmp_path / "messages"
+    log.write_text(
+        "[2026-11-28 10:00:00] NOTICE[1] chan_sip.c: Registration from '\"1\" <sip:1@x>' failed for 'y' - z\n"
+    )
+    jail = Jail("j", read_filter(reference, [FILTERS]), logpath=(LogPath(str(log)),))
+    assert any("chan_sip" in text for text in advice(jail)) is told
+
+
+def test_advice_for_the_journal(tmp_path, monkeypatch):
+    """Of a jail that reads it: what journalctl gives is looked at."""
+    entry = {"__REALTIME_TIMESTAMP": "1", "__CURSOR": "c", "_HOSTNAME": "pbx", "SYSLOG_IDENTIFIER": "asterisk"}
+    entry |= {"SYSLOG_PID": "7", "MESSAGE": "[2026-11-28 10:00:00] NOTICE[1] chan_sip.c: Registration from 'x'"}
+    program = tmp_path / "journalctl"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(entry).replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    given = list(advice(Jail("j", read_filter("asterisk", [FILTERS]), journal=True)))
+    assert [text for text in given if "journal" in text and "asterisk[channels=sip]" in text] == given
+    assert len(given) == 1
