@@ -66,6 +66,8 @@ class SessionTail:
         if match is None:
             return True
         session = b"\n" + match[1] + b" "
+        if not data.startswith(session[1:], data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1):
+            return True
         count = 1 + data.count(session, begin, to)
         while count < LINES and data.startswith(session[1:], begin):
             if not begin:
