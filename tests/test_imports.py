@@ -14,6 +14,7 @@ LEAVES = {
     "files",
     "formula",
     "model",
+    "networks",
     "secret",
     "shell",
     "sockets",
@@ -26,6 +27,7 @@ MAY_IMPORT = {
     "wire_model": set(),
     "errors": set(),
     "addresses": set(),
+    "networks": set(),
     "secret": {"model"},
     "text": set(),
     "files": set(),
@@ -42,6 +44,7 @@ MAY_IMPORT = {
     "actions": LEAVES
     | {"__version__", "config"},  # the rules by which action files are read are those of the configuration
     "feeds": LEAVES,
+    "fleet": LEAVES | {"__version__"},  # it tells the others which version it is
     # All of Fail2ban that needs no daemon: its configuration, its action files, its protocol and client.
     "fail2ban": LEAVES | {"__version__", "config", "actions"},
 }

@@ -6,79 +6,13 @@ refused. Protected networks are cut out of every entry that covers them.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from sipguard.networks import BITS, REFUSED_SPANS, parse, write
+
 Span = tuple[int, int, float]
 """First address, last address, until."""
-
-_BITS = {4: 32, 6: 128}
-_KIND = {4: socket.AF_INET, 6: socket.AF_INET6}
-_WIDEST = {4: 8, 6: 16}
-"""Shortest prefix allowed. No registry gives one holder more than an IPv4 /8; an IPv6 /16 exceeds all that is in use."""
-_MAPPED = 0xFFFF << 32
-_GLOBAL_6 = (0x2 << 124, (0x4 << 124) - 1)
-"""2000::/3, all global unicast addresses assigned by IANA (RFC 4291, 2.4). Private, loopback and multicast lie outside."""
-_NOBODY = (
-    # RFC 6890 and the IANA special-purpose registry. Documentation and benchmark ranges are missing on purpose: nobody uses
-    # them, so rejecting them harms nobody.
-    ("0.0.0.0", 8, "this network"),  # noqa: S104 - a range to refuse, nothing is bound
-    ("10.0.0.0", 8, "private"),
-    ("100.64.0.0", 10, "private (carrier NAT)"),
-    ("127.0.0.0", 8, "loopback"),
-    ("169.254.0.0", 16, "link-local"),
-    ("172.16.0.0", 12, "private"),
-    ("192.0.0.0", 24, "reserved"),
-    ("192.168.0.0", 16, "private"),
-    ("224.0.0.0", 4, "multicast"),
-    ("240.0.0.0", 4, "reserved"),
-)
-
-
-class FeedRefusedError(ValueError):
-    """A network that must not enter the firewall; the text says why."""
-
-
-def parse(text: str) -> tuple[int, int, int]:
-    """Parse an address or network into (version, first address, prefix length).
-
-    Clears host bits; turns IPv4-mapped IPv6 into IPv4. Raises `ValueError` if it is neither.
-    """
-    host, slash, prefix = text.partition("/")
-    version = 6 if ":" in host else 4
-    try:
-        number = int.from_bytes(socket.inet_pton(_KIND[version], host), "big")
-        length = int(prefix) if slash else _BITS[version]
-    except OSError:
-        raise ValueError("no address") from None
-    if slash and not (prefix.isascii() and prefix.isdigit() and length <= _BITS[version]):
-        raise ValueError("invalid prefix length")
-    if version == 6 and length >= 96 and number >> 32 == _MAPPED >> 32:
-        version, number, length = 4, number - _MAPPED, length - 96
-    return version, number >> (_BITS[version] - length) << (_BITS[version] - length), length
-
-
-def write(version: int, first: int, length: int) -> str:
-    """Canonical text of a network (see `sipguard.model`)."""
-    host = socket.inet_ntop(_KIND[version], first.to_bytes(_BITS[version] // 8, "big"))
-    return host if length == _BITS[version] else f"{host}/{length}"
-
-
-def admit(text: str) -> str:
-    """Canonical text of an entry. Raises `FeedRefusedError` if it is not allowed, `ValueError` if it is not a network."""
-    version, first, length = parse(text)
-    if length < _WIDEST[version]:
-        raise FeedRefusedError(f"wider than /{_WIDEST[version]}")
-    last = first + (1 << (_BITS[version] - length)) - 1
-    if version == 6:
-        if not (_GLOBAL_6[0] <= first and last <= _GLOBAL_6[1]):
-            raise FeedRefusedError("no global IPv6 address")
-    else:
-        for begin, end, why in _REFUSED_4:
-            if begin <= first and last <= end:
-                raise FeedRefusedError(why)
-    return write(version, first, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +33,11 @@ def sift(entries: Iterable[tuple[str, float]], protected: Iterable[str]) -> Sift
     spans: dict[int, list[Span]] = {4: [], 6: []}
     for text, until in entries:
         version, first, length = parse(text)
-        spans[version].append((first, first + (1 << (_BITS[version] - length)) - 1, until))
-    keep: dict[int, list[Span]] = {4: list(_REFUSED_SPANS), 6: []}
+        spans[version].append((first, first + (1 << (BITS[version] - length)) - 1, until))
+    keep: dict[int, list[Span]] = {4: [(first, last, 0.0) for first, last in REFUSED_SPANS], 6: []}
     for text in protected:
         version, first, length = parse(text)
-        keep[version].append((first, first + (1 << (_BITS[version] - length)) - 1, 0.0))
+        keep[version].append((first, first + (1 << (BITS[version] - length)) - 1, 0.0))
     networks: list[tuple[str, float]] = []
     addresses = 0
     for version, found in spans.items():
@@ -118,7 +52,7 @@ def around(text: str) -> Iterator[str]:
     """This network and every larger one that contains it, as canonical text: the possible names of an entry covering it."""
     version, first, length = parse(text)
     for shorter in range(length, -1, -1):
-        bits = _BITS[version] - shorter
+        bits = BITS[version] - shorter
         yield write(version, first >> bits << bits, shorter)
 
 
@@ -176,14 +110,5 @@ def _networks(version: int, first: int, last: int) -> Iterator[tuple[int, int]]:
         size = 1 << ((last - first + 1).bit_length() - 1)
         if first:
             size = min(size, first & -first)
-        yield first, _BITS[version] - (size.bit_length() - 1)
+        yield first, BITS[version] - (size.bit_length() - 1)
         first += size
-
-
-def _span(host: str, length: int) -> tuple[int, int]:
-    version, first, _ = parse(f"{host}/{length}")
-    return first, first + (1 << (_BITS[version] - length)) - 1
-
-
-_REFUSED_4 = tuple((*_span(host, length), why) for host, length, why in _NOBODY)
-_REFUSED_SPANS = tuple((first, last, 0.0) for first, last, _ in _REFUSED_4)

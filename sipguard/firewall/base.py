@@ -57,6 +57,15 @@ class Firewall(Protocol):
         feed back. Neither `open` nor a ban touches feeds, and they stay when the daemon ends.
         """
 
+    def change_feed(
+        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
+    ) -> None:
+        """Reject `gone` no more for a feed that `set_feed` made, then these as well, each until its time.
+
+        For lists that change by single entries: costs what changes, not what is there. One that is in both gets the new time;
+        one that is there already and not in `gone` keeps its own. Networks may overlap. `FirewallError` if the feed is gone.
+        """
+
     def drop_feed(self, name: str) -> None:
         """Reject nothing more for this feed, and remove its sets. One that is not there is no error."""
 

@@ -137,6 +137,14 @@ class IpsetFirewall:
         """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then it has what it had."""
         self._feeds.set(name, list(in_time(networks, self._clock())), verdict)
 
+    def change_feed(
+        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
+    ) -> None:
+        """Reject some no more, and others besides. Raises `FirewallError` when the feed is gone."""
+        now = self._clock()
+        removed = in_time(((text, FOREVER) for text in gone), now)
+        self._feeds.change(name, list(in_time(networks, now)), list(removed), verdict)
+
     def drop_feed(self, name: str) -> None:
         """Remove a feed's sets. Raises `FirewallError` when the kernel refuses."""
         self._feeds.drop(name)

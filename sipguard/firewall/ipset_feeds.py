@@ -58,6 +58,20 @@ class IpsetFeeds:
         self._ipset.do("".join(f"destroy {name}\n" for name in stale))
         self._made.add(name)
 
+    def change(self, name: str, networks: Sequence[FeedNetwork], gone: Sequence[FeedNetwork], verdict: Verdict) -> None:
+        """Take some out of a feed's sets, then put others in. Raises `FirewallError` when the sets are gone."""
+        now = self._clock()
+        kind: Kind = "g" if verdict == "drop" else "f"
+        lines = []
+        for network in gone:
+            lines += [f"del {_named(kind, network, name)} {item} -exist\n" for item in _elements(network)]
+        for network in networks:
+            time = ipset_text.timeout(network.until, now)
+            lines += [
+                f"add {_named(kind, network, name)} {item} timeout {time} -exist\n" for item in _elements(network)
+            ]
+        self._ipset.do("".join(lines))
+
     def drop(self, name: str) -> None:
         """Remove a feed's rules, then its sets."""
         stale = [header.name for header in self._ipset.headers() if _is_of(header.name, set_owner(name), "")]
@@ -129,6 +143,10 @@ class IpsetFeeds:
 
 def _is_of(name: XtSet, owner: str, but: str) -> bool:
     return name.owner == owner and name.kind in ("f", "g") and name.kind != but
+
+
+def _named(kind: Kind, network: FeedNetwork, feed: str) -> XtSet:
+    return XtSet(kind, network.family, set_owner(feed))
 
 
 def _elements(network: FeedNetwork) -> list[str]:

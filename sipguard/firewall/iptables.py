@@ -111,6 +111,16 @@ class IptablesFirewall:
         """Lists are not for rules. Raises `FirewallError`."""
         raise FirewallError(f"feed {name}: {_NO_FEEDS}")
 
+    def change_feed(
+        self,
+        name: str,
+        networks: Sequence[tuple[str, float]],  # noqa: ARG002
+        gone: Sequence[str] = (),  # noqa: ARG002
+        verdict: Verdict = "reject",  # noqa: ARG002
+    ) -> None:
+        """Lists are not for rules. Raises `FirewallError`."""
+        raise FirewallError(f"feed {name}: {_NO_FEEDS}")
+
     def drop_feed(self, name: str) -> None:
         """There is none."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sipguard.errors import FirewallError
 from sipguard.firewall.feed_networks import in_time
 from sipguard.firewall.targets import Target, latest, parse_target
-from sipguard.model import Ban, Clock, Entry, Rule, Verdict
+from sipguard.model import FOREVER, Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,26 @@ class MemoryFirewall:
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:  # noqa: ARG002
         """Note what a feed lists. Raises `FirewallError` as a real backend does."""
         self._feeds[name] = {item.text: item.until for item in in_time(networks, self._clock())}
+
+    def change_feed(
+        self,
+        name: str,
+        networks: Sequence[tuple[str, float]],
+        gone: Sequence[str] = (),
+        verdict: Verdict = "reject",  # noqa: ARG002
+    ) -> None:
+        """Note what a feed lists besides, and no longer. Raises `FirewallError` as a real backend does."""
+        now = self._clock()
+        new = list(in_time(networks, now))
+        removed = [item.text for item in in_time(((text, FOREVER) for text in gone), now)]
+        if name not in self._feeds:
+            raise FirewallError(f"feed {name} is gone")
+        listed = self._feeds[name]
+        for text in removed:
+            listed.pop(text, None)
+        for item in new:
+            if listed.get(item.text, 0.0) <= now:
+                listed[item.text] = item.until
 
     def drop_feed(self, name: str) -> None:
         """Forget a feed."""

@@ -23,7 +23,7 @@ from sipguard.firewall.nft_run import NftRunner
 from sipguard.model import FOREVER, Clock, Entry, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 TABLE = "inet sipguard_feeds"
 SIZE = 4_194_304
@@ -43,13 +43,13 @@ class NftFeeds:
         self._nft = runner
         self._clock = clock
         self._made: set[str] = set()
+        self._there: dict[str, set[tuple[str, int]]] = {}
+        """Feed → family and prefix length of its sets, as far as is known: to ask the kernel takes longer than a change."""
 
     def set(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict) -> None:
         """Replace what a feed rejects: in one script, so that no packet sees a set empty."""
         now = self._clock()
-        groups: dict[tuple[str, int], list[FeedNetwork]] = {}
-        for network in in_time(networks, now):
-            groups.setdefault((network.family, network.length), []).append(network)
+        groups = _by_set(in_time(networks, now))
         stale = [key for key in self._sets_of(name) if key not in groups]
         lines = [
             f"add table {TABLE}",
@@ -66,6 +66,31 @@ class NftFeeds:
         elements = (_elements(_set(*key, name), group, now) for key, group in groups.items())
         self._nft.run("\n".join([*lines, *itertools.chain.from_iterable(elements), ""]))
         self._made.add(name)
+        self._there[name] = set(groups)
+
+    def change(self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str], verdict: Verdict) -> None:
+        """Take some out of a feed's sets, then put others in, in one script. Raises `FirewallError` when the feed is gone."""
+        now = self._clock()
+        new, removed = _by_set(in_time(networks, now)), _by_set(in_time(((text, FOREVER) for text in gone), now))
+        there = self._there.get(name)
+        if there is None:
+            there = self._there[name] = set(self._sets_of(name))
+        lines: list[str] = []
+        for key in sorted(new.keys() - there):
+            lines += _set_lines(key, name, verdict)
+        for key, group in removed.items():
+            if key in there:
+                # To delete what is not there is an error, and another deletion in the same script none: so it is added first.
+                plain = list(_elements(_set(*key, name), group, now))
+                lines += [*plain, *(f"delete{line.removeprefix('add')}" for line in plain)]
+        for key, group in new.items():
+            lines += _elements(_set(*key, name), group, now)
+        try:
+            self._nft.run("\n".join([*lines, ""]))
+        except FirewallError:
+            self._there.pop(name, None)
+            raise
+        there |= new.keys()
 
     def drop(self, name: str) -> None:
         """Remove a feed's chain and sets; to add the chain first makes sure that the deletion finds it."""
@@ -74,6 +99,7 @@ class NftFeeds:
         lines += [f"delete set {TABLE} {_set(*key, name)}" for key in self._sets_of(name)]
         self._nft.run("\n".join([*lines, ""]))
         self._made.discard(name)
+        self._there.pop(name, None)
 
     def names(self) -> list[str]:
         """The feeds whose chain looks into every one of their sets."""
@@ -121,6 +147,7 @@ class NftFeeds:
         """Remove the table."""
         self._nft.run(f"add table {TABLE}\ndelete table {TABLE}\n")
         self._made = set()
+        self._there = {}
 
     def _layout(self) -> Iterator[tuple[str, dict[str, Any]]]:
         # Not `list table`: for that, nft 1.0.6 fetches every element even if it is to print none.
@@ -132,6 +159,13 @@ class NftFeeds:
     def _sets_of(self, name: str) -> list[tuple[str, int]]:
         matches = (_SET.fullmatch(item["name"]) for kind, item in self._layout() if kind == "set")
         return [(match[1], int(match[2])) for match in matches if match and match[3] == escape_jail(name)]
+
+
+def _by_set(networks: Iterable[FeedNetwork]) -> dict[tuple[str, int], list[FeedNetwork]]:
+    groups: dict[tuple[str, int], list[FeedNetwork]] = {}
+    for network in networks:
+        groups.setdefault((network.family, network.length), []).append(network)
+    return groups
 
 
 def _chain(name: str) -> str:

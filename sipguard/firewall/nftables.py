@@ -144,6 +144,12 @@ class NftablesFirewall:
         """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then nothing changed."""
         self._feeds.set(name, networks, verdict)
 
+    def change_feed(
+        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
+    ) -> None:
+        """Reject some no more, and others besides. Raises `FirewallError` when the feed is gone, then nothing changed."""
+        self._feeds.change(name, networks, gone, verdict)
+
     def drop_feed(self, name: str) -> None:
         """Remove a feed's chain and sets. Raises `FirewallError` when the kernel refuses."""
         self._feeds.drop(name)

@@ -175,3 +175,38 @@ def test_feeds_are_not_for_rules():
             firewall.set_feed("apiban", until(MIXED))
         assert (firewall.feeds(), listed(firewall)) == ([], [])
         firewall.drop_feed("apiban")
+
+
+def test_a_feed_changes_by_single_entries(firewall):
+    """Entries come and go, of lengths that were not there before; one gets another time; the others stay as they are."""
+    firewall.set_feed("fleet.a", until(["203.0.113.5", "203.0.113.6"]))
+    firewall.change_feed("fleet.a", until(["203.0.113.7", "2001:db8::/64", "203.0.113.64/26"]))
+    assert listed(firewall, "fleet.a") == [
+        "2001:db8::/64",
+        "203.0.113.5",
+        "203.0.113.6",
+        "203.0.113.64/26",
+        "203.0.113.7",
+    ]
+    gone = ["203.0.113.5", "203.0.113.6", "203.0.113.99", "2001:db8:1::/64", "198.51.100.0/24"]
+    firewall.change_feed("fleet.a", until(["203.0.113.6"], 60), gone)
+    assert listed(firewall, "fleet.a") == ["2001:db8::/64", "203.0.113.6", "203.0.113.64/26", "203.0.113.7"]
+    (renewed,) = [entry for entry in firewall.feed_entries("fleet.a") if entry.address == "203.0.113.6"]
+    assert 10 < renewed.until - time.time() < 61
+    assert firewall.feeds() == ["fleet.a"]
+    assert firewall.verify() == []
+    firewall.change_feed("fleet.a", [], ["203.0.113.6"])
+    assert "203.0.113.6" not in listed(firewall, "fleet.a")
+
+
+def test_a_change_of_a_feed_that_is_gone(firewall):
+    """It is told: whoever keeps the feed gives it anew as a whole."""
+    with pytest.raises(FirewallError):
+        firewall.change_feed("fleet.a", until(["203.0.113.5"]))
+    firewall.set_feed("fleet.a", until(["203.0.113.5"]))
+    with pytest.raises(FirewallError, match="cannot reject"):
+        firewall.change_feed("fleet.a", until(["203.0.113.9", "1/x"]))
+    assert listed(firewall, "fleet.a") == ["203.0.113.5"]
+    firewall.drop_feed("fleet.a")
+    with pytest.raises(FirewallError):
+        firewall.change_feed("fleet.a", until(["203.0.113.5"]))
