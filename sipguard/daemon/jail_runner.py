@@ -123,6 +123,7 @@ class JailRunner:
             self.judge.ignore = IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ())
         self.judge.jail = jail
         self.judge.window.limit(jail.maxretry, jail.findtime)
+        self.judge.grounds.limit(jail.maxretry, jail.findtime)
 
     def leave(self, followed: Container[str]) -> None:
         """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
@@ -264,6 +265,7 @@ class JailRunner:
                 self.jail.name, MOST, window.dropped,
             )  # fmt: skip
             window.dropped = 0
+        self.judge.grounds.prune(now)
         if window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 

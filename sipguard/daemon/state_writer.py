@@ -105,6 +105,10 @@ class StateWriter:
         """The SIP servers whose nonces are known to be predictable, as far as that can be read."""
         return [*(self._read(lambda database: database.spoilt()) or ()), *self.changes.spoilt]
 
+    def logins(self, since: float) -> dict[str, float]:
+        """Who has logged in since then, as far as that can be read."""
+        return {**(self._read(lambda database: database.logins(since)) or {}), **self.changes.logins}
+
     def touched(self) -> None:
         """Something was put into `changes`."""
         self._wake.set()

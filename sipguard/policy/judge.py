@@ -19,7 +19,8 @@ from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
-from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN
+from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN, STRONG
+from sipguard.wire_model import Evidence
 
 _new = tuple.__new__
 _MOST_SOURCES = 4096
@@ -80,6 +81,8 @@ class Judge:
         self.window = Window(jail.maxretry, jail.findtime)
         self.scans = Window(jail.maxretry, jail.findtime)
         """Calls to nowhere, of a jail with `mode = "scan"`."""
+        self.grounds = Window(jail.maxretry, jail.findtime)
+        """The counted failures whose address is beyond doubt, each with its class in the place of the user."""
         self._clock = clock
         self._banned = banned
         self._attempts = Attempts(jail.filter)
@@ -142,6 +145,8 @@ class Judge:
             return Outcome.OLD
         if subject in self._banned:
             return Outcome.ALREADY_BANNED
+        if evidence in STRONG:
+            self.grounds.add(subject, time, new * weight, evidence)
         user = (failure.user or "") if self._knows_users else ""
         if not self.window.add(subject, time, new * weight, user):
             return Outcome.COUNTED
@@ -173,6 +178,8 @@ class Judge:
         subject = self.subject(source)
         self._logins.add(source if self._is_proven else subject, time)
         counted = self.window.count(subject, now)
+        if counted:
+            self.grounds.forget(subject)
         if success.user and counted:
             self.window.forgive(subject, success.user, time)
         return subject if counted and not self.window.count(subject, now) else ""
@@ -204,7 +211,7 @@ class Judge:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: every time that is kept moves with it."""
-        for keeper in (self.window, self._attempts, self._logins, self._challenges):
+        for keeper in (self.window, self.grounds, self._attempts, self._logins, self._challenges):
             keeper.shift(seconds)
 
     def subject(self, address: str) -> str:
@@ -252,4 +259,16 @@ class Judge:
         reason = sys.intern(
             f"{failures} failure{plural} within {jail.findtime:g} s"
         )  # one text for all bans of the jail
-        return Ban(address, jail.name, now, now + jail.bantime, attempts=failures, reason=reason)
+        until = now + jail.bantime
+        return Ban(address, jail.name, now, until, failures, reason=reason, evidence=self._class_of(address, now, last))
+
+    def _class_of(self, address: str, now: float, last: Failure | None) -> Evidence | None:
+        """The weakest class of those failures that were enough for a ban by themselves; `reported` where there are fewer.
+
+        None of a jail in which nothing has a class: lines of a log, without the wire.
+        """
+        enough = self.grounds.count(address, now) >= self.window.maxretry
+        found = self.grounds.users(address) if enough else set()
+        self.grounds.forget(address)
+        weakest = next((one for one in reversed(STRONG) if one in found), None)
+        return weakest or ("reported" if last is not None and last.evidence else None)

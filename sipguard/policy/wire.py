@@ -9,12 +9,14 @@ from sipguard.text import printable
 
 if TYPE_CHECKING:
     from sipguard.model import LogEvent
-    from sipguard.wire_model import Attempt
+    from sipguard.wire_model import Attempt, Evidence
 
 SCAN = "scan"
 """The tag of a failure that is a call to nowhere."""
 NO_GROUNDS = frozenset({"unproven", "contradicted"})
 """Classes of evidence that ban nobody: the address may be anybody's (docs/wire.md)."""
+STRONG: tuple[Evidence, ...] = ("proven", "lent", "corroborated")
+"""Classes of evidence that leave no doubt of the address, from strong to weak."""
 LONGEST_SCAN_BAN = 3600.0
 """Seconds; nothing proves who has scanned over UDP."""
 

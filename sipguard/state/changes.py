@@ -52,6 +52,8 @@ class Changes:
     """By jail: what its bans reject, for a time when its configuration cannot be read."""
     spoilt: dict[str, float] = field(default_factory=dict)
     """SIP server → since when its nonces are known to be predictable."""
+    logins: dict[str, float] = field(default_factory=dict)
+    """Address → when it last logged in, while a fleet is told of: no other node's ban rejects it."""
 
     def rows(self) -> Iterator[CountedAttempt]:
         """The attempts, as they are stored: in a burst those on one user that have led to a ban are one, the latest."""
@@ -73,4 +75,4 @@ class Changes:
 
     def __bool__(self) -> bool:
         changed = self.positions or self.attempts or self.bans or self.ended
-        return bool(changed or self.forgotten or self.expired or self.rules or self.spoilt)
+        return bool(changed or self.forgotten or self.expired or self.rules or self.spoilt or self.logins)

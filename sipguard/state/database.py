@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
 
 log = logging.getLogger("fail2ban.database")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (
     path TEXT PRIMARY KEY, device INTEGER, inode INTEGER, head TEXT, head_size INTEGER, offset INTEGER) WITHOUT ROWID;
@@ -35,13 +35,14 @@ CREATE INDEX IF NOT EXISTS attempts_by_address ON attempts (address, jail);
 DROP INDEX IF EXISTS attempts_by_time;
 CREATE INDEX IF NOT EXISTS attempts_open ON attempts (time) WHERE ban IS NULL;
 CREATE TABLE IF NOT EXISTS live_bans (
-    jail TEXT, address TEXT, since REAL, until REAL, attempts INTEGER, count INTEGER, reason TEXT,
+    jail TEXT, address TEXT, since REAL, until REAL, attempts INTEGER, count INTEGER, reason TEXT, evidence TEXT,
     PRIMARY KEY (jail, address)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rules (jail TEXT PRIMARY KEY, ports TEXT, protocols TEXT, verdict TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS history (
     jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT);
 CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
 CREATE TABLE IF NOT EXISTS spoilt_servers (server TEXT PRIMARY KEY, since REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS logins (address TEXT PRIMARY KEY, time REAL) WITHOUT ROWID;
 """
 MOST_ROWS = {"attempts": 500_000, "history": 200_000}
 """Rows of a table: an attack from many addresses fills it faster than age empties it."""
@@ -128,16 +129,23 @@ class Database:
         """The SIP servers whose nonces are known to be predictable."""
         return [row[0] for row in self._rows("SELECT server FROM spoilt_servers")]
 
+    def logins(self, since: float) -> dict[str, float]:
+        """Address → when it last logged in, of those from `since` on; the others are forgotten."""
+        with _told(self.path), self._db:
+            self._db.execute("DELETE FROM logins WHERE time < ?", (since,))
+        return dict(self._rows("SELECT address, time FROM logins"))
+
     def bans(self, now: float) -> list[Ban]:
         """The bans that have not ended at `now`."""
         rows = self._rows(
-            "SELECT address, jail, since, until, attempts, count, reason FROM live_bans WHERE until > ?", (now,)
+            "SELECT address, jail, since, until, attempts, count, reason, evidence FROM live_bans WHERE until > ?",
+            (now,),
         )
         # Few jails and few reasons, in many bans: one text for each.
-        share = sys.intern
+        share: Callable[[str], Any] = sys.intern
         return [
-            Ban(address, share(jail), since, until, attempts, count, share(reason))
-            for address, jail, since, until, attempts, count, reason in rows
+            Ban(address, share(jail), since, until, attempts, count, share(reason), evidence and share(evidence))
+            for address, jail, since, until, attempts, count, reason, evidence in rows
         ]
 
     def rules(self) -> dict[str, Rule]:
@@ -208,6 +216,7 @@ class Database:
         run = self._db.executemany
         self._db.execute("BEGIN IMMEDIATE")
         run("INSERT OR IGNORE INTO spoilt_servers VALUES (?, ?)", changes.spoilt.items())
+        run("INSERT OR REPLACE INTO logins VALUES (?, ?)", changes.logins.items())
         run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
         run(
             "UPDATE attempts SET ban = ?1 WHERE address = ?3 AND jail = ?2 AND ban IS NULL",
@@ -223,8 +232,11 @@ class Database:
             ],
         )
         run(
-            "INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?)",
-            ((b.jail, b.address, b.since, b.until, b.attempts, b.count, b.reason) for b in changes.bans.values()),
+            "INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (b.jail, b.address, b.since, b.until, b.attempts, b.count, b.reason, b.evidence)
+                for b in changes.bans.values()
+            ),
         )
         ended = [(when, *key) for key, when in changes.ended.items()]
         run(
@@ -291,6 +303,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.executescript(_SCHEMA)
         if version == 1:
             db.execute("ALTER TABLE attempts ADD COLUMN regex INTEGER")
+        if not any(row[1] == "evidence" for row in db.execute("PRAGMA table_info(live_bans)")):
+            db.execute("ALTER TABLE live_bans ADD COLUMN evidence TEXT")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         db.close()

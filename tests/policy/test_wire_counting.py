@@ -128,3 +128,40 @@ def test_told(change, line):
     event = event_of(ATTEMPT._replace(**change))
     assert isinstance(event, Failure)
     assert event.lines == (told,)
+
+
+@pytest.mark.parametrize(
+    ("classes", "of_the_ban"),
+    [
+        (["proven"] * 3, "proven"),
+        (["lent"] * 3, "lent"),
+        (["proven", "lent", "proven"], "lent"),
+        (["reported"] * 3, "reported"),
+        (["proven", "reported", "proven"], "reported"),
+    ],
+)
+def test_the_class_of_a_ban(classes, of_the_ban):
+    """It is that of the weakest failure that the ban needs: what one forged line completes is not proven."""
+    judge_ = judge()
+    last = outcomes(judge_, *(ATTEMPT._replace(evidence=one) for one in classes))[-1]
+    assert last.ban.evidence == of_the_ban
+    assert len(judge_.grounds) == 0
+
+
+def test_failures_of_before_a_login_prove_nothing_more():
+    """Who has logged in begins anew."""
+    judge_ = judge()
+    outcomes(judge_, ATTEMPT, ATTEMPT, ATTEMPT._replace(verdict="success", status=200))
+    last = outcomes(judge_, *[ATTEMPT._replace(evidence="reported", user="1001")] * 2, ATTEMPT._replace(user="1002"))[
+        -1
+    ]
+    assert last.ban.evidence == "reported"
+
+
+def test_lines_of_a_log_have_no_class():
+    """Nor has their ban."""
+    judge_ = Judge(
+        Jail("freeswitch", Filter("freeswitch", ()), maxretry=3), IgnoreList(()), clock=lambda: NOW, banned=()
+    )
+    ban = [judge_.consider(Failure("192.0.2.66", NOW)) for _ in range(3)][-1].ban
+    assert (ban.address, ban.evidence) == ("192.0.2.66", None)

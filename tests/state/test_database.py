@@ -241,3 +241,15 @@ def test_a_file_of_version_1(tmp_path):
         assert len(database.attempts()) == 2
     finally:
         database.close()
+
+
+def test_the_class_of_a_ban_and_logins_are_kept(database):
+    """What a ban rests on survives; logins that are too old are forgotten."""
+    proven = replace(BAN, address="203.0.113.6", evidence="proven")
+    changes = Changes(
+        bans={KEY: BAN, ("asterisk", proven.address): proven}, logins={"192.0.2.1": 50.0, "192.0.2.2": 150.0}
+    )
+    database.save(changes)
+    assert database.bans(200.0) == [BAN, proven]
+    assert database.logins(100.0) == {"192.0.2.2": 150.0}
+    assert database.logins(0.0) == {"192.0.2.2": 150.0}
