@@ -47,5 +47,9 @@ class StateBusyError(StateError):
     """Another daemon runs on the same state directory."""
 
 
+class FleetError(SipguardError):
+    """Other nodes, or CrowdSec, cannot be reached or asked; what is known of them stays."""
+
+
 class FeedError(SipguardError):
     """A list of addresses could not be had, or is not fit to be used; the last good one stays."""

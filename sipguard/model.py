@@ -298,6 +298,30 @@ class Jail:
 
 
 @dataclass(frozen=True, slots=True)
+class Fleet:
+    """Other nodes to share bans with, over Redis or Valkey (docs/fleet.md)."""
+
+    url: str = field(repr=False)
+    """`redis://…`, `rediss://…` (TLS) or `unix://…`; may hold a user and a password."""
+    name: str
+    """Of this node, unique in the fleet."""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    """Certificates to trust instead of the system's."""
+    share: tuple[str, ...] = ("proven",)
+    """Classes of evidence of the bans that the others are told of."""
+    accept: tuple[str, ...] = ("proven",)
+    """Classes of the others' bans that are rejected here."""
+    max_time: float = 86_400.0
+    """Seconds that a ban of others lasts here at most."""
+    unban_from: tuple[str, ...] = ()
+    """Nodes whose fleet-wide unbans are carried out here."""
+    max_bans: int = 50_000
+    """Bans that are taken from one node at most."""
+    verdict: Verdict = "reject"
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """A list of addresses that others publish, to be rejected before they knock. APIBAN is the one with a `key`."""
 

@@ -37,6 +37,8 @@ def log_codec(name: str) -> str:
 def shown_url(url: str) -> str:
     """A URL without what may be secret in it: scheme and host, and `…` for the rest, since a path may be a token as well."""
     where = urlsplit(url)
+    if not where.hostname:
+        return f"{where.scheme}://{where.path}"
     port = f":{where.port}" if where.port else ""
     rest = "/…" if where.path not in ("", "/") or where.query or where.fragment else ""
     return f"{where.scheme}://{where.hostname}{port}{rest}"

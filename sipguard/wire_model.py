@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-Evidence = Literal["proven", "lent", "corroborated", "reported", "unproven", "contradicted"]
-"""What an accusation rests on, docs/wire.md: from strong to weak."""
+Evidence = Literal["proven", "lent", "corroborated", "reported", "unproven", "contradicted", "hand"]
+"""What an accusation rests on, docs/wire.md: from strong to weak; `hand` is the word of an operator."""
 
 Transport = Literal["udp", "tcp", "tls", "ws", "wss", "sctp"]
 """What carries SIP."""

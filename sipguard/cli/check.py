@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sipguard.fail2ban.config.role import Role
-    from sipguard.model import Action, Feed, Jail
+    from sipguard.model import Action, Feed, Fleet, Jail
 
 
 @click.command("check")
@@ -87,7 +87,7 @@ def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | No
 
 def _dump(settings: Settings | None, errors: Sequence[SipguardError], warnings: Sequence[str]) -> dict[str, Any]:
     """Everything: the fields of `Settings`, and under `jails` those of each `Jail` by name; -1 is for ever."""
-    apart = ("jails", "errors", "warnings", "feeds")  # feeds have keys that are secret
+    apart = ("jails", "errors", "warnings", "feeds", "fleet")  # feeds and fleets have keys that are secret
     return {
         "settings": {key: value for key, value in plain(settings).items() if key not in apart} if settings else None,
         "jails": {jail.name: plain(jail) for jail in settings.jails} if settings else {},
@@ -198,6 +198,8 @@ def _print(settings: Settings, *, wrong: int) -> None:
             click.echo(f"  {label:<8}{text}")
     for feed in settings.feeds:
         click.echo(f"\n{_feed_line(feed)}")
+    if settings.fleet:
+        click.echo(f"\n{_fleet_line(settings.fleet)}")
     click.echo(f"\nsearch: {_search()}")
 
 
@@ -213,6 +215,11 @@ def _feed_line(feed: Feed) -> str:
     )
 
 
+def _fleet_line(fleet: Fleet) -> str:
+    share, accept = ", ".join(fleet.share) or "nothing", ", ".join(fleet.accept) or "nothing"
+    return printable(f"fleet: {fleet.name} at {shown_url(fleet.url)}, shares {share}, accepts {accept}")
+
+
 def _print_table(settings: Settings, heading: str, *, style: str) -> None:
     # Late: the daemon imports no rich, and a pipe needs none.
     from rich.console import Console  # noqa: PLC0415
@@ -223,6 +230,8 @@ def _print_table(settings: Settings, heading: str, *, style: str) -> None:
     console.print(Text(heading, style=style))  # Text: brackets in a path are no markup
     for feed in settings.feeds:
         console.print(Text(_feed_line(feed)))
+    if settings.fleet:
+        console.print(Text(_fleet_line(settings.fleet)))
     console.print(Text(f"search: {_search()}"))
     if not settings.jails:
         return

@@ -23,7 +23,7 @@ def command(address: str, as_json: bool, path: Path) -> None:
         output.as_json(story)
     else:
         _tell(story)
-    if not story["bans"] and not any(feed["rejected"] for feed in story["feeds"]):
+    if not story["bans"] and not any(one["rejected"] for one in (*story["feeds"], *story["fleet"])):
         raise click.exceptions.Exit(1)
 
 
@@ -41,10 +41,7 @@ def _tell(story: dict[str, Any]) -> None:
         output.say(f"{story['rejected']} {packets} rejected since")
     if not story["bans"]:
         output.say(f"{address} is not banned")
-    for feed in story["feeds"]:
-        part = "" if feed["network"] == address else f" as part of {feed['network']}"
-        does = "is rejected" if feed["rejected"] else f"is not rejected ({feed['because']}), though listed"
-        output.say(f"{address} {does} by feed {feed['feed']}{part} until {output.moment(feed['until'])}")
+    _tell_of_others(story)
     for jail, why in story["ignored"].items():
         output.say(f"{jail} never bans it: {why}")
     for jail, (count, limit) in story["counts"].items():
@@ -67,6 +64,22 @@ def _tell(story: dict[str, Any]) -> None:
     used = {(a["jail"], a["regex"]): a["failregex"] for a in story["attempts"] if a["failregex"]}
     for (jail, regex), text in sorted(used.items()):
         output.say(f"{jail} regex {_number(regex)}: {printable(text, 300)}")
+
+
+def _tell_of_others(story: dict[str, Any]) -> None:
+    """What feeds and other nodes say of the address."""
+    address = story["address"]
+    for feed in story["feeds"]:
+        part = "" if feed["network"] == address else f" as part of {feed['network']}"
+        does = "is rejected" if feed["rejected"] else f"is not rejected ({feed['because']}), though listed"
+        output.say(f"{address} {does} by feed {feed['feed']}{part} until {output.moment(feed['until'])}")
+    for claim in story["fleet"]:
+        part = "" if claim["network"] == address else f" as part of {claim['network']}"
+        does = "is rejected" if claim["rejected"] else f"is not rejected ({claim['because'] or 'not yet'})"
+        why = f" by {claim['jail']}: {claim['reason']}" if claim["reason"] else ""
+        until = output.moment(claim["until"])
+        banned = f"node {claim['node']} has banned it{part} until {until} ({claim['evidence']}{why})"
+        output.say(printable(f"{address} {does}: {banned}"))
 
 
 def _number(regex: int | None) -> str:

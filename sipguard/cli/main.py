@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "Why an address is, was or is not banned.",
     "feeds": "Lists of addresses that others know to attack: APIBAN and block lists.",
     "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",
+    "fleet": "The other nodes that bans are shared with, and what each has told.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
     "reload": "Make the running daemon read its configuration again.",
     "replay": "What a jail would have done with a log, by the log's own clock.",

@@ -14,17 +14,24 @@ from sipguard.cli.client import ask, json_option, socket_option
 @click.argument("address", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every ban of every jail.")
 @click.option("--jail", help="In this jail only.")
+@click.option(
+    "--fleet", is_flag=True, help="On the other nodes of the fleet as well, where they take that from this one."
+)
 @json_option
 @socket_option
-def command(address: str | None, everything: bool, jail: str | None, as_json: bool, path: Path) -> None:
+def command(address: str | None, everything: bool, jail: str | None, fleet: bool, as_json: bool, path: Path) -> None:
     """Let an address through again, and forget its failures. Exit status 1 if it was not banned."""
     if bool(address) is everything:
         raise click.UsageError("give an address, or --all")
-    ended = ask(path, "unban", address=address, all=everything, jail=jail)
+    if fleet and (everything or jail):
+        raise click.UsageError("--fleet takes an address alone")
+    ended = ask(path, "unban", address=address, all=everything, jail=jail, fleet=fleet)
     if as_json:
         output.as_json(ended)
         return
     for ban in ended:
         click.echo(f"{ban['address']} unbanned in {ban['jail']}")
-    if not ended:
+    if fleet:
+        click.echo(f"{address}: the other nodes are told")
+    elif not ended:
         click.echo("nothing was banned")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sipguard.config import validators
+from sipguard.config.fleet import FLEET
 from sipguard.config.hep import HEP
 from sipguard.config.jail_schema import JAIL
 from sipguard.config.key import DURATION, VERDICT, Key
@@ -161,6 +162,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "fail2ban": FAIL2BAN,
     "metrics": METRICS,
     "hep": HEP,
+    "fleet": FLEET,
     "defaults": JAIL,
 }
 """Table of sipguard.toml → its keys; `""` is the part above all tables."""

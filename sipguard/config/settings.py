@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
 from sipguard.config.feeds import FEEDS, read_feeds
+from sipguard.config.fleet import read_fleet, silent_fleet
 from sipguard.config.hep import refuse_open_listener, silent_wire
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
 from sipguard.config.jail_schema import JAIL
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sipguard.model import Feed, Filter, Jail
+    from sipguard.model import Feed, Filter, Fleet, Jail
 
 _JAIL_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}", re.IGNORECASE | re.ASCII)
 # Fail2ban's file endings: an operator who copies such a file here expects it to be read.
@@ -76,6 +77,7 @@ class Settings:
     hep_key: Secret = field(default_factory=lambda: Secret(""))
     hep_from: tuple[str, ...] = ()
     feeds: tuple[Feed, ...] = ()
+    fleet: Fleet | None = None
     ignoreip: tuple[str, ...] = ()
     """`ignoreip` of `[defaults]`: no feed may reject these, even if there is no jail."""
     fail2ban_dir: str = ""
@@ -123,13 +125,16 @@ def load(
         errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
     feeds = read_feeds(main, errors)
-    warnings += silent_wire(jails, values)
+    fleet = read_fleet(main)
+    warnings += silent_wire(jails, values) + silent_fleet(fleet, jails)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"
         warnings.append(
             f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
         )
-    return Settings(path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings), feeds=feeds)
+    return Settings(
+        path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings), feeds=feeds, fleet=fleet
+    )
 
 
 def _is_there(path: Path) -> bool:

@@ -84,6 +84,11 @@ class BanLedger:
         records = self._jails.get(jail, {}).values()
         return sorted((record.ban for record in records if record.live), key=lambda ban: ban.since)
 
+    def of_network(self, network: str) -> list[Ban]:
+        """The live bans of exactly this address or network, in whichever jail."""
+        found = (records.get(network) for records in self._jails.values())
+        return [record.ban for record in found if record and record.live]
+
     def of_address(self, address: str) -> list[Ban]:
         """The live bans of one address, or of a network that holds it, in whichever jail."""
         return [ban for ban in self if ban.address == address or covers(ban.address, address)]

@@ -47,6 +47,8 @@ class Bans:
         """Called when the next end may have moved."""
         self.took: Callable[[float], None] = lambda _seconds: None
         """Called with the seconds from a decision to the kernel's having the ban."""
+        self.moved: Callable[[Iterable[Ban]], None] = lambda _bans: None
+        """Called with bans that have begun, ended, or got another end."""
         self.held: dict[str, Rule] = {}
         """Jails that cannot run by what the configuration says now, and never did in this run: their bans go on."""
         self._decided: list[Ban] = []
@@ -119,6 +121,7 @@ class Bans:
                 runner.totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self.dispatcher.banned(ban, restored=True)
+        self.moved(new)
         self._order("ban", new)
 
     def adopt(self, entries: Iterable[Entry]) -> None:
@@ -207,6 +210,7 @@ class Bans:
             self._store.touched()
             self._order("ban", [ban])
             self.dispatcher.banned(ban)
+            self.moved([ban])
 
     def release(self, bans: Sequence[Ban]) -> None:
         """Let these addresses through before their time, and clear their attempts and history."""
@@ -216,6 +220,7 @@ class Bans:
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
         self._order("unban", bans)
         self._store.touched()
+        self.moved(bans)
 
     def set_aside(self, bans: Sequence[Ban]) -> None:
         """Let go of bans whose jail ends: the state keeps them, and they come back with their jail."""
@@ -224,6 +229,7 @@ class Bans:
                 self.dispatcher.ended(ban)
             log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
         self._order("unban", bans)
+        self.moved(bans)
 
     def end_due(self) -> None:
         """End what has reached its time. The kernel has done so by itself, or is told to now."""
@@ -234,6 +240,7 @@ class Bans:
         if ended and not self.firewall_worker.firewall.ends_bans:
             self._order("unban", ended)
         self._store.touched()
+        self.moved(ended)
 
     def _end(self, ban: Ban) -> None:
         if (record := self.live.end(ban.jail, ban.address)) and record.notified:
@@ -257,6 +264,7 @@ class Bans:
         if not self._store.save():
             self._store.touched()
         log.log(NOTICE, LogBatch([line for ban in made for line in self._story(ban)]))
+        self.moved(made)
         for ban in made:
             self.dispatcher.banned(ban)
 

@@ -38,11 +38,13 @@ class Commands:
             "status": self.status,
             "explain": self.explain,
             "feeds": self.feeds,
+            "fleet": self.fleet,
             "firewall": self.firewall,
             "ban": self.ban,
             "unban": self.unban,
             "flush": self.flush,
             "feeds refresh": self.refresh_feed,
+            "fleet accept": self.accept_node,
             "reload": self.reload,
         }
         return {name: self._when_ready(command) for name, command in commands.items()}
@@ -99,11 +101,14 @@ class Commands:
         return made[0] if "address" in request else {"made": made, "kept": done.kept, "refused": done.refused}
 
     async def unban(self, request: Request) -> Any:
-        """Let an address through, in every jail or one; or all of them."""
+        """Let an address through, in every jail or one; or all of them. `fleet`: on the other nodes as well."""
         everything = bool(request.get("all"))
         addresses = None if everything else [address_of(request["address"])]
+        everywhere = bool(request.get("fleet")) and addresses is not None
+        # First, while the own ban is still published: it is taken back with the others'.
+        pardoned = self._operations.pardon(addresses[0]) if everywhere and addresses else []
         ended = await self._operations.unban(request.get("jail"), addresses)
-        if not ended and not everything:
+        if not ended and not everything and not pardoned:
             raise NoError(f"{request['address']} is not banned")
         return [_ban_as_json(ban) for ban in ended]
 
@@ -135,6 +140,15 @@ class Commands:
         """Fetch a feed now; `accept` applies what is held."""
         name, accept = str(request["name"]), bool(request.get("accept"))
         return await self._operations.refresh_feed(name, accept=accept, patience=REFRESH_PATIENCE)
+
+    async def fleet(self, _request: Request) -> Any:
+        """The other nodes: last heard, bans, lag, what was refused and why."""
+        return self._operations.fleet()
+
+    async def accept_node(self, request: Request) -> Any:
+        """Take what a held node publishes."""
+        self._operations.accept_node(str(request["name"]))
+        return self._operations.fleet()
 
     async def reload(self, _request: Request) -> Any:
         """Read the configuration again."""

@@ -23,6 +23,7 @@ from sipguard.daemon.clock_jump import ClockJumps
 from sipguard.daemon.event_reader import EventReader
 from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.firewall_monitor import FirewallMonitor
+from sipguard.daemon.fleet_runner import FleetRunner
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.jail_set import Jails
 from sipguard.daemon.log_reader import LogReader
@@ -63,11 +64,18 @@ class Daemon:
         self.store = StateWriter(Path(settings.state_dir), clock=clock)
         self.bans = Bans(firewall, self.store, self.runners, clock=clock)
         self.feeding = FeedRunner(self.bans.firewall_worker, self.runners, clock=clock)
-        firewall_worker, feeds = self.bans.firewall_worker, self.feeding.reapply
+        self.fleet = FleetRunner(
+            self.bans,
+            self.runners,
+            self.store,
+            clock=clock,
+            complete=lambda: self.jails.is_complete,
+            never=self.feeding.protected,
+        )
         self.monitor = FirewallMonitor(
-            firewall_worker,
+            self.bans.firewall_worker,
             self.bans.live,
-            feeds=feeds,
+            feeds=self._reapply_lists,
             clock=clock,
             size=settings.set_size,
             complete=lambda: self.jails.is_complete,
@@ -79,7 +87,7 @@ class Daemon:
             bans=self.bans,
             store=self.store,
             names=self.names,
-            feeding=self.feeding,
+            registered=self._registered,
             clock=clock,
         )
         self._read_settings = reload
@@ -147,6 +155,7 @@ class Daemon:
                 ]
                 self.ready.set()
                 await self.feeding.start(self.settings)
+                await self.fleet.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.runners) or "none")
                 self._tell_unprotected()
                 stopped = self._loop.create_task(self._stop.wait())
@@ -183,6 +192,7 @@ class Daemon:
         self.reading.follow()
         self.wire.start(settings)
         await self.feeding.start(settings)
+        await self.fleet.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
         self._tell_unprotected()
@@ -198,12 +208,23 @@ class Daemon:
             for runner in self.runners.values():
                 runner.shift(step)
             self.store.shift(step)
+            self.fleet.shift(step)
             self._ends_moved.set()
 
     def follow_again(self) -> None:
         """The jails' logs are others than before: read on where reading stopped."""
         self.store.save()
         self.reading.follow()
+
+    def _registered(self, address: str) -> None:
+        """Somebody has logged in: no list of others rejects that address for a time."""
+        self.feeding.registered(address)
+        self.fleet.registered(address)
+
+    async def _reapply_lists(self) -> None:
+        """The firewall was flushed: what others have listed comes back too."""
+        await self.feeding.reapply()
+        await self.fleet.reapply()
 
     async def _end_bans(self) -> None:
         """Sleep until the next ban ends, or until that moment moves."""
@@ -243,6 +264,7 @@ class Daemon:
                 retried = time.monotonic()
                 await self._retry_broken()
             await self.feeding.check()
+            await self.fleet.check()
             now = self.clock()
             if now > purged + 3600 and not self.store.purge(now - self.settings.keep_history):
                 purged = now
@@ -297,6 +319,7 @@ class Daemon:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
+        await self.fleet.stop()
         await self.jails.lookups.stop()
         await self.bans.dispatcher.stop()
         self.bans.firewall_worker.stop()

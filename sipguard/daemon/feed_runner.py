@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sipguard.addresses import canonical
 from sipguard.config.settings import Settings
 from sipguard.daemon.firewall_worker import FirewallWorker
+from sipguard.daemon.foreign_set import MARK
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FeedError, FirewallError
 from sipguard.model import Clock, Verdict
@@ -34,7 +35,8 @@ class _Sink:
 
     async def feeds(self) -> list[str]:
         """The feeds that the kernel has whole."""
-        return await self._firewall_worker.call(self._firewall_worker.firewall.feeds)
+        there = await self._firewall_worker.call(self._firewall_worker.firewall.feeds)
+        return [name for name in there if MARK not in name]  # the others are the fleet's
 
 
 class FeedRunner:
@@ -57,7 +59,7 @@ class FeedRunner:
         from sipguard.feeds.manager import Manager  # noqa: PLC0415 - only where there are feeds
 
         directory = Path(settings.state_dir)
-        self._manager = Manager(settings.feeds, directory, self._sink, self._protected, clock=self._clock)
+        self._manager = Manager(settings.feeds, directory, self._sink, self.protected, clock=self._clock)
         await self._manager.start()
 
     async def check(self) -> None:
@@ -95,8 +97,8 @@ class FeedRunner:
         if self._manager:
             self._manager.registered(address)
 
-    def _protected(self) -> Iterable[str]:
-        """What no feed may reject: feeds reject every port, so any jail's `ignoreip` counts, and the machine itself always."""
+    def protected(self) -> Iterable[str]:
+        """What no list of others may reject: they reject every port, so any jail's `ignoreip` counts, and the machine itself."""
         return {*own_addresses(), *_addresses(self._ignored), *self._ignored_by_jails()}
 
     def _ignored_by_jails(self) -> Iterator[str]:

@@ -7,13 +7,12 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.bans import Bans
-from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.jail_runner import JailRunner, make_runner
 from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.log_detectors import SharedDetectors
@@ -39,7 +38,7 @@ class Jails:
         bans: Bans,
         store: StateWriter,
         names: Resolver,
-        feeding: FeedRunner,
+        registered: Callable[[str], None],
         clock: Clock,
     ) -> None:
         self.settings = settings
@@ -51,7 +50,7 @@ class Jails:
         self._bans = bans
         self._store = store
         self._names = names
-        self._feeding = feeding
+        self._registered = registered
         self._clock = clock
         self._rules: dict[str, Rule] = {}
         """What each jail's bans reject, as it was when its configuration was last good."""
@@ -151,7 +150,7 @@ class Jails:
             observe=self._bans.dispatcher.observed,
             earlier=partial(self._bans.earlier, jail.name),
             ask=self.lookups.ask,
-            registered=self._feeding.registered,
+            registered=self._registered,
         )
 
     async def add(self, jail: Jail) -> None:

@@ -79,6 +79,8 @@ class AddressStory(NamedTuple):
     """Packets of it that the kernel has rejected; None where the firewall does not count them, or it is not banned."""
     feeds: list[dict[str, Any]]
     """The feeds that list it."""
+    fleet: list[dict[str, Any]]
+    """The other nodes that ban it, each with its evidence."""
     ignored: dict[str, str]
     """Jail → why it never bans this address."""
     doubts: list[dict[str, Any]]
@@ -130,6 +132,7 @@ class Operations:
             attempts=[attempt for told, _ in stories for attempt in told],
             rejected=await self._rejected(address),
             feeds=await daemon.feeding.holding(address),
+            fleet=daemon.fleet.claims(address),
             ignored={runner.jail.name: why for runner in runners if (why := runner.judge.ignore.reason(address))},
             doubts=[
                 {"jail": runner.jail.name, **doubt._asdict()}
@@ -180,7 +183,8 @@ class Operations:
                 continue
             runner.totals.bans += 1
             done.new += 1
-            bans.decide(Ban(address, jail, now, until, reason=printable(reason, _LONGEST_REASON)))
+            reason = printable(reason, _LONGEST_REASON)
+            bans.decide(Ban(address, jail, now, until, reason=reason, evidence="hand"))
         await bans.settle([Ban(address, jail, now, until) for address in asked])
         for address in asked:
             bans.prolong(jail, address, until)
@@ -237,6 +241,21 @@ class Operations:
                 if runner:
                     runner.judge.window.forget(name)
                 self.daemon.store.changes.forgotten.add((jail, name))
+
+    @write
+    def pardon(self, address: str) -> list[str]:
+        """Let an address through on every node of the fleet that takes that from this one; gives the networks meant."""
+        return self.daemon.fleet.pardon(address_of(address))
+
+    @read
+    def fleet(self) -> dict[str, Any] | None:
+        """The other nodes; None without a fleet."""
+        return self.daemon.fleet.status()
+
+    @write
+    def accept_node(self, name: str) -> None:
+        """Take what a held node of the fleet publishes."""
+        self.daemon.fleet.accept(name)
 
     @write
     async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:

@@ -1,0 +1,83 @@
+"""`sipguard fleet`: the other nodes as the running daemon knows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from sipguard.cli import output
+from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.text import printable
+
+
+@click.group("fleet", invoke_without_command=True)
+@json_option
+@socket_option
+@click.pass_context
+def command(context: click.Context, as_json: bool, path: Path) -> None:
+    """Other nodes: last heard, bans from each, lag, what was refused and why. Exit status 1 while Redis is out of reach."""
+    if context.invoked_subcommand:
+        context.obj = path
+        return
+    told = ask(path, "fleet")
+    if as_json:
+        output.as_json(told)
+    elif told is None:
+        click.echo("there is no fleet; write [fleet] url = … to sipguard.toml")
+    else:
+        _show(told)
+    if told is None or told["problem"]:
+        raise click.exceptions.Exit(1)
+
+
+@command.command("accept")
+@click.argument("name")
+@json_option
+@socket_option
+@click.pass_context
+def accept(context: click.Context, name: str, as_json: bool, path: Path) -> None:
+    """Take the bans of node NAME though it is held: it has many, or had few a while ago."""
+    if context.get_parameter_source("path") is ParameterSource.DEFAULT:
+        path = context.obj  # --socket may stand before `accept` too
+    told = ask(path, "fleet accept", name=name)
+    if as_json:
+        output.as_json(told)
+    else:
+        click.echo(f"{name} is read again")
+
+
+def _show(told: dict[str, Any]) -> None:
+    state = f"not connected: {told['problem']}" if told["problem"] else "connected"
+    output.say(printable(f"{told['name']} at {told['url']}: {state}"))
+    output.say(
+        f"shares {', '.join(told['share']) or 'nothing'}: {output.counted(told['shared'], 'ban')}; "
+        f"accepts {', '.join(told['accept']) or 'nothing'}: {output.counted(told['rejected'], 'ban')} of others"
+    )
+    if told["hint"]:
+        output.say(told["hint"])
+    if told["firewall"]:
+        output.say(f"the firewall has not all of them: {printable(told['firewall'], 300)}")
+    output.table(
+        ("node", "last heard", "bans", "published", "lag", "version"),
+        (
+            [
+                node["name"],
+                output.moment(node["heard"]) if node["heard"] else "never",
+                node["bans"],
+                "" if node["published"] is None else node["published"],
+                f"{node['lag'] * 1000:.0f} ms",
+                node["version"],
+            ]
+            for node in told["nodes"]
+        ),
+    )
+    for node in told["nodes"]:
+        if node["held"]:
+            output.say(f"{node['name']} is held: {node['held']}; to accept it: sipguard fleet accept {node['name']}")
+        for why, count in sorted(node["refused"].items()):
+            output.say(f"{node['name']}: {count} refused: {printable(why, 200)}")
+    for why, count in sorted(told["ignored"].items()):
+        output.say(f"{count} not rejected here: {printable(why, 200)}")

@@ -1,0 +1,153 @@
+"""Reads `[fleet]` of sipguard.toml: other nodes to share bans with (docs/fleet.md)."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from sipguard.config import validators
+from sipguard.config.events import password_of
+from sipguard.config.key import DURATION, Key
+from sipguard.config.messages import shown
+from sipguard.errors import ConfigError
+from sipguard.model import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipguard.config.toml_file import TomlFile
+    from sipguard.model import Jail
+
+CLASSES = ("proven", "lent", "corroborated", "reported", "hand")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+_SCHEMES = ("redis", "rediss", "unix")
+
+
+def _no(value: object) -> NoReturn:
+    raise ValueError(shown(value))
+
+
+def _url(value: Any) -> str:
+    word = validators.optional_text(value)
+    where = urlsplit(word)
+    fits = where.scheme in _SCHEMES and (where.path if where.scheme == "unix" else where.hostname) and where.port != 0
+    return word if not word or (fits and word.isascii() and " " not in word) else _no(value)
+
+
+def _name(value: Any) -> str:
+    word = validators.optional_text(value)
+    return word if not word or _NAME.fullmatch(word) else _no(value)
+
+
+_CLASS = f"{', '.join(CLASSES[:-1])}, {CLASSES[-1]}, or a list of these"
+
+FLEET = (
+    Key(
+        "url",
+        _url,
+        "",
+        "redis://HOST, rediss://HOST (TLS) or unix:///PATH, with USER:PASSWORD@ and :PORT where needed",
+        "Redis 6.2 or Valkey that the nodes share bans over (docs/fleet.md); empty: no fleet.",
+        secret=True,
+    ),
+    Key(
+        "password_file",
+        validators.optional_path,
+        "",
+        "an absolute path",
+        "File that contains only the password for `url`.",
+    ),
+    Key("ca_file", validators.optional_path, "", "an absolute path", "Certificates to trust instead of the system's."),
+    Key(
+        "name",
+        _name,
+        "",
+        "up to 63 letters, digits, -, _ and .",
+        "Name of this node, unique in the fleet; empty: the machine's host name.",
+    ),
+    Key(
+        "share",
+        validators.each(validators.choice(*CLASSES), r"[\s,]+"),
+        ["proven"],
+        _CLASS,
+        "What a ban must rest on for others to be told of it.",
+    ),
+    Key(
+        "accept",
+        validators.each(validators.choice(*CLASSES), r"[\s,]+"),
+        ["proven"],
+        _CLASS,
+        "What a ban of another node must rest on to be rejected here.",
+    ),
+    Key(
+        "max_time",
+        validators.finite_span,
+        "1d",
+        f"{DURATION}, longer than 0",
+        "How long a ban of others lasts here at most.",
+    ),
+    Key(
+        "unban_from",
+        validators.each(validators.at_least_one(_name), r"[\s,]+"),
+        [],
+        "the name of a node, or a list of these",
+        "Nodes whose `sipguard unban --fleet` is carried out here.",
+    ),
+    Key(
+        "max_bans",
+        validators.count,
+        50_000,
+        "a whole number, 1 to 1000000",
+        "Bans taken from one node at most; a node with more is held.",
+    ),
+)
+
+
+def read_fleet(main: TomlFile) -> Fleet | None:
+    """The fleet that sipguard.toml names. Raises `ConfigError`; what it says never repeats a password."""
+    table = main.data.get("fleet", {})
+    values: dict[str, Any] = {
+        key.name: key.read(table[key.name], main.where("fleet", key.name), "[fleet] ")
+        if key.name in table
+        else key.parse(key.default)
+        for key in FLEET
+    }
+    if not values["url"]:
+        if table:
+            raise ConfigError('[fleet] needs url = "redis://…"', main.where("fleet"))
+        return None
+    values["name"] = values["name"] or _host_name(main)
+    if path := values.pop("password_file"):
+        values["password"] = password_in(path, main, "fleet")
+    firewall = main.data.get("firewall", {})
+    return Fleet(**values, verdict="drop" if str(firewall.get("verdict", "")).lower() == "drop" else "reject")
+
+
+def password_in(path: str, main: TomlFile, section: str) -> str:
+    """The password in a file. Raises `ConfigError`, which names the key."""
+    try:
+        return password_of(path).reveal()
+    except ConfigError as error:
+        raise ConfigError(f"[{section}] password_file: {error}", main.where(section, "password_file")) from None
+
+
+def _host_name(main: TomlFile) -> str:
+    name = socket.gethostname()
+    if not _NAME.fullmatch(name):
+        raise ConfigError("[fleet] the host name does not fit as a name; write name = …", main.where("fleet"))
+    return name
+
+
+def silent_fleet(fleet: Fleet | None, jails: Iterable[Jail]) -> list[str]:
+    """Say so when nothing can be shared: proven bans alone, and nothing that proves any."""
+    if fleet is None or any(jail.source == "wire" or jail.events for jail in jails):
+        return []
+    without = [name for name in ("share", "accept") if set(getattr(fleet, name)) <= {"proven", "lent", "corroborated"}]
+    if "share" not in without:
+        return []
+    return [
+        "[fleet] shares proven bans alone, and without the wire no ban is proven: enable [hep] and the jail sip (docs/wire.md), "
+        'or write share = ["reported"] here and accept = ["reported"] on the other nodes'
+    ]

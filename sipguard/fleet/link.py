@@ -1,0 +1,189 @@
+"""The connection to Redis or Valkey: every command that sipguard sends there. redis-py is imported here alone.
+
+Every method raises `LinkError`. A command that takes longer than `PATIENCE` has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sipguard.errors import FleetError
+from sipguard.fleet.messages import CLASSES, NODES, Beat, Event, key
+from sipguard.model import Clock, Fleet
+from sipguard.text import printable
+
+SETS = (*(f"bans:{name}" for name in CLASSES), "unbans", "pardons")
+"""The sorted sets of a node."""
+PATIENCE = 5.0
+"""Seconds that Redis may take for an answer."""
+BLOCK = 1.0
+"""Seconds that a read of the streams waits for an event: as long as it may take until a new node's stream is read too."""
+PAGE = 500
+"""Elements of a set, and events of a stream, in one answer."""
+STREAM = 20_000
+"""Events that a stream keeps, about: who has missed more reads the sets."""
+KEEP_BEAT = 7 * 86_400
+"""Seconds after which a node that says nothing is forgotten."""
+_CHUNK = 200
+"""Events in one transaction."""
+
+
+class LinkError(FleetError):
+    """Redis is out of reach, refuses, or answers what it should not."""
+
+
+class Read(NamedTuple):
+    """One event of a stream, not judged yet."""
+
+    node: str
+    id: str
+    fields: Mapping[bytes, bytes]
+
+
+class Link:
+    """One node's connections. `open` first."""
+
+    def __init__(self, settings: Fleet, *, clock: Clock) -> None:
+        self._settings = settings
+        self._name = settings.name
+        self._clock = clock
+        self._redis: Any = None
+        self.offset = 0.0
+        """Redis's time less this machine's, in seconds."""
+
+    async def open(self) -> None:
+        """Connect, and compare the clocks."""
+        from redis.asyncio import Redis  # noqa: PLC0415 - eight megabytes, for those who have a fleet
+        from redis.asyncio.retry import Retry  # noqa: PLC0415
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+
+        options: dict[str, Any] = {"password": self._settings.password} if self._settings.password else {}
+        if self._settings.ca_file:
+            options["ssl_ca_certs"] = self._settings.ca_file
+        with self._told():
+            self._redis = Redis.from_url(
+                self._settings.url,
+                socket_timeout=PATIENCE,
+                socket_connect_timeout=PATIENCE,
+                retry=Retry(NoBackoff(), 0),
+                protocol=2,  # the answers of XREAD have another form in version 3
+                **options,
+            )
+        await self.compare_clocks()
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._redis is not None:
+            redis, self._redis = self._redis, None
+            with contextlib.suppress(Exception):  # it is gone either way
+                await redis.aclose()
+
+    async def compare_clocks(self) -> None:
+        """Measure `offset`: to half of the time that the answer takes."""
+        begin = time.monotonic()
+        with self._told():
+            seconds, micros = await self._redis.time()
+        self.offset = int(seconds) + int(micros) / 1e6 + (time.monotonic() - begin) / 2 - self._clock()
+
+    def now(self) -> float:
+        """Redis's time, as far as is known."""
+        return self._clock() + self.offset
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Put events into the sets and the stream: some at a time, each lot wholly or not at all."""
+        for begin in range(0, len(events), _CHUNK):
+            with self._told():
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    for event in events[begin : begin + _CHUNK]:
+                        what = f"bans:{event.evidence}" if event.kind == "ban" else f"{event.kind}s"
+                        pipe.zadd(key(self._name, what), {event.network: round(event.until, 3)}, gt=True)
+                        pipe.xadd(key(self._name, "stream"), event.fields(), maxlen=STREAM, approximate=True)
+                    await pipe.execute()
+
+    async def tell(self, beat: Beat) -> None:
+        """Write the beat, and remove from this node's sets what has ended."""
+        with self._told():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.sadd(NODES, self._name)
+                pipe.set(key(self._name, "node"), beat.text(), ex=KEEP_BEAT)
+                for what in SETS:
+                    pipe.zremrangebyscore(key(self._name, what), 0, self.now() - 60)
+                await pipe.execute()
+
+    async def beats(self) -> dict[str, bytes]:
+        """Node → its beat, of all other nodes that have one."""
+        with self._told():
+            names = [_text(name) for name in await self._redis.smembers(NODES)]
+            names = sorted(name for name in names if name != self._name)
+            values = await self._redis.mget([key(name, "node") for name in names]) if names else []
+        return {name: value for name, value in zip(names, values, strict=True) if value}
+
+    async def sizes(self, node: str, sets: Iterable[str]) -> int:
+        """How many elements these sets of a node have together."""
+        with self._told():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for what in sets:
+                    pipe.zcard(key(node, what))
+                return sum(await pipe.execute())
+
+    async def pages(self, node: str, what: str) -> AsyncIterator[list[tuple[bytes, float]]]:
+        """A set of a node (`bans:CLASS`, `unbans`, `pardons`) as a whole, page by page."""
+        cursor = 0
+        while True:
+            with self._told():
+                cursor, page = await self._redis.zscan(key(node, what), cursor, count=PAGE)
+            yield page
+            if not int(cursor):
+                return
+
+    async def last(self, node: str) -> Read:
+        """The last event in a node's stream; one without fields if there is none."""
+        with self._told():
+            entries = await self._redis.xrevrange(key(node, "stream"), count=1)
+        return Read(node, _text(entries[0][0]), entries[0][1]) if entries else Read(node, "0-0", {})
+
+    async def read(self, streams: Mapping[str, str]) -> list[Read]:
+        """Node → the ID after which to read; waits up to `BLOCK` seconds for an event."""
+        if not streams:
+            await asyncio.sleep(BLOCK / 4)
+            return []
+        keys = {key(node, "stream"): last for node, last in streams.items()}
+        with self._told():
+            answer = await self._redis.xread(keys, count=PAGE, block=int(BLOCK * 1000))
+        found = []
+        for name, entries in answer or ():
+            node = _text(name).split(":")[1]
+            found += [Read(node, _text(entry_id), fields or {}) for entry_id, fields in entries]
+        return found
+
+    async def ends(self, nodes: Iterable[str], network: str) -> float:
+        """The latest end of a network's bans, of whatever class, on any of these nodes; 0 if none bans it."""
+        with self._told():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for node in nodes:
+                    for name in CLASSES:
+                        pipe.zscore(key(node, f"bans:{name}"), network)
+                return max((float(score) for score in await pipe.execute() if score), default=0.0)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the library as ours, without the password."""
+        from redis.exceptions import RedisError  # noqa: PLC0415 - imported already
+
+        try:
+            yield
+        except (RedisError, OSError, TimeoutError, ValueError, AttributeError) as error:
+            text = f"{error}" or type(error).__name__
+            secret = self._settings.password
+            problem = printable(text.replace(secret, "***") if secret else text, 200)
+        else:
+            return
+        raise LinkError(problem)
+
+
+def _text(data: bytes | str) -> str:
+    return data if isinstance(data, str) else data[:200].decode("utf-8", "replace")

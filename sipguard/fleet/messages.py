@@ -1,0 +1,163 @@
+"""What the nodes of a fleet write to Redis: keys, events of the stream, and the beat. Whatever is read is a stranger's text.
+
+A node writes under `sipguard:NAME:` alone. Times are Redis's own, POSIX seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from sipguard.networks import BITS, RefusedError, admit, parse
+from sipguard.text import printable
+
+Class = Literal["proven", "lent", "corroborated", "reported", "hand"]
+"""What a shared ban rests on: docs/wire.md has the first four; `hand` is a ban that an operator made."""
+CLASSES: tuple[Class, ...] = get_args(Class)
+Kind = Literal["ban", "unban", "pardon"]
+"""`unban` takes back what this node has banned; `pardon`, what any node has, for those who take it from this one."""
+
+NODES = "sipguard:nodes"
+"""Set of the names of all nodes: the one key that every node writes."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+LONGEST = 30 * 86_400.0
+"""Seconds that a shared ban lasts at most; one for ever is published anew in time."""
+AHEAD = 60.0
+"""Seconds that a stamp may lie in the future."""
+WIDEST = {4: 24, 6: 48}
+"""Shortest prefix of a ban that is taken from others. Nobody attacks from more than one customer's network at once."""
+MOST_ADDRESSES = 8
+"""Own addresses that a node may name, for the others never to reject."""
+_LONGEST_REASON, _LONGEST_WORD = 200, 64
+
+
+def key(node: str, what: str) -> str:
+    """The key of one node for `bans:CLASS`, `unbans`, `pardons`, `stream` or `node` (the beat)."""
+    return f"sipguard:{node}:{what}"
+
+
+class BadMessageError(ValueError):
+    """What another node has written is refused; the text says why, in a few words that do not repeat it."""
+
+
+class Event(NamedTuple):
+    """One thing that has happened on a node."""
+
+    kind: Kind
+    network: str
+    until: float
+    """Of a ban, its end; of an unban or pardon: bans that end by then are over, only a later one is heard."""
+    evidence: Class = "proven"
+    jail: str = ""
+    reason: str = ""
+    at: float = 0.0
+    """When it was written."""
+    run: str = ""
+    """Which run of the node has written it."""
+    number: int = 0
+    """Counts the events of a run from 1, so that a gap shows."""
+
+    def fields(self) -> dict[str, str]:
+        """For `XADD`."""
+        return {
+            "e": self.kind,
+            "n": self.network,
+            "u": f"{self.until:.3f}",
+            "c": self.evidence,
+            "j": self.jail[:_LONGEST_WORD],
+            "r": self.reason[:_LONGEST_REASON],
+            "a": f"{self.at:.3f}",
+            "i": self.run,
+            "q": str(self.number),
+        }
+
+
+def read_event(fields: Mapping[bytes, bytes]) -> Event:
+    """An event as another node has written it. Raises `BadMessageError`."""
+    text = {name: _text(fields.get(name.encode(), b"")) for name in "enucjraiq"}
+    if text["e"] not in get_args(Kind) or text["c"] not in CLASSES:
+        raise BadMessageError("no event of a fleet")
+    return Event(
+        cast("Kind", text["e"]),
+        read_network(text["n"]),
+        read_time(text["u"]),
+        text["c"],
+        printable(text["j"], _LONGEST_WORD),
+        printable(text["r"], _LONGEST_REASON),
+        read_time(text["a"]),
+        printable(text["i"], 32),
+        int(text["q"]) if text["q"].isascii() and text["q"].isdigit() and len(text["q"]) < 16 else 0,
+    )
+
+
+def read_network(text: str | bytes) -> str:
+    """A banned address or network, canonical. Raises `BadMessageError`."""
+    if isinstance(text, bytes):
+        text = _text(text)
+    try:
+        return admit(text, WIDEST)
+    except RefusedError as error:
+        raise BadMessageError(str(error)) from None
+    except ValueError:
+        raise BadMessageError("no address") from None
+
+
+def read_time(value: Any) -> float:
+    """A time, or another number that is not negative. Raises `BadMessageError`."""
+    try:
+        time = float(value)
+    except (ValueError, TypeError):
+        raise BadMessageError("no time") from None
+    if not math.isfinite(time) or time < 0:
+        raise BadMessageError("no time")
+    return time
+
+
+class Beat(NamedTuple):
+    """What a node says of itself every few seconds."""
+
+    at: float
+    run: str
+    number: int
+    """That of its last event."""
+    bans: int
+    """How many it shares now."""
+    version: str = ""
+    addresses: tuple[str, ...] = ()
+    """Its own."""
+
+    def text(self) -> str:
+        """For `SET`."""
+        return json.dumps(self._asdict())
+
+
+def read_beat(data: bytes) -> Beat:
+    """A beat as another node has written it. Raises `BadMessageError`."""
+    try:
+        told: Any = json.loads(data[:4096])
+    except (ValueError, RecursionError):
+        raise BadMessageError("no beat") from None
+    if not isinstance(told, dict):
+        raise BadMessageError("no beat")
+    at, number, bans = (read_time(told.get(name)) for name in ("at", "number", "bans"))
+    addresses = told.get("addresses")
+    listed = addresses if isinstance(addresses, list) else []
+    own = tuple(one for one in map(_address, listed[:MOST_ADDRESSES]) if one)
+    run, version = (printable(str(told.get(name, "")), 32) for name in ("run", "version"))
+    return Beat(at, run, int(number), int(bans), version, own)
+
+
+def _address(word: object) -> str:
+    """A single address that strangers can send from; empty for anything else."""
+    try:
+        version, _, length = parse(str(word))
+        return admit(str(word)) if length == BITS[version] else ""
+    except ValueError:
+        return ""
+
+
+def _text(data: bytes) -> str:
+    return data[:400].decode("utf-8", "replace")
