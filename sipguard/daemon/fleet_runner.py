@@ -102,6 +102,8 @@ class FleetRunner:
     async def stop(self) -> None:
         """Hear and tell nothing more; what the firewall has stays."""
         self._bans.moved = lambda _bans: None
+        if self._node:
+            self._node.ending = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -94,8 +94,10 @@ class MemoryFirewall:
         return []
 
     def show(self) -> str:
-        """One line per ban: jail, address and the POSIX second of its end."""
-        return "".join(f"{entry.jail!r} {entry.address} until {entry.until}\n" for entry in self.entries())
+        """One line per ban: jail, address and the POSIX second of its end; then one per entry of a feed."""
+        bans = [f"{entry.jail!r} {entry.address} until {entry.until}\n" for entry in self.entries()]
+        listed = [entry for name in self._feeds for entry in self.feed_entries(name)]
+        return "".join(bans) + "".join(f"feed {one.jail} {one.address} until {one.until}\n" for one in listed)
 
     def flush(self) -> None:
         """Forget everything."""

@@ -90,7 +90,7 @@ class NftFeeds:
         except FirewallError:
             self._there.pop(name, None)
             raise
-        there |= new.keys()
+        there.update(new)
 
     def drop(self, name: str) -> None:
         """Remove a feed's chain and sets; to add the chain first makes sure that the deletion finds it."""

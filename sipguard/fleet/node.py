@@ -86,6 +86,8 @@ class Node:
         self.link = Link(settings, clock=clock)
         self.problem = "not connected yet"
         """Why Redis cannot be used now; empty if it can."""
+        self.ending = False
+        """To be set before `run` is cancelled: a task group whose task fails at the same moment swallows the cancellation."""
         self._local = local
         self._clock = clock
         self._moved: dict[str, None] = {}
@@ -97,7 +99,7 @@ class Node:
         self._behind: dict[str, int] = {}
         """Node → the number that its last beat told and that has not come."""
         self._loading: set[str] = set()
-        self._caught_up = False
+        self._connected = self._caught_up = False
 
     def moved(self, networks: Iterable[str]) -> None:
         """Bans of these networks have begun, ended, or got another end. Costs the caller nothing."""
@@ -129,7 +131,8 @@ class Node:
     async def run(self) -> None:
         """Connect, and again whenever that ends."""
         pause = FIRST_PAUSE
-        while True:
+        while not self.ending:
+            self._connected = False
             try:
                 await self._session()
             except* LinkError as errors:
@@ -137,10 +140,10 @@ class Node:
             except* Exception as errors:  # what nobody foresaw ends the connection, not the daemon
                 self._failed(errors.exceptions[0])
             finally:
-                connected = not self.problem
                 await self.link.close()
-            pause = FIRST_PAUSE if connected else min(pause * 2, LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            pause = FIRST_PAUSE if self._connected else min(pause * 2, LONGEST_PAUSE)
+            if not self.ending:
+                await asyncio.sleep(pause)
 
     def _failed(self, error: BaseException) -> None:
         while isinstance(error, BaseExceptionGroup):
@@ -161,6 +164,7 @@ class Node:
         while not self._local.is_complete():
             await asyncio.sleep(0.2)
         self._behind.clear()
+        self._connected = True
         if self.problem:
             log.info("Fleet: connected to %s as %s", self.place, self.settings.name)
         self.problem = ""

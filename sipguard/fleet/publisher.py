@@ -68,7 +68,8 @@ class Publisher:
         for evidence, ban in best.items():
             there = self.bans.get((evidence, network), 0.0)
             # One that ends before what was taken back must be heard too: its end is moved beyond, and taken back in its turn.
-            until = max(min(ban.until, now + LONGEST), back + 1.0)
+            # In whole milliseconds, as it is written: what is read back must be the same.
+            until = round(max(min(ban.until, now + LONGEST), back + 1.0), 3)
             enough = now + LONGEST / 2 if ban.until > now + LONGEST else until - NEAR
             if there <= back or there < enough:
                 events.append(Event("ban", network, until, evidence, ban.jail, ban.reason))

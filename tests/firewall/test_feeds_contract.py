@@ -199,6 +199,20 @@ def test_a_feed_changes_by_single_entries(firewall):
     assert "203.0.113.6" not in listed(firewall, "fleet.a")
 
 
+def test_a_list_that_begins_empty(firewall):
+    """Entries are taken out as well where they have come one by one; no rule is made twice."""
+    firewall.set_feed("fleet.a", [])
+    for network in ("203.0.113.5", "203.0.113.6", "2001:db8::/64"):
+        firewall.change_feed("fleet.a", until([network]))
+    assert firewall.show().count("match-set") <= 4
+    firewall.change_feed("fleet.a", [], ["203.0.113.6", "2001:db8::/64"])
+    firewall.change_feed("fleet.a", [], ["203.0.113.5"])
+    assert listed(firewall, "fleet.a") == []
+    if firewall.name == "nftables":
+        rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+        assert rules.count("saddr @f4_32_fleet") == 1
+
+
 def test_a_change_of_a_feed_that_is_gone(firewall):
     """It is told: whoever keeps the feed gives it anew as a whole."""
     with pytest.raises(FirewallError):

@@ -9,8 +9,6 @@ import time
 import toml
 from running import RunningDaemon, append, failure
 
-from tests.fleet.conftest import serving
-
 REPORTED = {"share": ["reported", "hand"], "accept": ["reported", "hand"]}
 
 
@@ -22,14 +20,14 @@ def fleet(folder, url, *names, firewall="memory", **keys):
 
 
 @contextlib.contextmanager
-def node(folder, url, name, *, firewall="memory", prefix=(), defaults=None, **keys):
+def node(folder, url, name, *, firewall="memory", prefix=(), defaults=None, env=None, **keys):
     """One daemon of a fleet."""
     home = folder / name
     home.mkdir(parents=True)
     log = home / "freeswitch.log"
     log.touch()
     jail = {"logpath": str(log), "maxretry": 3, "bantime": "1h"}
-    daemon = RunningDaemon(home, {"freeswitch": jail}, firewall=firewall, prefix=prefix, defaults=defaults)
+    daemon = RunningDaemon(home, {"freeswitch": jail}, firewall=firewall, prefix=prefix, defaults=defaults, env=env)
     settings = toml.loads(daemon.config.read_text())
     settings["fleet"] = {"url": url, "name": name, **REPORTED, **keys}
     daemon.config.write_text(toml.dumps(settings))
