@@ -183,7 +183,8 @@ class FleetRunner:
                 if not before:
                     told.append(f"Ban {network}")
         if len(told) > TOLD_SINGLY:
-            log.info("[fleet] %s and %d more changes of others' bans", told[0], len(told) - 1)
+            counts = Counter(line.partition(" ")[0] for line in told)
+            log.info("[fleet] %s", ", ".join(f"{what} {count} of others" for what, count in counts.items()))
         else:
             for line in told:
                 log.info("[fleet] %s", line)

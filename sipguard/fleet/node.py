@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
 from sipguard import __version__
@@ -99,7 +99,7 @@ class Node:
         self._behind: dict[str, int] = {}
         """Node → the number that its last beat told and that has not come."""
         self._loading: set[str] = set()
-        self._connected = self._caught_up = False
+        self._connected = self._caught_up = self._over = False
 
     def moved(self, networks: Iterable[str]) -> None:
         """Bans of these networks have begun, ended, or got another end. Costs the caller nothing."""
@@ -170,9 +170,21 @@ class Node:
         self.problem = ""
         await self._compare()
         await self._beat()
+        self._over = False
         async with asyncio.TaskGroup() as group:
-            for job in (self._write_always(), self._read_always(), self._beat_always(), self._load_always()):
-                group.create_task(job)
+            for job in (self._write_next, self._read_next, self._beat_next, self._load_next):
+                group.create_task(self._until_over(job))
+
+    async def _until_over(self, job: Callable[[], Awaitable[None]]) -> None:
+        """Repeat a job until another of the session has failed.
+
+        Not for ever: redis-py may lose a cancellation that comes while it reads an answer.
+        """
+        try:
+            while not (self._over or self.ending):
+                await job()
+        finally:
+            self._over = True
 
     # What this node tells.
 
@@ -210,16 +222,15 @@ class Node:
             await self.link.write(stamped)
             self.publisher.wrote(stamped)
 
-    async def _write_always(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            moved = list(self._moved)
-            self._moved.clear()
-            await self._look_at(moved)
-            while self._pardons:
-                await self._pardon(self._pardons[0])
-                del self._pardons[0]
+    async def _write_next(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+        moved = list(self._moved)
+        self._moved.clear()
+        await self._look_at(moved)
+        while self._pardons:
+            await self._pardon(self._pardons[0])
+            del self._pardons[0]
 
     async def _pardon(self, network: str) -> None:
         """Bans that are published by now are over, whoever has made them."""
@@ -234,20 +245,19 @@ class Node:
         own = tuple(sorted(self._local.own_addresses())[:MOST_ADDRESSES])
         await self.link.tell(Beat(now, publisher.run, publisher.number, publisher.live(now), __version__, own))
 
-    async def _beat_always(self) -> None:
-        while True:
-            await self._hear_beats()
-            await asyncio.sleep(BEAT)
-            await self.link.compare_clocks()
-            await self._beat()
-            publisher = self.publisher
-            number = publisher.number
-            there = await self.link.sizes(self.settings.name, SETS)
-            known = len(publisher.bans) + len(publisher.unbans) + len(publisher.pardons)
-            if there < known and publisher.number == number:
-                log.warning("Fleet: Redis has lost %d of this node's bans; publishing them again", known - there)
-                await self._compare()
-            self.roster.prune(self.link.now())
+    async def _beat_next(self) -> None:
+        await self._hear_beats()
+        await asyncio.sleep(BEAT)
+        await self.link.compare_clocks()
+        await self._beat()
+        publisher = self.publisher
+        number = publisher.number
+        there = await self.link.sizes(self.settings.name, SETS)
+        known = len(publisher.bans) + len(publisher.unbans) + len(publisher.pardons)
+        if there < known and publisher.number == number:
+            log.warning("Fleet: Redis has lost %d of this node's bans; publishing them again", known - there)
+            await self._compare()
+        self.roster.prune(self.link.now())
 
     # What the others tell.
 
@@ -287,18 +297,17 @@ class Node:
         whole = beat is not None and (beat.run != replica.seen_run or beat.number >= replica.seen)
         return whole and (replica.gap or bool(replica.held))
 
-    async def _load_always(self) -> None:
-        while True:
-            await self._load.wait()
-            self._load.clear()
-            for replica in list(self.roster.replicas.values()):
-                if self._is_to_be_read(replica):
-                    self._loading.add(replica.name)
-                    try:
-                        await self._read_sets(replica)
-                    finally:
-                        self._loading.discard(replica.name)
-            self._note_caught_up()
+    async def _load_next(self) -> None:
+        await self._load.wait()
+        self._load.clear()
+        for replica in list(self.roster.replicas.values()):
+            if self._is_to_be_read(replica):
+                self._loading.add(replica.name)
+                try:
+                    await self._read_sets(replica)
+                finally:
+                    self._loading.discard(replica.name)
+        self._note_caught_up()
 
     async def _read_sets(self, replica: Replica) -> None:
         beat, held = replica.beat, replica.held
@@ -324,15 +333,14 @@ class Node:
             for network, until in pardons.items():
                 self._obey(network, until)
 
-    async def _read_always(self) -> None:
-        while True:
-            streams = {name: last for name, last in self._ids.items() if name not in self._loading}
-            changes: list[Change] = []
-            for one in await self.link.read(streams):
-                if one.node not in self._loading:
-                    changes += self._take(one)
-            if changes:
-                self._local.changed(changes)
+    async def _read_next(self) -> None:
+        streams = {name: last for name, last in self._ids.items() if name not in self._loading}
+        changes: list[Change] = []
+        for one in await self.link.read(streams):
+            if one.node not in self._loading:
+                changes += self._take(one)
+        if changes:
+            self._local.changed(changes)
 
     def _take(self, one: Read) -> list[Change]:
         replica = self.roster.replicas.get(one.node)

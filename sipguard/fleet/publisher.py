@@ -40,6 +40,8 @@ class Publisher:
         """Of the last event that may have been written."""
         self.bans: dict[tuple[Class, str], float] = {}
         """(class, network) → end, as Redis has it."""
+        self.told: dict[tuple[Class, str], float] = {}
+        """The same, as the others may have heard: Redis may have lost it since."""
         self.unbans: dict[str, float] = {}
         self.pardons: dict[str, float] = {}
 
@@ -48,6 +50,8 @@ class Publisher:
     ) -> list[Event]:
         """Redis has exactly these; gives what it has lost of unbans and pardons."""
         self.bans = dict(bans)
+        for key, until in bans.items():
+            self.told[key] = max(until, self.told.get(key, 0.0))
         lost = _missing("unban", self.unbans, unbans) + _missing("pardon", self.pardons, pardons)
         self.unbans = {**self.unbans, **unbans}
         self.pardons = {**self.pardons, **pardons}
@@ -81,7 +85,7 @@ class Publisher:
 
     def published(self, network: str) -> float:
         """The latest end that was published for a network."""
-        return max(self.bans.get((evidence, network), 0.0) for evidence in CLASSES)
+        return max(self.told.get((evidence, network), 0.0) for evidence in CLASSES)
 
     def stamp(self, events: Iterable[Event], now: float) -> list[Event]:
         """Number events that are about to be written; should that fail, the numbers are not used again."""
@@ -97,13 +101,14 @@ class Publisher:
             if event.kind == "ban":
                 key = event.evidence, event.network
                 self.bans[key] = max(event.until, self.bans.get(key, 0.0))
+                self.told[key] = max(event.until, self.told.get(key, 0.0))
             else:
                 told = self.unbans if event.kind == "unban" else self.pardons
                 told[event.network] = max(event.until, told.get(event.network, 0.0))
 
     def networks(self) -> set[str]:
         """All that was published."""
-        return {network for _, network in self.bans}
+        return {network for _, network in self.told}
 
     def live(self, now: float) -> int:
         """How many bans are published and not over."""
@@ -112,6 +117,7 @@ class Publisher:
     def prune(self, now: float) -> None:
         """Forget what has ended."""
         self.bans = {key: until for key, until in self.bans.items() if until > now}
+        self.told = {key: until for key, until in self.told.items() if until > now}
         self.unbans = {network: until for network, until in self.unbans.items() if until > now}
         self.pardons = {network: until for network, until in self.pardons.items() if until > now}
 
