@@ -28,7 +28,7 @@ _NOBODY = (
 )
 
 
-class RefusedError(ValueError):
+class NetworkRefusedError(ValueError):
     """A network that must not enter the firewall; the text says why."""
 
 
@@ -58,18 +58,18 @@ def write(version: int, first: int, length: int) -> str:
 
 
 def admit(text: str, widest: Mapping[int, int] = WIDEST) -> str:
-    """Canonical text of an entry. Raises `RefusedError` if it is not allowed, `ValueError` if it is not a network."""
+    """Canonical text of an entry. Raises `NetworkRefusedError` if it is not allowed, `ValueError` if it is not a network."""
     version, first, length = parse(text)
     if length < widest[version]:
-        raise RefusedError(f"wider than /{widest[version]}")
+        raise NetworkRefusedError(f"wider than /{widest[version]}")
     last = first + (1 << (BITS[version] - length)) - 1
     if version == 6:
         if not (_GLOBAL_6[0] <= first and last <= _GLOBAL_6[1]):
-            raise RefusedError("no global IPv6 address")
+            raise NetworkRefusedError("no global IPv6 address")
     else:
         for begin, end, why in _REFUSED_4:
             if begin <= first and last <= end:
-                raise RefusedError(why)
+                raise NetworkRefusedError(why)
     return write(version, first, length)
 
 

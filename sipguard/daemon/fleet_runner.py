@@ -23,7 +23,7 @@ from sipguard.policy.ignore import own_addresses
 
 if TYPE_CHECKING:
     from sipguard.fleet.node import Node
-    from sipguard.fleet.roster import Change
+    from sipguard.fleet.roster import FleetChange
 
 log = logging.getLogger("sipguard.fleet")
 
@@ -166,7 +166,7 @@ class FleetRunner:
         if self._set:
             self._set.make_anew()
 
-    def changed(self, changes: Iterable[Change]) -> None:
+    def changed(self, changes: Iterable[FleetChange]) -> None:
         """Others' bans have begun or ended."""
         if self._node is None or self._set is None:
             return

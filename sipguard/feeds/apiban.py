@@ -16,7 +16,7 @@ from sipguard.errors import FeedError
 from sipguard.feeds.pace import Limiter, Pace, Sleep
 from sipguard.feeds.web import Response, Web, redact
 from sipguard.model import Feed
-from sipguard.networks import RefusedError, admit, parse
+from sipguard.networks import NetworkRefusedError, admit, parse
 from sipguard.text import printable
 
 log = logging.getLogger("sipguard.feeds")
@@ -92,7 +92,7 @@ def _page(words: Sequence[Any], next_id: str, asked: str) -> Page:
     for word in words:
         try:
             networks[admit(str(word))] = None
-        except RefusedError:
+        except NetworkRefusedError:
             refused += 1
         except ValueError:
             nonsense += 1

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sipguard.errors import FeedError
-from sipguard.networks import RefusedError, admit
+from sipguard.networks import NetworkRefusedError, admit
 
 MOST = 1_000_000
 """Most networks in one list: five times the largest published one."""
@@ -43,7 +43,7 @@ def parse_list(data: bytes, form: str = "auto") -> Parsed:
     for word in _words(text, form if form != "auto" else _guess(text)):
         try:
             networks[admit(word)] = None
-        except RefusedError as why:
+        except NetworkRefusedError as why:
             refused[str(why)] += 1
         except ValueError:
             nonsense += 1

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
 
-from sipguard.networks import BITS, RefusedError, admit, parse
+from sipguard.networks import BITS, NetworkRefusedError, admit, parse
 from sipguard.text import printable
 
 Class = Literal["proven", "lent", "corroborated", "reported", "hand"]
@@ -99,7 +99,7 @@ def read_network(text: str | bytes) -> str:
         text = _text(text)
     try:
         return admit(text, WIDEST)
-    except RefusedError as error:
+    except NetworkRefusedError as error:
         raise BadMessageError(str(error)) from None
     except ValueError:
         raise BadMessageError("no address") from None

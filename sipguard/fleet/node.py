@@ -28,7 +28,7 @@ from sipguard.fleet.messages import (
 from sipguard.fleet.publisher import Publisher, own_ban
 from sipguard.fleet.reading import read_contents
 from sipguard.fleet.replica import Replica
-from sipguard.fleet.roster import Change, Roster
+from sipguard.fleet.roster import FleetChange, Roster
 from sipguard.model import Ban, Clock, Fleet
 from sipguard.text import shown_url
 
@@ -58,7 +58,7 @@ class Local(Protocol):
     def is_complete(self) -> bool:
         """Whether the bans of earlier runs are known."""
 
-    def changed(self, changes: Iterable[Change]) -> None:
+    def changed(self, changes: Iterable[FleetChange]) -> None:
         """Others' bans have begun or ended. Times are Redis's."""
 
     def release(self, network: str) -> None:
@@ -335,14 +335,14 @@ class Node:
 
     async def _read_next(self) -> None:
         streams = {name: last for name, last in self._ids.items() if name not in self._loading}
-        changes: list[Change] = []
+        changes: list[FleetChange] = []
         for one in await self.link.read(streams):
             if one.node not in self._loading:
                 changes += self._take(one)
         if changes:
             self._local.changed(changes)
 
-    def _take(self, one: Read) -> list[Change]:
+    def _take(self, one: Read) -> list[FleetChange]:
         replica = self.roster.replicas.get(one.node)
         if replica is None:
             return []

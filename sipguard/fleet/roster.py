@@ -18,7 +18,7 @@ SLICE = 20_000
 """Bans looked at in one call of `prune`: a few milliseconds."""
 
 
-class Change(NamedTuple):
+class FleetChange(NamedTuple):
     """A network that is to be rejected from now on until `after`, not until `before`; 0 is not at all."""
 
     network: str
@@ -67,7 +67,7 @@ class Roster:
         """Whether a pardon of this node is heard."""
         return node in self._unban_from
 
-    def take(self, replica: Replica, event: Event, now: float) -> list[Change]:
+    def take(self, replica: Replica, event: Event, now: float) -> list[FleetChange]:
         """Take in an event of a node."""
         if event.kind == "pardon" and not self.is_trusted(replica.name):
             replica.refused["a fleet-wide unban: not in unban_from"] += 1
@@ -80,13 +80,13 @@ class Roster:
                 del self._reasons[next(iter(self._reasons))]
         return self.settle(replica, touched, now)
 
-    def replace(self, replica: Replica, contents: Contents, run: str, number: int, now: float) -> list[Change]:
+    def replace(self, replica: Replica, contents: Contents, run: str, number: int, now: float) -> list[FleetChange]:
         """All that a node has published was read."""
         if not self.is_trusted(replica.name):
             contents.pardons.clear()
         return self.settle(replica, replica.replace(contents, run, number, now), now)
 
-    def settle(self, replica: Replica, networks: Iterable[str], now: float) -> list[Change]:
+    def settle(self, replica: Replica, networks: Iterable[str], now: float) -> list[FleetChange]:
         """What is to change here since a node says something else of these networks."""
         changes = []
         for network in networks:
@@ -106,7 +106,7 @@ class Roster:
                 self._remember_length(network)
                 self.ends[network] = after
             if after != before:
-                changes.append(Change(network, before if before > now else 0.0, after))
+                changes.append(FleetChange(network, before if before > now else 0.0, after))
         return changes
 
     def _until(self, network: str) -> float:
@@ -121,12 +121,12 @@ class Roster:
                 until = max(until, self.replicas[node].contents.pardons.get(network, 0.0))
         return until
 
-    def pardon(self, network: str, until: float, now: float) -> list[Change]:
+    def pardon(self, network: str, until: float, now: float) -> list[FleetChange]:
         """This node's operator lets a network through everywhere."""
         self.pardons[network] = max(until, self.pardons.get(network, 0.0))
         return self.settle(Replica("", size=0, accept=()), [network], now)
 
-    def forget(self, node: str, now: float) -> list[Change]:
+    def forget(self, node: str, now: float) -> list[FleetChange]:
         """A node is gone for long: so is what it said."""
         replica = self.replicas.pop(node)
         networks = {network for bans in replica.contents.bans.values() for network in bans}

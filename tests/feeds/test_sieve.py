@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.feeds.sieve import around, sift
-from sipguard.networks import RefusedError, admit
+from sipguard.networks import NetworkRefusedError, admit
 
 PROTECTED_BLOCK = "198.51.100.0/24"
 
@@ -47,7 +47,7 @@ def test_admitted(given_text, kept):
 )
 def test_refused(text):
     """Private, loopback, multicast, reserved, and what is too wide."""
-    with pytest.raises(RefusedError):
+    with pytest.raises(NetworkRefusedError):
         admit(text)
 
 
@@ -60,7 +60,7 @@ def test_no_network(text):
     """What is no network is told apart from what is refused."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - any text
         admit(text)
-    assert not isinstance(caught.value, RefusedError)
+    assert not isinstance(caught.value, NetworkRefusedError)
 
 
 @given(st.text())
