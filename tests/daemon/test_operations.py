@@ -51,6 +51,7 @@ def test_every_operation_has_a_right():
         "runner",
         "bans",
         "explain",
+        "fleet",
         "firewall",
     }
     assert set(rights.values()) == {"read", "write"}
