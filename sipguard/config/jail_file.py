@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sipguard.config import validators
 from sipguard.config.events import check_events, parse
 from sipguard.config.jail_schema import GROWTH, JAIL
 from sipguard.config.log_choice import choose
@@ -73,8 +75,18 @@ class Layers:
                 said = "…" if SECRET_NAME.search(name) else shown(value)
                 self.fail(f"{printable(name)} = {said}: unknown key{did_you_mean(name, KEYS, known)}", where)
 
+    def sift_ignoreip(self, prefix: str) -> None:
+        """Leave out the invalid entries of `ignoreip`, with a warning for each: the rest of the list holds."""
+        if (given := self.given.get("ignoreip")) is None:
+            return
+        with contextlib.suppress(ValueError):  # no list at all: `values` makes an error of it
+            valid, notes = validators.sift_ignored(given.value)
+            self.given["ignoreip"] = Given(valid, given.where)
+            self.warnings += [f"{given.where}: {prefix}{note}" for note in notes]
+
     def values(self) -> dict[str, Any]:
         """The parsed value of every key. An invalid one is omitted and becomes an error."""
+        self.sift_ignoreip(self.prefix)
         result: dict[str, Any] = {}
         for name, key in KEYS.items():
             given = self.given.get(name)

@@ -99,7 +99,7 @@ JAIL = (
     *GROWTH,
     Key(
         "ignoreip",
-        validators.each(validators.ignored, r"[\s,]+"),
+        validators.each(validators.ignored, validators.IGNORED_SEPARATOR),
         [],
         "an address, a network such as 192.0.2.0/24, a host name, file:/PATH, or a list of these",
         "Who is never banned.",

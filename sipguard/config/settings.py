@@ -20,6 +20,7 @@ from sipguard.config.jail_schema import JAIL
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.schema import SECTIONS
 from sipguard.config.toml_file import TomlFile, read
+from sipguard.config.validators import sift_ignored
 from sipguard.errors import ConfigError
 from sipguard.model import RejectWith
 from sipguard.secret import Secret
@@ -102,10 +103,10 @@ def load(
     main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
     values = _main_values(main)
     refuse_open_listener(main, values)
-    base = _base_layer(main)
     packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
     errors: list[ConfigError] = []
     warnings: list[str] = []
+    base = _base_layer(main, warnings)
     jails: list[Jail] = []
     directories = paths.filter_directories(path.parent)
     try:
@@ -165,13 +166,22 @@ def _main_values(main: TomlFile) -> dict[str, Any]:
         prefix = f"[{section}] " if section else ""
         for key in keys:
             if key.name in given:
-                value = key.read(given[key.name], main.where(*filter(None, (section, key.name))), prefix)
+                value = _without_slips(key.name, given[key.name])
+                value = key.read(value, main.where(*filter(None, (section, key.name))), prefix)
             else:
                 value = key.parse(key.default) if key.default is not None else None
             name = key.field or key.name
             if (section != "defaults" or name == "ignoreip") and name in Settings.__dataclass_fields__:
                 values[name] = value
     return values
+
+
+def _without_slips(name: str, value: object) -> object:
+    """A value of `[defaults]` without the entries of `ignoreip` that `_base_layer` warns of."""
+    try:
+        return sift_ignored(value)[0] if name == "ignoreip" else value
+    except ValueError:
+        return value
 
 
 def _section(main: TomlFile, section: str) -> Mapping[str, Any]:
@@ -198,11 +208,14 @@ def _refuse_unknown(main: TomlFile) -> None:
             raise ConfigError(f"{in_section}{written}{hint}", where)
 
 
-def _base_layer(main: TomlFile) -> dict[str, Given]:
-    """The layer below every jail: `[defaults]`, and below that the verdict of `[firewall]`."""
+def _base_layer(main: TomlFile, warnings: list[str]) -> dict[str, Given]:
+    """The layer below every jail: `[defaults]`, and below that the verdict of `[firewall]`. Adds to `warnings`."""
     firewall, defaults = _section(main, "firewall"), _section(main, "defaults")
     base = {"verdict": Given(firewall["verdict"], main.where("firewall", "verdict"))} if "verdict" in firewall else {}
-    return base | {name: Given(value, main.where("defaults", name)) for name, value in defaults.items()}
+    given = base | {name: Given(value, main.where("defaults", name)) for name, value in defaults.items()}
+    layers = Layers("", given, warnings=warnings)
+    layers.sift_ignoreip("[defaults] ")
+    return layers.given
 
 
 def _files(directory: Path) -> list[Path]:
@@ -255,7 +268,7 @@ def jail_named(name: str, config_file: Path | None = None, *, packaged_jails: Pa
         known = sorted({*packaged, *(one.stem for one in _files(path.parent / paths.JAILS_DIR))})
         hint = did_you_mean(name, known, f"; known are {', '.join(known)}")
         raise ConfigError(f"there is no jail {printable(name)}{hint}")
-    layers = Layers(name, _base_layer(main))
+    layers = Layers(name, _base_layer(main, []))
     toml = [read(one) for one in files]
     for one in toml:
         layers.add(one)

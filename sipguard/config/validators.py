@@ -149,14 +149,19 @@ def finite_span(value: Any) -> float:
     return seconds if math.isfinite(seconds) else _no(value)
 
 
+def items(value: Any, separator: str) -> list[Any]:
+    """The items of a list, or of one text split at `separator` (a regex); may be empty."""
+    if isinstance(value, str):
+        return [item for item in re.split(separator, value) if item]
+    return value if isinstance(value, list) else _no(value)
+
+
 def each(parse: Reader, separator: str) -> Reader:
     """A list of values, or one text split at `separator` (a regex); may be empty."""
 
     def read(value: Any) -> tuple[Any, ...]:
-        if isinstance(value, str):
-            value = [item for item in re.split(separator, value) if item]
         result = []
-        for item in value if isinstance(value, list) else _no(value):
+        for item in items(value, separator):
             try:
                 result.append(parse(item))
             except ValueError:
@@ -206,6 +211,24 @@ def ignored(value: Any) -> str:
     if word.startswith("file:/"):
         return word
     return word if _HOST_NAME.fullmatch(word) else values.canonical(word)
+
+
+IGNORED_SEPARATOR = r"[\s,]+"
+
+
+def sift_ignored(value: Any) -> tuple[list[str], list[str]]:
+    """The valid entries of `ignoreip`, and for each invalid one what to tell: a typo must not leave a jail unguarded.
+
+    Raises:
+        ValueError: neither a list nor text.
+    """
+    valid, notes = [], []
+    for entry in items(value, IGNORED_SEPARATOR):
+        try:
+            valid.append(ignored(entry))
+        except ValueError:
+            notes.append(f"ignoreip: {str(entry)[:60]!a} is not an address, network or host name; it protects nobody")
+    return valid, notes
 
 
 def encoding(value: Any) -> str:

@@ -13,7 +13,7 @@ from sipguard.config.filters import FILTER_KEYS, build_filter, check_definition,
 from sipguard.config.ini import Ini
 from sipguard.config.interpolation import Value
 from sipguard.config.references import parse_reference
-from sipguard.config.validators import ignored
+from sipguard.config.validators import sift_ignored
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import read_actions
 from sipguard.fail2ban.config.role import role_of
@@ -256,13 +256,7 @@ class _JailReader:
     def _ignoreip(self) -> tuple[str, ...]:
         """The entries as written. Invalid ones are noted and protect nobody; the others hold."""
         entries = words(self._options.get("ignoreip", ""))
-        for entry in entries:
-            try:
-                ignored(entry)
-            except ValueError:
-                self._notes.append(
-                    f"ignoreip: {entry[:60]!a} is not an address, network or host name; it protects nobody"
-                )
+        self._notes += sift_ignored([*entries])[1]
         return entries
 
     def _growth(self) -> BanGrowth:
