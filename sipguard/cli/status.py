@@ -26,7 +26,7 @@ _NOT_COUNTS = ("last_failure", "first", "last")
 def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Path) -> None:
     """What the running daemon sees and rejects; of one JAIL, with the addresses.
 
-    Exit status 1 if no jail is running, or none has anything to read: nobody is protected.
+    Exit status 1 if nobody is protected: no jail is running, none has anything to read, or the firewall takes no bans.
     """
     if counted and not jail:
         raise click.UsageError("--counted needs the name of a jail")
@@ -43,6 +43,8 @@ def _tell(status: dict[str, Any], jail: str | None) -> None:
     _head(status)
     if not status["working"]:
         why = "none of the jails has anything to read" if status["jails"] else "no jail is running"
+        if status["jails"] and (status["firewall"]["problem"] or status["firewall"]["unruled"]):
+            why = "the firewall takes no bans"
         output.say(f"NOBODY IS PROTECTED: {why}")
     if jail:
         _one(status["jails"][0])

@@ -71,6 +71,7 @@ class Commands:
             "firewall": {
                 "backend": worker.firewall.name,
                 "problem": worker.problem,
+                "unruled": worker.unruled,
                 "queued": worker.queued + worker.waiting,
                 "lost": daemon.monitor.lost,
                 "drift": daemon.monitor.drift,
@@ -168,7 +169,7 @@ class Commands:
         return {
             "name": name,
             "filter": runner.jail.filter.name,
-            "problem": runner.problem,
+            "problem": runner.problem or daemon.bans.firewall_worker.unruled.get(name),
             "maxretry": runner.jail.maxretry,
             "findtime": runner.jail.findtime,
             "bantime": finite(runner.jail.bantime),

@@ -119,6 +119,16 @@ class Daemon:
 
     @property
     def working(self) -> list[str]:
+        """The jails that can ban now: they have something to read, and the firewall takes their bans."""
+        worker = self.bans.firewall_worker
+        return [
+            name
+            for name in self.reading_jails
+            if not self.runners[name].jail.enforced or not (worker.problem or name in worker.unruled)
+        ]
+
+    @property
+    def reading_jails(self) -> list[str]:
         """The jails that have something to read now: a log, a journal, a server's events, or the SIP messages of the wire."""
         logs, wire = self.reading.logs, self.wire.listener is not None and not self.wire.problem
         return [
@@ -132,7 +142,7 @@ class Daemon:
         """Nobody should have to look for it: a daemon that runs and can ban nobody."""
         if not self.runners:
             log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
-        elif not self.working and not self.events.is_connecting:
+        elif not self.reading_jails and not self.events.is_connecting:
             log.error("None of the jails has anything to read: nobody is protected. `sipguard status` says why")
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:

@@ -216,7 +216,10 @@ class FirewallMonitor:
 
     def _wrong(self, kernel: dict[tuple[str, str], float], now: float) -> tuple[list[Ban], list[Ban]]:
         missing, moved = [], []
+        unruled = self._firewall_worker.unruled
         for ban in self._live:
+            if ban.jail in unruled:
+                continue
             until = kernel.get((ban.jail, ban.address))
             if until is None:
                 if ban.until > now + DRIFT:

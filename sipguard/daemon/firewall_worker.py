@@ -3,7 +3,7 @@
 The firewall may block (a child process, the xtables lock), so it runs beside the event loop. Whatever has queued up while it was
 busy goes to the kernel in one transaction: a burst costs hardly more than one ban. What the kernel refuses stays queued, and is
 tried again with growing pauses. What a set has no room for waits apart, and keeps nothing else waiting; so does a single ban
-that the kernel refuses while it takes others.
+that the kernel refuses while it takes others. A jail whose rule is refused keeps no other jail from having its own.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class FirewallWorker:
         """What `open` was last asked to make."""
         self.problem: str | None = None
         """Why the kernel has not what it should have; None when it has."""
+        self.unruled: dict[str, str] = {}
+        """Jail → why the kernel refuses its rule: it can ban nobody."""
+        self._ruled: Sequence[Rule] = ()
+        """What the kernel made last."""
         self._made = made
         self._flows = Flows()
         self._live = live
@@ -123,7 +127,8 @@ class FirewallWorker:
         refused = {(ban.jail, ban.address) for ban in self._ledger.waiting(State.REFUSED)}
         bans = [ban for ban in bans if (ban.jail, ban.address) not in refused]
         try:
-            await self.call(self.firewall.open, self.rules)
+            if await self._make_rules():
+                bans = [ban for ban in self._live() if (ban.jail, ban.address) not in refused]
             try:
                 made = await self._fill(bans)
             except FirewallError:
@@ -136,6 +141,45 @@ class FirewallWorker:
         self._opened.set()
         self._works()
         return True
+
+    async def _make_rules(self) -> bool:
+        """Make the rules, but for those that the kernel refuses; True when bans may be gone. Raises `FirewallError`."""
+        try:
+            await self.call(self.firewall.open, self.rules)
+        except FirewallError as error:
+            if len(self.rules) < 2:
+                raise
+            await self._leave_out_refused(error)
+            return True
+        self.unruled, self._ruled = {}, self.rules
+        return False
+
+    async def _leave_out_refused(self, error: FirewallError) -> None:
+        """Make as many rules as the kernel takes. Raises `FirewallError` if it takes none: then it is not a single rule."""
+        good = [rule for rule in self.rules if rule in self._ruled]
+        await self.call(self.firewall.open, good)
+        refused: dict[str, str] = {}
+        left = [[rule for rule in self.rules if rule not in good]]
+        end = time.monotonic() + SEARCH
+        while left:
+            part = left.pop()
+            try:
+                await self.call(self.firewall.open, [*good, *part])
+            except FirewallError as refusal:
+                half = len(part) // 2
+                if half and time.monotonic() < end:
+                    left += [part[half:], part[:half]]
+                else:
+                    refused |= {rule.jail: str(refusal) for rule in part}
+            else:
+                good += part
+        if not good:
+            raise error
+        await self.call(self.firewall.open, good)
+        for jail, why in refused.items():
+            if jail not in self.unruled:
+                log.error("Firewall: the rule of jail %s is refused, it bans NOBODY: %s; all others go on", jail, why)
+        self.unruled, self._ruled = refused, good
 
     async def run(self) -> None:
         """Carry out orders until cancelled."""
@@ -230,10 +274,14 @@ class FirewallWorker:
         if verb == "unban":
             log.error("Firewall: cannot unban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
             return
+        if self._refuse(ban, str(error)):
+            log.error("Firewall: cannot ban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
+
+    def _refuse(self, ban: Ban, why: str) -> bool:
+        """Have a ban wait that the kernel does not take; whether that is new."""
         if not self._ledger.waiting(State.REFUSED):
             asyncio.get_running_loop().call_later(REFUSED, self._try_refused)
-        if self._ledger.wait(ban, State.REFUSED, str(error)):
-            log.error("Firewall: cannot ban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
+        return self._ledger.wait(ban, State.REFUSED, why)
 
     def _try_refused(self) -> None:
         """Queue those again that the kernel refused: another program may have been at its sets."""
@@ -243,6 +291,11 @@ class FirewallWorker:
 
     async def _fill(self, bans: list[Ban]) -> list[Ban]:
         """Make as many of these as there is room for, and give those. Raises `FirewallError` when it is not for room."""
+        if self.unruled:
+            for ban in bans:
+                if why := self.unruled.get(ban.jail):
+                    self._refuse(ban, why)
+            bans = [ban for ban in bans if ban.jail not in self.unruled]
         try:
             await self.call(self.firewall.ban, bans)
         except FullError:

@@ -162,7 +162,10 @@ class Operations:
         worker = self.daemon.bans.firewall_worker
         if verify and not worker.is_open:
             return [f"nothing is enforced: {worker.problem or 'the firewall is not made yet'}"]
-        return await worker.call(worker.firewall.verify if verify else worker.firewall.show)
+        if not verify:
+            return await worker.call(worker.firewall.show)
+        refused = [f"the rule of jail {jail} is refused: {why}" for jail, why in worker.unruled.items()]
+        return refused + await worker.call(worker.firewall.verify)
 
     @write
     async def ban(

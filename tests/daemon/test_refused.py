@@ -25,5 +25,8 @@ def test_reload_while_the_firewall_refuses(tmp_path, log):
             daemon.wait_logged("Reloaded: freeswitch")
             append(log, failure("203.0.113.5"))
             daemon.wait_logged("Found 203.0.113.5")
-            assert "may not change the firewall" in daemon.sipguard("status").stdout
+            status = daemon.sipguard("status", check=False)
+            assert "may not change the firewall" in status.stdout
+            assert "NOBODY IS PROTECTED: the firewall takes no bans" in status.stdout
+            assert status.returncode == 1
             assert "Ban 203.0.113.66" not in daemon.logged()

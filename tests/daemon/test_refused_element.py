@@ -108,6 +108,87 @@ def test_unknown_jail_of_one():
     assert problem is None
 
 
+class PickyAboutRules(MemoryFirewall):
+    """Refuses every rule set that has one of these jails; takes all or nothing."""
+
+    def __init__(self, refused):
+        super().__init__(clock=time.time)
+        self.refused = set(refused)
+        self.opened = []
+
+    def open(self, rules):
+        if wrong := self.refused.intersection(rule.jail for rule in rules):
+            raise FirewallError(f"no such match: {min(wrong)}")
+        super().open(rules)
+        self.opened.append({rule.jail for rule in rules})
+
+
+JAILS = [f"j{number}" for number in range(9)]
+
+
+def _with_jails(firewall, use):
+    """A worker at work; `use` is given it, the ledger, and what is made."""
+
+    async def run():
+        ledger, made = BanLedger(), []
+        worker = FirewallWorker(firewall, lambda _, bans: made.extend(bans), lambda: list(made), ledger)
+        job = asyncio.create_task(worker.run())
+        try:
+            async with asyncio.timeout(5):
+                await use(worker, ledger, made)
+        finally:
+            job.cancel()
+            worker.stop()
+
+    asyncio.run(run())
+
+
+def _bans_of(jails):
+    now = time.time()
+    return [Ban(BAD, jail, now, now + 600) for jail in jails]
+
+
+@pytest.mark.parametrize("bad", [{"j0"}, {"j8"}, {"j2", "j3"}, set(JAILS[1:])])
+def test_one_rule_of_many(bad, caplog):
+    """The other jails have their rules and ban; a ban of that jail waits, and is made once its rule is taken."""
+    firewall = PickyAboutRules(bad)
+    good = {*JAILS} - bad
+
+    async def use(worker, ledger, made):
+        assert await worker.open([Rule(jail) for jail in JAILS])
+        assert worker.problem is None
+        assert worker.unruled == {jail: f"no such match: {jail}" for jail in bad}
+        worker.order("ban", _bans_of(JAILS))
+        await worker.settled()
+        assert {ban.jail for ban in made} == {entry.jail for entry in firewall.entries()} == good
+        assert {ban.jail for ban in ledger.waiting(State.REFUSED)} == bad
+        assert caplog.text.count("is refused, it bans NOBODY") == len(bad)
+        firewall.opened.clear()
+        await worker.open(worker.rules)
+        assert all(opened >= good for opened in firewall.opened), "no good jail loses its rule meanwhile"
+        assert {entry.jail for entry in firewall.entries()} == good
+        firewall.refused.clear()
+        await worker.open(worker.rules)
+        assert not worker.unruled
+        worker.order("ban", ledger.waiting(State.REFUSED))
+        await worker.settled()
+        assert {entry.jail for entry in firewall.entries()} == {*JAILS}
+
+    _with_jails(firewall, use)
+
+
+def test_every_rule():
+    """Then it is no jail's rule: the firewall does not work, and says why."""
+    firewall = PickyAboutRules(JAILS)
+
+    async def use(worker, ledger, made):
+        assert not await worker.open([Rule(jail) for jail in JAILS])
+        assert worker.problem == "no such match: j0"
+        assert not worker.is_open
+
+    _with_jails(firewall, use)
+
+
 @pytest.mark.parametrize("address", NOBODY)
 def test_never_banned(address):
     """No host has such an address, whatever a log says."""
