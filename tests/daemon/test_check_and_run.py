@@ -142,6 +142,13 @@ class Configuration:
             text += f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
         (self.tree / "jail.conf").write_text(text)
 
+    def attack(self):
+        """Write a failing and a succeeding address into every log."""
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        for log in self.logs.values():
+            with log.open("a") as file:
+                file.write(f"{now} bad {ATTACKER}\n" * ATTEMPTS + f"{now} good {NEIGHBOUR}\n" * ATTEMPTS)
+
     def read(self):
         """The settings, as `check` and `run` read them."""
         return load_settings(self.folder / "sipguard.toml", self.tree)
@@ -185,10 +192,7 @@ async def run_and_attack(configuration, settings, names):
         assert set(daemon.runners) == names
         told = [str(error) for error in daemon.errors]
         expected = {name for name in names if must_ban(daemon.runners[name].jail)}
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        for log in configuration.logs.values():
-            with log.open("a") as file:
-                file.write(f"{now} bad {ATTACKER}\n" * ATTEMPTS + f"{now} good {NEIGHBOUR}\n" * ATTEMPTS)
+        configuration.attack()
         deadline = time.monotonic() + WAITING
         banned = set()
         while expected - banned and time.monotonic() < deadline:
@@ -226,8 +230,9 @@ def test_random(tree, tmp_path):
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("tree", [False, True], ids=["TOML", "trees"])
 def test_random_as_daemons(tree, tmp_path):
-    """Twenty of each as processes: none ends, and `status` has the jails and errors that `check` has."""
+    """Twenty of each as processes: none ends, `status` has the jails and errors that `check` has, and the attacker is banned."""
     pick = random.Random(2027)
+    attacked = 0
     for number in range(20):
         configuration = Configuration(tmp_path / str(number), pick, tree=tree)
         jails, errors = refusals(configuration.read())
@@ -243,7 +248,14 @@ def test_random_as_daemons(tree, tmp_path):
             status = ask(daemon.socket, "status", jail=None)
             assert {jail["name"] for jail in status["jails"]} == {jail.name for jail in jails}
             assert sorted(status["errors"]) == sorted(map(str, errors))
+            configuration.attack()
+            for jail in filter(must_ban, jails):
+                daemon.wait_for(lambda name=jail.name: ATTACKER in daemon.banned(name), f"{number}: a ban by {jail}")
+                assert NEIGHBOUR not in daemon.banned(jail.name)
+                attacked += 1
             assert daemon.stop(signal.SIGTERM) == 0
+    print(f"20 daemons, {attacked} jails attacked: each banned")
+    assert attacked >= 10
 
 
 def _where(configuration):
