@@ -1,7 +1,7 @@
 """Other programs that change firewalls, as Debian packages them, on a host that is a network namespace.
 
 with namespace("nft") as net:
-    host = Host(net, tmp_path, legacy=False)
+    host = Host(net, tmp_path, "ufw")
     host.run("ufw --force enable")
 
 Nothing is installed: the packages are fetched once, unpacked into the cache, and laid over /usr, /etc, /var and /run for each
@@ -33,13 +33,15 @@ PACKAGES = (
     "ipset-persistent",
     "crowdsec-firewall-bouncer",
 )
+LAYOUT = "neighbours-by-package"
+"""Name of the cache: another layout of its files needs another name."""
 _LEGACY = "mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi; "
 
 
 def packages() -> Path:
-    """The packages' files in one tree, in the cache; skips the test where they cannot be had."""
+    """A folder for each package with its files, in the cache; skips the test where they cannot be had."""
     cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
-    tree, new = cache / "neighbours", cache / "neighbours.new"
+    tree, new = cache / LAYOUT, cache / f"{LAYOUT}.new"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "neighbours.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -55,15 +57,16 @@ def packages() -> Path:
         if done.returncode:
             pytest.skip(f"other firewalls' packages cannot be fetched: {done.stderr.splitlines()[-1]}")
         for deb in (new / "debs").iterdir():
-            one = new / "one"
+            one = new / deb.name.partition("_")[0]
             subprocess.run(["dpkg-deb", "-x", deb, one], check=True)
             # Debian's /lib, /sbin and /bin are those of /usr.
             for part in ("lib", "sbin", "bin"):
                 if (one / part).is_dir():
-                    shutil.copytree(one / part, new / "usr" / part, dirs_exist_ok=True)
+                    shutil.copytree(one / part, one / "usr" / part, dirs_exist_ok=True)
                     shutil.rmtree(one / part)
-            shutil.copytree(one, new, dirs_exist_ok=True, symlinks=True)
-            shutil.rmtree(one)
+            for choice in one.glob("usr/share/polkit-1/actions/*.server.policy.choice"):
+                # As firewalld's postinst does: what root may do on a server.
+                shutil.copy(choice, str(choice).replace(".server.policy.choice", ".policy"))
         new.rename(tree)
     return tree
 
@@ -71,17 +74,20 @@ def packages() -> Path:
 class Host:
     """One host: a network namespace, and a folder for what its programs write. `legacy`: which iptables it has."""
 
-    def __init__(self, net: Namespace, folder: Path, *, legacy: bool = False) -> None:
+    def __init__(self, net: Namespace, folder: Path, *installed: str, legacy: bool = False) -> None:
+        """`installed` are the packages that it has; what each needs of /etc is copied, as on an installation."""
         self.net = net
+        self.folder = folder
         self._legacy = legacy
-        self._folder = folder
-        tree = packages()
-        self._lines = [f"mount -t overlay overlay -o lowerdir={tree}/usr:/usr /usr"]
+        trees = [packages() / name for name in installed]
+        usr = ":".join(str(tree / "usr") for tree in trees if (tree / "usr").is_dir())
+        self._lines = [f"mount -t overlay overlay -o lowerdir={usr}:/usr /usr"] if usr else []
         for part in ("etc", "var"):
-            (folder / part / "work").mkdir(parents=True)
-            shutil.copytree(tree / part, folder / part / "upper", symlinks=True) if (tree / part).exists() else (
-                folder / part / "upper"
-            ).mkdir()
+            for layer in ("work", "upper"):
+                (folder / part / layer).mkdir(parents=True)
+            for tree in trees:
+                if (tree / part).is_dir():
+                    shutil.copytree(tree / part, folder / part / "upper", symlinks=True, dirs_exist_ok=True)
             layers = f"lowerdir=/{part},upperdir={folder}/{part}/upper,workdir={folder}/{part}/work"
             self._lines.append(f"mount -t overlay overlay -o {layers} /{part}")
         (folder / "run").mkdir()
@@ -98,18 +104,13 @@ class Host:
     def try_(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a shell command as this host's administrator would."""
         full = [*self.prefix, "sh", "-c", command]
-        return subprocess.run(full, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(full, capture_output=True, text=True, check=False, timeout=150)
 
     def run(self, command: str) -> str:
         """The same; gives what it prints, and fails when it fails."""
         done = self.try_(command)
         assert done.returncode == 0, f"{command}: {done.returncode} {done.stdout} {done.stderr}"
         return done.stdout
-
-    def spawn(self, command: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start a program that goes on."""
-        with log.open("wb") as output:
-            return subprocess.Popen([*self.prefix, "sh", "-c", f"exec {command}"], stdout=output, stderr=output)
 
     def boot(self, net: Namespace) -> None:
         """The same files on another kernel: nothing of the firewall is left but what was written down."""

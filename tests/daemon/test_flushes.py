@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -14,9 +12,9 @@ from running import running
 from sipguard.cli.client import ask
 from tests.backends import host_prefix, within
 from tests.netns import namespace
+from tests.probe import BANNED, Probe, lay
 
 LIMIT = 0.3
-BANNED, SERVER, PORT = "203.0.113.5", "198.51.100.1", 5060
 MANY = 5000
 FLUSH = """
 import subprocess, sys, time
@@ -27,48 +25,13 @@ print(time.monotonic(), flush=True)
 """
 
 
-class Probe:
-    """Sends a datagram from a banned address every two milliseconds and notes when the last one came through."""
-
-    def __init__(self):
-        self.through = 0.0
-        self._listener = socket.socket(type=socket.SOCK_DGRAM)
-        self._listener.bind((SERVER, PORT))
-        self._listener.setblocking(False)
-        self._sender = socket.socket(type=socket.SOCK_DGRAM)
-        self._sender.bind((BANNED, 0))
-        self._sender.connect((SERVER, PORT))
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        self._thread.join()
-        self._listener.close()
-        self._sender.close()
-
-    def _run(self):
-        while not self._end.wait(0.002):
-            try:
-                self._sender.send(b"x")
-                self._listener.recv(10)
-            except (ConnectionRefusedError, BlockingIOError):
-                continue
-            self.through = time.monotonic()
-
-
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory):
     """A daemon with 5,000 bans and a probe that is banned."""
     folder = tmp_path_factory.mktemp("flushes")
     (folder / "log").touch()
     with namespace("nft") as net:
-        for address in (BANNED, SERVER):
-            subprocess.run(["ip", "-n", net.name, "address", "add", f"{address}/32", "dev", "lo"], check=True)
+        lay(net)
         jails = {"asterisk": {"logpath": str(folder / "log"), "bantime": 3600, "ignoreself": False}}
         with running(folder, jails, firewall="nftables", prefix=host_prefix(net, "nftables")) as daemon:
             addresses = [f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}" for i in range(MANY - 1)]

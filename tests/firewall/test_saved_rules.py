@@ -11,6 +11,7 @@ from tests.neighbours import Host
 from tests.netns import namespace
 
 OWN = "-A INPUT -s 192.0.2.7/32 -j DROP"
+PERSISTENT = ("netfilter-persistent", "iptables-persistent", "ipset-persistent")
 SAVE, RESTORE = "netfilter-persistent save", "netfilter-persistent start"
 
 
@@ -32,7 +33,7 @@ def test_boot(tmp_path, legacy):
     """What `auto` chooses there runs, bans, the rules are saved, and the next boot restores every one of them."""
     (tmp_path / "log").touch()
     with namespace("nft", "iptables", "ipset", "iptables-legacy") as net, namespace() as after:
-        host = Host(net, tmp_path / "host", legacy=legacy)
+        host = Host(net, tmp_path / "host", *PERSISTENT, legacy=legacy)
         hand_rules(host)
         assert own_rules(host) == [1, 1]
         jails = {"asterisk": {"logpath": str(tmp_path / "log")}}
@@ -55,7 +56,7 @@ def test_ipset_is_refused(tmp_path, legacy):
     """The backend ipset says why it does not start there; `check` says the same words."""
     (tmp_path / "log").touch()
     with namespace("nft", "iptables", "ipset", "iptables-legacy") as net:
-        host = Host(net, tmp_path / "host", legacy=legacy)
+        host = Host(net, tmp_path / "host", *PERSISTENT, legacy=legacy)
         config = tmp_path / "sipguard.toml"
         config.write_text(
             f'state_dir = "{tmp_path}/state"\nsocket = "{tmp_path}/sock"\nlogtarget = "STDERR"\n'
@@ -78,7 +79,7 @@ def test_what_the_refusal_is_for(tmp_path, legacy):
     """A rule with a set that is not there: the real plugins restore nothing of the file. And the log says so beforehand."""
     (tmp_path / "log").touch()
     with namespace("nft", "iptables", "ipset", "iptables-legacy") as net, namespace() as after:
-        host = Host(net, tmp_path / "host", legacy=legacy)
+        host = Host(net, tmp_path / "host", *PERSISTENT, legacy=legacy)
         hand_rules(host)
         host.run(
             "ipset create sg_a4_asterisk hash:ip timeout 0; iptables -A INPUT -m set --match-set sg_a4_asterisk src -j DROP"
