@@ -2,7 +2,8 @@
 
 No I/O here: bytes in, events and answers out. Asterisk does not escape values: a caller's name with line ends in it writes
 lines, and whole events, of its own. So an event counts only if it is complete: the keys that Asterisk writes, each once and in
-its order, with addresses that are some. Anything else is tampered, and names nobody.
+its order, with addresses that are some. Anything else is tampered, and names nobody. What a caller can write with line ends is a
+name alone, of 36 characters (measured: Asterisk 22 and 16): too few for a whole event.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 LARGEST = 65_536
 """Bytes of an event; what a caller can make of it is about 10 KB."""
 SUSPECT = 16_384
-"""Bytes behind a broken event that may still be of the same writer."""
+"""Bytes behind the head of an event that is cut, in which its rest must come."""
 _END = b"\r\n\r\n"
 _ORDER = (
     "EventTV", "Severity", "Service", "EventVersion", "AccountID", "SessionID", "LocalAddress", "RemoteAddress",
@@ -37,7 +38,7 @@ _SHORT = frozenset({*_TAILS, "InvalidAccountID", "InvalidPassword", "FailedACL"}
 """Events behind whose keys nothing may stand but these:"""
 _MAY_FOLLOW = frozenset({"Module", "SessionTV", "ACLName", "ReceivedChallenge", "ReceivedHash", "Challenge"})
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{1,40}")
-_LINE = re.compile(r"([A-Za-z0-9_-]{1,40}): ?([^\x00-\x1f\x7f]*)")
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?[+-]\d{4}")
 _PLACE = re.compile(r"IPV[46]/[A-Za-z]{2,8}/[0-9A-Fa-f.:]{2,45}/\d{1,5}")
 _SECURITY = frozenset({"security,all", "security"})
@@ -122,13 +123,20 @@ class AsteriskDialogue:
         lines = ("Action: Login", f"Username: {self._user}", f"Secret: {self._password.reveal()}", "Events: security")
         return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
+    @property
+    def silence(self) -> str:
+        """What it means when nothing more comes before `ready`; empty where that may be anything."""
+        if self._step != "accepted":
+            return ""
+        return "the login is right, but no event tells of it: write read = security to this user in manager.conf"
+
     def _replied(self, block: bytes) -> None:
         if self._step != "login":  # what a caller has written, or the answer to our farewell
             return
         text = block.decode("utf-8", "replace")
         if text.startswith("Response: Success"):
-            self._step = "listening"
-            self.ready = True
+            # Who may read security events is told of his own login first; Asterisk says nothing to who may not.
+            self._step = "accepted"
         elif "Permission denied" in text:
             raise RefusedError("permission denied: write read = security to this user in manager.conf")
         else:
@@ -139,8 +147,8 @@ class AsteriskDialogue:
         event = parse(block)
         suspect, self._suspect = self._suspect, max(0, self._suspect - len(block) - len(_END))
         if event is None:
-            # What follows a broken event may be its writer's too, up to where it is broken again: there Asterisk goes on.
-            self._suspect = SUSPECT if not suspect else 0
+            # Asterisk writes an event in one go: between a head that is cut and its rest stands what a caller has written.
+            self._suspect = SUSPECT if not suspect and _is_head(block) else 0
             self.counts.tampered += 1
             return None
         if suspect:
@@ -149,17 +157,31 @@ class AsteriskDialogue:
         if event.name == "":
             return None
         self.counts.events += 1
+        if self._step == "accepted":
+            self._step = "listening"
+            self.ready = True
+            return None
         return event
+
+
+def _is_head(block: bytes) -> bool:
+    """Whether a broken block is the beginning of an event that lacks its end."""
+    if not block.startswith(b"Event: "):
+        return False
+    name = block[7:60].split(b"\r\n")[0].decode("ascii", "replace")
+    last = block.rpartition(b"\r\n")[2].partition(b":")[0].decode("ascii", "replace")
+    ends = {_TAILS[name][-1]} if name in _TAILS else {_ORDER[-1], "ACLName", "ReceivedHash"}
+    return last not in ends | {"Module", "SessionTV"}
 
 
 def parse(block: bytes) -> ServerEvent | None:
     """A security event; one without name for an event of another kind; None for a block that is none as Asterisk writes it."""
-    pairs = [
-        match.groups() for line in block.decode("utf-8", "replace").split("\r\n") if (match := _LINE.fullmatch(line))
-    ]
-    names = [name for name, _ in pairs]
-    fields: dict[str, str] = {str(name): str(value) for name, value in pairs}
-    whole = len(pairs) == block.count(b"\r\n") + 1 and len(fields) == len(pairs)
+    lines = block.decode("utf-8", "replace").split("\r\n")
+    # A value may hold anything but the end of a line: ESC, CR and LF alone stand in what callers choose.
+    parts = [line.partition(": ") for line in lines]
+    names = [name for name, _, _ in parts]
+    fields = {name: value for name, colon, value in parts if colon and _KEY.fullmatch(name)}
+    whole = len(fields) == len(lines)
     if not whole or names[:2] != ["Event", "Privilege"] or not _NAME.fullmatch(fields["Event"]):
         return None
     if fields["Privilege"] not in _SECURITY:

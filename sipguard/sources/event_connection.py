@@ -24,7 +24,11 @@ _PATIENT_AFTER = 60.0
 _EAGER = 4.0
 WITHIN = 10.0
 """Seconds for connecting and for the login."""
-_AT_ONCE = 65_536
+_AT_ONCE = 262_144
+_BUSY = 500
+"""Events a second from which they are gathered: waking for each costs more than reading it."""
+_GATHER = 0.05
+"""Seconds for which they are."""
 
 
 class EventConnection:
@@ -65,7 +69,7 @@ class EventConnection:
 
     async def _once(self) -> None:
         """One connection, from the beginning to its end."""
-        writer = None
+        writer = dialogue = None
         try:
             dialogue = self._dialogue()
             self.counts = dialogue.counts
@@ -76,16 +80,16 @@ class EventConnection:
                     await self._turn(dialogue, reader, writer)
             self.connections += 1
             self._became(speaks=True, problem=None)
-            while True:
-                await self._turn(dialogue, reader, writer)
+            await self._listen(dialogue, reader, writer)
         except TimeoutError:
-            self._became(speaks=False, problem=f"no answer within {WITHIN:g} s")
+            meant = dialogue.silence if dialogue is not None else ""
+            self._became(speaks=False, problem=meant or f"no answer within {WITHIN:g} s")
         except SipguardError as error:
             self._became(speaks=False, problem=str(error))
         except (OSError, EOFError) as error:
             self._became(speaks=False, problem=(getattr(error, "strerror", None) or str(error) or "connection lost"))
         except asyncio.CancelledError:
-            if writer is not None:
+            if writer is not None and dialogue is not None:
                 with contextlib.suppress(OSError):
                     writer.write(dialogue.farewell())
             raise
@@ -94,7 +98,21 @@ class EventConnection:
             if writer is not None:
                 writer.close()
 
-    async def _turn(self, dialogue: Dialogue, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _listen(self, dialogue: Dialogue, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the connection ends."""
+        now = asyncio.get_running_loop().time
+        since, before, busy = now(), dialogue.counts.events, False
+        while True:
+            read = await self._turn(dialogue, reader, writer)
+            if (passed := now() - since) >= 1:
+                told = dialogue.counts.events - before
+                busy = told > _BUSY * passed
+                since, before = now(), dialogue.counts.events
+            if busy and read < _AT_ONCE:
+                await asyncio.sleep(_GATHER)
+
+    async def _turn(self, dialogue: Dialogue, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+        """One read; gives its bytes."""
         data = await reader.read(_AT_ONCE)
         if not data:
             raise EOFError("the server has closed the connection")
@@ -104,6 +122,7 @@ class EventConnection:
             await writer.drain()
         if events:
             self._deliver(events)
+        return len(data)
 
     def _became(self, *, speaks: bool, problem: str | None) -> None:
         new = (speaks, problem) != (self.speaks, self.problem)

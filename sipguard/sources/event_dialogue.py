@@ -36,6 +36,10 @@ class Dialogue(Protocol):
     ready: bool
     """Whether the server has said that it tells its events now."""
 
+    @property
+    def silence(self) -> str:
+        """What it means when nothing more comes before `ready`; empty where that may be anything."""
+
     def take(self, data: bytes) -> tuple[list[ServerEvent], bytes]:
         """What the bytes tell, and what to send now. Raises `RefusedError`."""
 

@@ -15,6 +15,8 @@ class EventServer:
     def __init__(self, kind="freeswitch", password="a-secret-word"):
         self.kind, self.password = kind, password
         self.received = b""
+        self.may_read = True
+        """Whether Asterisk's user has `read = security`."""
         self.clients = []
         """Who listens to the events."""
         self._open = []
@@ -75,8 +77,21 @@ class EventServer:
         elif command.startswith("Action: Login"):
             good = f"Secret: {self.password}\r\n" in command + "\r\n"
             client.sendall(b"Response: %s\r\nMessage: x\r\n\r\n" % (b"Success" if good else b"Error"))
-            if good:
+            if good and self.may_read:
+                client.sendall(self._own_login())
                 self.clients.append(client)
+
+    @staticmethod
+    def _own_login():
+        """Asterisk tells of each login to its manager interface, also to the one who has logged in."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
+        lines = [
+            "Event: SuccessfulAuth", "Privilege: security,all", f"EventTV: {moment}", "Severity: Informational",
+            "Service: AMI", "EventVersion: 1", "AccountID: sipguard", "SessionID: 0x7f728c001ae0",
+            "LocalAddress: IPV4/TCP/0.0.0.0/5038", "RemoteAddress: IPV4/TCP/127.0.0.1/33608", "UsingPassword: 0",
+            f"SessionTV: {moment}",
+        ]  # fmt: skip
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def tell(self, *addresses, user="1000", name="register_failure"):
         """One event for each address."""

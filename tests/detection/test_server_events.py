@@ -181,7 +181,7 @@ def test_a_login_of_verto_is_proven_by_its_connection():
 
 # Asterisk
 
-BANNER = b"Asterisk Call Manager/8.0.2\r\nResponse: Success\r\nMessage: Authentication accepted\r\n\r\n"
+ACCEPTED = b"Asterisk Call Manager/8.0.2\r\nResponse: Success\r\nMessage: Authentication accepted\r\n\r\n"
 TRUE = "203.0.113.66"
 VICTIM = "192.0.2.99"
 
@@ -194,8 +194,14 @@ def block(name="ChallengeResponseFailed", account="1000", session="c1", service=
         "LocalAddress": f"IPV4/{transport}/203.0.113.1/5060", "RemoteAddress": f"IPV4/{transport}/{TRUE}/5060", **more,
     }  # fmt: skip
     if name == "ChallengeResponseFailed":
-        fields = {**fields, "Challenge": "1/a", "Response": "b", "ExpectedResponse": "", **more}
+        tail = {"Challenge": "1/a", "Response": "b", "ExpectedResponse": ""}
+        fields = {key: value for key, value in fields.items() if key not in tail} | tail
+        fields |= more
     return "".join(f"{key}: {value}\r\n" for key, value in fields.items()).encode() + b"\r\n"
+
+
+BANNER = ACCEPTED + block("SuccessfulAuth", "sipguard", service="AMI", transport="TCP", UsingPassword="0")
+"""Behind a login; Asterisk tells it of itself."""
 
 
 def asterisk(*pieces):
@@ -259,6 +265,36 @@ def test_an_account_that_nobody_has_is_cut_to_36(value):
     events, _ = asterisk(block("InvalidAccountID", value), block(account="2000"), *[block(account="3000")] * 60)
     assert VICTIM not in {one.host for one in events}
     assert events[-1].user == "3000"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\r\nRemoteAddress: IPV4/UDP/192.0.2.9", "a\r\n\r\nEvent: X", "1000\r\n\r\n", "a\r\n", "a\r\n\r\nb\r\n\r\nc"],
+)
+def test_a_hostile_name_costs_no_other_event(value):
+    """What was measured on Asterisk 22: behind each such name the next event is read, so nobody is deaf for a while."""
+    pair = block("InvalidAccountID", value) + block("ChallengeResponseFailed", "<unknown>", session="s")
+    events, dialogue = asterisk(*[pair + block(account=str(number)) for number in range(20)])
+    assert [one.user for one in events] == [user for number in range(20) for user in ("<unknown>", str(number))]
+    assert dialogue.counts.tampered >= 20
+
+
+@pytest.mark.parametrize("text", ["\r", "\n", "\x1b[2J", "\x00", "\x85", "\u2028", "\x7f", '"', "\r\r", "x" * 8000])
+@pytest.mark.parametrize("field", ["session", "Challenge", "Response"])
+def test_a_value_with_odd_bytes_is_an_attempt_like_any_other(text, field):
+    """Asterisk judges the password, so it counts: CR alone ends no line, and it was seen in a nonce; ESC in a Call-ID."""
+    events, dialogue = asterisk(block(**{field: f"a{text}RemoteAddress: {VICTIM}"}))
+    assert [one.host for one in events] == [TRUE]
+    assert dialogue.counts.tampered == 0
+
+
+def test_an_asterisk_that_tells_not_even_of_its_own_login_is_not_ready():
+    """The user lacks `read = security`: to take silence for peace would silence the log as well."""
+    dialogue = AsteriskDialogue("sipguard", Secret("a secret"))
+    dialogue.take(ACCEPTED)
+    assert (dialogue.ready, "read = security" in dialogue.silence) == (False, True)
+    dialogue.take(block("SuccessfulAuth", "sipguard", service="AMI", UsingPassword="0"))
+    assert dialogue.ready
 
 
 def test_an_endless_event_is_not_kept():

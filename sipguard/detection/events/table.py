@@ -56,7 +56,10 @@ class EventRule:
 
     def holds(self, fields: Mapping[str, str]) -> bool:
         """Whether the event is one that this rule is about."""
-        return all(fields.get(name) in allowed for name, allowed in self.when.items())
+        for name, allowed in self.when.items():  # noqa: SIM110 - `all` costs three times as much
+            if fields.get(name) not in allowed:
+                return False
+        return True
 
 
 class EventTable:
@@ -99,8 +102,7 @@ class EventTable:
 
     def _made(self, rule: EventRule, event: ServerEvent, now: float) -> LogEvent | None:
         fields = event.fields
-        get: Callable[[str], str] = lambda name: _string(fields.get(name)) if name else ""  # noqa: E731
-        match = rule.form.fullmatch(get(rule.address))
+        match = rule.form.fullmatch(_string(fields.get(rule.address)))
         try:
             address = canonical(match["address"] if match else "")
         except ValueError:
@@ -109,10 +111,18 @@ class EventTable:
         if "/" in address:
             self.tampered += 1
             return None
-        time = _time(get(self._time), now)
-        user = printable(get(rule.user), 64) or None
+        time = _time(_string(fields.get(self._time)), now)
+        user = printable(_string(fields.get(rule.user)), 64) or None
         if rule.kind == "success":
             return Success(address, time, user=user)
+        return self._failure(rule, event, address, time, user, match)
+
+    @staticmethod
+    def _failure(
+        rule: EventRule, event: ServerEvent, address: str, time: float, user: str | None, match: re.Match[str] | None
+    ) -> Failure:
+        fields = event.fields
+        get: Callable[[str], str] = lambda name: _string(fields.get(name)) if name else ""  # noqa: E731
         found = match.groupdict() if match else {}
         transport = (rule.transport or found.get("transport") or "").lower()
         evidence: Evidence = "proven" if transport in _CONNECTED else "reported"

@@ -34,6 +34,7 @@ from lab.asterisk_conf import EXTENSION, FILES, PASSWORD
 from lab.chroot import LabUnavailableError, install
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 SUITES = {"sid": "Asterisk 22", "bullseye": "Asterisk 16"}
@@ -55,7 +56,8 @@ class Lab:
     After `up` (or on entering the context) Asterisk answers; `down` removes all, at any time, and twice does no harm.
     """
 
-    def __init__(self, suite: str = "sid", cache: Path | None = None) -> None:
+    def __init__(self, suite: str = "sid", cache: Path | None = None, files: Mapping[str, str] | None = None) -> None:
+        """`files`: name → text of configuration files that are another here than in `asterisk_conf`."""
         if suite not in SUITES:
             raise LabUnavailableError(f"no such suite: {suite}; there are {', '.join(SUITES)}")
         self.suite = suite
@@ -63,6 +65,7 @@ class Lab:
         self.root = self.cache / suite
         self.name = f"{_NAME}-{os.getpid()}-{next(_runs)}"
         self.home = self.root / "srv" / self.name
+        self._files = {**FILES, **(files or {})}
         self._asterisk: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -113,6 +116,21 @@ class Lab:
         for host in HOSTS:
             _remove_namespace(self.namespace(host))
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Asterisk dies without a word."""
+        assert self._asterisk is not None
+        inside = subprocess.run(
+            ["pgrep", "-f", f"^asterisk .*{self.name}/"], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for process in inside:
+            os.kill(int(process), signal.SIGKILL)
+        self._asterisk.kill()
+        self._asterisk.wait()
+
+    def start_again(self) -> None:
+        """Asterisk starts as before, and answers."""
+        self._start()
 
     def settle(self) -> None:
         """Wait until the logs grow no more: a server writes them after it has answered."""
@@ -175,7 +193,7 @@ class Lab:
         inside = f"/srv/{self.name}"
         lines = ["[directories]", *(f"{key} => {inside}/{name}" for key, name in places.items())]
         (etc / "asterisk.conf").write_text("\n".join(lines) + "\n")
-        for name, text in FILES.items():
+        for name, text in self._files.items():
             (etc / name).write_text(text)
         _call("chroot", self.root, "chown", "-R", "asterisk:asterisk", inside)
 
