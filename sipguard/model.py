@@ -322,6 +322,22 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowdsec:
+    """CrowdSec's local API (docs/fleet.md): as a bouncer where there is a `key`, as a machine where there is a `login`."""
+
+    url: str
+    key: str = field(default="", repr=False)
+    login: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    share: tuple[str, ...] = ("proven",)
+    """Classes of evidence of the bans that CrowdSec is told of."""
+    interval: float = 10.0
+    """Seconds between two questions for decisions."""
+    verdict: Verdict = "reject"
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """A list of addresses that others publish, to be rejected before they knock. APIBAN is the one with a `key`."""
 
@@ -345,6 +361,8 @@ class Feed:
     """Bytes of one answer or file."""
     start: str = "100"
     """APIBAN's ID to begin with: 100 is the full list."""
+    dataset: str = ""
+    """APIBAN's: `sip`, `http`, `all`; none is the older interface, which has one."""
     ca_file: str = ""
     """Certificates to trust instead of the system's."""
     verdict: Verdict = "reject"

@@ -87,7 +87,7 @@ def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | No
 
 def _dump(settings: Settings | None, errors: Sequence[SipguardError], warnings: Sequence[str]) -> dict[str, Any]:
     """Everything: the fields of `Settings`, and under `jails` those of each `Jail` by name; -1 is for ever."""
-    apart = ("jails", "errors", "warnings", "feeds", "fleet")  # feeds and fleets have keys that are secret
+    apart = ("jails", "errors", "warnings", "feeds", "fleet", "crowdsec")  # they have keys that are secret
     return {
         "settings": {key: value for key, value in plain(settings).items() if key not in apart} if settings else None,
         "jails": {jail.name: plain(jail) for jail in settings.jails} if settings else {},

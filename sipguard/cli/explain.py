@@ -76,10 +76,16 @@ def _tell_of_others(story: dict[str, Any]) -> None:
     for claim in story["fleet"]:
         part = "" if claim["network"] == address else f" as part of {claim['network']}"
         does = "is rejected" if claim["rejected"] else f"is not rejected ({claim['because'] or 'not yet'})"
-        why = f" by {claim['jail']}: {claim['reason']}" if claim["reason"] else ""
+        why = _by(claim["jail"], claim["reason"])
         until = output.moment(claim["until"])
-        banned = f"node {claim['node']} has banned it{part} until {until} ({claim['evidence']}{why})"
+        who = "CrowdSec" if claim["node"] == "crowdsec" and claim["evidence"] == "decision" else f"node {claim['node']}"
+        banned = f"{who} has banned it{part} until {until} ({claim['evidence']}{why})"
         output.say(printable(f"{address} {does}: {banned}"))
+
+
+def _by(jail: str, reason: str) -> str:
+    by = f" by {jail}" if jail else ""
+    return f"{by}: {reason}" if reason else by
 
 
 def _number(regex: int | None) -> str:

@@ -26,10 +26,11 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
     if as_json:
         output.as_json(told)
     elif told is None:
-        click.echo("there is no fleet; write [fleet] url = … to sipguard.toml")
+        click.echo("there is no fleet; write [fleet] url = … or [crowdsec] url = … to sipguard.toml")
     else:
-        _show(told)
-    if told is None or told["problem"]:
+        _show_fleet(told["fleet"])
+        _show_crowdsec(told["crowdsec"])
+    if told is None or any(one and one["problem"] for one in told.values()):
         raise click.exceptions.Exit(1)
 
 
@@ -49,7 +50,26 @@ def accept(context: click.Context, name: str, as_json: bool, path: Path) -> None
         click.echo(f"{name} is read again")
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show_crowdsec(told: dict[str, Any] | None) -> None:
+    if not told:
+        return
+    state = f"not connected: {told['problem']}" if told["problem"] else "connected"
+    output.say(printable(f"CrowdSec at {told['url']}: {state}"))
+    decisions, bans = (output.counted(told[name], noun) for name, noun in (("decisions", "network"), ("told", "ban")))
+    output.say(f"its decisions: {decisions}, {told['refused']} refused; told it of {bans}")
+    _show_rest(told)
+
+
+def _show_rest(told: dict[str, Any]) -> None:
+    if told["firewall"]:
+        output.say(f"the firewall has not all of them: {printable(told['firewall'], 300)}")
+    for why, count in sorted(told["ignored"].items()):
+        output.say(f"{count} not rejected here: {printable(why, 200)}")
+
+
+def _show_fleet(told: dict[str, Any] | None) -> None:
+    if not told:
+        return
     state = f"not connected: {told['problem']}" if told["problem"] else "connected"
     output.say(printable(f"{told['name']} at {told['url']}: {state}"))
     output.say(
@@ -58,8 +78,6 @@ def _show(told: dict[str, Any]) -> None:
     )
     if told["hint"]:
         output.say(told["hint"])
-    if told["firewall"]:
-        output.say(f"the firewall has not all of them: {printable(told['firewall'], 300)}")
     output.table(
         ("node", "last heard", "bans", "published", "lag", "version"),
         (
@@ -79,5 +97,4 @@ def _show(told: dict[str, Any]) -> None:
             output.say(f"{node['name']} is held: {node['held']}; to accept it: sipguard fleet accept {node['name']}")
         for why, count in sorted(node["refused"].items()):
             output.say(f"{node['name']}: {count} refused: {printable(why, 200)}")
-    for why, count in sorted(told["ignored"].items()):
-        output.say(f"{count} not rejected here: {printable(why, 200)}")
+    _show_rest(told)

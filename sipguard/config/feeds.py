@@ -110,6 +110,13 @@ APIBAN_KEYS = (
     Key("key_file", validators.path, "", "an absolute path", "File that contains only the key; instead of `key`."),
     Key("url", _url, "https://apiban.org/api", "an address that begins with https://", "Base address of the API."),
     Key("start", _start, "100", "an ID: digits", "ID to begin with; 100 is the full list."),
+    Key(
+        "dataset",
+        validators.choice("sip", "http", "all"),
+        "",
+        "sip, http or all",
+        "What the addresses attack, as newer clients ask; empty: the older interface, which has one list.",
+    ),
     *_common("5m", "7d"),
 )
 LIST_KEYS = (

@@ -41,7 +41,7 @@ def _name(value: Any) -> str:
     return word if not word or _NAME.fullmatch(word) else _no(value)
 
 
-_CLASS = f"{', '.join(CLASSES[:-1])}, {CLASSES[-1]}, or a list of these"
+CLASS_LIST = f"{', '.join(CLASSES[:-1])}, {CLASSES[-1]}, or a list of these"
 
 FLEET = (
     Key(
@@ -71,14 +71,14 @@ FLEET = (
         "share",
         validators.each(validators.choice(*CLASSES), r"[\s,]+"),
         ["proven"],
-        _CLASS,
+        CLASS_LIST,
         "What a ban must rest on for others to be told of it.",
     ),
     Key(
         "accept",
         validators.each(validators.choice(*CLASSES), r"[\s,]+"),
         ["proven"],
-        _CLASS,
+        CLASS_LIST,
         "What a ban of another node must rest on to be rejected here.",
     ),
     Key(
@@ -120,17 +120,17 @@ def read_fleet(main: TomlFile) -> Fleet | None:
         return None
     values["name"] = values["name"] or _host_name(main)
     if path := values.pop("password_file"):
-        values["password"] = password_in(path, main, "fleet")
+        values["password"] = password_in(path, main, "fleet", "password_file")
     firewall = main.data.get("firewall", {})
     return Fleet(**values, verdict="drop" if str(firewall.get("verdict", "")).lower() == "drop" else "reject")
 
 
-def password_in(path: str, main: TomlFile, section: str) -> str:
-    """The password in a file. Raises `ConfigError`, which names the key."""
+def password_in(path: str, main: TomlFile, section: str, name: str) -> str:
+    """The password in the file that this key names. Raises `ConfigError`, which names the key."""
     try:
         return password_of(path).reveal()
     except ConfigError as error:
-        raise ConfigError(f"[{section}] password_file: {error}", main.where(section, "password_file")) from None
+        raise ConfigError(f"[{section}] {name}: {error}", main.where(section, name)) from None
 
 
 def _host_name(main: TomlFile) -> str:
@@ -140,12 +140,16 @@ def _host_name(main: TomlFile) -> str:
     return name
 
 
+def proves_nothing(share: Iterable[str], jails: Iterable[Jail]) -> bool:
+    """Whether nothing can be shared: proven bans alone, and no jail whose bans can be proven."""
+    return set(share) <= {"proven", "lent", "corroborated"} and not any(
+        jail.source == "wire" or jail.events for jail in jails
+    )
+
+
 def silent_fleet(fleet: Fleet | None, jails: Iterable[Jail]) -> list[str]:
-    """Say so when nothing can be shared: proven bans alone, and nothing that proves any."""
-    if fleet is None or any(jail.source == "wire" or jail.events for jail in jails):
-        return []
-    without = [name for name in ("share", "accept") if set(getattr(fleet, name)) <= {"proven", "lent", "corroborated"}]
-    if "share" not in without:
+    """Say so when nothing can be shared, with the two ways out."""
+    if fleet is None or not proves_nothing(fleet.share, jails):
         return []
     return [
         "[fleet] shares proven bans alone, and without the wire no ban is proven: enable [hep] and the jail sip (docs/wire.md), "

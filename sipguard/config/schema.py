@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sipguard.config import validators
+from sipguard.config.crowdsec import CROWDSEC
 from sipguard.config.fleet import FLEET
 from sipguard.config.hep import HEP
 from sipguard.config.jail_schema import JAIL
@@ -163,6 +164,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "metrics": METRICS,
     "hep": HEP,
     "fleet": FLEET,
+    "crowdsec": CROWDSEC,
     "defaults": JAIL,
 }
 """Table of sipguard.toml → its keys; `""` is the part above all tables."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.config import paths
+from sipguard.config.crowdsec import read_crowdsec, silent_crowdsec
 from sipguard.config.feeds import FEEDS, read_feeds
 from sipguard.config.fleet import read_fleet, silent_fleet
 from sipguard.config.hep import refuse_open_listener, silent_wire
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sipguard.model import Feed, Filter, Fleet, Jail
+    from sipguard.model import Crowdsec, Feed, Filter, Fleet, Jail
 
 _JAIL_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}", re.IGNORECASE | re.ASCII)
 # Fail2ban's file endings: an operator who copies such a file here expects it to be read.
@@ -79,6 +80,7 @@ class Settings:
     hep_from: tuple[str, ...] = ()
     feeds: tuple[Feed, ...] = ()
     fleet: Fleet | None = None
+    crowdsec: Crowdsec | None = None
     ignoreip: tuple[str, ...] = ()
     """`ignoreip` of `[defaults]`: no feed may reject these, even if there is no jail."""
     fail2ban_dir: str = ""
@@ -126,16 +128,15 @@ def load(
         errors += sorted(layers.errors, key=_place)
         warnings += layers.warnings
     feeds = read_feeds(main, errors)
-    fleet = read_fleet(main)
-    warnings += silent_wire(jails, values) + silent_fleet(fleet, jails)
+    fleet, crowdsec = read_fleet(main), read_crowdsec(main)
+    warnings += silent_wire(jails, values) + silent_fleet(fleet, jails) + silent_crowdsec(crowdsec, jails)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"
         warnings.append(
             f"{printable(str(path))}: no jail is enabled; write `enabled = true` to e.g. {printable(str(example))}"
         )
-    return Settings(
-        path, **values, jails=tuple(jails), errors=tuple(errors), warnings=tuple(warnings), feeds=feeds, fleet=fleet
-    )
+    values |= {"jails": tuple(jails), "errors": tuple(errors), "warnings": tuple(warnings)}
+    return Settings(path, **values, feeds=feeds, fleet=fleet, crowdsec=crowdsec)
 
 
 def _is_there(path: Path) -> bool:

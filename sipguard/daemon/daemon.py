@@ -11,15 +11,17 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sipguard.config.log_choice import choose
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.clock_jump import ClockJumps
+from sipguard.daemon.crowdsec_runner import CrowdsecRunner
 from sipguard.daemon.event_reader import EventReader
 from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.firewall_monitor import FirewallMonitor
@@ -34,7 +36,7 @@ from sipguard.daemon.state_writer import StateWriter
 from sipguard.daemon.wire import Wire
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
-from sipguard.model import Clock
+from sipguard.model import Ban, Clock
 from sipguard.policy.ignore import own_addresses
 from sipguard.text import printable
 
@@ -64,21 +66,17 @@ class Daemon:
         self.store = StateWriter(Path(settings.state_dir), clock=clock)
         self.bans = Bans(firewall, self.store, self.runners, clock=clock)
         self.feeding = FeedRunner(self.bans.firewall_worker, self.runners, clock=clock)
-        self.fleet = FleetRunner(
-            self.bans,
-            self.runners,
-            self.store,
-            clock=clock,
-            complete=lambda: self.jails.is_complete,
-            never=self.feeding.protected,
-        )
+        foreign: dict[str, Any] = {"complete": self._is_complete, "never": self.feeding.protected}
+        self.fleet = FleetRunner(self.bans, self.runners, self.store, clock=clock, **foreign)
+        self.crowdsec = CrowdsecRunner(self.bans, self.store, clock=clock, **foreign)
+        self.bans.moved = self._moved
         self.monitor = FirewallMonitor(
             self.bans.firewall_worker,
             self.bans.live,
             feeds=self._reapply_lists,
             clock=clock,
             size=settings.set_size,
-            complete=lambda: self.jails.is_complete,
+            complete=self._is_complete,
         )
         self.names = Resolver(clock=clock)
         self.jails = Jails(
@@ -166,6 +164,7 @@ class Daemon:
                 self.ready.set()
                 await self.feeding.start(self.settings)
                 await self.fleet.start(self.settings)
+                await self.crowdsec.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.runners) or "none")
                 self._tell_unprotected()
                 stopped = self._loop.create_task(self._stop.wait())
@@ -203,6 +202,7 @@ class Daemon:
         self.wire.start(settings)
         await self.feeding.start(settings)
         await self.fleet.start(settings)
+        await self.crowdsec.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
         self._tell_unprotected()
@@ -219,6 +219,7 @@ class Daemon:
                 runner.shift(step)
             self.store.shift(step)
             self.fleet.shift(step)
+            self.crowdsec.shift(step)
             self._ends_moved.set()
 
     def follow_again(self) -> None:
@@ -226,15 +227,27 @@ class Daemon:
         self.store.save()
         self.reading.follow()
 
+    def _is_complete(self) -> bool:
+        """Whether every ban of earlier runs is known."""
+        return self.jails.is_complete
+
     def _registered(self, address: str) -> None:
         """Somebody has logged in: no list of others rejects that address for a time."""
         self.feeding.registered(address)
         self.fleet.registered(address)
+        self.crowdsec.registered(address)
+
+    def _moved(self, bans: Iterable[Ban]) -> None:
+        """Others are told of this machine's bans, where they are to be."""
+        bans = list(bans)
+        self.fleet.moved(bans)
+        self.crowdsec.moved(bans)
 
     async def _reapply_lists(self) -> None:
         """The firewall was flushed: what others have listed comes back too."""
         await self.feeding.reapply()
         await self.fleet.reapply()
+        await self.crowdsec.reapply()
 
     async def _end_bans(self) -> None:
         """Sleep until the next ban ends, or until that moment moves."""
@@ -275,6 +288,7 @@ class Daemon:
                 await self._retry_broken()
             await self.feeding.check()
             await self.fleet.check()
+            await self.crowdsec.check()
             now = self.clock()
             if now > purged + 3600 and not self.store.purge(now - self.settings.keep_history):
                 purged = now
@@ -330,6 +344,7 @@ class Daemon:
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
         await self.fleet.stop()
+        await self.crowdsec.stop()
         await self.jails.lookups.stop()
         await self.bans.dispatcher.stop()
         self.bans.firewall_worker.stop()

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config.fleet import silent_fleet
 from sipguard.config.settings import Settings
 from sipguard.daemon.bans import Bans
-from sipguard.daemon.foreign_set import ForeignSet, drop_sets
-from sipguard.daemon.friends import KEEP, Friends
+from sipguard.daemon.foreign_runner import ForeignRunner
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import ConfigError, FleetError
-from sipguard.model import Ban, Clock, Fleet
+from sipguard.model import Ban, Fleet
 from sipguard.networks import admit
 from sipguard.policy.ignore import own_addresses
 
 if TYPE_CHECKING:
     from sipguard.fleet.node import Node
-    from sipguard.fleet.roster import FleetChange
 
 log = logging.getLogger("sipguard.fleet")
-
-SET = "fleet"
-"""Name of the firewall's sets."""
-NOTED_EVERY = 600.0
-"""Seconds between two notes of an address's login in the state."""
-TOLD_SINGLY = 20
-"""So many changes at once are logged one by one; more are summed up."""
 
 
 def need_redis(settings: Settings) -> None:
@@ -41,32 +30,17 @@ def need_redis(settings: Settings) -> None:
         raise ConfigError("[fleet] needs the library redis: pip install sipguard[fleet]", str(settings.config_file))
 
 
-class FleetRunner:
-    """The fleet of the daemon. Every method may be called whether there is one or not."""
+class FleetRunner(ForeignRunner):
+    """The fleet of the daemon."""
 
-    def __init__(
-        self,
-        bans: Bans,
-        runners: Mapping[str, JailRunner],
-        store: StateWriter,
-        *,
-        clock: Clock,
-        complete: Callable[[], bool],
-        never: Callable[[], Iterable[str]],
-    ) -> None:
-        """`complete` tells whether all bans of earlier runs are known, `never` whom no list may reject."""
-        self._bans = bans
+    name = "fleet"
+
+    def __init__(self, bans: Bans, runners: Mapping[str, JailRunner], store: StateWriter, **told: Any) -> None:
+        """`told` as for `ForeignRunner`."""
+        super().__init__(bans, store, **told)
         self._runners = runners
-        self._store = store
-        self._clock = clock
-        self._complete = complete
-        self._never = never
         self._fleet: Fleet | None = None
         self._node: Node | None = None
-        self._set: ForeignSet | None = None
-        self._friends = Friends()
-        self._refused: Counter[str] = Counter()
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, settings: Settings) -> None:
         """Run by these settings; a fleet that they leave as it is goes on."""
@@ -76,7 +50,7 @@ class FleetRunner:
         await self.stop()
         self._fleet = settings.fleet
         if settings.fleet is None:
-            await drop_sets(self._bans.firewall_worker, SET)
+            await self._drop()
             return
         try:
             need_redis(settings)
@@ -89,105 +63,43 @@ class FleetRunner:
             asyncio_tls.restore()
         from sipguard.fleet.node import Node  # noqa: PLC0415 - only where there is a fleet
 
-        self._friends = Friends(self._store.logins(self._clock() - KEEP))
         self._node = Node(settings.fleet, self, clock=self._clock)
-        self._set = ForeignSet(SET, self._bans.firewall_worker, self._entries, verdict=settings.fleet.verdict)
-        self._friends.set_never(self._protected())
-        self._bans.moved = self._moved
-        self._tasks = [
-            asyncio.create_task(job, name=f"fleet {name}")
-            for name, job in (("node", self._node.run()), ("set", self._set.run()))
-        ]
+        self._begin(settings.fleet.verdict, self._node.run())
 
     async def stop(self) -> None:
         """Hear and tell nothing more; what the firewall has stays."""
-        self._bans.moved = lambda _bans: None
         if self._node:
             self._node.ending = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        self._node = self._set = self._fleet = None
+        await self._finish()
+        self._node = self._fleet = None
 
-    async def check(self) -> None:
-        """Heed new addresses of this machine and of other nodes, put back what was removed. For every look around."""
-        if self._set:
-            if self._friends.set_never(self._protected()):
-                self._set.make_anew()
-            await self._set.check()
-
-    async def reapply(self) -> None:
-        """The firewall was flushed: give it the others' bans again."""
-        if self._set:
-            self._set.make_anew()
-            await self._set.settled()
+    def moved(self, bans: Iterable[Ban]) -> None:
+        """Bans of this machine have begun, ended, or got another end."""
+        if self._node:
+            self._node.moved(ban.address for ban in bans)
 
     def shift(self, seconds: float) -> None:
-        """The clock was set."""
+        """The clock was set: Redis's was not."""
+        super().shift(seconds)
         if self._node:
             self._node.shift(seconds)
-            self._friends.shift(seconds)
 
-    def registered(self, address: str) -> None:
-        """Somebody has logged in from this address: no other node's ban rejects it."""
-        if not self._node:
-            return
-        now = self._clock()
-        before = self._friends.login(address, now)
-        if now - before > NOTED_EVERY:
-            self._store.changes.logins[address] = now
-            self._store.touched()
-        if now - before > KEEP:
-            for network in self._node.roster.around(address):
-                if self._node.roster.ends.get(network):
-                    self._drop(network)
+    @property
+    def offset(self) -> float:
+        """Redis's clock less this machine's, in seconds."""
+        return self._node.link.offset if self._node else 0.0
 
-    # What the fleet asks of the daemon.
+    def ends(self) -> dict[str, float]:
+        """Network → until when other nodes ban it."""
+        return self._node.roster.ends if self._node else {}
 
-    def bans(self, network: str) -> Collection[Ban]:
-        """The live bans of exactly this network."""
-        return self._bans.live.of_network(network)
-
-    def networks(self) -> Iterable[str]:
-        """Every network that is banned."""
-        return {ban.address for ban in self._bans.live}
-
-    def is_complete(self) -> bool:
-        """Whether the bans of earlier runs are known."""
-        return self._complete()
+    def around(self, address: str) -> list[str]:
+        """The networks that may hold an address."""
+        return self._node.roster.around(address) if self._node else []
 
     def own_addresses(self) -> Iterable[str]:
         """This machine's addresses, those alone that others can meet."""
         return [address for address in own_addresses() if _is_public(address)]
-
-    def caught_up(self) -> None:
-        """All nodes are read: what an earlier run has left in the firewall is over."""
-        if self._set:
-            self._set.make_anew()
-
-    def changed(self, changes: Iterable[FleetChange]) -> None:
-        """Others' bans have begun or ended."""
-        if self._node is None or self._set is None:
-            return
-        offset, now, told = self._node.link.offset, self._clock(), []
-        for network, before, after in changes:
-            if not after:
-                self._set.change(network, 0.0, known=True)
-                told.append(f"Unban {network}")
-            elif why := self._friends.reason(network, now):
-                self._refused[why] += 1
-                told.append(f"Ignore {network}: {why}")
-            else:
-                self._set.change(network, after - offset, known=before > 0)
-                if not before:
-                    told.append(f"Ban {network}")
-        if len(told) > TOLD_SINGLY:
-            counts = Counter(line.partition(" ")[0] for line in told)
-            log.info("[fleet] %s", ", ".join(f"{what} {count} of others" for what, count in counts.items()))
-        else:
-            for line in told:
-                log.info("[fleet] %s", line)
 
     def release(self, network: str) -> None:
         """An operator elsewhere lets a network through, and this node obeys."""
@@ -239,25 +151,8 @@ class FleetRunner:
         if not self._node or not self._node.accept(name):
             raise FleetError(f"no node named {name}; see `sipguard fleet`")
 
-    def _moved(self, bans: Iterable[Ban]) -> None:
-        if self._node:
-            self._node.moved(ban.address for ban in bans)
-
-    def _drop(self, network: str) -> None:
-        if self._set:
-            self._set.change(network, 0.0, known=True)
-
-    def _entries(self) -> Iterator[tuple[str, float]]:
-        """All that is to be rejected, by this machine's clock."""
-        if self._node:
-            offset, now = self._node.link.offset, self._clock()
-            for network, until in self._node.roster.ends.items():
-                if until - offset > now and not self._friends.reason(network, now):
-                    yield network, until - offset
-
     def _protected(self) -> Iterable[str]:
-        others = self._node.roster.own_addresses() if self._node else ()
-        return {*self._never(), *others}
+        return {*super()._protected(), *(self._node.roster.own_addresses() if self._node else ())}
 
 
 def _is_public(address: str) -> bool:

@@ -132,7 +132,7 @@ class Operations:
             attempts=[attempt for told, _ in stories for attempt in told],
             rejected=await self._rejected(address),
             feeds=await daemon.feeding.holding(address),
-            fleet=daemon.fleet.claims(address),
+            fleet=[*daemon.fleet.claims(address), *daemon.crowdsec.claims(address)],
             ignored={runner.jail.name: why for runner in runners if (why := runner.judge.ignore.reason(address))},
             doubts=[
                 {"jail": runner.jail.name, **doubt._asdict()}
@@ -252,8 +252,9 @@ class Operations:
 
     @read
     def fleet(self) -> dict[str, Any] | None:
-        """The other nodes; None without a fleet."""
-        return self.daemon.fleet.status()
+        """The other nodes, and CrowdSec; None without either."""
+        fleet, crowdsec = self.daemon.fleet.status(), self.daemon.crowdsec.status()
+        return {"fleet": fleet, "crowdsec": crowdsec} if fleet or crowdsec else None
 
     @write
     def accept_node(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """Client of APIBAN's API, which returns its list in pages and limits the rate of requests.
 
-GET BASE/KEY/banned/ID returns a few hundred addresses and the ID of the next page, until there are no new ones. Each page is
+GET BASE/KEY/banned/ID, or with a data set POST BASE/get, returns a few hundred addresses and the ID of the next page, until there
+are no new ones. Each page is
 stored with its next ID before the next request, so an error never loses a page.
 """
 
@@ -164,10 +165,9 @@ class Apiban:
             await waiting()
         while (wait := self._limiter.wait()) > 0:
             await self._sleep(wait)
-        url = f"{self._feed.url.rstrip('/')}/{self._feed.key}/banned/{asked}"
         await self._limiter.sending()
         try:
-            answer = await self._web.get(url, seconds=self._pace.answer, size=SIZE)
+            answer = await self._send(asked)
         finally:
             await self._limiter.answered()
         try:
@@ -177,3 +177,11 @@ class Apiban:
         except FeedError as error:
             problem = redact(str(error), self._feed.key)
         raise FeedError(problem)
+
+    async def _send(self, asked: str) -> Response:
+        base = self._feed.url.rstrip("/")
+        if not self._feed.dataset:
+            return await self._web.get(f"{base}/{self._feed.key}/banned/{asked}", seconds=self._pace.answer, size=SIZE)
+        body = json.dumps({"set": self._feed.dataset, "id": asked}).encode()
+        headers = {"authorization": f"Bearer {self._feed.key}", "content-type": "application/json"}
+        return await self._web.get(f"{base}/get", seconds=self._pace.answer, size=SIZE, headers=headers, body=body)

@@ -106,6 +106,8 @@ class Job(ABC):
     async def load(self) -> None:
         """Restore the state of the last run. Raises `StateError`."""
         source = self.feed.url or self.feed.file
+        if self.feed.dataset:  # another one is another list, with IDs of its own
+            source += f"#{self.feed.dataset}"
         self.state = await self.do(self.shared.store.state, self.feed.name)
         if self.state.source != source:
             self.state = FeedState(self.feed.name, source)

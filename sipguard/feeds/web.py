@@ -48,11 +48,20 @@ class Web:
         self._silence = silence
         self._context: ssl.SSLContext | None = None
 
-    async def get(self, url: str, *, seconds: float, size: int, headers: Mapping[str, str] | None = None) -> Response:
-        """Fetch `url` within `seconds` and `size` bytes. Raises `FeedError`."""
+    async def get(
+        self,
+        url: str,
+        *,
+        seconds: float,
+        size: int,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """Fetch `url` within `seconds` and `size` bytes; with a `body`, POST it. Raises `FeedError`."""
         for _ in range(_MOST_REDIRECTS + 1):
             where = self._split(url)
-            answer = await self._once(url, where.hostname or "", seconds=seconds, size=size, headers=headers or {})
+            host = where.hostname or ""
+            answer = await self._once(url, host, seconds=seconds, size=size, headers=headers or {}, body=body)
             if answer.status not in _REDIRECTS:
                 return answer
             try:
@@ -77,7 +86,9 @@ class Web:
             raise FeedError("not an https URL")
         return where
 
-    async def _once(self, url: str, host: str, *, seconds: float, size: int, headers: Mapping[str, str]) -> Response:
+    async def _once(
+        self, url: str, host: str, *, seconds: float, size: int, headers: Mapping[str, str], body: bytes | None
+    ) -> Response:
         import httpx  # noqa: PLC0415 - see above
 
         for noisy in ("httpx", "httpcore"):  # at INFO they log every URL
@@ -85,7 +96,7 @@ class Web:
         problem = ""
         try:
             async with asyncio.timeout(seconds), self._client() as client:
-                return await self._read(client, url, size, headers)
+                return await self._read(client, url, size, headers, body)
         except TimeoutError:
             problem = f"no complete answer within {seconds:g} s"
         except httpx.TimeoutException as error:
@@ -107,21 +118,23 @@ class Web:
                 raise FeedError(f"ca_file {self._ca_file}: {error.strerror or error}") from None
         return httpx.AsyncClient(verify=self._context, timeout=self._silence, follow_redirects=False)
 
-    async def _read(self, client: httpx.AsyncClient, url: str, size: int, headers: Mapping[str, str]) -> Response:
+    async def _read(
+        self, client: httpx.AsyncClient, url: str, size: int, headers: Mapping[str, str], body: bytes | None
+    ) -> Response:
         # No compression: a few compressed bytes can expand to gigabytes.
         sent = {"user-agent": "sipguard", "accept-encoding": "identity", **headers}
-        async with client.stream("GET", url, headers=sent) as response:
+        async with client.stream("GET" if body is None else "POST", url, headers=sent, content=body) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise FeedError("the answer is compressed although sipguard did not ask for that")
             length = response.headers.get("content-length", "0")
             if length.isdigit() and int(length[:20]) > size:
                 raise FeedError(f"the answer has {length[:20]} bytes, more than {size}")
-            body = bytearray()
+            answer = bytearray()
             async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > size:
+                answer += chunk
+                if len(answer) > size:
                     raise FeedError(f"the answer has more than {size} bytes")
-            return Response(response.status_code, dict(response.headers), bytes(body))
+            return Response(response.status_code, dict(response.headers), bytes(answer))
 
     def _error(self, text: str) -> FeedError:
         return FeedError(redact(text, self._secret))

@@ -326,3 +326,24 @@ def test_the_key_is_no_part_of_what_is_shown(ca_file, server):
     """Neither a feed nor what holds it shows the key."""
     feed = replace(apiban(server, ca_file), priority=1)
     assert KEY not in repr(feed)
+
+
+def test_a_data_set(certificates, ca_file, tmp_path, sink):
+    """Newer clients name a data set, and the key in a header; another data set is another list, fetched from its beginning."""
+    web = ApibanServer(certificates[1], key=KEY, entries=entries(300), limit=1000)
+
+    async def run(dataset):
+        async with managing([apiban(web, ca_file, dataset=dataset)], tmp_path, sink) as manager:
+            return await manager.refresh("apiban")
+
+    try:
+        assert asyncio.run(run("sip"))["entries"] == 300
+        asyncio.run(run("sip"))
+        assert web.good_ids.count(100) == 1
+        status = asyncio.run(run("all"))
+    finally:
+        web.close()
+    assert (status["entries"], status["problem"]) == (300, None)
+    assert web.good_ids.count(100) == 2
+    assert set(web.datasets) == {"sip", "all"}
+    assert {path for _, path in web.requests} == {"/api/get"}

@@ -58,6 +58,10 @@ class Server:
                 with contextlib.suppress(OSError):
                     outer.answer(self)
 
+            def do_POST(self):
+                self.posted = self.rfile.read(int(self.headers["content-length"]))
+                self.do_GET()
+
             def log_message(self, *args):
                 pass
 
@@ -112,6 +116,7 @@ class ApibanServer(Server):
         self.limit, self.window, self.end_status = limit, window, end_status
         self.faults = []
         self.exceeded = 0
+        self.datasets = []
         self.good_ids = []
         """The IDs that were answered well, in order."""
         super().__init__(pem)
@@ -126,16 +131,22 @@ class ApibanServer(Server):
         parts = handler.path.strip("/").split("/")
         if fault:
             getattr(self, f"fault_{fault}")(handler)
+        elif parts == ["api", "get"] and handler.headers["authorization"] == f"Bearer {self.key}":
+            told = json.loads(handler.posted)
+            self.datasets.append(told["set"])
+            self.page(handler, int(told["id"]))
         elif parts[:2] != ["api", self.key] or parts[2] != "banned":
             as_json(handler, 403, "none", "unauthorized")
         else:
-            asked = int(parts[3]) if len(parts) > 3 else 100
-            self.good_ids.append(asked)
-            page = sorted(entry for entry in self.entries if entry[0] > asked)[:BATCH]
-            if page:
-                as_json(handler, 200, [address for _, address in page], str(page[-1][0]))
-            else:
-                as_json(handler, self.end_status, ["no new bans"], "none")
+            self.page(handler, int(parts[3]) if len(parts) > 3 else 100)
+
+    def page(self, handler, asked):
+        self.good_ids.append(asked)
+        page = sorted(entry for entry in self.entries if entry[0] > asked)[:BATCH]
+        if page:
+            as_json(handler, 200, [address for _, address in page], str(page[-1][0]))
+        else:
+            as_json(handler, self.end_status, ["no new bans"], "none")
 
     def fault_rate_limit(self, handler):
         as_json(handler, 429, "rate limit exceeded", "unauthorized")
