@@ -1,6 +1,6 @@
 """Keeps the firewall as it should be: what others take away is put back, and kernel and live bans are compared every minute.
 
-nf_tables tells of every change, and who made it; elsewhere a look every two seconds must do.
+nf_tables tells of every change, and who made it; elsewhere a look every second must do.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sipguard.model import Ban, Clock
 
 log = logging.getLogger("fail2ban.firewall")
 
-LOOK = 2.0
-"""Seconds between two looks where the kernel tells nothing; to put back must not take five."""
+LOOK, REST = 1.0, 4.0
+"""Seconds between two looks where the kernel tells nothing: all is back within two. A look rests so many times its length."""
 COMPARE = 60.0
 """Seconds between two comparisons of kernel and live bans."""
 SOON = 1.0
@@ -70,6 +70,7 @@ class FirewallMonitor:
         self._heard: list[Change] = []
         self._disturbed = asyncio.Event()
         self._pause = FIRST_PAUSE
+        self._look = LOOK
         self._compared = time.monotonic()
         self._next_gap = COMPARE
         self._repairs: list[float] = []
@@ -143,7 +144,7 @@ class FirewallMonitor:
         due = self._compared + self._next_gap - time.monotonic()
         with contextlib.suppress(TimeoutError):
             # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
-            async with asyncio.timeout(max(0.0, due) if told else min(max(0.0, due), LOOK)):
+            async with asyncio.timeout(max(0.0, due) if told else min(max(0.0, due), self._look)):
                 await self._disturbed.wait()
         self._disturbed.clear()
 
@@ -154,6 +155,7 @@ class FirewallMonitor:
             return True  # nothing of ours is there yet, or the kernel refuses: the worker tries on
         begin = time.monotonic()
         problems = await firewall_worker.call(firewall_worker.firewall.verify)
+        self._look = max(LOOK, REST * (time.monotonic() - begin))
         if not problems and firewall_worker.is_open:
             return True
         self.lost += bool(problems)

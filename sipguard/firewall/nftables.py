@@ -44,6 +44,8 @@ class NftablesFirewall:
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
         self._networks = NftNetworks(self._nft)
+        self._lost = True
+        """Whether anything of ours was gone since `open`; at first nothing is known."""
         self._reopened = False
         """Whether the next bans may be those that the sets have from before `open`."""
 
@@ -61,7 +63,7 @@ class NftablesFirewall:
         self._make(rules, stale)
         self._jails = {escape_jail(rule.jail): rule.jail for rule in rules}
         self._layout = self._made_layout(wanted)
-        self._reopened = bool(there)
+        self._reopened, self._lost = bool(there) and self._lost, False
         self._networks.forget(stale)
 
     def ban(self, bans: Sequence[Ban]) -> None:
@@ -164,7 +166,9 @@ class NftablesFirewall:
 
     def verify(self) -> list[str]:
         """Compare with what `open` and `set_feed` made. Two terse lists, whatever the number of bans."""
-        return self._verify_jails() + self._feeds.verify()
+        problems = self._verify_jails()
+        self._lost = self._lost or bool(problems)
+        return problems + self._feeds.verify()
 
     def _verify_jails(self) -> list[str]:
         if not self._layout:

@@ -275,6 +275,29 @@ def test_prefix_of_an_earlier_version(net):
     assert listed(firewall) == ["2001:db8:1::/48"]
 
 
+def test_a_reload_lists_nothing(net, monkeypatch):
+    """Opened again with nothing lost, a ban need not fetch 100,000 others; what was lost is looked up, and counts stay."""
+    firewall = new()
+    firewall.open([SIP])
+    made = bans("203.0.113.1", "203.0.113.2")
+    firewall.ban(made)
+    looked = []
+    find = firewall._nft.find
+    monkeypatch.setattr(firewall._nft, "find", lambda command: looked.append(command) or find(command))
+    assert firewall.verify() == []
+    firewall.open([SIP])
+    firewall.ban(bans("203.0.113.3"))
+    assert not looked
+    one = "delete element inet sipguard a4_asterisk { 203.0.113.1 }\n"
+    one += "add element inet sipguard a4_asterisk { 203.0.113.1 counter packets 7 bytes 700 timeout 9m59s900ms }\n"
+    net.run("nft", "-f", "-", script=one + "flush chain inet sipguard refuse\n")
+    assert firewall.verify() != []
+    firewall.open([SIP])
+    firewall.ban(made)
+    assert looked
+    assert firewall.rejected("203.0.113.1") == 7
+
+
 def test_count_stays(net):
     """What an element has counted survives a restart, which gives every ban again, and a changed size; not a new time."""
     first = new(size=2000)
