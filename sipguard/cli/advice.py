@@ -1,8 +1,8 @@
 """What a log could tell better: for `check`, from the advice that a filter gives (`advice` in `[Definition]`).
 
 One piece of advice per line: `has REGEX & lacks REGEX => text` holds when a line of the log matches the first, and none the
-second; of a log without lines nothing holds. The last part of each log is looked at, as much of it as a person would scroll
-through; of the journal, its last entries.
+second; of a log without lines nothing holds. `{events}` in a text stands for the advice to listen to the server's events. The
+last part of each log is looked at, as much of it as a person would scroll through; of the journal, its last entries.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _OWN_NONCES = re.compile(
 )
 """`auth_checks_*` with the flag 8 binds a nonce to the address that asked for it."""
 _ADVICE = re.compile(r"((?:has|lacks)\s+.+?)\s+=>\s+(.+)")
+_EVENTS = "; or listen to the server's events, which do not depend on its log: docs/events.md"
 _AND = re.compile(r"\s+&\s+(?=(?:has|lacks)\s)")
 
 
@@ -53,10 +54,11 @@ def advice(jail: Jail) -> Iterator[str]:
     if jail.source == "wire":
         yield from _nonces_of_kamailio()
     rules = list(_rules(jail.filter))
+    events = "" if jail.events else _EVENTS
     for name, lines in _logs(jail) if rules else ():
         for rule in rules:
             if lines and rule.holds(lines):
-                yield f"{name}: {rule.text}"
+                yield f"{name}: {rule.text.replace('{events}', events)}"
 
 
 def _logs(jail: Jail) -> Iterator[tuple[str, list[str]]]:

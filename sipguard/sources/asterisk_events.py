@@ -160,7 +160,8 @@ class AsteriskDialogue:
         if self._step == "accepted":
             self._step = "listening"
             self.ready = True
-            return None
+            if event.fields.get("AccountID") == self._user and event.fields.get("Service") == "AMI":
+                return None  # our own login
         return event
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from annotations import FILTERS, LOGS
@@ -31,6 +32,17 @@ def test_advice(reference, log, words):
     given = list(advice(jail))
     assert len(given) == len(words)
     assert all(word in text for word, text in zip(words, given, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("reference", "log"), [("asterisk", "asterisk22-messages"), ("freeswitch", "asterisk22-messages")]
+)
+def test_where_a_log_is_weak_events_are_advised_until_they_are_on(reference, log):
+    """The server tells its events whatever its log holds; who has them is not told again."""
+    jail = Jail("j", read_filter(reference, [FILTERS]), logpath=(LogPath(f"{LOGS / log}.log"),))
+    assert [text for text in advice(jail) if "docs/events.md" in text]
+    having = replace(jail, events=f"{reference}://127.0.0.1:1")
+    assert not [text for text in advice(having) if "docs/events.md" in text or "{events}" in text]
 
 
 def test_a_log_that_is_not_there_is_no_matter_of_advice(tmp_path):

@@ -97,7 +97,10 @@ class EventServer:
         """One event for each address."""
         for address in addresses:
             for client in list(self.clients):
-                client.sendall(self._event(address, user, name))
+                try:
+                    client.sendall(self._event(address, user, name))
+                except OSError:  # it is dead
+                    self.clients.remove(client)
 
     def _event(self, address, user, name):
         if self.kind == "freeswitch":

@@ -64,6 +64,8 @@ def test_five_events_ban_without_a_log(tmp_path, server):
     words = {line.split()[0] for line in server.received.decode().replace("\r", "").split("\n") if line}
     allowed = {"freeswitch": {"auth", "event", "exit"}, "asterisk": {"Action:", "Username:", "Secret:", "Events:"}}
     assert words == allowed[server.kind]
+    actions = {line.split()[1] for line in server.received.decode().splitlines() if line.startswith("Action:")}
+    assert actions <= {"Login", "Logoff"}
 
 
 def test_the_log_is_silent_while_events_speak_and_speaks_when_they_stop(tmp_path, log, fs):

@@ -297,6 +297,14 @@ def test_an_asterisk_that_tells_not_even_of_its_own_login_is_not_ready():
     assert dialogue.ready
 
 
+def test_an_attempt_that_is_told_before_our_own_login_counts():
+    """On a busy server another event may come first; it shows as well that this user may read them."""
+    dialogue = AsteriskDialogue("sipguard", Secret("a secret"))
+    events, _ = dialogue.take(ACCEPTED + block())
+    assert dialogue.ready
+    assert [event.fields["AccountID"] for event in events] == ["1000"]
+
+
 def test_an_endless_event_is_not_kept():
     """Memory is bounded, and the next event is read."""
     events, dialogue = asterisk(*[b"Event: x\r\nA: " + b"y" * 60_000] * 100, b"\r\n\r\n", *[block()] * 300)
