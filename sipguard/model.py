@@ -207,7 +207,7 @@ class NativeAction:
     """Unique within its jail."""
     type: Literal["webhook", "mail", "exec"]
     on: tuple[str, ...] = ("ban",)
-    """What it is told of: `ban`, `unban`, `start`, `stop`."""
+    """What it is told of: `ban`, `unban`, `start`, `stop`, `alarm`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The settings of its type; what must not be shown is a `Secret`."""
 

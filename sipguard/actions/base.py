@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 from sipguard.actions.ticket import Ticket
 from sipguard.errors import SipguardError
 
-Verb = Literal["start", "ban", "prolong", "check", "unban", "flush", "reload", "stop"]
-"""`check`: the log still shows a banned address. `flush`: all bans end at once."""
+Verb = Literal["start", "ban", "prolong", "check", "unban", "flush", "reload", "stop", "alarm"]
+"""`alarm`: somebody whom nothing proves may know a password; no ban.
+`check`: the log still shows a banned address. `flush`: all bans end at once."""
 
 
 class ActionError(SipguardError):

@@ -132,7 +132,9 @@ def _subject(notices: Sequence[Notice]) -> str:
     jail = notices[0].ticket.jail.name
     bans = [notice.ticket.ban.address for notice in notices if notice.verb == "ban"]
     if len(notices) == 1:
-        what = {"ban": "rejects", "unban": "lets through"}.get(notices[0].verb, notices[0].verb)
+        what = {"ban": "rejects", "unban": "lets through", "alarm": "a password may be known to"}.get(
+            notices[0].verb, notices[0].verb
+        )
         text = f"{what} {notices[0].ticket.ban.address}".strip()
     else:
         text = f"rejects {len(bans)} addresses" if bans else f"{len(notices)} notices"
@@ -153,6 +155,9 @@ def _paragraphs(notices: Sequence[Notice]) -> list[str]:
                     found += [f"    {printable(line, 500)}" for line in notice.ticket.matches]
             case "unban":
                 found.append(f"{ban.address} is let through again")
+            case "alarm":
+                found.append(f"{ban.address}: {printable(ban.reason, 200)}")
+                found += [f"    {printable(line, 500)}" for line in notice.ticket.lines]
             case verb:
                 found.append(f"{notice.ticket.jail.name}: {verb}")
     return found

@@ -17,6 +17,16 @@ def record(notice: Notice) -> dict[str, Any]:
     found: dict[str, Any] = {"event": notice.verb, "jail": ticket.jail.name, "host": host_name(True)}
     if not ban.address:
         return {**found, "time": moment(ban.since)}
+    if notice.verb == "alarm":
+        return {
+            **found,
+            "time": moment(ban.since),
+            "address": ban.address,
+            "family": ticket.family,
+            "reason": ban.reason,
+            "user": ticket.data.get("user"),
+            "lines": list(ticket.lines),
+        }
     return {
         **found,
         "address": ban.address,

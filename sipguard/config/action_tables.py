@@ -20,7 +20,7 @@ from sipguard.text import printable
 
 _ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+|[a-z_][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_PLACES = ("ban", "unban", "start", "stop")
+_PLACES = ("ban", "unban", "start", "stop", "alarm")
 _MOST_RETRIES = 10
 
 
@@ -124,7 +124,7 @@ COMMON = (
         "on",
         _list_or_one(validators.choice(*_PLACES)),
         ["ban"],
-        "ban, unban, start, stop, or a list of these",
+        "ban, unban, start, stop, alarm, or a list of these",
         "Events that it receives.",
     ),
 )

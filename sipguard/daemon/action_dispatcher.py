@@ -23,6 +23,7 @@ from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import ConfigError, of_jail
 from sipguard.fail2ban.config.role import role_of, told
 from sipguard.model import Action, Ban, Clock, Failure, Jail, NativeAction
+from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -90,6 +91,17 @@ class ActionDispatcher:
         """A failure was counted: its lines may become those of a ban."""
         if self.queues.get(jail):
             self._evidence.add(jail, address, failure)
+
+    def alarmed(self, jail: str, address: str, failure: Failure) -> None:
+        """A password may be known: whoever wants alarms is told. Nothing proves the address, so Fail2ban's actions are not."""
+        now = self._clock()
+        user = printable(failure.user or "a user", 64)
+        ban = Ban(address, jail, now, now, count=0, reason=f"the password of {user} may be known: change it")
+        ticket = Ticket(ban, self._facts_of(jail), failure.lines, {"user": user})
+        for name, queue in self.queues.get(jail, {}).items():
+            action = self._made_from[jail, name]
+            if isinstance(action, NativeAction) and "alarm" in action.on:
+                self._put(queue, "alarm", ticket)
 
     def banned(self, ban: Ban, *, restored: bool = False) -> None:
         """The firewall rejects an address now, or, if it was told before, until another time."""

@@ -72,6 +72,7 @@ class JailRunner:
         ledger: BanLedger | None = None,
         detectors: SharedDetectors | None = None,
         observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
+        alarm: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _runner, _failure: False,
         registered: Callable[[str], None] = lambda _address: None,
@@ -102,6 +103,7 @@ class JailRunner:
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
+        self._alarm = alarm
         self._registered = registered
         self.heard: Callable[[LogEvent], bool] | None = None
         """Whether what a log tells is to be weighed; None is all of it: see `event_reader`."""
@@ -311,12 +313,13 @@ class JailRunner:
         self.totals.unproven += 1
         line = failure.lines[-1] if failure.lines else ""
         self.doubts.add(judgement.source, Doubt(judgement.time, failure.user, line))
-        if "alarm" in failure.tags:
+        if "alarm" in failure.tags and self.doubts.is_news(failure.user or "", judgement.time):
             self.tell()
             log.warning(
                 "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
                 self.jail.name, judgement.source, printable(failure.user or "a user", 64),
             )  # fmt: skip
+            self._alarm(self.jail.name, judgement.source, failure)
 
     def ignored(self, address: str, why: str) -> None:
         """A failure of an address that must not be banned, as somebody else has found out."""

@@ -148,6 +148,7 @@ class Jails:
             ledger=self._bans.live,
             detectors=self._detectors,
             observe=self._bans.dispatcher.observed,
+            alarm=self._bans.dispatcher.alarmed,
             earlier=partial(self._bans.earlier, jail.name),
             ask=self.lookups.ask,
             registered=self._registered,

@@ -38,6 +38,15 @@ def test_mail(mail_server):
     assert envelope.rcpt_tos == ["ops@example.com", "second@example.com"]
 
 
+def test_alarm(mail_server):
+    """A password that may be known: who, whose, and the attempt; nothing of a ban."""
+    assert tell(mail(mail_server, on=["alarm"]), ban(verb="alarm"), ban(verb="ban")) is None
+    (found,) = mail_server.mails
+    assert found["subject"].endswith(": a password may be known to 203.0.113.7")
+    assert found.get_content().startswith("203.0.113.7: 5 failures")
+    assert "rejected" not in found.get_content()
+
+
 def test_mail_digest(mail_server):
     """A burst makes one mail, with the first bans in full and every address."""
     worker = mail(mail_server)

@@ -48,7 +48,9 @@ class Listening:
         self.daemon = RunningDaemon(folder, {"sip": {"ipv6prefix": 128, **jail}})
         config = self.daemon.config
         options = {"listen": f"127.0.0.1:{self.port}"} | ({"key": key} if key else {})
-        config.write_text(config.read_text() + "\n" + toml.dumps({"hep": options}))
+        self.metrics_socket = folder / "metrics.sock"
+        more = {"hep": options, "metrics": {"listen": str(self.metrics_socket)}}
+        config.write_text(config.read_text() + "\n" + toml.dumps(more))
         self.daemon.start()
 
     def send(self, packets, *, key=KEY):
@@ -74,6 +76,13 @@ class Listening:
             ):
                 packets.append(Packet(now, source, 5060, destination, 5060, "udp", payload))
         self.send(packets, key=key)
+
+    def metrics(self):
+        """What Prometheus reads."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(self.metrics_socket))
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            return sock.makefile("rb").read()
 
     def explained(self, address):
         """What `explain` tells of an address."""
@@ -116,7 +125,15 @@ def test_recorded_attack(listening):
     daemon.wait_for(lambda: daemon.stored() >= BANNED)
     secrets = {found for packet in packets for found in SECRET.findall(packet.payload)}
     assert len(secrets) > 200
+    told = [
+        ("status", "--json"),
+        ("status", "sip", "--json"),
+        ("explain", "203.0.113.66", "--json"),
+    ]
+    shown += "".join(daemon.sipguard(*words).stdout for words in told)
     kept = daemon.log.read_bytes() + json.dumps([forged, lender]).encode() + shown.encode()
+    assert b"sipguard_hep_packets" in wire.metrics()
+    kept += wire.metrics()
     kept += b"".join(path.read_bytes() for path in (daemon.folder / "state").iterdir())
     assert [secret for secret in secrets if secret in kept] == []
 
@@ -168,6 +185,39 @@ def test_predictable_server_is_remembered(listening):
     wire.guess("192.0.2.66", times=1)
     daemon.wait_for(lambda: wire.explained("192.0.2.66")["attempts"])
     assert wire.explained("192.0.2.66")["attempts"][0]["line"].startswith("reported: ")
+
+
+def test_password_that_may_be_known(listening, tmp_path):
+    """An alarm is logged, shown by `explain`, and told to the actions that want it: once. Others hear nothing of it."""
+    told = tmp_path / "told.sh"
+    told.write_text(f"#!/bin/sh\ncat >> {tmp_path}/$1\n")
+    told.chmod(0o755)
+    actions = [{"type": "exec", "name": on, "command": [str(told), on], "on": [on]} for on in ("alarm", "ban")]
+    wire = listening(actions=actions)
+    pjsip = "1795825954/0123456789abcdef0123456789abcde"
+    packets = []
+    for number, stale in enumerate((False, False, True, True)):
+        now = time.time()
+        asked = request(call=f"c{number}", nonce=f"{pjsip}{number}", response=f"{number:032x}")
+        packets += [
+            Packet(now, "192.0.2.90", 5060, SERVER, 5060, "udp", asked),
+            Packet(now, SERVER, 5060, "192.0.2.90", 5060, "udp", answer(401, asked, nonce=pjsip + "f", stale=stale)),
+        ]
+    wire.send(packets)
+    wire.daemon.wait_for(lambda: len(wire.explained("192.0.2.90")["doubts"]) == 4)
+    wire.daemon.wait_for((tmp_path / "alarm").exists)
+    wire.daemon.stop()
+    (notice,) = [json.loads(line) for line in (tmp_path / "alarm").read_text().splitlines()]
+    assert (notice["event"], notice["jail"], notice["address"], notice["user"]) == (
+        "alarm",
+        "sip",
+        "192.0.2.90",
+        "1000",
+    )
+    assert notice["reason"] == "the password of 1000 may be known: change it"
+    assert "it may be known" in notice["lines"][0]
+    assert not (tmp_path / "ban").exists()
+    assert wire.daemon.logged().count("192.0.2.90 may know the password of 1000") == 1
 
 
 @pytest.mark.parametrize(("mode", "banned"), [("attempts", set()), ("scan", {"192.0.2.84"})])
