@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 import click
 
 from sipguard.cli import output
-from sipguard.cli.replay_captures import Captures, captures_among, open_file
+from sipguard.cli.open_files import Files
+from sipguard.cli.replay_captures import Captures, captures_among
 from sipguard.config.settings import jail_named
 from sipguard.detection.detector import Detector
 from sipguard.detection.time_range import Span
@@ -49,7 +50,9 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
         raise click.UsageError("standard input can be read once: give `-` once")
     jail = _jail(name, fail2ban_dir, config)
     replay = Replay(jail, IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ()))
-    summary, notes = _replay_captures(logs, replay) if _reads_captures(jail, logs) else _replay_logs(jail, logs, replay)
+    captures = _reads_captures(jail, logs)
+    with Files(logs, quiet=as_json) as files:
+        summary, notes = _replay_captures(logs, replay, files) if captures else _replay_logs(jail, logs, replay, files)
     stories = sorted(replay.stories.values(), key=lambda story: (-story.attempts, story.address))
     if as_json:
         for story in stories:
@@ -75,17 +78,17 @@ def _reads_captures(jail: Jail, files: Sequence[str]) -> bool:
     return True
 
 
-def _replay_captures(files: Sequence[str], replay: Replay) -> tuple[dict[str, Any], list[str]]:
-    captures = Captures(files)
-    replay.run(captures.events())
+def _replay_captures(names: Sequence[str], replay: Replay, files: Files) -> tuple[dict[str, Any], list[str]]:
+    captures = Captures(names)
+    replay.run(captures.events(files))
     first, last = captures.spans
     return _summary(packets=captures.packets, first=first, last=last), captures.notes()
 
 
-def _replay_logs(jail: Jail, logs: Sequence[str], replay: Replay) -> tuple[dict[str, Any], list[str]]:
+def _replay_logs(jail: Jail, logs: Sequence[str], replay: Replay, files: Files) -> tuple[dict[str, Any], list[str]]:
     detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
     spans = [Span(jail.filter, clock=time.time, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
-    streams = [_events(*one) for one in zip(logs, detectors, spans, strict=True)]
+    streams = [_events(*one, files) for one in zip(logs, detectors, spans, strict=True)]
     replay.run(event for _, event in heapq.merge(*streams, key=lambda pair: pair[0]))
     counts = [detector.counts for detector in detectors]
     return _summary(
@@ -105,15 +108,14 @@ def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
     return read_one(fail2ban_dir, name)
 
 
-def _events(log: str, detector: Detector, span: Span) -> Iterator[tuple[float, LogEvent]]:
+def _events(log: str, detector: Detector, span: Span, files: Files) -> Iterator[tuple[float, LogEvent]]:
     """What the log tells of, each with the time by which several logs are merged: that of the last dated line."""
     last = 0.0
-    with _open(log) as file:
-        for lines in _whole_lines(log, file):
-            span.add(lines)
-            for event in detector.events(lines):
-                last = max(last, event.time or last)
-                yield last, event
+    for lines in _whole_lines(log, files.open(log)):
+        span.add(lines)
+        for event in detector.events(lines):
+            last = max(last, event.time or last)
+            yield last, event
     yield from ((event.time or last, event) for event in detector.flush())
 
 
@@ -142,10 +144,6 @@ def _read(log: str, file: BinaryIO) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         # gzip tells of a damaged file in three ways.
         raise SipguardError(f"{log}: cannot be read to its end: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _open(log: str) -> BinaryIO:
-    return sys.stdin.buffer if log == "-" else open_file(log)
 
 
 def _iso(when: float | None) -> str | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import heapq
 import zlib
-from contextlib import ExitStack
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
+from sipguard.cli.open_files import Files, open_file
 from sipguard.detection.sip.replies import PATIENCE
 from sipguard.detection.sip.tracker import Tracker
-from sipguard.errors import SipguardError
 from sipguard.policy.ignore import own_addresses
 from sipguard.policy.wire import event_of
 from sipguard.sources.captures.files import is_capture
@@ -50,9 +47,9 @@ class Captures:
             max((one.last for one in self.captures if one.last is not None), default=None),
         )
 
-    def events(self) -> list[LogEvent]:
+    def events(self, files: Files) -> list[LogEvent]:
         """The failures and logins in them, by time. Raises `SipguardError`."""
-        attempts = sorted(self._attempts(), key=attrgetter("time"))
+        attempts = sorted(self._attempts(files), key=attrgetter("time"))
         self.unanswered = sum(one.verdict == "seen" for one in attempts)
         # Which addresses are servers is known at the end. They are never accused: they have failed at others' servers.
         servers = self.tracker.servers
@@ -74,22 +71,13 @@ class Captures:
             notes.append(f"{name}: packets of link type {link} cannot be read")
         return notes
 
-    def _attempts(self) -> Iterator[Attempt]:
-        with ExitStack() as files:
-            streams = [one.messages(files.enter_context(open_file(one.name))) for one in self.captures]
-            last = 0.0
-            for packet in heapq.merge(*streams, key=attrgetter("time")) if len(streams) > 1 else streams[0]:
-                last = packet.time
-                yield from self.tracker.feed(packet)
+    def _attempts(self, files: Files) -> Iterator[Attempt]:
+        streams = [one.messages(files.open(one.name)) for one in self.captures]
+        last = 0.0
+        for packet in heapq.merge(*streams, key=attrgetter("time")) if len(streams) > 1 else streams[0]:
+            last = packet.time
+            yield from self.tracker.feed(packet)
         yield from self.tracker.expire(last + _PATIENCE)
-
-
-def open_file(name: str) -> BinaryIO:
-    """The file for reading, unpacked where its name ends in `.gz`. Raises `SipguardError`."""
-    try:
-        return cast("BinaryIO", gzip.open(name, "rb")) if name.endswith(".gz") else Path(name).open("rb")
-    except OSError as error:
-        raise SipguardError(f"{name}: {error.strerror}") from error
 
 
 def captures_among(names: Sequence[str]) -> list[str]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +90,38 @@ def test_wrong_file(tmp_path, jail, content, wrong):
     result = CliRunner().invoke(command, ["--jail", jail, str(path)])
     assert isinstance(result.exception, SipguardError)
     assert wrong in str(result.exception)
+
+
+def test_progress(tmp_path):
+    """Large files on a terminal: a bar for each, on standard error, gone at the end; none for JSON."""
+    plain = gzip.decompress((WIRE / "freeswitch-1.11.pcap.gz").read_bytes())
+    paths = [tmp_path / "large.pcap", tmp_path / "large.pcap.gz"]
+    paths[0].write_bytes(plain)
+    paths[1].write_bytes(gzip.compress(plain))
+    command_line = (
+        "import sys; sys.argv[0] = 'sipguard'; import sipguard.cli.open_files as files; files.BIG = 1000; "
+        "from sipguard.cli.main import main; main()"
+    )
+    told = []
+    for more in ([], ["--json"]):
+        main, end = pty.openpty()
+        done = subprocess.run(
+            [sys.executable, "-c", command_line, "replay", "--jail", "sip", *more, *map(str, paths)],
+            stdout=subprocess.PIPE, stderr=end, check=False, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )  # fmt: skip
+        os.close(end)
+        assert done.returncode == 0
+        told.append(_all_of(main))
+    assert b"large.pcap.gz" in told[0]
+    assert b"100%" in told[0]
+    assert b"large" not in told[1]
+
+
+def _all_of(terminal):
+    """What was written to it."""
+    found = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while piece := os.read(terminal, 65_536):
+            found += piece
+    os.close(terminal)
+    return found
