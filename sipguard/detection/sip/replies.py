@@ -1,8 +1,9 @@
 """Final answers to credentials: what they tell, and those that cannot be judged yet.
 
-A server of several processes copies its messages out of order: the copy of a challenge may come after the copy of the answer to
-the credentials that it brought (Kamailio's siptrace: one in ten on a busy machine). So an answer to nonces that are not known is
-kept for a moment before it is judged.
+A server of several processes copies its messages out of order (Kamailio's siptrace: one in ten on a busy machine): the copy of
+a challenge may come after that of the answer to its credentials, and the copy of an acceptance after that of the refusal of the
+same nonce, used again. So answers to nonces that are not known, or that another request waits with, are kept for a moment before
+they are judged.
 """
 
 from __future__ import annotations

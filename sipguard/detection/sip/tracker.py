@@ -131,7 +131,9 @@ class Tracker:
         self._learn_server(pending.packet, packet)
         weighed = weigh(pending, packet, self._server(packet.source), self.nonces)
         reply = reply_of(packet, status)
-        if not weighed.known and self._held.keep(pending, reply):
+        # Copies may come out of order: this challenge's, or that of the answer that accepts the nonce before it is refused.
+        late = not weighed.known or (status in {401, 407} and self._transactions.waits_with_nonce_of(pending))
+        if late and self._held.keep(pending, reply):
             return []
         return self._decide(pending, reply, weighed)
 

@@ -14,7 +14,7 @@ from sipguard.detection.sip import messages
 from sipguard.wire_model import without_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sipguard.detection.sip.messages import Answer, Headers, Request
     from sipguard.wire_model import Packet
@@ -79,6 +79,7 @@ class Transactions:
             gone += self._turn(packet.time)
             part = self._parts[0]
         part.add(keys, Pending(without_payload(packet), request))
+        part.index([_use_key(packet.source, request.user, nonce) for nonce in request.nonces], part.requests[-1])
         part.odd = part.odd or len(keys) != 1
         self._odd = self._odd or part.odd
         return gone
@@ -110,6 +111,15 @@ class Transactions:
             return None, True
         best.answered = True
         return best, True
+
+    def waits_with_nonce_of(self, pending: Pending) -> bool:
+        """Whether another request of this address and user that carries the same nonce waits for its answer."""
+        mine = pending.request
+        for nonce in mine.nonces:
+            for one in self._under((_use_key(pending.packet.source, mine.user, nonce),)):
+                if one is not pending and not one.answered:
+                    return True
+        return False
 
     def open(self, address: str) -> Iterator[Pending]:
         """The requests of this address that wait for an answer."""
@@ -159,6 +169,10 @@ class _Part:
 
     def add(self, keys: tuple[int, ...], pending: Pending) -> None:
         self.requests.append(pending)
+        self.index(keys, pending)
+
+    def index(self, keys: Iterable[int], pending: Pending) -> None:
+        """Let it be found by these keys."""
         for key in keys:
             under = self.by_key[key]
             if len(under) < _PER_KEY:
@@ -170,6 +184,10 @@ def _keys(request: Request) -> tuple[int, ...]:
     if request.plain:
         return headers.branches
     return (*headers.branches, *map(_call_key, headers.calls))
+
+
+def _use_key(source: str, user: str, nonce: int) -> int:
+    return hash((source, user, nonce))
 
 
 def _call_key(call: bytes) -> int:

@@ -43,6 +43,32 @@ def test_login(talk):
     assert talk.verdicts == [(PHONE, "success", "proven"), (PHONE, "again", "proven")]
 
 
+def test_late_acceptance(talk):
+    """A nonce that a phone uses again is no failure, though the acceptance of its first use comes later."""
+    talk.challenge(PHONE, uuid(1))
+    first, second = (request(nonce=uuid(1), response=f"{number:032x}") for number in range(2))
+    talk.send(PHONE, first)
+    talk.send(PHONE, second)
+    talk.reply(PHONE, answer(401, second, nonce=uuid(2)))
+    talk.reply(PHONE, answer(200, first))
+    assert [(one.verdict, one.evidence) for one in talk.attempts + talk.tracker.expire(talk.now + 1)] == [
+        ("success", "proven"),
+        ("again", "proven"),
+    ]
+
+
+def test_guesses_at_once(talk):
+    """Five guesses with one nonce, sent before the first is answered, are five."""
+    talk.challenge(GUESSER, uuid(1))
+    guesses = [request(nonce=uuid(1), response=f"{number:032x}") for number in range(5)]
+    for guess in guesses:
+        talk.send(GUESSER, guess)
+    for guess in guesses:
+        talk.reply(GUESSER, answer(401, guess, nonce=uuid(2)))
+    found = talk.attempts + talk.tracker.expire(talk.now + 1)
+    assert [(one.verdict, one.evidence) for one in found] == [("failure", "proven")] * 5
+
+
 def test_challenge_that_never_came(talk):
     """An invented nonce stays unproven, and is told without another packet."""
     talk.guess(VICTIM, uuid(1))

@@ -14,12 +14,14 @@ from lab.asterisk_conf import PASSWORD
 from lab.kamailio import KamailioLab
 from lab.lab import PBX, Lab, _call
 
-KEY, PORT = "a key for the lab", "9060"
+KEY, PORT = "a secret of your own", "9060"
+"""Those of docs/wire.md."""
+NONCE = 5
+"""Seconds for which the servers accept a nonce."""
 PBX6, ATTACKER6 = "2001:db8::1", "2001:db8::66"
 _CLIENT, _COLLECTOR = (Path(__file__).with_name(name) for name in ("wire_client.py", "wire_collector.py"))
 _ROOT = Path(__file__).resolve().parents[3]
 
-_HEP = f"[general]\nenabled = yes\ncapture_address = 127.0.0.1:{PORT}\ncapture_password = {KEY}\ncapture_id = 1\n"
 _TRANSPORTS = """
 [transport-tcp]
 type=transport
@@ -32,30 +34,29 @@ bind=0.0.0.0:5061
 cert_file={inside}/etc/cert.pem
 priv_key_file={inside}/etc/key.pem
 method=tlsv1_2
+[transport-ws]
+type=transport
+protocol=ws
+bind=0.0.0.0
 [transport-udp6]
 type=transport
 protocol=udp
 bind=[::]:5060
 """
+_HTTP = "[general]\nenabled = yes\nbindaddr = 0.0.0.0\nbindport = 8088\n"
 _KAMAILIO = """#!KAMAILIO
 log_stderror=no
 children=2
-disable_tcp=yes
 listen=udp:{pbx}:5060
+listen=tcp:{pbx}:5060
 loadmodule "sl.so"
 loadmodule "pv.so"
 loadmodule "tm.so"
 loadmodule "auth.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
-loadmodule "siptrace.so"
-modparam("siptrace", "duplicate_uri", "sip:127.0.0.1:{port}")
-modparam("siptrace", "hep_mode_on", 1)
-modparam("siptrace", "hep_version", 3)
-modparam("siptrace", "trace_to_database", 0)
-modparam("siptrace", "trace_on", 1)
-modparam("siptrace", "trace_mode", 1)
-modparam("siptrace", "auth_key", "{key}")
+{hep}
+modparam("auth", "nonce_expire", {lifetime})
 {nonces}
 request_route {{
     if (!pv_www_authenticate("$td", "{password}", "0")) {{
@@ -65,11 +66,18 @@ request_route {{
     sl_send_reply("200", "OK");
 }}
 """
+_ONE_TIME = 'modparam("auth", "one_time_nonce", 1)'
 NONCES = {
     "as it comes": "",
-    "one time": 'modparam("auth", "one_time_nonce", 1)',
+    "one time": _ONE_TIME,
     "source": "\n".join(f'modparam("auth", "auth_checks_{one}", 8)' for one in ("register", "no_dlg", "in_dlg")),
 }
+
+
+def documented(server):
+    """The lines of docs/wire.md that switch HEP on in a server."""
+    text = (_ROOT / "docs" / "wire.md").read_text()
+    return text.partition(f"\n{server}")[2].partition("```\n")[2].partition("```")[0]
 
 
 class Collecting:
@@ -103,7 +111,7 @@ class Collecting:
         before, text = None, ""
         while before != text or not text:
             before = text
-            time.sleep(2.5)
+            time.sleep(1.0)
             text = "\n".join(
                 line for line in (self.home / "attempts").read_text().split("\n") if "received" not in line
             )
@@ -119,13 +127,17 @@ class Collecting:
 
 
 class AsteriskWire(Collecting, Lab):
-    """Asterisk with UDP, TCP, TLS, IPv6 and res_hep."""
+    """Asterisk with UDP, TCP, TLS, WebSocket, IPv6 and res_hep."""
 
     def _configure(self) -> None:
         super()._configure()
         etc, inside = self.home / "etc", f"/srv/{self.name}"
-        (etc / "hep.conf").write_text(_HEP)
+        (etc / "hep.conf").write_text(documented("Asterisk, `hep.conf`"))
+        (etc / "http.conf").write_text(_HTTP)
+        # Where there is chan_sip, it would take the WebSockets.
+        (etc / "sip.conf").write_text((etc / "sip.conf").read_text().replace("]\n", "]\nwebsocket_enabled=no\n", 1))
         pjsip = (etc / "pjsip.conf").read_text()
+        pjsip = pjsip.replace("type=auth\n", f"type=auth\nnonce_lifetime={NONCE}\n")
         (etc / "pjsip.conf").write_text(pjsip + _TRANSPORTS.format(inside=inside))
         certificate = ["-keyout", etc / "key.pem", "-out", etc / "cert.pem", "-subj", "/CN=pbx"]
         _call("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *certificate)
@@ -148,15 +160,17 @@ class AsteriskWire(Collecting, Lab):
 
 
 class KamailioWire(Collecting, KamailioLab):
-    """Kamailio with siptrace; `nonces` is a key of `NONCES`."""
+    """Kamailio with siptrace; `nonces` is a key of `NONCES`, `evidence` what it can prove over UDP."""
 
     def __init__(self, nonces, cache=None) -> None:
         super().__init__(cache)
         self._nonces = nonces
+        self.evidence = "proven" if NONCES[nonces] else "reported"
 
     def _configure(self) -> None:
         super()._configure()
-        text = _KAMAILIO.format(pbx=PBX, port=PORT, key=KEY, password=PASSWORD, nonces=NONCES[self._nonces])
+        hep = documented("Kamailio:").replace(_ONE_TIME, "")
+        text = _KAMAILIO.format(pbx=PBX, hep=hep, password=PASSWORD, nonces=NONCES[self._nonces], lifetime=NONCE)
         (self.home / "kamailio.cfg").write_text(text)
 
     def _start(self) -> None:

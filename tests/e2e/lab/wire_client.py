@@ -1,8 +1,10 @@
 """A SIP client for the wire's tests: guesses by any method and transport, and packets in others' names. One process per call.
 
     python3 wire_client.py SERVER guess COUNT METHOD TRANSPORT [USER [PASSWORD]]
-    python3 wire_client.py SERVER phone COUNT USER PASSWORD      registers, and each time tries the nonce of before first
-    python3 wire_client.py SERVER invented COUNT VICTIM          forged packets, each with a nonce of its own invention
+    python3 wire_client.py SERVER phone COUNT USER PASSWORD [PAUSE]
+                              registers every PAUSE seconds, and each time tries the nonce of before first
+    python3 wire_client.py SERVER invented COUNT VICTIM [PASSWORD]
+                              forged packets, each with a nonce of its own invention
     python3 wire_client.py SERVER borrowed COUNT VICTIM          forged packets, each with a nonce that was sent to us
 
 Prints the last status of each guess, or how many packets it has forged.
@@ -10,6 +12,7 @@ Prints the last status of each guess, or how many packets it has forged.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import secrets
@@ -19,7 +22,7 @@ import struct
 import sys
 import time
 
-PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 8088}
 WAIT = 4.0
 
 
@@ -44,10 +47,32 @@ class Line:
             self.sock = context.wrap_socket(self.sock)
         self.here, self.port = self.sock.getsockname()[:2]
         self._rest = b""
+        if transport == "ws":
+            self._upgrade()
+
+    def _upgrade(self):
+        """From HTTP to a WebSocket of SIP (RFC 7118)."""
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        self.sock.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: {self.server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n\r\n".encode()
+        )
+        while b"\r\n\r\n" not in self._rest:
+            self._rest += self.sock.recv(65_535)
+        head, _, self._rest = self._rest.partition(b"\r\n\r\n")
+        assert b" 101 " in head, head
+
+    def send(self, message):
+        """A message; in a masked frame where this is a WebSocket (RFC 6455, 5.2)."""
+        if self.transport == "ws":
+            mask = secrets.token_bytes(4)
+            masked = bytes(byte ^ mask[number % 4] for number, byte in enumerate(message))
+            message = b"\x81" + struct.pack(">BH", 0x80 | 126, len(message)) + mask + masked
+        self.sock.sendall(message)
 
     def exchange(self, message):
         """The final answer to a message."""
-        self.sock.sendall(message)
+        self.send(message)
         while True:
             answer = self._receive()
             if not answer.startswith("SIP/2.0 1"):
@@ -56,6 +81,15 @@ class Line:
     def _receive(self):
         if self.transport == "udp":
             return self.sock.recv(65_535).decode("latin-1")
+        while self.transport == "ws":
+            if len(self._rest) >= 4:
+                size, begin = self._rest[1] & 0x7F, 2
+                if size == 126:
+                    size, begin = struct.unpack_from(">H", self._rest, 2)[0], 4
+                if len(self._rest) >= begin + size:
+                    text, self._rest = self._rest[begin : begin + size], self._rest[begin + size :]
+                    return text.decode("latin-1")
+            self._rest += self.sock.recv(65_535)
         while True:
             head, end, after = self._rest.partition(b"\r\n\r\n")
             length = int((re.search(rb"Content-Length: *(\d+)", head, re.IGNORECASE) or [0, 0])[1])
@@ -126,13 +160,13 @@ def guess(server, method, transport, user, password, line=None):
     answer = line.exchange(message(method, server, ends, 1))
     if "-Authenticate" in answer:
         if method == "INVITE":
-            line.sock.sendall(message("ACK", server, ends, 1))
+            line.send(message("ACK", server, ends, 1))
         answer = line.exchange(message(method, server, ends, 2, credentials(method, server, user, password, answer)))
     return answer.split()[1], answer
 
 
-def phone(server, count, user, password):
-    """A phone that registers again and again, each time with the nonce of before, as some do."""
+def phone(server, count, user, password, pause=0):
+    """A phone that registers again and again, each time with the nonce of before, as some do; `pause` in seconds."""
     line = Line(server, "udp")
     before = ""
     for _ in range(count):
@@ -146,9 +180,10 @@ def phone(server, count, user, password):
                 message("REGISTER", server, ends, 2, credentials("REGISTER", server, user, password, answer))
             )
         print(answer.split()[1], flush=True)
+        time.sleep(float(pause))
 
 
-def forge(server, count, victim, borrow):
+def forge(server, count, victim, borrow, password="wrong"):
     """Packets in the victim's name: invented nonces, or such as were sent to us."""
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     line = Line(server, "udp")
@@ -157,7 +192,7 @@ def forge(server, count, victim, borrow):
         if borrow or number == 0:
             challenge = line.exchange(message("REGISTER", server, (line.here, line.port, "udp", "1000", call), 1))
         nonce = None if borrow else secrets.token_hex(16)
-        header = credentials("REGISTER", server, "1000", "wrong", challenge, nonce=nonce)
+        header = credentials("REGISTER", server, "1000", password, challenge, nonce=nonce)
         payload = message("REGISTER", server, (victim, 5060, "udp", "1000", call), 2, header)
         datagram = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
         addresses = socket.inet_aton(victim) + socket.inet_aton(server)
@@ -177,7 +212,7 @@ def main(server, action, count, *rest):
     elif action == "phone":
         phone(server, int(count), *rest)
     else:
-        forge(server, int(count), rest[0], action == "borrowed")
+        forge(server, int(count), rest[0], action == "borrowed", *rest[1:])
 
 
 if __name__ == "__main__":

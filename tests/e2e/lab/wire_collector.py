@@ -8,13 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+from sipguard.detection.sip.replies import PATIENCE
 from sipguard.detection.sip.tracker import Tracker
 from sipguard.sources.hep import HepListener
 
 
 async def main(port, key, own, path):
     """Until it is killed."""
-    tracker = Tracker(own=set(own.split(",")))
+    tracker = Tracker(own=set(own.split(",")), patience=PATIENCE)
     with Path(path).open("w") as file:
 
         def write(attempts):
