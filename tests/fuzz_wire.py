@@ -45,12 +45,14 @@ def fuzz(data: bytes) -> None:
 
 
 def _conversation(data: bytes) -> None:
-    tracker = Tracker(own={SERVER})
+    tracker = Tracker(own={SERVER}, patience=1.0)
+    attempts = []
     for number, payload in enumerate(data.split(b"\xfe\xed")):
         ends = (CLIENT, 5060, SERVER, 5060) if number % 2 == 0 else (SERVER, 5060, CLIENT, 5060)
-        for attempt in tracker.feed(Packet(float(number), *ends, "udp", payload)):
-            if attempt.address != CLIENT:
-                raise AssertionError(attempt)
+        attempts += tracker.feed(Packet(number / 4, *ends, "udp", payload))
+    for attempt in attempts + tracker.expire(1e6):
+        if attempt.address != CLIENT:
+            raise AssertionError(attempt)
 
 
 if __name__ == "__main__":

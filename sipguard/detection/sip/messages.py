@@ -39,6 +39,11 @@ _NONCE = re.compile(rb'(?<![a-z])nonce\s*=\s*"?([^",\s]+)', re.IGNORECASE)
 _USUAL_NONCE = re.compile(rb"[0-9A-Za-z/+=-]+")
 _RESPONSE = re.compile(rb'(?<![a-z])response\s*=\s*"?([^",\s]+)', re.IGNORECASE)
 _USERNAME = re.compile(rb'(?<![a-z])username\s*=\s*(?:"((?:[^"\\\r\n]|\\[^\r\n]){0,256})"|([^",\s]+))', re.IGNORECASE)
+_DIGEST = re.compile(
+    rb'Digest username="([^"\\=]+)", ?realm="[^"=]*", ?nonce="([^", =]+)", ?uri="[^"=]*", ?response="([^"=]+)"'
+    rb'(?:, ?(?:algorithm|qop|nc|cnonce|opaque)=(?:"[^"=]*"|[^", =]*))*[ \t]*'
+)
+"""Credentials in the usual order, with one of each: what could be a second one has an equals sign."""
 _STALE = re.compile(rb'(?<![a-z])stale\s*=\s*"?true', re.IGNORECASE)
 _BRANCH = re.compile(rb'"(?:[^"\\]|\\.)*"|;[ \t\r\n]*branch[ \t\r\n]*=[ \t\r\n]*([^;,\s"]+)', re.IGNORECASE)
 _URI_USER = re.compile(rb"sips?:([^@>;\s]*)@", re.IGNORECASE)
@@ -161,6 +166,10 @@ def _head_end(payload: bytes, begin: int) -> int:
 
 def _quoted(credentials: bytes) -> tuple[str, tuple[int, ...], int] | None:
     """User, nonce and response where there is one of each, written as nearly everybody does; None otherwise."""
+    usual = _DIGEST.fullmatch(credentials)
+    if usual is not None:
+        user, nonce, response = usual.groups()
+        return _text(user), (hash(nonce),), hash((response,))
     low = credentials.lower()
     if low.count(b"nonce") - low.count(b"cnonce") != 1 or low.count(b"response") != 1 or low.count(b"username") != 1:
         return None

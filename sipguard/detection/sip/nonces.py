@@ -73,8 +73,21 @@ class Nonces:
         """The table was full: a nonce sent before this time may be missing."""
         return self._sent.lost_until
 
-    def record(self, server: str, port: int, method: str, owner: str, challenge: bytes, now: float) -> None:
-        """The server has sent this challenge to `owner`, "" for one that proves nobody."""
+    def record(  # noqa: PLR0913 - the parts of one challenge
+        self,
+        server: str,
+        port: int,
+        method: str,
+        owner: str,
+        challenge: bytes,
+        now: float,
+        carried: tuple[int, ...] = (),
+    ) -> None:
+        """The server has sent this challenge to `owner`, "" for one that proves nobody.
+
+        `carried`: nonces of the request that it answers. One of them that the server gives back, and that it is not known to
+        have sent before, was not the server's to give: it may be invented.
+        """
         nonces, first = messages.nonces_in(challenge)
         if not nonces:
             return
@@ -84,7 +97,8 @@ class Nonces:
             key = hash((server, nonce))
             known = self._sent.get(key)
             if known is None:
-                self._sent.put(key, Sent(owner, origin), now)
+                if nonce not in carried:
+                    self._sent.put(key, Sent(owner, origin), now)
             elif known.owner != owner:
                 self._sent.put(key, Sent("", origin), now)
                 if known.owner and owner and (kind != "chan_sip" or len(self._sent) <= _CHANCE):

@@ -23,18 +23,14 @@ class Weighed(NamedTuple):
     """Whether the server is known to have sent one of the nonces, to anybody; or that does not matter."""
 
 
-def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces, without: tuple[int, ...] = ()) -> Weighed:
+def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces) -> Weighed:
     """The evidence that this answered request came from its source.
 
     TCP, TLS, WS and WSS: that the server has sent this answer on the request's own connection, since a stranger cannot
-    finish the handshake of another's. UDP: the nonces of its credentials, but for those that the answer itself brings
-    (`without`).
+    finish the handshake of another's. UDP: the nonces of its credentials.
     """
     request = pending.packet
-    carried = pending.request.nonces
-    if without:
-        carried = tuple([nonce for nonce in carried if nonce not in without])
-    found = [sent for sent in [nonces.sent(server, nonce) for nonce in carried] if sent is not None]
+    found = [sent for sent in [nonces.sent(server, nonce) for nonce in pending.request.nonces] if sent is not None]
     mine = [sent for sent in found if sent.owner == request.source]
     challenged = _challenged(mine, answer) if mine else ""
     if request.transport != "udp" and _same_connection(request, answer):

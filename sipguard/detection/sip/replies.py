@@ -37,8 +37,6 @@ class Reply(NamedTuple):
     of_asterisk: bool = False
     call_failed: bool = False
     """Of a 403: it is about the call, not about the credentials."""
-    nonces: tuple[int, ...] = ()
-    """Those of its own challenge: they prove nothing of the request before it."""
 
 
 def reply_of(packet: Packet, status: int) -> Reply:
@@ -46,8 +44,7 @@ def reply_of(packet: Packet, status: int) -> Reply:
     payload = packet.payload
     if status in {401, 407}:
         text = messages.challenge(payload)
-        nonces, first = messages.nonces_in(text)
-        return Reply(packet, status, messages.is_stale(text), kind_of(first) in _OF_ASTERISK, nonces=nonces)
+        return Reply(packet, status, messages.is_stale(text), kind_of(messages.nonces_in(text)[1]) in _OF_ASTERISK)
     return Reply(packet, status, call_failed=status == 403 and messages.headers(payload).call_failed)
 
 

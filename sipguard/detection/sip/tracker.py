@@ -124,7 +124,7 @@ class Tracker:
         elif not known and status in _TO_NOWHERE and packet.destination not in self.proxies:
             found += self._scan(packet, answer)
         if status in {401, 407}:
-            self._record(packet)
+            self._record(packet, pending.request.nonces if pending is not None else ())
         return found
 
     def _judge(self, pending: Pending, packet: Packet, status: int) -> list[Attempt]:
@@ -142,7 +142,7 @@ class Tracker:
         found = []
         for pending, reply in self._held.due(now):
             server = self._server(reply.packet.source)
-            found += self._decide(pending, reply, weigh(pending, reply.packet, server, self.nonces, reply.nonces))
+            found += self._decide(pending, reply, weigh(pending, reply.packet, server, self.nonces))
         return found
 
     def _decide(self, pending: Pending, reply: Reply, weighed: Weighed) -> list[Attempt]:
@@ -216,8 +216,8 @@ class Tracker:
             )
         )
 
-    def _record(self, packet: Packet) -> None:
-        """Remember whom the nonces of a challenge were sent to."""
+    def _record(self, packet: Packet, carried: tuple[int, ...]) -> None:
+        """Remember whom the nonces of a challenge were sent to; `carried` are those of the request that it answers."""
         if packet.destination in self.servers:
             return
         owner = "" if packet.destination in self.proxies else packet.destination
@@ -228,6 +228,7 @@ class Tracker:
             owner,
             messages.challenge(packet.payload),
             packet.time,
+            carried,
         )
 
     def _server(self, address: str) -> str:

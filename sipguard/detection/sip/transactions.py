@@ -149,10 +149,10 @@ class Transactions:
         """The requests with one of these keys, each once, the youngest first."""
         found: list[Pending] = []
         for part in self._parts:
-            by_key = part.by_key
             for key in keys:
-                if key in by_key:
-                    found += by_key[key]
+                under = part.by_key.get(key)
+                if under is not None:
+                    found += under
         return found if len(keys) == 1 else list({id(one): one for one in found}.values())
 
 

@@ -49,6 +49,23 @@ def test_a_usual_request_is_read_the_fast_way(monkeypatch):
     assert (found.user, found.headers.to_user, found.headers.method) == ("1000", "1000", "INVITE")
 
 
+FIELDS = (
+    rb'username="a"|username="a=b"|realm="r"|realm="nonce=x"|nonce="n1"|nonce="n,2"|uri="sip:a;b=c"|uri="sip:a"|NONCE=n5|'
+    rb'response="00"|response="nonce=3"|algorithm=MD5|opaque="nonce=n4"|opaque="response=1"|opaque=""|cnonce="c"|nc=1|qop=auth'
+).split(b"|")
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(FIELDS), max_size=8), st.booleans(), st.sampled_from([b", ", b","]))
+def test_same_credentials(fields, usual, comma):
+    """The usual form of credentials gives what a search gives."""
+    if usual:
+        fields = [b'username="a"', b'realm="r"', b'nonce="n1"', b'uri="sip:a"', b'response="00"', *fields]
+    text = b"Digest " + comma.join(fields)
+    quoted = messages._quoted(text)
+    assert quoted is None or quoted == messages._any_credentials(text)
+
+
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(

@@ -34,6 +34,13 @@ def test_late_challenge(talk):
     assert talk.attempts[1].time < talk.attempts[0].time
 
 
+def test_same_nonce_in_the_answer(talk):
+    """Within a second some servers give an address one nonce: in the late challenge, and in the answer to the guess."""
+    talk.guess(GUESSER, uuid(1), status=401, reply_nonce=uuid(1))
+    talk.challenge(GUESSER, uuid(1))
+    assert [(one.verdict, one.evidence) for one in talk.tracker.expire(talk.now + 1)] == [("failure", "proven")]
+
+
 def test_login(talk):
     """A login that is judged late still makes its nonce one that was accepted."""
     talk.guess(PHONE, uuid(1), status=200)
@@ -78,11 +85,12 @@ def test_challenge_that_never_came(talk):
 
 
 def test_own_challenge(talk):
-    """A server that sends an invented nonce back in its answer does not prove the request by that."""
-    talk.guess(VICTIM, uuid(1), status=401, reply_nonce=uuid(1))
-    talk.now += 1
+    """A server that sends an invented nonce back in its answer proves neither this request by that, nor the next."""
+    for _ in range(2):
+        talk.guess(VICTIM, uuid(1), status=401, reply_nonce=uuid(1))
+        talk.now += 1
     talk.challenge(PHONE, uuid(98))
-    assert talk.verdicts == [(VICTIM, "failure", "unproven")]
+    assert talk.verdicts == [(VICTIM, "failure", "unproven")] * 2
 
 
 def test_alarm(talk):

@@ -16,7 +16,7 @@ from lab.lab import PBX, Lab, _call
 
 KEY, PORT = "a secret of your own", "9060"
 """Those of docs/wire.md."""
-NONCE = 5
+NONCE = 3
 """Seconds for which the servers accept a nonce."""
 PBX6, ATTACKER6 = "2001:db8::1", "2001:db8::66"
 _CLIENT, _COLLECTOR = (Path(__file__).with_name(name) for name in ("wire_client.py", "wire_collector.py"))

@@ -169,7 +169,8 @@ def phone(server, count, user, password, pause=0):
     """A phone that registers again and again, each time with the nonce of before, as some do; `pause` in seconds."""
     line = Line(server, "udp")
     before = ""
-    for _ in range(count):
+    for number in range(count):
+        time.sleep(float(pause) if number else 0)
         call = secrets.token_hex(12)
         ends = (line.here, line.port, "udp", user, call)
         used = credentials("REGISTER", server, user, password, before) if before else ""
@@ -180,7 +181,6 @@ def phone(server, count, user, password, pause=0):
                 message("REGISTER", server, ends, 2, credentials("REGISTER", server, user, password, answer))
             )
         print(answer.split()[1], flush=True)
-        time.sleep(float(pause))
 
 
 def forge(server, count, victim, borrow, password="wrong"):
