@@ -73,7 +73,7 @@ class Nonces:
         """The table was full: a nonce sent before this time may be missing."""
         return self._sent.lost_until
 
-    def record(  # noqa: PLR0913 - the parts of one challenge
+    def record(
         self,
         server: str,
         port: int,
@@ -104,7 +104,7 @@ class Nonces:
                 if known.owner and owner and (kind != "chan_sip" or len(self._sent) <= _CHANCE):
                     self._spoil(origin.place)
                     self._spoil(known.origin.place)
-        if not kind and owner:
+        if not kind and owner and nonces[0] not in carried:
             self._learn(origin.place, owner, nonces[0], now)
 
     def sent(self, server: str, nonce: int) -> Sent | None:
