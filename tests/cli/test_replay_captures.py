@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hep_packets import hep
+from raw_packets import ethernet, ipv4, pcap, udp
 
 from sipguard.cli.replay import command
 from sipguard.errors import SipguardError
+from sipguard.sources.captures import files
+from sipguard.sources.captures.reader import Capture
 
 WIRE = Path(__file__).parents[2] / "fixtures" / "wire"
 PROVEN = {66: 12, 67: 10, 68: 10, 69: 8, 70: 8, 71: 8, 72: 6, 74: 8, 75: 8, 79: 1, 80: 6, 81: 4, 21: 1, 30: 5}
@@ -60,6 +68,53 @@ def test_bans(replayed):
     }
     assert stories["203.0.113.30"]["misconfigured"]
     assert (summary["packets"], summary["lines"]) == (863, 0)
+
+
+def messages_of(name):
+    """The SIP messages of a recorded capture."""
+    data = gzip.decompress((WIRE / name).read_bytes())
+    return list(Capture(name).messages(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("tcp_is_known", [True, False])
+def test_hep(tmp_path, tcp_is_known):
+    """The same messages in HEP packets give the same answer, also from a server that calls TCP UDP; IPv6 apart."""
+    frames = []
+    for packet in messages_of("freeswitch-1.11.pcap.gz"):
+        if ":" not in packet.source:
+            sent = packet if tcp_is_known else packet._replace(transport="udp")
+            frames.append(ethernet(ipv4(udp(hep(sent), 40000, 9060), "127.0.0.1", "127.0.0.1")))
+    path = tmp_path / "hep.pcap"
+    path.write_bytes(pcap(frames))
+    stories, summary = replay("--jail", "sip", path)
+    for kind, truth in (("proven", PROVEN), ("unproven", UNPROVEN), ("lent", LENT)):
+        found = {address: story[kind] for address, story in stories.items() if story[kind]}
+        assert found == {f"203.0.113.{last}": count for last, count in truth.items()}
+    banned = {address for address, story in stories.items() if story["banned_at"]}
+    assert banned == {f"203.0.113.{last}" for last in (66, 67, 68, 69, 70, 71, 72, 74, 75, 78, 80)}
+    assert summary["packets"] == len(frames)
+
+
+def test_the_recorded_hep_is_half():
+    """FreeSWITCH, with nobody listening, has sent every second message: 403 of 807; of 93 nonces used, it has the challenge of two.
+
+    Its socket is told by ICMP that nobody listens, and the next message is lost with that error. No right answer is in there.
+    """
+    whole = Counter(packet.payload for packet in messages_of("freeswitch-1.11.pcap.gz"))
+    data = gzip.decompress((WIRE / "freeswitch-1.11-hep.pcap.gz").read_bytes())
+    half = Counter()
+    for frame in files.frames(io.BytesIO(data), "half"):
+        at = frame.data.index(b"HEP3")
+        half[frame.data[at:].partition(struct.pack(">HH", 0, 15))[2][2:]] += 1
+    assert (half.total(), whole.total()) == (403, 807)
+    assert not half - whole
+    nonce = re.compile(rb'[ ,]nonce="([^"]+)"')
+    sent, used = (
+        {value for one in half if mark in one for value in nonce.findall(one)}
+        for mark in (b"-Authenticate: ", b"uthorization: ")
+    )
+    assert len(used) == 93
+    assert len(sent & used) == 2
 
 
 def test_half_a_conversation():
