@@ -29,10 +29,9 @@ PATIENCE = 10.0
 """Seconds for the journal to give them."""
 KAMAILIO_FILES = [Path("/etc/kamailio/kamailio.cfg"), Path("/usr/local/etc/kamailio/kamailio.cfg")]
 _LOADS_AUTH = re.compile(r'loadmodule\s+"(?:[^"]*/)?auth(?:\.so)?"')
-_OWN_NONCES = re.compile(
-    r'modparam\(\s*"auth"\s*,\s*"(?:one_time_nonce"\s*,\s*1|auth_checks_\w+"\s*,\s*(?:[89]|1[0-5]))\b'
-)
-"""`auth_checks_*` with the flag 8 binds a nonce to the address that asked for it."""
+_OWN_NONCES = re.compile(r'modparam\(\s*"auth"\s*,\s*"one_time_nonce"\s*,\s*1\b')
+_BOUND_NONCES = re.compile(r'modparam\(\s*"auth"\s*,\s*"auth_checks_(register|no_dlg|in_dlg)"\s*,\s*(?:[89]|1[0-5])\b')
+"""The flag 8 binds a nonce to the address that asked for it: in requests of this kind alone, so all three need it."""
 _ADVICE = re.compile(r"((?:has|lacks)\s+.+?)\s+=>\s+(.+)")
 _EVENTS = "; or listen to the server's events, which do not depend on its log: docs/events.md"
 _AND = re.compile(r"\s+&\s+(?=(?:has|lacks)\s)")
@@ -83,7 +82,8 @@ def _nonces_of_kamailio() -> Iterator[str]:
     """Kamailio as it comes gives one nonce a second to everybody: no proof of anything."""
     for path in KAMAILIO_FILES:
         text = "\n".join(line for line in _last_lines(path) if not line.lstrip().startswith("#"))
-        if _LOADS_AUTH.search(text) and not _OWN_NONCES.search(text):
+        bound = len(set(_BOUND_NONCES.findall(text))) == 3
+        if _LOADS_AUTH.search(text) and not bound and not _OWN_NONCES.search(text):
             yield f'{path}: its nonces prove nobody\'s address; write modparam("auth", "one_time_nonce", 1)'
 
 

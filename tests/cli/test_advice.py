@@ -62,6 +62,9 @@ def test_calls_without_their_uuid(tmp_path):
     assert [text for text in advice(jail) if "set `uuid` to true" in text]
 
 
+CHECKS = ("register", "no_dlg", "in_dlg")
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -69,7 +72,8 @@ def test_calls_without_their_uuid(tmp_path):
         ('loadmodule "/usr/lib/kamailio/modules/auth.so"\n#modparam("auth", "one_time_nonce", 1)\n', True),
         ('loadmodule "auth.so"\nmodparam("auth", "auth_checks_register", 3)\n', True),
         ('loadmodule "auth.so"\nmodparam("auth", "one_time_nonce", 1)\n', False),
-        ('loadmodule "auth.so"\nmodparam("auth", "auth_checks_register", 8)\n', False),
+        ('loadmodule "auth.so"\nmodparam("auth", "auth_checks_register", 8)\n', True),
+        ('loadmodule "auth.so"\n' + "".join(f'modparam("auth", "auth_checks_{one}", 9)\n' for one in CHECKS), False),
         ('loadmodule "tm.so"\n', False),
         (None, False),
     ],
