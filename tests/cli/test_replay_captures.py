@@ -96,7 +96,7 @@ def test_hep(tmp_path, tcp_is_known):
 
 
 def test_the_recorded_hep_is_half():
-    """FreeSWITCH, with nobody listening, has sent every second message: 403 of 807; of 93 nonces used, it has the challenge of two.
+    """FreeSWITCH, with nobody listening, has sent every second message: 403 of 807; of 93 nonces used, two challenges.
 
     Its socket is told by ICMP that nobody listens, and the next message is lost with that error. No right answer is in there.
     """

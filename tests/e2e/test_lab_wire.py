@@ -138,13 +138,14 @@ class TestAsterisk:
             daemon.wait_logged(f"[sip] Ban {ATTACKER}")
             assert asterisk.guess(3) == ["rejected"] * 3
             assert asterisk.register() == "200"
-            told, doubted = (
-                json.loads(daemon.sipguard("explain", address, "--json", check=False).stdout)
-                for address in (ATTACKER, VICTIM)
-            )
+
+            def explained(address):
+                return json.loads(daemon.sipguard("explain", address, "--json", check=False).stdout)
+
+            daemon.wait_for(lambda: len(explained(VICTIM)["doubts"]) == 20)  # the latest of fifty
+            assert explained(VICTIM)["attempts"] == []
             assert daemon.banned("sip") == {ATTACKER}
-            assert (doubted["attempts"], len(doubted["doubts"])) == ([], 20)  # the latest of fifty
-            assert [one["line"] for one in told["attempts"]] == [
+            assert [one["line"] for one in explained(ATTACKER)["attempts"]] == [
                 "proven: MESSAGE as 1000 over udp answered 401, agent lab"
             ] * 5
         finally:
