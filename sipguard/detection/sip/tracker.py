@@ -146,6 +146,7 @@ class Tracker:
         return found
 
     def _decide(self, pending: Pending, reply: Reply, weighed: Weighed) -> list[Attempt]:
+        pending.judged = True
         verdict = self._verdict(pending, reply, weighed)
         if verdict is None:
             return []

@@ -29,13 +29,15 @@ _PARTS = 3
 class Pending:
     """One request with credentials."""
 
-    __slots__ = ("answered", "packet", "request")
+    __slots__ = ("answered", "judged", "packet", "request")
 
     def __init__(self, packet: Packet, request: Request) -> None:
         self.packet = packet
         """Without its payload."""
         self.request = request
         self.answered = False
+        self.judged = False
+        """What its answer means is known."""
 
     def is_copy(self, packet: Packet, request: Request) -> bool:
         """Whether this message is the same request again, sent because no answer has come."""
@@ -113,11 +115,11 @@ class Transactions:
         return best, True
 
     def waits_with_nonce_of(self, pending: Pending) -> bool:
-        """Whether another request of this address and user that carries the same nonce waits for its answer."""
+        """Whether another request of this address and user that carries the same nonce waits for its answer, or to be judged."""
         mine = pending.request
         for nonce in mine.nonces:
             for one in self._under((_use_key(pending.packet.source, mine.user, nonce),)):
-                if one is not pending and not one.answered:
+                if one is not pending and not one.judged:
                     return True
         return False
 

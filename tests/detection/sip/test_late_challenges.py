@@ -64,6 +64,17 @@ def test_late_acceptance(talk):
     ]
 
 
+def test_acceptance_of_a_late_challenge(talk):
+    """The same while the acceptance itself waits for its challenge."""
+    talk.guess(PHONE, uuid(1), status=200)
+    talk.challenge(PHONE, uuid(1))
+    talk.guess(PHONE, uuid(1), status=401, reply_nonce=uuid(2))
+    assert [(one.verdict, one.evidence) for one in talk.attempts + talk.tracker.expire(talk.now + 1)] == [
+        ("success", "proven"),
+        ("again", "proven"),
+    ]
+
+
 def test_guesses_at_once(talk):
     """Five guesses with one nonce, sent before the first is answered, are five."""
     talk.challenge(GUESSER, uuid(1))
