@@ -32,7 +32,6 @@ class CrowdsecRunner(ForeignRunner):
         await self.stop()
         self._settings = settings.crowdsec
         if settings.crowdsec is None:
-            await self._drop()
             return
         from sipguard.fleet.crowdsec import CrowdsecNode  # noqa: PLC0415 - only where there is CrowdSec
 

@@ -11,32 +11,30 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sipguard.config.log_choice import choose
 from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.clock_jump import ClockJumps
-from sipguard.daemon.crowdsec_runner import CrowdsecRunner
 from sipguard.daemon.event_reader import EventReader
 from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.firewall_monitor import FirewallMonitor
-from sipguard.daemon.fleet_runner import FleetRunner
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.jail_set import Jails
 from sipguard.daemon.log_reader import LogReader
 from sipguard.daemon.log_sources import LogSources
+from sipguard.daemon.others import Others, Surroundings
 from sipguard.daemon.own_log import start as start_log
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter
 from sipguard.daemon.wire import Wire
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
-from sipguard.model import Ban, Clock
+from sipguard.model import Clock
 from sipguard.policy.ignore import own_addresses
 from sipguard.text import printable
 
@@ -66,10 +64,10 @@ class Daemon:
         self.store = StateWriter(Path(settings.state_dir), clock=clock)
         self.bans = Bans(firewall, self.store, self.runners, clock=clock)
         self.feeding = FeedRunner(self.bans.firewall_worker, self.runners, clock=clock)
-        foreign: dict[str, Any] = {"complete": self._is_complete, "never": self.feeding.protected}
-        self.fleet = FleetRunner(self.bans, self.runners, self.store, clock=clock, **foreign)
-        self.crowdsec = CrowdsecRunner(self.bans, self.store, clock=clock, **foreign)
-        self.bans.moved = self._moved
+        self.others = Others(
+            Surroundings(self.bans, self.runners, self.store, clock, self._is_complete, self.feeding.protected)
+        )
+        self.bans.moved = self.others.moved
         self.monitor = FirewallMonitor(
             self.bans.firewall_worker,
             self.bans.live,
@@ -163,8 +161,7 @@ class Daemon:
                 ]
                 self.ready.set()
                 await self.feeding.start(self.settings)
-                await self.fleet.start(self.settings)
-                await self.crowdsec.start(self.settings)
+                await self.others.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.runners) or "none")
                 self._tell_unprotected()
                 stopped = self._loop.create_task(self._stop.wait())
@@ -201,8 +198,7 @@ class Daemon:
         self.reading.follow()
         self.wire.start(settings)
         await self.feeding.start(settings)
-        await self.fleet.start(settings)
-        await self.crowdsec.start(settings)
+        await self.others.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
         self._tell_unprotected()
@@ -218,8 +214,7 @@ class Daemon:
             for runner in self.runners.values():
                 runner.shift(step)
             self.store.shift(step)
-            self.fleet.shift(step)
-            self.crowdsec.shift(step)
+            self.others.shift(step)
             self._ends_moved.set()
 
     def follow_again(self) -> None:
@@ -234,20 +229,12 @@ class Daemon:
     def _registered(self, address: str) -> None:
         """Somebody has logged in: no list of others rejects that address for a time."""
         self.feeding.registered(address)
-        self.fleet.registered(address)
-        self.crowdsec.registered(address)
-
-    def _moved(self, bans: Iterable[Ban]) -> None:
-        """Others are told of this machine's bans, where they are to be."""
-        bans = list(bans)
-        self.fleet.moved(bans)
-        self.crowdsec.moved(bans)
+        self.others.registered(address)
 
     async def _reapply_lists(self) -> None:
         """The firewall was flushed: what others have listed comes back too."""
         await self.feeding.reapply()
-        await self.fleet.reapply()
-        await self.crowdsec.reapply()
+        await self.others.reapply()
 
     async def _end_bans(self) -> None:
         """Sleep until the next ban ends, or until that moment moves."""
@@ -287,8 +274,7 @@ class Daemon:
                 retried = time.monotonic()
                 await self._retry_broken()
             await self.feeding.check()
-            await self.fleet.check()
-            await self.crowdsec.check()
+            await self.others.check()
             now = self.clock()
             if now > purged + 3600 and not self.store.purge(now - self.settings.keep_history):
                 purged = now
@@ -343,8 +329,7 @@ class Daemon:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.feeding.stop()
-        await self.fleet.stop()
-        await self.crowdsec.stop()
+        await self.others.stop()
         await self.jails.lookups.stop()
         await self.bans.dispatcher.stop()
         self.bans.firewall_worker.stop()

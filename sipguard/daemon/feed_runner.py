@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sipguard.addresses import canonical
 from sipguard.config.settings import Settings
 from sipguard.daemon.firewall_worker import FirewallWorker
-from sipguard.daemon.foreign_set import MARK
 from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.others import MARK
 from sipguard.errors import FeedError, FirewallError
 from sipguard.model import Clock, Verdict
 from sipguard.policy.ignore import own_addresses

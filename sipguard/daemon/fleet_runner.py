@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config.fleet import silent_fleet
 from sipguard.config.settings import Settings
-from sipguard.daemon.bans import Bans
 from sipguard.daemon.foreign_runner import ForeignRunner
-from sipguard.daemon.jail_runner import JailRunner
-from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import ConfigError, FleetError
 from sipguard.model import Ban, Fleet
 from sipguard.networks import admit
@@ -35,12 +32,8 @@ class FleetRunner(ForeignRunner):
 
     name = "fleet"
 
-    def __init__(self, bans: Bans, runners: Mapping[str, JailRunner], store: StateWriter, **told: Any) -> None:
-        """`told` as for `ForeignRunner`."""
-        super().__init__(bans, store, **told)
-        self._runners = runners
-        self._fleet: Fleet | None = None
-        self._node: Node | None = None
+    _fleet: Fleet | None = None
+    _node: Node | None = None
 
     async def start(self, settings: Settings) -> None:
         """Run by these settings; a fleet that they leave as it is goes on."""
@@ -50,7 +43,6 @@ class FleetRunner(ForeignRunner):
         await self.stop()
         self._fleet = settings.fleet
         if settings.fleet is None:
-            await self._drop()
             return
         try:
             need_redis(settings)

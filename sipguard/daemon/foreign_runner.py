@@ -6,14 +6,13 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from sipguard.daemon.bans import Bans
-from sipguard.daemon.foreign_set import ForeignSet, drop_sets
+from sipguard.daemon.foreign_set import ForeignSet
 from sipguard.daemon.friends import KEEP, Friends
-from sipguard.daemon.state_writer import StateWriter
-from sipguard.model import Ban, Clock, Verdict
+from sipguard.daemon.others import Surroundings
+from sipguard.model import Ban, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -30,21 +29,13 @@ class ForeignRunner(ABC):
     name: str
     """Of the firewall's sets, and in the log."""
 
-    def __init__(
-        self,
-        bans: Bans,
-        store: StateWriter,
-        *,
-        clock: Clock,
-        complete: Callable[[], bool],
-        never: Callable[[], Iterable[str]],
-    ) -> None:
-        """`complete` tells whether all bans of earlier runs are known, `never` whom no list may reject."""
-        self._bans = bans
-        self._store = store
-        self._clock = clock
-        self._complete = complete
-        self._never = never
+    def __init__(self, around: Surroundings) -> None:
+        self._bans = around.bans
+        self._runners = around.runners
+        self._store = around.store
+        self._clock = around.clock
+        self._complete = around.complete
+        self._never = around.never
         self._set: ForeignSet | None = None
         self._friends = Friends()
         self._refused: Counter[str] = Counter()
@@ -75,9 +66,6 @@ class ForeignRunner(ABC):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks, self._set = [], None
-
-    async def _drop(self) -> None:
-        await drop_sets(self._bans.firewall_worker, self.name)
 
     async def check(self) -> None:
         """Heed new addresses of friends, put back what was removed. For every look around."""

@@ -12,13 +12,12 @@ import logging
 from collections.abc import Callable, Iterable
 
 from sipguard.daemon.firewall_worker import FirewallWorker
+from sipguard.daemon.others import MARK
 from sipguard.errors import FirewallError
 from sipguard.model import Verdict
 
 log = logging.getLogger("sipguard.fleet")
 
-MARK = "."
-"""In the name of each of these feeds; no feed of the configuration can have it."""
 BATCH = 5000
 """Entries in one transaction."""
 RETRY = 2.0
@@ -126,11 +125,3 @@ class ForeignSet:
         new = [(network, until) for network, (until, _) in batch.items() if until]
         gone = [network for network, (until, known) in batch.items() if known or not until]
         await self._worker.call(self._worker.firewall.change_feed, self.name, new, gone, self._verdict)
-
-
-async def drop_sets(worker: FirewallWorker, name: str) -> None:
-    """Remove the list of an earlier run, whose configuration had one."""
-    with contextlib.suppress(FirewallError):  # told by whoever opened the firewall; asked again at the next start
-        for feed in await worker.call(worker.firewall.feeds):
-            if feed.startswith(f"{name}{MARK}"):
-                await worker.call(worker.firewall.drop_feed, feed)

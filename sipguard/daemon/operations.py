@@ -132,7 +132,7 @@ class Operations:
             attempts=[attempt for told, _ in stories for attempt in told],
             rejected=await self._rejected(address),
             feeds=await daemon.feeding.holding(address),
-            fleet=[*daemon.fleet.claims(address), *daemon.crowdsec.claims(address)],
+            fleet=daemon.others.claims(address),
             ignored={runner.jail.name: why for runner in runners if (why := runner.judge.ignore.reason(address))},
             doubts=[
                 {"jail": runner.jail.name, **doubt._asdict()}
@@ -248,18 +248,17 @@ class Operations:
     @write
     def pardon(self, address: str) -> list[str]:
         """Let an address through on every node of the fleet that takes that from this one; gives the networks meant."""
-        return self.daemon.fleet.pardon(address_of(address))
+        return self.daemon.others.pardon(address_of(address))
 
     @read
     def fleet(self) -> dict[str, Any] | None:
         """The other nodes, and CrowdSec; None without either."""
-        fleet, crowdsec = self.daemon.fleet.status(), self.daemon.crowdsec.status()
-        return {"fleet": fleet, "crowdsec": crowdsec} if fleet or crowdsec else None
+        return self.daemon.others.status()
 
     @write
     def accept_node(self, name: str) -> None:
         """Take what a held node of the fleet publishes."""
-        self.daemon.fleet.accept(name)
+        self.daemon.others.accept(name)
 
     @write
     async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:

@@ -14,7 +14,6 @@ from sipguard.actions.ticket import JailFacts
 from sipguard.daemon.action_dispatcher import actions_of
 from sipguard.daemon.backend import firewall_of
 from sipguard.daemon.control import MEND, group_id, read_socket
-from sipguard.daemon.fleet_runner import need_redis
 from sipguard.daemon.jail_runner import make_runner
 from sipguard.daemon.make_action import make_worker
 from sipguard.daemon.metrics import need_library
@@ -59,7 +58,7 @@ def _broken_places(settings: Settings) -> Iterator[SipguardError]:
     parts: list[Callable[[], object]] = [
         lambda: check_target(settings.logtarget),
         lambda: need_library(settings),
-        lambda: need_redis(settings),
+        lambda: _need_redis(settings),
         lambda: check_place(Path(settings.socket), mend=MEND),
         lambda: check_place(read_socket(settings), mend=MEND),
         lambda: group_id(settings.socket_group),
@@ -73,3 +72,10 @@ def _broken_places(settings: Settings) -> Iterator[SipguardError]:
             part()
         except SipguardError as error:
             yield error
+
+
+def _need_redis(settings: Settings) -> None:
+    if settings.fleet:
+        from sipguard.daemon.fleet_runner import need_redis  # noqa: PLC0415 - only where there is a fleet
+
+        need_redis(settings)

@@ -1,0 +1,129 @@
+"""Others' bans: the fleet and CrowdSec, each made when it is configured first. A daemon without loads none of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config.settings import Settings
+from sipguard.daemon.bans import Bans
+from sipguard.daemon.firewall_worker import FirewallWorker
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.state_writer import StateWriter
+from sipguard.errors import FirewallError, FleetError
+from sipguard.model import Ban, Clock
+
+if TYPE_CHECKING:
+    from sipguard.daemon.crowdsec_runner import CrowdsecRunner
+    from sipguard.daemon.fleet_runner import FleetRunner
+
+MARK = "."
+"""In the name of each feed of the firewall that holds others' bans; no feed of the configuration can have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What others' bans have to do with in the daemon."""
+
+    bans: Bans
+    runners: Mapping[str, JailRunner]
+    store: StateWriter
+    clock: Clock
+    complete: Callable[[], bool]
+    """Whether all bans of earlier runs are known."""
+    never: Callable[[], Iterable[str]]
+    """Whom no list of others may reject."""
+
+
+class Others:
+    """Every method may be called whether there are others or not."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self.fleet: FleetRunner | None = None
+        self.crowdsec: CrowdsecRunner | None = None
+
+    @property
+    def _runners(self) -> list[FleetRunner | CrowdsecRunner]:
+        return [one for one in (self.fleet, self.crowdsec) if one is not None]
+
+    async def start(self, settings: Settings) -> None:
+        """Run by these settings; what they leave as it is goes on."""
+        if settings.fleet and not self.fleet:
+            from sipguard.daemon.fleet_runner import FleetRunner  # noqa: PLC0415 - only where there is a fleet
+
+            self.fleet = FleetRunner(self._surroundings)
+        if settings.crowdsec and not self.crowdsec:
+            from sipguard.daemon.crowdsec_runner import CrowdsecRunner  # noqa: PLC0415 - only where there is CrowdSec
+
+            self.crowdsec = CrowdsecRunner(self._surroundings)
+        for one in self._runners:
+            await one.start(settings)
+        for name, wanted in (("fleet", settings.fleet), ("crowdsec", settings.crowdsec)):
+            if wanted is None:
+                await drop_sets(self._surroundings.bans.firewall_worker, name)
+
+    async def stop(self) -> None:
+        """Hear and tell nothing more; what the firewall has stays."""
+        for one in self._runners:
+            await one.stop()
+
+    async def check(self) -> None:
+        """For every look around."""
+        for one in self._runners:
+            await one.check()
+
+    async def reapply(self) -> None:
+        """The firewall was flushed: give it the others' bans again."""
+        for one in self._runners:
+            await one.reapply()
+
+    def moved(self, bans: Iterable[Ban]) -> None:
+        """Bans of this machine have begun, ended, or got another end."""
+        if runners := self._runners:
+            bans = list(bans)
+            for one in runners:
+                one.moved(bans)
+
+    def registered(self, address: str) -> None:
+        """Somebody has logged in from this address: no ban of others rejects it."""
+        for one in self._runners:
+            one.registered(address)
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set."""
+        for one in self._runners:
+            one.shift(seconds)
+
+    # What operators ask.
+
+    def status(self) -> dict[str, Any] | None:
+        """What `sipguard fleet` shows; None without others."""
+        fleet, crowdsec = (one.status() if one else None for one in (self.fleet, self.crowdsec))
+        return {"fleet": fleet, "crowdsec": crowdsec} if fleet or crowdsec else None
+
+    def claims(self, address: str) -> list[dict[str, Any]]:
+        """Who bans an address, and whether it is rejected here because of that."""
+        return [claim for one in self._runners for claim in one.claims(address)]
+
+    def pardon(self, address: str) -> list[str]:
+        """Let an address through on every node that takes that from this one; gives the networks. Raises `FleetError`."""
+        if self.fleet is None:
+            raise FleetError("there is no fleet; write [fleet] url = … to sipguard.toml")
+        return self.fleet.pardon(address)
+
+    def accept(self, name: str) -> None:
+        """Take what a held node publishes. Raises `FleetError`."""
+        if self.fleet is None:
+            raise FleetError("there is no fleet; write [fleet] url = … to sipguard.toml")
+        self.fleet.accept(name)
+
+
+async def drop_sets(worker: FirewallWorker, name: str) -> None:
+    """Remove the list of an earlier run, whose configuration had one."""
+    with contextlib.suppress(FirewallError):  # told by whoever opened the firewall; asked again at the next start
+        for feed in await worker.call(worker.firewall.feeds):
+            if feed.startswith(f"{name}{MARK}"):
+                await worker.call(worker.firewall.drop_feed, feed)
