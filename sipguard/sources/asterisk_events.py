@@ -108,10 +108,11 @@ class AsteriskDialogue:
             answer = self._login()
         events = []
         for block in self._blocks.feed(data):
-            if block.startswith(b"Response: "):
+            if self._step != "login":  # a `Response` would be a caller's: nothing more is asked
+                if (event := self._believed(block)) and self.ready:
+                    events.append(event)
+            elif block.startswith(b"Response: "):
                 self._replied(block)
-            elif (event := self._believed(block)) and self.ready:
-                events.append(event)
         return events, answer
 
     @staticmethod
@@ -131,8 +132,6 @@ class AsteriskDialogue:
         return "the login is right, but no event tells of it: write read = security to this user in manager.conf"
 
     def _replied(self, block: bytes) -> None:
-        if self._step != "login":  # what a caller has written, or the answer to our farewell
-            return
         text = block.decode("utf-8", "replace")
         if text.startswith("Response: Success"):
             # Who may read security events is told of his own login first; Asterisk says nothing to who may not.

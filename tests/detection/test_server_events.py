@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.detection.events.table import EventTable
@@ -330,7 +331,7 @@ def test_a_refusal_of_asterisk_is_one_line(told, said):
 
 
 @pytest.mark.fuzz
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([BANNER, RECORDED[:3000], block(), b"\r\n\r\n"]))))
 def test_no_bytes_make_a_reader_fail(pieces):
     """Refusals are all that leaves it."""
@@ -342,8 +343,33 @@ def test_no_bytes_make_a_reader_fail(pieces):
                 break
 
 
+PIECES = [
+    "\r\n",
+    "\r",
+    "\n",
+    "Event: A",
+    "RemoteAddress: ",
+    f"IPV4/UDP/{VICTIM}/1",
+    "SessionID: ",
+    "Response: Success",
+    ": ",
+    "a",
+]
+
+
 @pytest.mark.fuzz
-@settings(max_examples=300, deadline=None)
+@examples(300)
+@given(st.lists(st.sampled_from(PIECES)).map(lambda pieces: "".join(pieces)[:36]))
+def test_no_name_accuses_another_or_hides_the_next_event(name):
+    """Whatever of Asterisk's own words it is made of, in the 36 characters that there are."""
+    refused = block("ChallengeResponseFailed", "<unknown>", session="s")
+    events, _ = asterisk(*[block("InvalidAccountID", name) + refused + block(account="2000")] * 2)
+    assert {one.host for one in events} == {TRUE}
+    assert [one.user for one in events if one.user in {"2000", "<unknown>"}] == ["<unknown>", "2000"] * 2
+
+
+@pytest.mark.fuzz
+@examples(300)
 @given(st.dictionaries(st.text(max_size=12), st.one_of(st.text(max_size=40), st.integers(), st.none()), max_size=6))
 def test_no_fields_make_a_table_fail(fields):
     """Whatever an event holds."""
