@@ -57,11 +57,16 @@ class Link:
 
     async def open(self) -> None:
         """Connect, and compare the clocks."""
-        from redis.asyncio import Redis  # noqa: PLC0415 - eight megabytes, for those who have a fleet
+        import redis  # noqa: PLC0415 - eight megabytes, for those who have a fleet
+        from redis.asyncio import Redis  # noqa: PLC0415
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
 
         options: dict[str, Any] = {"password": self._settings.password} if self._settings.password else {}
+        if redis.VERSION >= (5,):
+            options["protocol"] = (
+                2  # the answers of XREAD have another form in version 3, which older libraries do not speak
+            )
         if self._settings.ca_file:
             options["ssl_ca_certs"] = self._settings.ca_file
         with self._told():
@@ -70,7 +75,6 @@ class Link:
                 socket_timeout=PATIENCE,
                 socket_connect_timeout=PATIENCE,
                 retry=Retry(NoBackoff(), 0),
-                protocol=2,  # the answers of XREAD have another form in version 3
                 **options,
             )
         await self.compare_clocks()
@@ -80,7 +84,7 @@ class Link:
         if self._redis is not None:
             redis, self._redis = self._redis, None
             with contextlib.suppress(Exception):  # it is gone either way
-                await redis.aclose()
+                await getattr(redis, "aclose", redis.close)()  # the name before redis-py 5.0.1
 
     async def compare_clocks(self) -> None:
         """Measure `offset`: to half of the time that the answer takes."""
