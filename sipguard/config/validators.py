@@ -214,10 +214,11 @@ def ignored(value: Any) -> str:
 
 
 IGNORED_SEPARATOR = r"[\s,]+"
+_EVERYBODY = {"0.0.0.0/0": "IPv4", "::/0": "IPv6"}
 
 
 def sift_ignored(value: Any) -> tuple[list[str], list[str]]:
-    """The valid entries of `ignoreip`, and for each invalid one what to tell: a typo must not leave a jail unguarded.
+    """The valid entries of `ignoreip`, and what to tell of them: a typo must not leave a jail unguarded.
 
     Raises:
         ValueError: neither a list nor text.
@@ -226,6 +227,8 @@ def sift_ignored(value: Any) -> tuple[list[str], list[str]]:
     for entry in items(value, IGNORED_SEPARATOR):
         try:
             valid.append(ignored(entry))
+            if kind := _EVERYBODY.get(valid[-1]):
+                notes.append(f"ignoreip: {valid[-1]} protects every {kind} address; none is banned")
         except ValueError:
             notes.append(f"ignoreip: {str(entry)[:60]!a} is not an address, network or host name; it protects nobody")
     return valid, notes

@@ -42,6 +42,8 @@ log = logging.getLogger("fail2ban.server")
 
 LOOK_AROUND = 5.0
 """Seconds between checks of what announces itself by nothing: globs, own addresses, host names, the firewall."""
+DEAF = 2
+"""Looks in a row without anything to read after which that is told."""
 RETRY_BROKEN = 20.0
 """Seconds between two looks whether a jail that could not run can by now."""
 
@@ -93,6 +95,8 @@ class Daemon:
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
+        self._deaf_looks = 0
+        """Looks in a row at which no jail had anything to read."""
         """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
@@ -140,6 +144,14 @@ class Daemon:
             log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
         elif not self.reading_jails and not self.events.is_connecting:
             log.error("None of the jails has anything to read: nobody is protected. `sipguard status` says why")
+        self._deaf_looks = DEAF
+
+    def _watch_protection(self) -> None:
+        """Say it too when the last log goes while running; a rotation is over at the next look."""
+        deaf = bool(self.runners) and not self.reading_jails and not self.events.is_connecting
+        self._deaf_looks = self._deaf_looks + 1 if deaf else 0
+        if self._deaf_looks == DEAF:
+            self._tell_unprotected()
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
         """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""
@@ -258,6 +270,7 @@ class Daemon:
             self.reading.rescan()
             self.wire.check()
             self.events.check()
+            self._watch_protection()
             own, followed = own_addresses(), self.logs.problems()
             for runner in self.runners.values():
                 with runner.degrading():

@@ -21,7 +21,7 @@ from sipguard.sources.journal_entry import JournalEntry, read_entry
 from sipguard.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sipguard.model import Clock
     from sipguard.sources.journal_query import Query
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fail2ban.filter")
 
 _SIGNATURE = b"LPKSHHRH"
+_KEPT_IN = ("/run/log/journal", "/var/log/journal")
+"""Where journald keeps its files, in a folder for each machine (systemd-journald.service(8))."""
 LONGEST = 16 << 20
 """Longest entry as JSON, in bytes; longer ones are skipped and counted."""
 
@@ -76,6 +78,9 @@ class JournalFollower:
         self._skipping = self._gave = False
         query = self._readable_part()
         if query is None:
+            return
+        if query.is_systems and not has_journal():
+            self._problem = "this system has no journal; run systemd-journald, or read a file with logpath"
             return
         try:
             self._process = subprocess.Popen(
@@ -258,6 +263,20 @@ def is_journal(path: str, *, thoroughly: bool) -> bool:
         return subprocess.run(ask, capture_output=True, timeout=5, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def has_journal(folders: Sequence[str] = _KEPT_IN) -> bool:
+    """Whether the system keeps a journal, as far as can be seen: journalctl waits in silence where there is none."""
+    for folder in folders:
+        try:
+            machines = [one for one in Path(folder).iterdir() if one.is_dir()]
+            if any(".journal" in file.name for machine in machines for file in machine.iterdir()):
+                return True
+        except PermissionError:
+            return True
+        except OSError:  # no such folder
+            continue
+    return False
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

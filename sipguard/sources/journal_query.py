@@ -42,6 +42,11 @@ class Query:
         """The files that it names one by one."""
         return [option.removeprefix(_FILE) for option in self.source if option.startswith(_FILE)]
 
+    @property
+    def is_systems(self) -> bool:
+        """Whether it is of the journal that the system keeps, not of one at a place that was given."""
+        return not any("=" in option for option in self.source)
+
     def without(self, files: Container[str]) -> Query:
         """The same query of the other files."""
         return replace(self, source=tuple(one for one in self.source if one.removeprefix(_FILE) not in files))

@@ -99,3 +99,18 @@ def test_slips_in_toml_are_told(tmp_path):
         append(log, (failure(LISTED) + failure("203.0.113.6")) * 3)
         daemon.wait_logged("[demo] Ban 203.0.113.6")
         assert daemon.banned("demo") == {ATTACKER, "203.0.113.6"}
+
+
+@pytest.mark.parametrize(("everybody", "kind"), [("0.0.0.0/0", "IPv4"), ("::/0", "IPv6")])
+def test_everybody(tmp_path, everybody, kind):
+    """A list that lets everybody pass is kept, and told of: the jail bans nobody."""
+    (tmp_path / "jails.d").mkdir()
+    (tmp_path / "sipguard.toml").write_text("")
+    keys = {"enabled": True, "filter": "freeswitch", "logpath": "/dev/null", "ignoreip": ["192.0.2.1", everybody]}
+    (tmp_path / "jails.d" / "one.toml").write_text(toml.dumps(keys))
+    told = (
+        f"{tmp_path}/jails.d/one.toml:4: jail one: ignoreip: {everybody} protects every {kind} address; none is banned"
+    )
+    settings = load(tmp_path / "sipguard.toml")
+    assert settings.warnings == (told,)
+    assert settings.jails[0].ignoreip == ("192.0.2.1", everybody)

@@ -64,3 +64,33 @@ def test_reload_names_what_runs(tmp_path):
         answer = json.loads(daemon.sipguard("reload", "--json", check=False).stdout)
         assert answer["jails"] == ["pbx"]
         assert len(answer["errors"]) == 1
+
+
+def test_a_reload_to_nothing(tmp_path):
+    """The last jail is switched off: nothing is wrong, and nobody is protected."""
+    (tmp_path / "log").touch()
+    jail = {"filter": "freeswitch", "logpath": str(tmp_path / "log")}
+    with running(tmp_path, {"pbx": jail}) as daemon:
+        daemon.write_jail("pbx", **jail, enabled=False)
+        done = daemon.sipguard("reload", check=False)
+        assert (done.returncode, done.stdout) == (1, "running: no jail\n")
+        daemon.wait_logged("No jail is running: nobody is protected.")
+
+
+def test_the_last_log_goes(tmp_path):
+    """While running, too: the log says it once, `status` exits with 1; another log ends it."""
+    logs = [tmp_path / "a.log", tmp_path / "b.log"]
+    for log in logs:
+        log.touch()
+    jails = {log.stem: {"filter": "freeswitch", "logpath": str(log)} for log in logs}
+    with running(tmp_path, jails) as daemon:
+        logs[0].unlink()
+        daemon.wait_logged("a.log: no such file")
+        assert daemon.sipguard("status").returncode == 0
+        assert "nobody is protected" not in daemon.logged()
+        logs[1].unlink()
+        daemon.wait_logged("None of the jails has anything to read: nobody is protected")
+        assert daemon.sipguard("status", check=False).returncode == 1
+        logs[1].touch()
+        daemon.wait_for(lambda: daemon.sipguard("status", check=False).returncode == 0)
+        assert daemon.logged().count("nobody is protected") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from sipguard.errors import ConfigError
 from sipguard.model import Position
-from sipguard.sources.journal import LONGEST, JournalFollower
+from sipguard.sources import journal
+from sipguard.sources.journal import LONGEST, JournalFollower, has_journal
 from sipguard.sources.journal_entry import read_entry
 from sipguard.sources.journal_query import query
 
@@ -154,3 +156,32 @@ def test_entry_that_is_too_long(monkeypatch):
     assert [text for chunk in found for _, text in chunk.records] == ["m9"]
     os.close(pipe.writer)
     pipe.stdout.close()
+
+
+def test_is_there_a_journal(tmp_path):
+    """journalctl waits for ever, and in silence, where there is none; what may not be looked into may be one."""
+    folders = [str(tmp_path / "none"), str(tmp_path)]
+    assert not has_journal(folders)
+    (tmp_path / "machine").mkdir()
+    assert not has_journal(folders)
+    (tmp_path / "machine" / "system.journal").touch()
+    assert has_journal(folders)
+    assert not has_journal(folders[:1])
+
+
+def test_without_a_journal(monkeypatch):
+    """It says so, and looks again at each rescan."""
+    monkeypatch.setattr(journal, "has_journal", lambda: False)
+
+    async def begin():
+        follower = JournalFollower(query((), {}), position=None, notify=lambda: None, back=600)
+        follower.start()
+        (problem,) = follower.logs.values()
+        assert problem.startswith("this system has no journal; ")
+        monkeypatch.setattr(journal, "has_journal", lambda: True)
+        monkeypatch.setenv("PATH", "/nonexistent")
+        follower.rescan()
+        (problem,) = follower.logs.values()
+        assert problem.startswith("journalctl cannot be run")
+
+    asyncio.run(begin())
