@@ -149,7 +149,7 @@ def test_disabled_and_enabled_again(tmp_path, log, kind, jails):
         daemon.wait_logged(f"[pbx] Ban {ATTACKER}")
         until = daemon.status("pbx")["banned"][0]["until"]
         source.write(daemon, "pbx", "disabled")
-        daemon.sipguard("reload")
+        daemon.sipguard("reload", check=False)  # 1 if it was the only jail
         assert banned(daemon) == set(jails) - {"pbx"}
         time.sleep(1)
         source.write(daemon, "pbx", "")
