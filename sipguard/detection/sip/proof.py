@@ -30,7 +30,14 @@ def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces) -> Weig
     finish the handshake of another's. UDP: the nonces of its credentials.
     """
     request = pending.packet
-    found = [sent for sent in [nonces.sent(server, nonce) for nonce in pending.request.nonces] if sent is not None]
+    carried = pending.request.nonces
+    if len(carried) == 1:  # nearly always, and most are proven
+        sent = nonces.sent(server, carried[0])
+        if sent is not None and sent.owner == request.source and nonces.proves(sent):
+            return Weighed("proven", "", _challenged([sent], answer))
+        found = [] if sent is None else [sent]
+    else:
+        found = [sent for nonce in carried if (sent := nonces.sent(server, nonce)) is not None]
     mine = [sent for sent in found if sent.owner == request.source]
     challenged = _challenged(mine, answer) if mine else ""
     if request.transport != "udp" and _same_connection(request, answer):

@@ -45,7 +45,7 @@ def reply_of(packet: Packet, status: int) -> Reply:
     if status in {401, 407}:
         text = messages.challenge(payload)
         return Reply(packet, status, messages.is_stale(text), kind_of(messages.nonces_in(text)[1]) in _OF_ASTERISK)
-    return Reply(packet, status, call_failed=status == 403 and messages.headers(payload).call_failed)
+    return Reply(packet, status, False, False, status == 403 and messages.headers(payload).call_failed)
 
 
 class Held:
