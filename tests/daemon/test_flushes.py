@@ -13,10 +13,8 @@ from running import running
 from sipguard.cli.client import ask
 from tests.backends import host_prefix, within
 from tests.netns import namespace
-from tests.probe import BANNED, Probe, lay
+from tests.probe import BACK, BANNED, Probe, lay
 
-LIMITS = {"nftables": 0.3, "ipset": 0.3, "iptables": 2.0}
-"""Seconds from the last flush on; legacy iptables tells nobody of changes."""
 MANY = 5000
 ROUND = {
     "nftables": "nft flush ruleset",
@@ -32,7 +30,7 @@ print(time.monotonic(), flush=True)
 """
 
 
-@pytest.fixture(scope="module", params=LIMITS)
+@pytest.fixture(scope="module", params=BACK)
 def attacked(request, tmp_path_factory):
     """A daemon with 5,000 bans and a probe that is banned."""
     backend = request.param
@@ -66,7 +64,7 @@ def attacked(request, tmp_path_factory):
 def test_rejected_again(attacked, gaps):
     """Until then it came through: the flush was one. The best of three, since others use this machine too."""
     net, daemon, probe, backend = attacked
-    limit = LIMITS[backend]
+    limit = BACK[backend]
     taken = []
     while not taken or (min(taken) > within(limit) and len(taken) < 3):
         flush = ["ip", "netns", "exec", net.name, sys.executable, "-c", FLUSH, ROUND[backend], *map(str, gaps)]
