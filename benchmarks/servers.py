@@ -20,6 +20,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from netns import Namespace, link, namespace  # noqa: E402 - from the tests' helpers
 
+from sipguard.cli.client import ask  # noqa: E402 - as the tests' helpers do
+
 PATIENCE = 120.0
 PORT = 5060
 
@@ -143,6 +145,11 @@ class Sipguard(Server):
             sys.executable, "-m", "sipguard", "run", "-c", self.folder / "sipguard.toml", "--firewall", "nftables"
         )
         self.wait("Jails started")
+
+    def released(self) -> tuple[int, int]:
+        """Records that were known to be whole by the next one's header, and by the end of the log behind them."""
+        (jail,) = [one for one in ask(self.folder / "run.sock", "status")["jails"] if one["name"] == "freeswitch"]
+        return jail["detection"]["by_header"], jail["detection"]["at_end"]
 
 
 @contextlib.contextmanager
