@@ -63,6 +63,8 @@ def _head(status: dict[str, Any]) -> None:
     running = output.span(time.time() - status["since"])
     output.say(f"sipguard {status['version']}, running {running}, firewall {status['firewall']['backend']}")
     output.say(f"search: {printable(status['search'], 300)}")
+    if status["firewall"]["backend"] == "memory":
+        output.say("firewall: memory enforces nothing, it is for trials: bans reject no packet")
     for part in ("firewall", "state"):
         if problem := status[part]["problem"]:
             output.say(f"{part}: {printable(problem, 500)}")

@@ -94,3 +94,10 @@ def test_the_last_log_goes(tmp_path):
         logs[1].touch()
         daemon.wait_for(lambda: daemon.sipguard("status", check=False).returncode == 0)
         assert daemon.logged().count("nobody is protected") == 1
+
+
+def test_a_firewall_for_trials(tmp_path):
+    """`memory` rejects nothing: `status` says so."""
+    with running(tmp_path, {}, firewall="memory") as daemon:
+        told = daemon.sipguard("status", check=False).stdout
+        assert "firewall: memory enforces nothing, it is for trials: bans reject no packet\n" in told
