@@ -194,7 +194,7 @@ def test_status_reads_well_in_a_pipe(daemon, log):
     """Words and tabs, no colour."""
     append(log, failure(ATTACKER))
     daemon.wait_logged("Found")
-    head, search, row = daemon.sipguard("status").stdout.splitlines()
+    head, search, _trials, row = daemon.sipguard("status").stdout.splitlines()
     assert head.startswith("sipguard ")
     assert search.startswith("search: libpcre2 10.")
     assert row.split("\t") == ["freeswitch", "1", "1", "0", "0", "1", "1 followed"]
