@@ -34,13 +34,17 @@ class SessionTail:
         """Bytes that may still be such a tail, from the beginning of the line that is looked at next."""
         self._seen = 0
         """How far the chunk has been looked at."""
+        self._clear = 0
+        """Where in the chunk a line begins that is none of such hundred and no tail, if it is known; else -1."""
 
     def covers(self, data: bytes, begin: int) -> bool:
         """Whether what stands from `begin` on in the chunk at hand may be the tail of a session's message."""
-        if begin > self._seen:
-            if self._is_far_from_any(data, begin):
-                return False
+        if begin > self._seen and not self._is_far_from_any(data, begin):
             self._look(data, begin)
+        if self._left <= 0:
+            match = _SESSION.match(data, begin)
+            if match is None or match[2]:
+                self._clear = begin
         return self._left > 0 and not data.startswith(self._session + b" ", begin)
 
     def end(self, data: bytes) -> None:
@@ -53,25 +57,28 @@ class SessionTail:
             else:
                 self._look(data, size)
         self._seen = 0
+        self._clear = -1 if self._run or self._left > 0 else 0
 
     def _is_far_from_any(self, data: bytes, to: int) -> bool:
         """Whether no tail can reach so far, since too few lines of a session stand where they would have to."""
         if self._left > 0:
             return False
+        if self._clear >= 0 and data.count(b"\n", self._clear, to) < LINES:
+            return True
         if to < BYTES + _BEFORE:
             return not self._run
         # Where a tail began that could still be under way, the line is one of the hundred.
         begin = data.rfind(b"\n", 0, to - BYTES) + 1
         match = _SESSION.match(data, begin)
-        if match is None:
+        first = data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1
+        if match is None or not data.startswith(match[1] + b" ", first):
             return True
         session = b"\n" + match[1] + b" "
-        if not data.startswith(session[1:], data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1):
-            return True
         count = 1 + data.count(session, begin, to)
         while count < LINES and data.startswith(session[1:], begin):
             if not begin:
-                return count + self._run < LINES
+                count += self._run
+                break
             before = data.rfind(b"\n", 0, max(0, begin - _BLOCK)) + 1
             found = data.count(session, before, begin)
             count += found
