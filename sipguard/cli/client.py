@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from sipguard.errors import SipguardError
 
@@ -39,6 +40,12 @@ def socket_option(function: F) -> F:
         show_default=True,
         help="The daemon's control socket.",
     )(function)
+
+
+def socket_of(context: click.Context, path: Path) -> Path:
+    """The socket for a subcommand, whose group keeps its own in `obj`: `--socket` may stand before the subcommand too."""
+    given: Path = context.obj if context.get_parameter_source("path") is ParameterSource.DEFAULT else path
+    return given
 
 
 def json_option(function: F) -> F:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from sipguard.cli import output
-from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.cli.client import ask, json_option, socket_of, socket_option
 from sipguard.config import paths
 from sipguard.errors import SipguardError
 from sipguard.text import printable
@@ -45,9 +44,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 @click.pass_context
 def refresh(context: click.Context, name: str, accept: bool, as_json: bool, path: Path) -> None:
     """Fetch the feed NAME now. Its server's limit holds all the same. Exit status 1 if that went wrong."""
-    if context.get_parameter_source("path") is ParameterSource.DEFAULT:
-        path = context.obj  # --socket may stand before `refresh` too
-    feed = ask(path, "feeds refresh", name=name, accept=accept)
+    feed = ask(socket_of(context, path), "feeds refresh", name=name, accept=accept)
     if as_json:
         output.as_json(feed)
     else:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from sipguard.cli import output
-from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.cli.client import ask, json_option, socket_of, socket_option
 from sipguard.text import printable
 
 
@@ -41,20 +40,22 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 @click.pass_context
 def accept(context: click.Context, name: str, as_json: bool, path: Path) -> None:
     """Take the bans of node NAME though it is held: it has many, or had few a while ago."""
-    if context.get_parameter_source("path") is ParameterSource.DEFAULT:
-        path = context.obj  # --socket may stand before `accept` too
-    told = ask(path, "fleet accept", name=name)
+    told = ask(socket_of(context, path), "fleet accept", name=name)
     if as_json:
         output.as_json(told)
     else:
         click.echo(f"{name} is read again")
 
 
+def _show_connection(who: str, told: dict[str, Any]) -> None:
+    state = f"not connected: {told['problem']}" if told["problem"] else "connected"
+    output.say(printable(f"{who} at {told['url']}: {state}"))
+
+
 def _show_crowdsec(told: dict[str, Any] | None) -> None:
     if not told:
         return
-    state = f"not connected: {told['problem']}" if told["problem"] else "connected"
-    output.say(printable(f"CrowdSec at {told['url']}: {state}"))
+    _show_connection("CrowdSec", told)
     decisions, bans = (output.counted(told[name], noun) for name, noun in (("decisions", "network"), ("told", "ban")))
     output.say(f"its decisions: {decisions}, {told['refused']} refused; told it of {bans}")
     _show_rest(told)
@@ -70,8 +71,7 @@ def _show_rest(told: dict[str, Any]) -> None:
 def _show_fleet(told: dict[str, Any] | None) -> None:
     if not told:
         return
-    state = f"not connected: {told['problem']}" if told["problem"] else "connected"
-    output.say(printable(f"{told['name']} at {told['url']}: {state}"))
+    _show_connection(told["name"], told)
     output.say(
         f"shares {', '.join(told['share']) or 'nothing'}: {output.counted(told['shared'], 'ban')}; "
         f"accepts {', '.join(told['accept']) or 'nothing'}: {output.counted(told['rejected'], 'ban')} of others"

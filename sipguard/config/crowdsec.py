@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from sipguard.config import validators
 from sipguard.config.fleet import CLASS_LIST, CLASSES, password_in, proves_nothing
-from sipguard.config.key import DURATION, Key
+from sipguard.config.key import DURATION, Key, read_table
 from sipguard.config.messages import shown
 from sipguard.errors import ConfigError
 from sipguard.model import Crowdsec
@@ -106,14 +106,8 @@ CROWDSEC = (
 
 def read_crowdsec(main: TomlFile) -> Crowdsec | None:
     """The local API that sipguard.toml names. Raises `ConfigError`; what it says never repeats a key or password."""
-    table = main.data.get("crowdsec", {})
-    values: dict[str, Any] = {
-        key.name: key.read(table[key.name], main.where("crowdsec", key.name), "[crowdsec] ")
-        if key.name in table
-        else key.parse(key.default)
-        for key in CROWDSEC
-    }
-    if not table:
+    values = read_table(main, "crowdsec", CROWDSEC)
+    if not main.data.get("crowdsec"):
         return None
     for name in ("key", "password"):
         path = values.pop(f"{name}_file")

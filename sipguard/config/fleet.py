@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from sipguard.config import validators
 from sipguard.config.events import password_of
-from sipguard.config.key import DURATION, Key
+from sipguard.config.key import DURATION, Key, read_table
 from sipguard.config.messages import shown
 from sipguard.errors import ConfigError
 from sipguard.model import Fleet
@@ -107,15 +107,9 @@ FLEET = (
 
 def read_fleet(main: TomlFile) -> Fleet | None:
     """The fleet that sipguard.toml names. Raises `ConfigError`; what it says never repeats a password."""
-    table = main.data.get("fleet", {})
-    values: dict[str, Any] = {
-        key.name: key.read(table[key.name], main.where("fleet", key.name), "[fleet] ")
-        if key.name in table
-        else key.parse(key.default)
-        for key in FLEET
-    }
+    values = read_table(main, "fleet", FLEET)
     if not values["url"]:
-        if table:
+        if main.data.get("fleet"):
             raise ConfigError('[fleet] needs url = "redis://…"', main.where("fleet"))
         return None
     values["name"] = values["name"] or _host_name(main)

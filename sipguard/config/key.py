@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sipguard.config import validators
 from sipguard.config.messages import shown
 from sipguard.config.validators import BadDetailError, BadItemError, Reader
 from sipguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sipguard.config.toml_file import TomlFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,17 @@ class Key:
             bad = value
         found = "…" if self.secret else shown(bad)
         raise ConfigError(f"{prefix}{self.name} = {found}: must be {self.allowed}", where)
+
+
+def read_table(main: TomlFile, table: str, keys: Iterable[Key]) -> dict[str, Any]:
+    """Name → value of each of the `keys` of a table, its default where it is not given. Raises `ConfigError`."""
+    given = main.data.get(table, {})
+    return {
+        key.name: key.read(given[key.name], main.where(table, key.name), f"[{table}] ")
+        if key.name in given
+        else key.parse(key.default)
+        for key in keys
+    }
 
 
 DURATION = "a time such as 600, 10m, 1h30m or 1d"

@@ -150,7 +150,7 @@ class Detector:
     @property
     def holds(self) -> bool:
         """Whether something is held back until more comes, or the log turns out to end here: ask `release`."""
-        return self._screen is not None and self._screen.busy
+        return self._screen is not None and self._screen.waits
 
     @property
     def held_bytes(self) -> int:

@@ -64,9 +64,14 @@ class Packets:
         self._held: list[Numbered] = []
 
     @property
+    def waits(self) -> bool:
+        """Whether it matters that nothing more comes: a packet of unknown length may be over, and lines are held behind it."""
+        return self._budget > 0 or bool(self._held)
+
+    @property
     def busy(self) -> bool:
         """Whether the next line may belong to a packet."""
-        return bool(self._length or self._budget > 0 or self._held)
+        return bool(self._length) or self.waits
 
     @property
     def first_held(self) -> int | None:

@@ -101,6 +101,11 @@ class RecordAssembler:
         """Whether the next line matters whatever it holds: a record or a packet is under way."""
         return self._is_open or (self._packets is not None and self._packets.busy)
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is held back that `release` gives when nothing more comes."""
+        return self._is_open or (self._packets is not None and self._packets.waits)
+
     def opens_packet(self, line: str) -> bool:
         """Whether strangers' text follows this line. Raises TimeoutError."""
         begin = self.rule.begin_packet
@@ -198,7 +203,7 @@ class RecordAssembler:
             ready = self._close_record()
         else:
             ready = []
-        if self._packets is None or idle < FOLDED_SETTLES or not self._packets.busy:
+        if self._packets is None or idle < FOLDED_SETTLES or not self._packets.waits:
             return ready
         held = self._packets.release()
         for line in held:
