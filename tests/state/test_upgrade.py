@@ -20,7 +20,9 @@ LONG = {"filter": "freeswitch", "findtime": "3000d"}
 def old(tmp_path):
     """A daemon on the state of an earlier version, not started yet; and the bans that it has: (jail, address) → until."""
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+        # The argument `filter` came with Python 3.11.4; earlier ones do not ask this.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(tmp_path)
     log, state = tmp_path / "freeswitch.log", tmp_path / "state"
     with closing(sqlite3.connect(state / "sipguard.db")) as database:
         bans = {
