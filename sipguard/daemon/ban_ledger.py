@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import islice
 
 from sipguard.addresses import covers
 from sipguard.model import Ban
@@ -58,13 +59,29 @@ class BanLedger:
         """(until, jail, address) of live bans, a heap; with ends that have moved since."""
         self._waiting: dict[State, dict[int, Record]] = {State.NO_ROOM: {}, State.REFUSED: {}}
         """By identity, those that have waited longest first."""
+        self._live: dict[str, int] = {}
+        """Jail → number of live bans: who watches asks for it all the time."""
+        self.moves = 0
+        """How many bans have begun, ended, or got another end: who knows this number has seen them all."""
 
     def __iter__(self) -> Iterator[Ban]:
         for records in self._jails.values():
             yield from (record.ban for record in records.values() if record.live)
 
     def __len__(self) -> int:
-        return sum(record.live for records in self._jails.values() for record in records.values())
+        return sum(self._live.values())
+
+    def count(self, jail: str) -> int:
+        """The number of live bans of one jail."""
+        return self._live.get(jail, 0)
+
+    def latest(self, most: int) -> list[Ban]:
+        """Up to `most` live bans, those that began last first."""
+        found: list[Ban] = []
+        for records in self._jails.values():
+            live = (record.ban for record in reversed(records.values()) if record.live)
+            found += islice(live, most)
+        return sorted(found, key=lambda ban: ban.since, reverse=True)[:most]
 
     def of_runner(self, jail: str) -> Mapping[str, Record]:
         """Address → record of one jail: a view that stays true."""
@@ -95,12 +112,18 @@ class BanLedger:
 
     def decide(self, ban: Ban) -> None:
         """A jail, or somebody by hand, has decided on a ban."""
-        self._jails.setdefault(ban.jail, {})[ban.address] = Record(ban, seen=ban.since)
+        records = self._jails.setdefault(ban.jail, {})
+        if (before := records.get(ban.address)) and before.live:
+            self._live[ban.jail] -= 1
+        records[ban.address] = Record(ban, seen=ban.since)
 
     def add(self, ban: Ban, *, adopted: bool = False) -> Record:
         """A ban is live; a live one of the same jail and address gets this one's times."""
         record = self._record_of(ban)
         moved = not record.live or record.ban.until != ban.until
+        if not record.live:
+            self._live[ban.jail] = self._live.get(ban.jail, 0) + 1
+        self.moves += moved
         record.seen = record.seen if record.live else ban.since
         record.ban, record.live, record.adopted = ban, True, adopted
         self._set(record, State.LIVE)
@@ -113,6 +136,8 @@ class BanLedger:
         """It is over; None if there was none."""
         record = self._jails.get(jail, {}).pop(address, None)
         if record is not None:
+            self._live[jail] = self._live.get(jail, 0) - record.live
+            self.moves += record.live
             self._set(record, State.LIVE)
             self._bound()
         return record

@@ -22,6 +22,8 @@ REFRESH_PATIENCE = 40.0
 """Seconds that an asker waits for a feed to be fetched anew."""
 PAGE = 1000
 """Counted addresses in one answer."""
+LATEST = 20
+"""Bans in an overview."""
 
 
 class Commands:
@@ -36,6 +38,8 @@ class Commands:
         commands: dict[str, Command] = {
             "ping": self.ping,
             "status": self.status,
+            "overview": self.overview,
+            "advice": self.advice,
             "explain": self.explain,
             "feeds": self.feeds,
             "fleet": self.fleet,
@@ -62,8 +66,41 @@ class Commands:
 
     async def status(self, request: Request) -> Any:
         """All jails, or one with its banned addresses; `counted` asks for a page of those that it counts, from that number on."""
-        daemon = self._daemon
         names = [request["jail"]] if request.get("jail") else self._operations.jails()
+        return {
+            **self._health(),
+            "jails": [
+                {**self._jail(self._operations.runner(name)), **self._counted(name, request.get("counted"))}
+                for name in names
+            ],
+        }
+
+    async def overview(self, _request: Request) -> Any:
+        """What `status` tells, with the number of bans instead of the bans: for those who ask every moment.
+
+        `latest` are the newest ones; `moves` grows with every ban that begins, ends or gets another end; `now` is this
+        machine's clock.
+        """
+        live = self._daemon.bans.live
+        return {
+            **self._health(),
+            "now": self._daemon.clock(),
+            "moves": live.moves,
+            "jails": [
+                {
+                    **self._numbers(runner),
+                    "counting": len(runner.judge.window),
+                    "banned": live.count(name),
+                }
+                for name in self._operations.jails()
+                if (runner := self._operations.runner(name))
+            ],
+            "latest": [_ban_as_json(ban) for ban in self._operations.latest(LATEST)],
+        }
+
+    def _health(self) -> dict[str, Any]:
+        """What holds for all jails."""
+        daemon = self._daemon
         worker = daemon.bans.firewall_worker
         return {
             "version": __version__,
@@ -78,10 +115,6 @@ class Commands:
             },
             "search": told(),
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
-            "jails": [
-                {**self._jail(self._operations.runner(name)), **self._counted(name, request.get("counted"))}
-                for name in names
-            ],
             "working": daemon.working,
             "errors": daemon.errors,
         }
@@ -133,6 +166,10 @@ class Commands:
         regexes = runner.jail.filter.failregex if runner else ()
         return regexes[attempt.regex] if attempt.regex is not None and 0 <= attempt.regex < len(regexes) else None
 
+    async def advice(self, _request: Request) -> Any:
+        """What `sipguard check` says of the running configuration."""
+        return await self._operations.advice()
+
     async def feeds(self, _request: Request) -> Any:
         """Every feed: entries, last good fetch, what is wrong."""
         return self._daemon.feeding.status()
@@ -164,6 +201,14 @@ class Commands:
         return await self._operations.firewall(verify=request.get("what") == "verify")
 
     def _jail(self, runner: JailRunner) -> dict[str, Any]:
+        return {
+            **self._numbers(runner),
+            "counting": runner.judge.window.counting(self._daemon.clock()),
+            "banned": [_ban_as_json(ban) for ban in self._operations.bans(runner.jail.name)],
+        }
+
+    def _numbers(self, runner: JailRunner) -> dict[str, Any]:
+        """What is told of a jail whoever asks, without its addresses."""
         daemon = self._daemon
         name = runner.jail.name
         return {
@@ -177,8 +222,6 @@ class Commands:
             "log_choice": runner.jail.log_choice,
             "lags": runner.lags.found(),
             "events": daemon.events.status(name),
-            "counting": runner.judge.window.counting(daemon.clock()),
-            "banned": [_ban_as_json(ban) for ban in self._operations.bans(name)],
             "actions": daemon.bans.dispatcher.status(name),
             "totals": asdict(runner.totals),
             "detection": asdict(runner.counts),

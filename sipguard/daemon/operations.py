@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from sipguard.addresses import canonical, covers
+from sipguard.daemon.advice import Review
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FirewallError, SipguardError
@@ -94,6 +95,12 @@ class Operations:
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
+        self._review = Review()
+
+    @read
+    async def advice(self) -> dict[str, Any]:
+        """What `sipguard check` says of the running configuration; good for five minutes."""
+        return await self._review.ask(self.daemon.settings)
 
     @read
     def jails(self) -> list[str]:
@@ -114,6 +121,11 @@ class Operations:
         if jail is None:
             return list(self.daemon.bans.live)
         return self.daemon.bans.live.of_jail(self.runner(jail).jail.name)
+
+    @read
+    def latest(self, most: int) -> list[Ban]:
+        """Up to `most` live bans, those that began last first."""
+        return self.daemon.bans.live.latest(most)
 
     @read
     async def explain(self, address: str) -> AddressStory:

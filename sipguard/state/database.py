@@ -136,9 +136,10 @@ class Database:
         return dict(self._rows("SELECT address, time FROM logins"))
 
     def bans(self, now: float) -> list[Ban]:
-        """The bans that have not ended at `now`."""
+        """The bans that have not ended at `now`, in the order of banning."""
         rows = self._rows(
-            "SELECT address, jail, since, until, attempts, count, reason, evidence FROM live_bans WHERE until > ?",
+            "SELECT address, jail, since, until, attempts, count, reason, evidence FROM live_bans WHERE until > ?"
+            " ORDER BY since",
             (now,),
         )
         # Few jails and few reasons, in many bans: one text for each.

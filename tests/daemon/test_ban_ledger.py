@@ -106,3 +106,27 @@ def test_the_clock_was_set():
     assert [(one.since, one.until) for one in bans] == [(100.0, 110.0)]
     record = bans.record("asterisk", "203.0.113.2")
     assert (record.ban.until, record.seen) == (120.0, 100.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["decide", "add", "end"]), st.integers(1, 4), st.sampled_from("ab"))))
+def test_the_count_of_live_bans_is_kept(steps):
+    """However bans come and go, and are decided anew while they live: the number that is kept is the number there is."""
+    bans = BanLedger()
+    for verb, last, jail in steps:
+        one = ban(last, 10.0, jail)
+        if verb == "end":
+            bans.end(jail, one.address)
+        else:
+            getattr(bans, verb)(one)
+    assert len(bans) == len(list(bans))
+    assert {jail: bans.count(jail) for jail in "ab"} == {jail: len(bans.of_jail(jail)) for jail in "ab"}
+
+
+def test_the_newest_of_all_jails():
+    """Those that began last, whatever their jail; what the kernel does not have yet is none."""
+    bans = BanLedger()
+    for last in range(1, 6):
+        bans.add(Ban(f"203.0.113.{last}", "ab"[last % 2], float(last), FOREVER))
+    bans.decide(Ban("203.0.113.9", "a", 9.0, FOREVER))
+    assert [one.since for one in bans.latest(3)] == [5.0, 4.0, 3.0]
+    assert bans.moves == 5

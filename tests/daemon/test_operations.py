@@ -47,7 +47,9 @@ def test_every_operation_has_a_right():
     operations = {name: one for name, one in vars(Operations).items() if callable(one) and not name.startswith("_")}
     rights = {name: getattr(one, "right", None) for name, one in operations.items()}
     assert {name for name, right in rights.items() if right == "read"} == {
+        "advice",
         "jails",
+        "latest",
         "runner",
         "bans",
         "explain",
@@ -142,3 +144,24 @@ def test_what_is_no_request(daemon):
             with client.makefile() as answer:
                 assert json.loads(answer.readline())["ok"] is False, line
         assert daemon.answers(), line
+
+
+def test_an_overview_counts_and_names_the_newest(daemon, log):
+    """Who watches asks it every moment: numbers instead of bans, and a few of those that began last."""
+    path = daemon.folder / "run-read.sock"
+    before = asked(path, command="overview")["result"]
+    daemon.sipguard("ban", *(f"198.51.100.{n}" for n in range(1, 31)), "--jail", "one")
+    daemon.sipguard("ban", ATTACKER, "--jail", "two")
+    daemon.sipguard("unban", "198.51.100.1")
+    told = asked(path, command="overview")["result"]
+    assert {jail["name"]: jail["banned"] for jail in told["jails"]} == {"one": 29, "two": 1}
+    assert len(told["latest"]) == 20
+    assert told["latest"][0]["address"] == ATTACKER
+    assert told["moves"] - before["moves"] == 32
+    assert told["since"] <= told["now"]
+
+
+def test_advice_is_what_check_says(daemon, log):
+    """Asked over the socket for questions, by those who may not read the configuration."""
+    told = asked(daemon.folder / "run-read.sock", command="advice")
+    assert told == {"ok": True, "result": {"advice": [], "errors": [], "warnings": []}}
