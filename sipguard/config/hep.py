@@ -58,6 +58,8 @@ def refuse_open_listener(main: TomlFile, values: Mapping[str, Any]) -> None:
 
 def silent_wire(jails: Sequence[Jail], values: Mapping[str, Any]) -> list[str]:
     """Warnings for jails that read the wire although nothing feeds it."""
-    wanted = 'write listen = "127.0.0.1:9060" below [hep] in sipguard.toml (docs/wire.md)'
-    silent = [] if values["hep_listen"] else [jail for jail in jails if jail.source == "wire"]
+    wanted = (
+        'write enabled = true below [wire], or listen = "127.0.0.1:9060" below [hep], in sipguard.toml (docs/wire.md)'
+    )
+    silent = [] if values["hep_listen"] or values["wire_enabled"] else [jail for jail in jails if jail.source == "wire"]
     return [f"{printable(jail.origin)}: jail {jail.name}: no SIP messages to read; {wanted}" for jail in silent]

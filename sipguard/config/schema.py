@@ -14,6 +14,7 @@ from sipguard.config.fleet import FLEET
 from sipguard.config.hep import HEP
 from sipguard.config.jail_schema import JAIL
 from sipguard.config.key import DURATION, VERDICT, Key
+from sipguard.config.wire import WIRE
 
 GLOBAL = (
     Key(
@@ -163,6 +164,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "fail2ban": FAIL2BAN,
     "metrics": METRICS,
     "hep": HEP,
+    "wire": WIRE,
     "fleet": FLEET,
     "crowdsec": CROWDSEC,
     "defaults": JAIL,

@@ -22,6 +22,7 @@ from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.schema import SECTIONS
 from sipguard.config.toml_file import TomlFile, read
 from sipguard.config.validators import sift_ignored
+from sipguard.config.wire import idle_wire
 from sipguard.errors import ConfigError
 from sipguard.model import RejectWith
 from sipguard.secret import Secret
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sipguard.model import Crowdsec, Feed, Filter, Fleet, Jail
+    from sipguard.model import Crowdsec, Feed, Filter, Fleet, Jail, PortRange
 
 _JAIL_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}", re.IGNORECASE | re.ASCII)
 # Fail2ban's file endings: an operator who copies such a file here expects it to be read.
@@ -78,6 +79,14 @@ class Settings:
     """Where HEP packets are received: `address:port`; empty for none."""
     hep_key: Secret = field(default_factory=lambda: Secret(""))
     hep_from: tuple[str, ...] = ()
+    wire_enabled: bool = False
+    """Whether this machine's SIP packets are watched; the others say how (`config.wire`)."""
+    wire_ports: tuple[PortRange, ...] = ()
+    wire_proxies: tuple[str, ...] = ()
+    """Networks in canonical form."""
+    wire_corroborate: tuple[str, ...] = ()
+    wire_group: int = 5060
+    wire_rate: int = 5000
     feeds: tuple[Feed, ...] = ()
     fleet: Fleet | None = None
     crowdsec: Crowdsec | None = None
@@ -129,6 +138,7 @@ def load(
         warnings += layers.warnings
     feeds = read_feeds(main, errors)
     fleet, crowdsec = read_fleet(main), read_crowdsec(main)
+    warnings += idle_wire(values, printable(str(path)))
     warnings += silent_wire(jails, values) + silent_fleet(fleet, jails) + silent_crowdsec(crowdsec, jails)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"

@@ -1,0 +1,98 @@
+"""Checks `[wire]` of sipguard.toml: whether and how this machine's own SIP packets are watched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sipguard.config import validators
+from sipguard.config.key import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LARGEST_GROUP = 65_535
+"""NFLOG numbers its groups in 16 bits (linux/netfilter/nfnetlink_log.h)."""
+LARGEST_RATE = 10_000
+"""iptables' match `limit` takes no more packets per second."""
+
+
+def _group(value: Any) -> int:
+    """Number of an NFLOG group; 0 is the kernel's own log."""
+    number = validators.count(value)
+    if number >= LARGEST_GROUP:
+        raise ValueError(value)
+    return number
+
+
+def _rate(value: Any) -> int:
+    number = validators.count(value)
+    if not 100 <= number <= LARGEST_RATE:
+        raise ValueError(value)
+    return number
+
+
+def _ports(value: Any) -> Any:
+    """Ports as in a jail; the empty list stands for those that are found."""
+    found = validators.ports(value) if value != [] else ()
+    if not found and value != []:
+        raise ValueError(value)
+    return found
+
+
+WIRE = (
+    Key(
+        "enabled",
+        validators.flag,
+        False,
+        "true or false",
+        "Whether the SIP packets of this machine are watched (docs/wire.md).",
+        field="wire_enabled",
+    ),
+    Key(
+        "ports",
+        _ports,
+        [],
+        "a port (1 to 65535), a range such as 5060-5061, a service such as sip, or a list of these",
+        "Ports of SIP, besides those of the enabled SIP jails and of listening SIP servers.",
+        field="wire_ports",
+    ),
+    Key(
+        "proxies",
+        validators.each(validators.network, r"[\s,]+"),
+        [],
+        "an address, a network such as 192.0.2.0/24, or a list of these",
+        "SIP proxies in front of this machine: never accused by the wire, and their nonces prove nobody.",
+        field="wire_proxies",
+    ),
+    Key(
+        "corroborate",
+        validators.each(validators.text, r"[\s,]+"),
+        [],
+        "the name of a jail, or a list of these",
+        "Jails of a Fail2ban tree whose log lines count as far as the wire confirms them.",
+        field="wire_corroborate",
+    ),
+    Key(
+        "group",
+        _group,
+        5060,
+        "a whole number, 1 to 65534",
+        "NFLOG group of the requests, the next one for the answers; taken ones are passed over.",
+        field="wire_group",
+    ),
+    Key(
+        "rate",
+        _rate,
+        5000,
+        "a whole number, 100 to 10000",
+        "SIP packets per second that are read at most; beyond it sipguard knows that it does not see all.",
+        field="wire_rate",
+    ),
+)
+
+
+def idle_wire(values: Mapping[str, Any], where: str) -> list[str]:
+    """Warnings for what is asked of the wire in vain."""
+    if values["wire_corroborate"] and not values["wire_enabled"]:
+        return [f"{where}: [wire] corroborate: nothing is watched; write enabled = true there"]
+    return []
