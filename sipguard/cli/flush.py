@@ -11,24 +11,28 @@ from sipguard.cli.client import ask, json_option, socket_option
 
 
 @click.command("flush")
+@click.option("-y", "--yes", is_flag=True, help="Do it without asking.")
 @json_option
 @socket_option
 @click.option("--kernel", is_flag=True, help="Remove everything from the firewall, without asking a daemon.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="With --kernel: the configuration.")
-def command(as_json: bool, path: Path, kernel: bool, config: Path | None) -> None:
+def command(yes: bool, as_json: bool, path: Path, kernel: bool, config: Path | None) -> None:
     """End every ban of sipguard's. Nobody else's rules are touched.
 
     With --kernel, all that sipguard has made is removed from the firewall, chains and sets too, and no daemon is asked:
     for when it is stopped, or gone. A daemon that runs, or is started again, puts the bans back that have not ended.
     """
     if kernel:
+        output.confirm("This removes all that sipguard has made from the firewall.", yes=yes)
         _remove(as_json, config)
         return
+    live = 0 if yes else ask(path, "bans", limit=1, packets=False)["total"]
+    output.confirm(f"This ends {output.counted(live, 'ban')}.", yes=yes or not live)
     ended = ask(path, "flush")
     if as_json:
         output.as_json(ended)
     else:
-        click.echo(f"{len(ended)} bans ended")
+        click.echo(f"{output.counted(len(ended), 'ban')} ended")
 
 
 def _remove(as_json: bool, config: Path | None) -> None:

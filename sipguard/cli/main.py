@@ -17,6 +17,7 @@ from sipguard.errors import SipguardError
 COMMANDS = {
     "adopt": "Take over from a running Fail2ban, with its bans; or go back.",
     "ban": "Reject an address for a while.",
+    "bans": "Who is rejected now: since when, for how long, why.",
     "check": "Read the configuration and say what is wrong with it.",
     "client": "Fail2ban's client commands: status, set JAIL banip …, get JAIL … .",
     "explain": "Why an address is, was or is not banned.",
@@ -24,6 +25,7 @@ COMMANDS = {
     "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",
     "fleet": "The other nodes that bans are shared with, and what each has told.",
     "flush": "End every ban of sipguard's; nobody else's rules are touched.",
+    "history": "Who was rejected in the last day, or longer ago.",
     "reload": "Make the running daemon read its configuration again.",
     "replay": "What a jail would have done with a log, by the log's own clock.",
     "run": "Protect: follow the logs and ban, until stopped.",

@@ -1,21 +1,24 @@
-"""How answers look: rich on a terminal, plain words and spaces in a pipe, JSON for programs."""
+"""How answers look: aligned and coloured on a terminal, plain words and tabs in a pipe, JSON for programs."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import re
 import sys
-import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 import click
 
+from sipguard.cli.layout import Painted, folded, laid_out, width_of
 from sipguard.text import printable
 
 MOST_CHARACTERS = 300
 """Of a cell: a log line may be as long as an attacker likes."""
+_COLOURS = {"good": "32", "bad": "1;31", "warn": "33", "dim": "2", "bold": "1"}
+"""What a text says of the state → its SGR parameters (ECMA-48)."""
 
 
 def as_json(value: Any) -> None:
@@ -23,21 +26,48 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 
+def coloured(stream: TextIO) -> bool:
+    """Whether colours go there: a terminal that knows them, and NO_COLOR (no-color.org) is not set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str, state: str) -> str:
+    """`text` in the colour of a state (`good`, `bad`, `warn`, `dim`, `bold`), where standard output has colours."""
+    return f"\x1b[{_COLOURS[state]}m{text}\x1b[0m" if text and coloured(sys.stdout) else text
+
+
+def cell(text: object, state: str) -> Painted:
+    """A cell of a table in the colour of a state."""
+    return Painted(text, state)
+
+
 def complain(text: str) -> None:
     """A message on standard error: one line, for grep; on a terminal folded between words, where it stays readable."""
     click.echo(_folded(printable(text), sys.stderr), err=True)
 
 
-def say(text: str) -> None:
+def say(text: str, state: str = "") -> None:
     """A sentence on standard output, folded as `complain` does; what strangers wrote in it has been made printable."""
-    click.echo(_folded(text, sys.stdout))
+    shown = _folded(text, sys.stdout)
+    click.echo("\n".join(painted(line, state) for line in shown.split("\n")) if state else shown)
+
+
+def say_fact(label: str, text: str, state: str = "") -> None:
+    """`label  text`, the text in a column of its own on a terminal."""
+    if not sys.stdout.isatty():
+        click.echo(f"{label}: {text}")
+        return
+    lines = folded(text, width_of(sys.stdout) - 12)
+    for number, line in enumerate(lines):
+        name = painted(f"{'' if number else label:<11}", "dim")
+        click.echo(f"{name} {painted(line, state) if state else line}")
 
 
 def _folded(text: str, stream: TextIO) -> str:
     if not stream.isatty():
         return text
-    width = shutil.get_terminal_size().columns
-    return textwrap.fill(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    first, *rest = folded(text, width_of(stream), later=width_of(stream) - 4)
+    return "\n".join([first, *(f"    {line}" for line in rest)])
 
 
 def complain_of_call(error: click.ClickException) -> None:
@@ -52,27 +82,37 @@ def complain_of_call(error: click.ClickException) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table: drawn on a terminal, if it has rows; tab-separated in a pipe. Cells may hold what an attacker wrote."""
-    cells = list(rows)
-    shown = [[printable(str(cell), MOST_CHARACTERS) for cell in row] for row in cells]
+    """A table: aligned on a terminal, if it has rows; tab-separated in a pipe. Cells may hold what an attacker wrote."""
+    cells = [[_made_printable(one) for one in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in shown:
-            click.echo("\t".join(row))
+        for row in cells:
+            click.echo("\t".join(map(str, row)))
         return
-    if not shown:
+    if not cells:
         return
-    from rich import box  # noqa: PLC0415 - rich is loaded where there is a terminal to draw on
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    for number, line in enumerate(laid_out(columns, cells, width_of(sys.stdout))):
+        parts = (painted(text, "dim" if not number else state) if state or not number else text for text, state in line)
+        click.echo(_TRAILING.sub(r"\1", "".join(parts)))
 
-    drawn = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    for n, column in enumerate(columns):
-        numbers = all(isinstance(row[n], int) for row in cells)
-        drawn.add_column(column, overflow="fold", justify="right" if numbers else "left")
-    for row in shown:
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console().print(drawn)
+
+_TRAILING = re.compile(r" +((?:\x1b\[0m)?)$")
+"""Blanks at the end of a line, which would wrap where it is copied."""
+
+
+def _made_printable(one: object) -> object:
+    if isinstance(one, int) and not isinstance(one, bool):
+        return one
+    shown = printable(str(one), MOST_CHARACTERS)
+    return Painted(shown, one.state) if isinstance(one, Painted) else shown
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something sweeping. Without a terminal nobody can answer: then `--yes` is needed. Raises `Abort`."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Add --yes to do it without being asked")
+    click.confirm(question, abort=True, err=True)
 
 
 def span(seconds: float | None) -> str:
@@ -96,3 +136,11 @@ def counted(number: int, noun: str) -> str:
 def moment(when: float) -> str:
     """Local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+def lately(when: float) -> str:
+    """Local time, with the date where it was not today; in a pipe as `moment`."""
+    if not sys.stdout.isatty():
+        return moment(when)
+    then, today = time.localtime(when), time.localtime()
+    return time.strftime("%H:%M:%S" if then[:3] == today[:3] else "%Y-%m-%d %H:%M", then)

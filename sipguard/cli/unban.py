@@ -17,14 +17,20 @@ from sipguard.cli.client import ask, json_option, socket_option
 @click.option(
     "--fleet", is_flag=True, help="On the other nodes of the fleet as well, where they take that from this one."
 )
+@click.option("-y", "--yes", is_flag=True, help="With --all: do it without asking.")
 @json_option
 @socket_option
-def command(address: str | None, everything: bool, jail: str | None, fleet: bool, as_json: bool, path: Path) -> None:
+def command(
+    address: str | None, everything: bool, jail: str | None, fleet: bool, yes: bool, as_json: bool, path: Path
+) -> None:
     """Let an address through again, and forget its failures. Exit status 1 if it was not banned."""
     if bool(address) is everything:
         raise click.UsageError("give an address, or --all")
     if fleet and (everything or jail):
         raise click.UsageError("--fleet takes an address alone")
+    if everything and not yes:
+        live = ask(path, "bans", limit=1, packets=False, jail=jail)["total"]
+        output.confirm(f"This ends {output.counted(live, 'ban')}{f' of {jail}' if jail else ''}.", yes=not live)
     ended = ask(path, "unban", address=address, all=everything, jail=jail, fleet=fleet)
     if as_json:
         output.as_json(ended)

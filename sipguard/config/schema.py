@@ -124,6 +124,17 @@ METRICS = (
     ),
 )
 
+GEOIP = (
+    Key(
+        "files",
+        validators.each(validators.path, r"[\s,]+"),
+        [],
+        "the absolute path of an .mmdb file, or a list of these",
+        "Databases of countries and networks in MaxMind's format, for `sipguard bans` and `history`.",
+        field="geoip",
+    ),
+)
+
 FAIL2BAN = (
     Key(
         "socket",
@@ -163,6 +174,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "firewall": FIREWALL,
     "fail2ban": FAIL2BAN,
     "metrics": METRICS,
+    "geoip": GEOIP,
     "hep": HEP,
     "wire": WIRE,
     "fleet": FLEET,

@@ -75,6 +75,8 @@ class Settings:
     logformat: Literal["fail2ban", "json"] = "fail2ban"
     metrics: str = ""
     """Where Prometheus metrics are served: `address:port` or a path; empty for none."""
+    geoip: tuple[str, ...] = ()
+    """Databases of countries and networks."""
     hep_listen: str = ""
     """Where HEP packets are received: `address:port`; empty for none."""
     hep_key: Secret = field(default_factory=lambda: Secret(""))

@@ -8,6 +8,7 @@ from typing import Any
 
 from sipguard import __version__
 from sipguard.config.values import duration
+from sipguard.daemon.ban_list import BanPage, BanQuery
 from sipguard.daemon.control import Command
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.operations import NoError, Operations, address_of, finite
@@ -20,10 +21,16 @@ Request = Mapping[str, Any]
 
 REFRESH_PATIENCE = 40.0
 """Seconds that an asker waits for a feed to be fetched anew."""
+MOST_USERS = 20
+"""Users of a ban that are named in a list."""
 PAGE = 1000
 """Counted addresses in one answer."""
 LATEST = 20
 """Bans in an overview."""
+
+
+_QUERY = ("jail", "address", "user", "evidence", "sort", "reverse", "from", "limit", "packets")
+_FIELDS = {"from": "begin"}
 
 
 class Commands:
@@ -40,6 +47,8 @@ class Commands:
             "status": self.status,
             "overview": self.overview,
             "advice": self.advice,
+            "bans": self.bans,
+            "history": self.history,
             "explain": self.explain,
             "feeds": self.feeds,
             "fleet": self.fleet,
@@ -121,8 +130,9 @@ class Commands:
 
     async def ban(self, request: Request) -> Any:
         """Ban by hand, for the jail's time or a given one: `address`, or as many of `addresses` as may be, in one go."""
-        jail = request.get("jail") or self._only_jail()
-        self._operations.runner(jail)
+        jail = request.get("jail") or None
+        if jail:
+            self._operations.runner(jail)
         done = await self._operations.ban(
             jail,
             [str(one) for one in request.get("addresses") or [request["address"]]],
@@ -149,6 +159,32 @@ class Commands:
     async def flush(self, _request: Request) -> Any:
         """End every ban of ours; the rules stay."""
         return [_ban_as_json(ban) for ban in await self._operations.unban(None, None)]
+
+    async def bans(self, request: Request) -> Any:
+        """Live bans: `jail`, `address`, `user`, `evidence`, `sort`, `reverse`, `from`, `limit`."""
+        return self._page(await self._operations.list_bans(_query(request)))
+
+    async def history(self, request: Request) -> Any:
+        """The same of all bans that were live in the last `since` (`24h`), or from that moment on (POSIX seconds)."""
+        since = self._daemon.clock() - _seconds(request.get("since") or "24h", "--since")
+        return {"since": max(0.0, since), **self._page(await self._operations.history(_query(request), since))}
+
+    def _page(self, page: BanPage) -> dict[str, Any]:
+        return {
+            "total": page.total,
+            "from": page.begin,
+            "geoip": list(self._daemon.settings.geoip),
+            "bans": [
+                {
+                    **_ban_as_json(one.ban),
+                    "ended": one.ended,
+                    "users": list(one.users)[:MOST_USERS],
+                    "user_count": len(one.users),
+                    "packets": one.packets,
+                }
+                for one in page.bans
+            ],
+        }
 
     async def explain(self, request: Request) -> Any:
         """Why an address is, was or is not banned."""
@@ -233,21 +269,20 @@ class Commands:
         window = self._operations.runner(jail).judge.window
         return {"counted": window.counts(self._daemon.clock(), max(0, begin), PAGE)}
 
-    def _only_jail(self) -> str:
-        names = self._operations.jails()
-        if len(names) != 1:
-            raise SipguardError(f"say which jail with --jail; running: {', '.join(names) or 'none'}")
-        return names[0]
 
-
-def _seconds(value: Any) -> float:
+def _seconds(value: Any, option: str = "--time") -> float:
     try:
         seconds = duration(value)
     except (TypeError, ValueError) as error:
-        raise SipguardError(f"--time: {error}") from error
+        raise SipguardError(f"{option}: {error}") from error
     if seconds <= 0:
-        raise SipguardError("--time: a ban that ends at once is none; write e.g. 10m or 1h30m, or -1 for ever")
+        raise SipguardError(f"{option}: a ban that ends at once is none; write e.g. 10m or 1h30m, or -1 for ever")
     return seconds
+
+
+def _query(request: Request) -> BanQuery:
+    given = {_FIELDS.get(name, name): request[name] for name in _QUERY if request.get(name) is not None}
+    return BanQuery(**given)
 
 
 def _ban_as_json(ban: Ban) -> dict[str, Any]:

@@ -282,6 +282,7 @@ class Daemon:
             if self.bans.firewall_worker.problem and not self.bans.firewall_worker.queued:
                 await self.jails.open_firewall()
             await self.jails.adopt()
+            await self.jails.tend_by_hand()
             self.store.trim()
             if self.errors and time.monotonic() > retried + RETRY_BROKEN:
                 retried = time.monotonic()

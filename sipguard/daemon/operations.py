@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from sipguard.addresses import canonical, covers
+from sipguard.daemon import by_hand
 from sipguard.daemon.advice import Review
+from sipguard.daemon.ban_list import BanList, BanPage, BanQuery
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FirewallError, SipguardError
@@ -96,6 +98,7 @@ class Operations:
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
         self._review = Review()
+        self._lists = BanList(daemon)
 
     @read
     async def advice(self) -> dict[str, Any]:
@@ -126,6 +129,21 @@ class Operations:
     def latest(self, most: int) -> list[Ban]:
         """Up to `most` live bans, those that began last first."""
         return self.daemon.bans.live.latest(most)
+
+    @read
+    async def list_bans(self, query: BanQuery) -> BanPage:
+        """Live bans of all jails or one: filtered, sorted, a page of them."""
+        return await self._lists.live(self._checked(query))
+
+    @read
+    async def history(self, query: BanQuery, since: float) -> BanPage:
+        """The same of every ban that was live at some time from `since` on, POSIX seconds."""
+        return await self._lists.past(query, since)
+
+    def _checked(self, query: BanQuery) -> BanQuery:
+        if query.jail is not None and query.jail not in self.daemon.bans.held:
+            self.runner(query.jail)
+        return query
 
     @read
     async def explain(self, address: str) -> AddressStory:
@@ -181,9 +199,19 @@ class Operations:
 
     @write
     async def ban(
-        self, jail: str, addresses: Iterable[str], *, seconds: float | None = None, reason: str = "by hand"
+        self, jail: str | None, addresses: Iterable[str], *, seconds: float | None = None, reason: str = "by hand"
     ) -> Banned:
-        """Ban by hand, for `seconds` or the jail's bantime. What cannot be banned is refused, the others are banned."""
+        """Ban by hand, for `seconds` or the jail's bantime. What cannot be banned is refused, the others are banned.
+
+        Without a jail: on every port, in a jail of its own.
+        """
+        if jail is not None:
+            return await self._ban(jail, addresses, seconds, reason)
+        async with self.daemon.jails.hand:
+            await self.daemon.jails.begin_by_hand()
+            return await self._ban(by_hand.NAME, addresses, seconds, reason)
+
+    async def _ban(self, jail: str, addresses: Iterable[str], seconds: float | None, reason: str) -> Banned:
         runner, bans = self.runner(jail), self.daemon.bans
         now = self.daemon.clock()
         until = now + (runner.jail.bantime if seconds is None else seconds)

@@ -124,14 +124,19 @@ class IpsetFirewall:
         None where nothing counts it: it is not banned.
         """
         wanted = str(parse_target(address))
-        counted = [
-            element.packets
-            for header in self._ipset.headers()
-            if header.name.kind in ("a", "n") and header.elements
-            for element in self._ipset.elements(header.name)
-            if element.packets is not None and (element.target == wanted or covers(element.target, wanted))
-        ]
+        found = self.rejected_by_target().items()
+        counted = [packets for target, packets in found if target == wanted or covers(target, wanted)]
         return sum(counted) if counted else None
+
+    def rejected_by_target(self) -> dict[str, int]:
+        """Banned address or network → packets rejected, as `rejected` counts them; in all jails together."""
+        packets: dict[str, int] = {}
+        for header in self._ipset.headers():
+            if header.name.kind in ("a", "n") and header.elements:
+                for element in self._ipset.elements(header.name):
+                    if element.packets is not None:
+                        packets[element.target] = packets.get(element.target, 0) + element.packets
+        return packets
 
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
         """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then it has what it had."""

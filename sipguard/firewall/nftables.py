@@ -134,13 +134,18 @@ class NftablesFirewall:
         element of it.
         """
         wanted = str(parse_target(address))
-        text = self._nft.find(f"list table {nft_text.TABLE}")
-        counted = [
-            listed.counted.packets
-            for listed in (nft_text.parse_elements(text) if text else ())
-            if listed.counted and (listed.target == wanted or covers(listed.target, wanted))
-        ]
+        found = self.rejected_by_target().items()
+        counted = [packets for target, packets in found if target == wanted or covers(target, wanted)]
         return sum(counted) if counted else None
+
+    def rejected_by_target(self) -> dict[str, int]:
+        """Banned address or network → packets rejected, as `rejected` counts them; in all jails together."""
+        text = self._nft.find(f"list table {nft_text.TABLE}")
+        packets: dict[str, int] = {}
+        for listed in nft_text.parse_elements(text) if text else ():
+            if listed.counted:
+                packets[listed.target] = packets.get(listed.target, 0) + listed.counted.packets
+        return packets
 
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
         """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then nothing changed."""

@@ -39,11 +39,14 @@ CREATE TABLE IF NOT EXISTS live_bans (
     PRIMARY KEY (jail, address)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rules (jail TEXT PRIMARY KEY, ports TEXT, protocols TEXT, verdict TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS history (
-    jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT);
+    jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT,
+    evidence TEXT, count INTEGER);
 CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
 CREATE TABLE IF NOT EXISTS spoilt_servers (server TEXT PRIMARY KEY, since REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS logins (address TEXT PRIMARY KEY, time REAL) WITHOUT ROWID;
 """
+_LATER_COLUMNS = (("live_bans", "evidence", "TEXT"), ("history", "evidence", "TEXT"), ("history", "count", "INTEGER"))
+"""Table, column and type of what an earlier sipguard did not have."""
 MOST_ROWS = {"attempts": 500_000, "history": 200_000}
 """Rows of a table: an attack from many addresses fills it faster than age empties it."""
 TRIM = 20_000
@@ -170,7 +173,8 @@ class Database:
             (address,),
         )
         bans = self._rows(
-            "SELECT address, jail, since, ended, attempts, 0, reason FROM history WHERE address = ? ORDER BY since",
+            "SELECT address, jail, since, ended, attempts, 0, reason, evidence FROM history"
+            " WHERE address = ? ORDER BY since",
             (address,),
         )
         return [CountedAttempt(*row) for row in attempts], [Ban(*row) for row in bans]
@@ -241,7 +245,8 @@ class Database:
         )
         ended = [(when, *key) for key, when in changes.ended.items()]
         run(
-            "INSERT INTO history SELECT jail, address, since, until, ?, attempts, reason FROM live_bans"
+            "INSERT INTO history (jail, address, since, until, ended, attempts, reason, evidence, count)"
+            " SELECT jail, address, since, until, ?, attempts, reason, evidence, count FROM live_bans"
             " WHERE jail = ? AND address = ?",
             ended,
         )
@@ -304,8 +309,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.executescript(_SCHEMA)
         if version == 1:
             db.execute("ALTER TABLE attempts ADD COLUMN regex INTEGER")
-        if not any(row[1] == "evidence" for row in db.execute("PRAGMA table_info(live_bans)")):
-            db.execute("ALTER TABLE live_bans ADD COLUMN evidence TEXT")
+        for table, column, kind in _LATER_COLUMNS:
+            if not any(row[1] == column for row in db.execute(f"PRAGMA table_info({table})")):
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         db.close()

@@ -52,6 +52,8 @@ def test_every_operation_has_a_right():
         "latest",
         "runner",
         "bans",
+        "list_bans",
+        "history",
         "explain",
         "fleet",
         "firewall",

@@ -70,8 +70,8 @@ def test_put_back(tmp_path, backend, command):
         namespace("nft", "iptables", "ipset", "iptables-legacy") as net,
         running(tmp_path, jails, firewall=backend, prefix=host_prefix(net, backend)) as daemon,
     ):
-        daemon.sipguard("ban", "203.0.113.5")
-        daemon.sipguard("ban", "2001:db8::5")
+        daemon.sipguard("ban", "--jail", "asterisk", "203.0.113.5")
+        daemon.sipguard("ban", "--jail", "asterisk", "2001:db8::5")
         assert rejected(net, backend)
         time.sleep(1.1)
         taken = []
@@ -111,7 +111,7 @@ def test_flush_on_stop(tmp_path):
                 if key:
                     daemon.config.write_text(daemon.config.read_text() + "\n[firewall]\nflush_on_stop = true\n")
                     daemon.sipguard("reload")
-                daemon.sipguard("ban", "203.0.113.5")
+                daemon.sipguard("ban", "--jail", "asterisk", "203.0.113.5")
             assert ("203.0.113.5" in host_run(net, "nftables", "nft list ruleset")) == stays
 
 
@@ -125,7 +125,7 @@ def test_left_over(tmp_path):
             firewall="nftables",
             prefix=host_prefix(net, "nftables"),
         ) as daemon:
-            daemon.sipguard("ban", "203.0.113.5")
+            daemon.sipguard("ban", "--jail", "asterisk", "203.0.113.5")
             host_run(net, "nftables", "nft 'add element inet sipguard a4_asterisk { 198.51.100.7 timeout 1h }'")
             host_run(net, "nftables", "nft 'delete element inet sipguard a4_asterisk { 203.0.113.5 }'")
             daemon.wait_logged("1 bans were missing in the kernel, 0 had another end, 1 were left over: mended")

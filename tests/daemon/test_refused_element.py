@@ -211,6 +211,6 @@ def test_addresses_of_nobody(tmp_path, log, backend):
         append(log, "".join(failure(address) * 5 for address in ("0.0.0.0", "255.255.255.255", "224.0.0.1")))
         append(log, failure(BAD) * 5)
         daemon.wait_logged(f"Ban {BAD}")
-        assert daemon.sipguard("ban", "0.0.0.0", check=False).returncode != 0
-        daemon.sipguard("ban", GOOD[0])
+        assert daemon.sipguard("ban", "--jail", "freeswitch", "0.0.0.0", check=False).returncode != 0
+        daemon.sipguard("ban", "--jail", "freeswitch", GOOD[0])
         assert daemon.banned("freeswitch") == {BAD, GOOD[0]}

@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from running import append, failure, running
+from running import append, ask, failure, running
 
 from tests.backends import host_prefix
 from tests.netns import link, namespace
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.root
 ATTACKER, SERVER = "198.51.100.66", "198.51.100.1"
 
 
-def knock(attacker, times):
-    """Send datagrams to the SIP port, each after the answer to the one before."""
+def knock(attacker, times, port=5060):
+    """Send datagrams to the SIP port or another, each after the answer to the one before."""
     with attacker.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
         end.settimeout(0.2)
-        end.connect((SERVER, 5060))
+        end.connect((SERVER, port))
         for _ in range(times):
             with contextlib.suppress(ConnectionRefusedError, TimeoutError):
                 end.send(b"OPTIONS sip:example.com SIP/2.0\r\n\r\n")
@@ -51,6 +51,7 @@ def test_explain_counts_rejected_packets(tmp_path, backend):
             knock(attacker, 3)
             assert story()["rejected"] == 3
             assert "3 packets rejected since\n" in daemon.sipguard("explain", ATTACKER).stdout
+            assert [ban["packets"] for ban in ask(daemon.socket, "bans")["bans"]] == [3]
             if backend == "nftables":
                 daemon.wait_for(lambda: daemon.stored() == {ATTACKER}, "the ban on disk")
                 daemon.stop(signal.SIGKILL)
@@ -59,3 +60,7 @@ def test_explain_counts_rejected_packets(tmp_path, backend):
                 assert story()["rejected"] == 4
             daemon.sipguard("unban", ATTACKER)
             assert story()["rejected"] is None
+            daemon.sipguard("ban", ATTACKER)
+            knock(attacker, 2, port=7777)
+            knock(attacker, 1)
+            assert [ban["packets"] for ban in ask(daemon.socket, "bans")["bans"]] == [3], "by hand: on every port"

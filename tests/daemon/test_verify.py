@@ -45,13 +45,13 @@ def test_reload_with_many_bans(tmp_path):
     ):
         addresses = [f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}" for i in range(MANY)]
         for begin in range(0, MANY, 1000):
-            ask(daemon.socket, "ban", addresses=addresses[begin : begin + 1000])
+            ask(daemon.socket, "ban", jail="asterisk", addresses=addresses[begin : begin + 1000])
         taken = []
         while not taken or (min(taken) > within(2.0) and len(taken) < 3):
             begun = time.monotonic()
             daemon.process.send_signal(1)
             time.sleep(0.05)
-            ask(daemon.socket, "ban", addresses=[f"198.51.100.{len(taken) + 1}"])
+            ask(daemon.socket, "ban", jail="asterisk", addresses=[f"198.51.100.{len(taken) + 1}"])
             taken.append(time.monotonic() - begun)
             daemon.wait_logged("Reloaded: ", times=len(taken))
         print(f"{taken} s, load {os.getloadavg()[0]}")

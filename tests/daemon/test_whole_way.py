@@ -63,13 +63,15 @@ def test_old_lines_do_not_count(tmp_path, log):
 
 def test_ban_and_unban_by_hand(daemon):
     """By hand, with a time; unban forgets; a second unban says no."""
-    answer = json.loads(daemon.sipguard("ban", "2001:db8::5", "203.0.113.0/28", "--time", "1h", "--json").stdout)
+    answer = json.loads(
+        daemon.sipguard("ban", "--jail", "freeswitch", "2001:db8::5", "203.0.113.0/28", "--time", "1h", "--json").stdout
+    )
     assert [round(ban["until"] - ban["since"]) for ban in answer] == [3600, 3600]
     assert daemon.banned("freeswitch") == {"2001:db8::5", "203.0.113.0/28"}
     assert "2001:db8::5 unbanned in freeswitch" in daemon.sipguard("unban", "2001:db8::5").stdout
     again = daemon.sipguard("unban", "2001:db8::5", check=False)
     assert (again.returncode, again.stderr) == (1, "sipguard: 2001:db8::5 is not banned\n")
-    assert daemon.sipguard("flush").stdout == "1 bans ended\n"
+    assert daemon.sipguard("flush", "--yes").stdout == "1 ban ended\n"
     assert daemon.banned("freeswitch") == set()
 
 
@@ -126,7 +128,7 @@ def test_wrong_calls(daemon):
 
 def test_explain_names_the_network(daemon):
     """An address that is banned with its neighbours: what to unban is all of them."""
-    daemon.sipguard("ban", "203.0.113.0/28")
+    daemon.sipguard("ban", "--jail", "freeswitch", "203.0.113.0/28")
     said = daemon.sipguard("explain", "203.0.113.5").stdout
     assert said.startswith("203.0.113.5 is banned as part of 203.0.113.0/28 by freeswitch since ")
     assert "to let it through: sipguard unban 203.0.113.0/28\n" in said
@@ -134,7 +136,7 @@ def test_explain_names_the_network(daemon):
 
 def test_a_reason_is_one_line(daemon):
     """Whatever is given with a ban by hand comes out as plain text, and not at any length."""
-    daemon.sipguard("ban", "203.0.113.5", "--reason", "a\nb\x1b[31m" + "x" * 5000)
+    daemon.sipguard("ban", "--jail", "freeswitch", "203.0.113.5", "--reason", "a\nb\x1b[31m" + "x" * 5000)
     said = daemon.sipguard("explain", "203.0.113.5").stdout
     assert r": a\nb\x1b[31mxxx" in said
     assert len(said) < 600

@@ -64,13 +64,13 @@ def test_others_rules_stay_as_they_are(tmp_path):
             assert _theirs(host) == before, "after a reload"
             daemon.wait_logged("] Unban", times=100)
             assert _theirs(host) == before, "after the bans' end"
-            daemon.sipguard("ban", "203.0.113.9", "2001:db8::/64", "--time", "1h")
+            daemon.sipguard("ban", "--jail", "freeswitch", "203.0.113.9", "2001:db8::/64", "--time", "1h")
             daemon.stop(9)
             assert _theirs(host) == before, "after kill -9"
             assert "203.0.113.9" in host.run("nft", "list", "ruleset")
         with running(tmp_path, jails, **options) as daemon:
             assert _theirs(host) == before, "after the next start"
             assert daemon.banned("freeswitch") == {"203.0.113.9", "2001:db8::/64"}
-            daemon.sipguard("flush")
+            daemon.sipguard("flush", "--yes")
             daemon.stop()
             assert _theirs(host) == before, "after stop"

@@ -62,7 +62,7 @@ def test_both(tmp_path, backend, action):
         theirs = RealFail2ban(tmp_path / "fail2ban", prefix, action)
         jails = {"asterisk": {"logpath": str(tmp_path / "log"), "ignoreself": False}}
         with running(tmp_path, jails, firewall=backend, prefix=prefix) as daemon:
-            daemon.sipguard("ban", BANNED)
+            daemon.sipguard("ban", "--jail", "asterisk", BANNED)
             with net.inside():
                 probe = Probe()
 
@@ -89,7 +89,7 @@ def test_both(tmp_path, backend, action):
                     daemon.wait_for(lambda: "198.51.100.9" in host_run(net, backend, look), "their ban after a reload")
                     soon_ours("their reload")
                     daemon.sipguard("unban", BANNED)
-                    daemon.sipguard("ban", BANNED)
+                    daemon.sipguard("ban", "--jail", "asterisk", BANNED)
                     assert "198.51.100.9" in host_run(net, backend, look)
                 finally:
                     theirs.client("stop")

@@ -269,7 +269,7 @@ def test_side_by_side(tmp_path, name, backend):
             pair.both(neighbour.boot if "start" in neighbour.boot else "true")
             daemon.start()
             pair.same("start after kill -9")
-            daemon.sipguard("flush")
+            daemon.sipguard("flush", "--yes")
             daemon.stop()
         finally:
             if daemon.process.poll() is None:

@@ -38,8 +38,8 @@ def test_boot(tmp_path, legacy):
         assert own_rules(host) == [1, 1]
         jails = {"asterisk": {"logpath": str(tmp_path / "log")}}
         with running(tmp_path, jails, firewall="auto", prefix=host.prefix) as daemon:
-            daemon.sipguard("ban", "203.0.113.5")
-            daemon.sipguard("ban", "2001:db8::5")
+            daemon.sipguard("ban", "--jail", "asterisk", "203.0.113.5")
+            daemon.sipguard("ban", "--jail", "asterisk", "2001:db8::5")
             told = "firewall auto: nftables, since this host" + ("'s firewall is iptables-legacy" if legacy else " has")
             daemon.wait_logged(told)
             host.run(SAVE)

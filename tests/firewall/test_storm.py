@@ -80,7 +80,7 @@ def test_flush_storm(tmp_path, capsys, backend):
         jails = {"asterisk": {"logpath": str(tmp_path / "log")}}
         with running(tmp_path, jails, firewall=backend, prefix=prefix) as daemon, Flood(attacker, server) as flood:
             daemon.wait_for(lambda: flood.arrived, "the first packet")
-            daemon.sipguard("ban", ATTACKER)
+            daemon.sipguard("ban", "--jail", "asterisk", ATTACKER)
             gaps, slipped = [], 0
             for command in commands:
                 flood.arrived.clear()

@@ -39,8 +39,8 @@ def test_without_root(backend):
         jails = {"asterisk": {"logpath": str(folder / "log")}}
         env = {"PYTHONPATH": str(readable_copy())}
         with running(folder / "run", jails, firewall=backend, prefix=prefix, env=env) as daemon:
-            daemon.sipguard("ban", "203.0.113.5")
-            daemon.sipguard("ban", "2001:db8::5")
+            daemon.sipguard("ban", "--jail", "asterisk", "203.0.113.5")
+            daemon.sipguard("ban", "--jail", "asterisk", "2001:db8::5")
             daemon.sipguard("unban", "2001:db8::5")
             assert daemon.sipguard("firewall", "verify").stdout == "all there\n"
             assert "203.0.113.5" in daemon.sipguard("firewall", "show").stdout
@@ -57,7 +57,7 @@ def test_without_root(backend):
             assert daemon.sipguard("firewall", "verify").stdout == "all there\n"
             assert daemon.banned("asterisk") == {"203.0.113.5"}
             assert "ERROR" not in daemon.logged()
-        flush = [*prefix, sys.executable, "-m", "sipguard", "flush", "--kernel", "-c", str(daemon.config)]
+        flush = [*prefix, sys.executable, "-m", "sipguard", "flush", "--yes", "--kernel", "-c", str(daemon.config)]
         done = subprocess.run(flush, capture_output=True, text=True, check=True, env={**os.environ, **env})
         assert backend in done.stdout
         left = "".join(net.run(*command.split()) for command in ("nft list ruleset", "iptables-save", "ipset list -n"))

@@ -1,0 +1,84 @@
+"""Lists of bans on a terminal: what `sipguard bans` and `sipguard history` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from sipguard.cli import output
+from sipguard.cli.geoip import origins
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ORDERS = ("since", "until", "address", "jail", "attempts", "count", "packets", "evidence")
+"""As the daemon knows them (`daemon.ban_list`), which is not imported here: the command would start late."""
+CLASSES = ("proven", "lent", "corroborated", "reported", "unproven", "hand")
+_STATES = {"proven": "good", "lent": "good", "corroborated": "good", "unproven": "warn"}
+
+
+def list_options(function: F) -> F:
+    """The options of both commands."""
+    for option in (
+        click.argument("address", required=False),
+        click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Most on a page."),
+        click.option("--from", type=click.IntRange(min=0), default=0, help="Number of the first, for the next page."),
+        click.option("--reverse", is_flag=True, help="The other way round."),
+        click.option("--sort", type=click.Choice(ORDERS), default="since", show_default=True, help="What comes first."),
+        click.option("--evidence", type=click.Choice(CLASSES), help="Those that rest on this alone."),
+        click.option("--user", metavar="NAME", help="Those who tried this user."),
+        click.option("--jail", metavar="NAME", help="Of this jail alone."),
+    ):
+        function = option(function)
+    return function
+
+
+def show(page: dict[str, Any], *, past: bool) -> None:
+    """Print one page."""
+    bans, now = page["bans"], time.time()
+    if not page["total"]:
+        output.say("nobody was banned" if past else "nobody is banned")
+        return
+    places = origins([ban["address"] for ban in bans], page["geoip"])
+    columns: dict[str, Callable[[dict[str, Any]], object]] = {
+        "address": lambda ban: ban["address"],
+        "jail": lambda ban: ban["jail"],
+        "since": lambda ban: output.lately(ban["since"]),
+        ("ended" if past else "left"): lambda ban: _end(ban, now, past),
+    }
+    if any(ban["evidence"] not in (None, "hand") for ban in bans):
+        columns["evidence"] = lambda ban: output.cell(ban["evidence"] or "", _STATES.get(ban["evidence"], ""))
+    if any(ban["packets"] is not None for ban in bans):
+        columns["packets"] = lambda ban: "" if ban["packets"] is None else ban["packets"]
+    if places:
+        columns["from"] = lambda ban: places.get(ban["address"], "")
+    columns["why"] = _why
+    output.table(list(columns), ([make(ban) for make in columns.values()] for ban in bans))
+    _foot(page)
+
+
+def _end(ban: dict[str, Any], now: float, past: bool) -> object:
+    if ban["ended"] is not None:
+        return output.lately(ban["ended"])
+    left = output.span(None if ban["until"] is None else ban["until"] - now)
+    return output.cell(f"{left} left" if past and ban["until"] is not None else left, "warn")
+
+
+def _why(ban: dict[str, Any]) -> str:
+    """The reason; the users of the attempts behind it, where it does not name them."""
+    reason = str(ban["reason"])
+    if not ban["users"] or "user" in reason:
+        return reason
+    more = f" … ({ban['user_count']} users)" if ban["user_count"] > 3 else ""
+    return f"{reason}, users {' '.join(ban['users'][:3])}{more}"
+
+
+def _foot(page: dict[str, Any]) -> None:
+    begin, shown, total = page["from"], len(page["bans"]), page["total"]
+    if shown == total:
+        output.say(output.counted(total, "ban"), "dim")
+        return
+    rest = f"; the next page: --from {begin + shown}" if begin + shown < total else ""
+    output.say(f"{begin + 1} to {begin + shown} of {output.counted(total, 'ban')}{rest}", "dim")

@@ -1,0 +1,30 @@
+"""`sipguard bans`: everybody who is rejected now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sipguard.cli import output
+from sipguard.cli.ban_table import list_options, show
+from sipguard.cli.client import ask, json_option, socket_option
+
+
+@click.command("bans")
+@list_options
+@json_option
+@socket_option
+def command(as_json: bool, path: Path, **query: Any) -> None:
+    """The bans of now, of all jails: since when, for how long, why, and on what evidence.
+
+    ADDRESS is an address, or a network for everybody in it. Exit status 1 if there is none.
+    """
+    page = ask(path, "bans", **query)
+    if as_json:
+        output.as_json(page)
+    else:
+        show(page, past=False)
+    if not page["total"]:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,32 @@
+"""`sipguard history`: who was rejected, and who is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sipguard.cli import output
+from sipguard.cli.ban_table import list_options, show
+from sipguard.cli.client import ask, json_option, socket_option
+
+
+@click.command("history")
+@list_options
+@click.option("--since", default="24h", show_default=True, metavar="TIME", help="How far back, e.g. 2h or 7d.")
+@json_option
+@socket_option
+def command(since: str, as_json: bool, path: Path, **query: Any) -> None:
+    """The bans of the last 24 hours, or as far back as you ask: those that are over and those of now.
+
+    sipguard keeps ended bans for a week. ADDRESS is an address, or a network for everybody in it. Exit status 1 if there
+    was none.
+    """
+    page = ask(path, "history", since=since, **query)
+    if as_json:
+        output.as_json(page)
+    else:
+        show(page, past=True)
+    if not page["total"]:
+        raise click.exceptions.Exit(1)
