@@ -42,8 +42,8 @@ def attacked(request, tmp_path_factory):
         with running(folder, jails, firewall=backend, prefix=host_prefix(net, backend)) as daemon:
             addresses = [f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}" for i in range(MANY - 1)]
             for begin in range(0, MANY, 500):
-                ask(daemon.socket, "ban", addresses=addresses[begin : begin + 500])
-            ask(daemon.socket, "ban", addresses=[BANNED])
+                ask(daemon.socket, "ban", jail="asterisk", addresses=addresses[begin : begin + 500])
+            ask(daemon.socket, "ban", jail="asterisk", addresses=[BANNED])
             with net.inside():
                 probe = Probe()
             with probe:

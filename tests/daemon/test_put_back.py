@@ -152,7 +152,7 @@ def test_alarm_before_a_set_is_full(tmp_path, banned, element, what):
         daemon.start()
         try:
             for number in range(18):
-                ask(daemon.socket, "ban", addresses=[banned.format(number)])
+                ask(daemon.socket, "ban", jail="asterisk", addresses=[banned.format(number)])
             for number in (3, 4):
                 host_run(net, "nftables", f"nft 'delete element inet sipguard {element.format(number)}'")
                 daemon.wait_logged("1 bans were missing", times=number - 2)

@@ -85,6 +85,8 @@ def test_ban_a_list(daemon):
             "sipguard",
             "ban",
             "-",
+            "--jail",
+            "freeswitch",
             "--time",
             "1h",
             "--reason",

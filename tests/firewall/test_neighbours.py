@@ -87,8 +87,14 @@ def test_others_stay_as_they_are(tmp_path, backend):
         ) as daemon:
             assert theirs() == before, "start"
             for number in range(100):
-                ask(daemon.socket, "ban", address=f"203.0.113.{number}")
-                ask(daemon.socket, "ban", address=f"2001:db8:2::{number:x}", time="2s" if number < 20 else "1h")
+                ask(daemon.socket, "ban", jail="asterisk", address=f"203.0.113.{number}")
+                ask(
+                    daemon.socket,
+                    "ban",
+                    jail="asterisk",
+                    address=f"2001:db8:2::{number:x}",
+                    time="2s" if number < 20 else "1h",
+                )
             assert theirs() == before, "200 bans"
             for number in range(100):
                 ask(daemon.socket, "unban", address=f"203.0.113.{number}")

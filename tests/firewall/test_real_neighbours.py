@@ -246,7 +246,12 @@ def test_side_by_side(tmp_path, name, backend):
         pair.both(neighbour.boot)
         daemon = sipguard_on(host, tmp_path, backend).start()
         try:
-            ask(daemon.socket, "ban", addresses=[BANNED, "2001:db8::5", *(f"203.0.113.{n}" for n in range(10, 60))])
+            ask(
+                daemon.socket,
+                "ban",
+                jail="asterisk",
+                addresses=[BANNED, "2001:db8::5", *(f"203.0.113.{n}" for n in range(10, 60))],
+            )
             pair.same("start and bans")
             with host.net.inside():
                 probe = Probe()
@@ -285,7 +290,7 @@ def test_boot(tmp_path, name, backend, first):
     with namespace() as ours, namespace() as theirs, two_hosts(name, tmp_path, backend) as pair:
         pair.both(pair.neighbour.install)
         daemon = sipguard_on(pair.hosts[0], tmp_path, backend).start()
-        ask(daemon.socket, "ban", addresses=[BANNED])
+        ask(daemon.socket, "ban", jail="asterisk", addresses=[BANNED])
         if name == "netfilter-persistent":
             pair.both("netfilter-persistent save")
         daemon.stop()
