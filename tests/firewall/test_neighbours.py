@@ -111,7 +111,9 @@ def test_others_stay_as_they_are(tmp_path, backend):
             assert theirs() == before, "start after kill -9"
             daemon.stop()
             assert theirs() == before, "stop"
-            assert backend in host_run(net, backend, f"{sys.executable} -m sipguard flush --kernel -c {daemon.config}")
+            assert backend in host_run(
+                net, backend, f"{sys.executable} -m sipguard flush --yes --kernel -c {daemon.config}"
+            )
             assert theirs() == before, "removal"
             ours = host_run(
                 net, backend, "nft list ruleset; iptables-save; iptables-legacy-save; ip6tables-save; ipset list -n"

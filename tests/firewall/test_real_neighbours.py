@@ -279,7 +279,7 @@ def test_side_by_side(tmp_path, name, backend):
         finally:
             if daemon.process.poll() is None:
                 daemon.stop()
-        assert backend in host.run(f"{PYTHON} -m sipguard flush --kernel -c {daemon.config}")
+        assert backend in host.run(f"{PYTHON} -m sipguard flush --yes --kernel -c {daemon.config}")
         pair.same("removal")
 
 
