@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "fleet": LEAVES | {"__version__"},  # it tells the others which version it is
     # All of Fail2ban that needs no daemon: its configuration, its action files, its protocol and client.
     "fail2ban": LEAVES | {"__version__", "config", "actions"},
+    "enable": LEAVES | {"config"},
 }
 """Stage → what of sipguard it may know besides itself. `daemon`, `adopt` and `cli` join, so they may know all."""
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "bans": "Who is rejected now: since when, for how long, why.",
     "check": "Read the configuration and say what is wrong with it.",
     "client": "Fail2ban's client commands: status, set JAIL banip …, get JAIL … .",
+    "enable": "Find the SIP servers of this machine and protect them.",
     "explain": "Why an address is, was or is not banned.",
     "feeds": "Lists of addresses that others know to attack: APIBAN and block lists.",
     "firewall": "What sipguard has made in the firewall, and whether all of it is still there.",

@@ -1,0 +1,1 @@
+"""Finds the SIP servers of a machine and proposes what protects them; writes it, and takes it back."""
