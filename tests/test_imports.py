@@ -45,6 +45,8 @@ MAY_IMPORT = {
     | {"__version__", "config"},  # the rules by which action files are read are those of the configuration
     "feeds": LEAVES,
     "fleet": LEAVES | {"__version__"},  # it tells the others which version it is
+    # It asks the daemon over its socket, as any program may.
+    "web": LEAVES | {"__version__"},
     # All of Fail2ban that needs no daemon: its configuration, its action files, its protocol and client.
     "fail2ban": LEAVES | {"__version__", "config", "actions"},
     "enable": LEAVES | {"config"},

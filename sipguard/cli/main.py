@@ -34,6 +34,7 @@ COMMANDS = {
     "test-action": "Show what an action does on a ban, or try it.",
     "test-filter": "Try a filter on a log, a line or the journal.",
     "unban": "Let an address through again.",
+    "web": "Show all of it on a page for browsers.",
 }
 """Command → its help line in the list; the file is named like the command."""
 _FILES = {"client": "client_f2b"}

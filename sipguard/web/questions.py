@@ -1,0 +1,110 @@
+"""What viewers ask the daemon for, bounded in what it costs the daemon, however many they are.
+
+Each question is put once for all who ask it, and its answer is kept for a moment. Questions as a whole may keep the daemon busy
+for a small share of the time: who asks more waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from sipguard.errors import SipguardError
+from sipguard.web.daemon_link import ask
+from sipguard.web.shown import fit
+
+SHARE = 0.01
+"""Of the daemon's time that questions may take, beside the poll."""
+BURST = 2.0
+"""Seconds of the daemon's time that may be taken at once: one person who looks around waits for nothing."""
+PATIENCE = 15.0
+"""Seconds that a question may wait for its turn."""
+MOST_KEPT = 200
+"""Answers."""
+
+
+class BusyError(SipguardError):
+    """Too much is asked at once."""
+
+
+class Questions:
+    """All questions of one page to one daemon. Answers are fit to be shown."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: OrderedDict[str, tuple[float, Any]] = OrderedDict()
+        self._under_way: dict[str, asyncio.Task[Any]] = {}
+        self._turn = asyncio.Lock()
+        self._spent = 0.0
+        """Seconds of the daemon's time that are not paid back yet."""
+        self._counted = time.monotonic()
+
+    async def ask(self, command: str, *, keep: float = 2.0, free: bool = False, **arguments: Any) -> Any:
+        """The answer, not older than `keep` seconds. `free`: it costs the daemon itself nothing, so it waits for no turn.
+
+        Raises `SipguardError`.
+        """
+        key = json.dumps([command, arguments], sort_keys=True)
+        known = self._kept.get(key)
+        if known and known[0] + keep > time.monotonic():
+            return known[1]
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self._put(key, command, arguments, free=free))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        # Shielded: one viewer who goes away takes the answer from nobody else.
+        return await asyncio.shield(task)
+
+    async def poll(self) -> tuple[Any, float]:
+        """The overview, now, and the seconds that it took."""
+        begun = time.monotonic()
+        answer = fit(await ask(self._path, "overview"))
+        return answer, time.monotonic() - begun
+
+    def forget(self) -> None:
+        """Something has been changed by hand: ask anew."""
+        self._kept.clear()
+
+    async def _put(self, key: str, command: str, arguments: dict[str, Any], *, free: bool) -> Any:
+        if free:
+            answer = fit(await ask(self._path, command, **arguments))
+        else:
+            answer = await self._in_turn(command, arguments)
+        self._kept[key] = time.monotonic(), answer
+        self._kept.move_to_end(key)
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return answer
+
+    async def _in_turn(self, command: str, arguments: dict[str, Any]) -> Any:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._turn.acquire()
+                try:
+                    await self._afford()
+                except BaseException:
+                    self._turn.release()
+                    raise
+        except TimeoutError:
+            raise BusyError("too many questions at once; try again in a moment") from None
+        begun = time.monotonic()
+        try:
+            return fit(await ask(self._path, command, **arguments))
+        finally:
+            self._spent += time.monotonic() - begun
+            self._turn.release()
+
+    async def _afford(self) -> None:
+        """Wait until there is time to spend."""
+        while True:
+            now = time.monotonic()
+            self._spent = max(0.0, self._spent - SHARE * (now - self._counted))
+            self._counted = now
+            if self._spent <= BURST:
+                return
+            await asyncio.sleep((self._spent - BURST) / SHARE)

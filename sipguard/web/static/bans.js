@@ -1,0 +1,5 @@
+// The bans of now.
+
+import { banlist } from "./banlist.js";
+
+banlist({ past: false });
