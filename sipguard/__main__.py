@@ -1,6 +1,6 @@
 """`python -m sipguard`."""
 
-from sipguard.cli.main import main
+from sipguard.cli.main import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -95,9 +95,11 @@ class Daemon:
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
+        """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
+        self.tidy: Callable[[], object] = gc.collect
+        """Called when all has started, and after a reload: followers of before refer to themselves, and would stay for hours."""
         self._deaf_looks = 0
         """Looks in a row at which no jail had anything to read."""
-        """Set when the logs are followed and the bans of the last run are on their way to the firewall."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
         self.store.everything = self.jails.everything
@@ -176,6 +178,7 @@ class Daemon:
                 await self.others.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.runners) or "none")
                 self._tell_unprotected()
+                self.tidy()
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
                 done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
@@ -214,7 +217,7 @@ class Daemon:
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
         self._tell_unprotected()
-        gc.collect()  # the followers of before refer to themselves; by itself that would stay for hours
+        self.tidy()
         return settings
 
     def _check_clock(self) -> None:
