@@ -103,6 +103,17 @@ class Filter:
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Key that the jail itself sets or adds to → `file:line` there, for messages."""
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What each failregex finds, in words: the key `reasons`; none where it has not as many lines as failregex."""
+        names = tuple(name for line in self.options.get("reasons", "").split("\n") if (name := line.strip()))
+        return names if len(names) == len(self.failregex) else ()
+
+    def reason(self, regex: int | None) -> str | None:
+        """What the failregex of this index finds; None where the filter does not say."""
+        names = self.reasons
+        return names[regex] if regex is not None and 0 <= regex < len(names) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Success:

@@ -9,61 +9,105 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.cli.completion import banned_addresses
 from sipguard.text import printable
+
+MOST_GROUPS = 10
+"""Kinds of attempts that are shown unless everything is asked for."""
 
 
 @click.command("explain")
-@click.argument("address")
+@click.argument("address", shell_complete=banned_addresses)
+@click.option("-v", "--verbose", is_flag=True, help="Every line by itself, and the regexes that matched.")
 @json_option
 @socket_option
-def command(address: str, as_json: bool, path: Path) -> None:
-    """Why ADDRESS is, was or is not banned: the lines, counts and times. Exit status 1 if it is not banned."""
+def command(address: str, verbose: bool, as_json: bool, path: Path) -> None:
+    """Why ADDRESS is, was or is not banned: what it tried, how often, and when.
+
+    Exit status 1 if it is not banned.
+    """
     story = ask(path, "explain", address=address)
     if as_json:
         output.as_json(story)
     else:
-        _tell(story)
+        _tell(story, verbose)
     if not story["bans"] and not any(one["rejected"] for one in (*story["feeds"], *story["fleet"])):
         raise click.exceptions.Exit(1)
 
 
-def _tell(story: dict[str, Any]) -> None:
+def _tell(story: dict[str, Any], verbose: bool) -> None:
     address = story["address"]
     for ban in story["bans"]:
         end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"
         part = "" if ban["address"] == address else f" as part of {ban['address']}"
         since = output.moment(ban["since"])
-        output.say(f"{address} is banned{part} by {ban['jail']} since {since} {end}: {ban['reason']}")
+        output.say(
+            f"{address} is banned{part} by {ban['jail']} since {since} {end}: {printable(ban['reason'], 300)}", "bad"
+        )
         times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
         output.say(f"banned {times}; to let it through: sipguard unban {ban['address']}")
+        if ban["evidence"] and ban["evidence"] != "hand":
+            output.say(f"evidence: {ban['evidence']}")
     if story["rejected"] is not None:
         packets = "packet" if story["rejected"] == 1 else "packets"
         output.say(f"{story['rejected']} {packets} rejected since")
     if not story["bans"]:
-        output.say(f"{address} is not banned")
+        output.say(f"{address} is not banned", "good")
     _tell_of_others(story)
     for jail, why in story["ignored"].items():
-        output.say(f"{jail} never bans it: {why}")
+        output.say(f"{jail} never bans it: {printable(why, 300)}")
     for jail, (count, limit) in story["counts"].items():
         output.say(f"{jail} counts {count} of {limit} failures")
     for ban in story["earlier"]:
         output.say(f"was banned by {ban['jail']} from {output.moment(ban['since'])} to {output.moment(ban['until'])}")
-    output.table(
-        ("when", "jail", "user", "regex", "line"),
-        (
-            [output.moment(a["time"]), a["jail"], a["user"] or "", _number(a["regex"]), a["line"]]
-            for a in story["attempts"]
-        ),
-    )
+    if verbose:
+        _tell_each(story["attempts"])
+    else:
+        _tell_kinds(story["attempts"])
     if story["doubts"]:
         output.say("not counted, since nothing proves that they came from this address:")
-        output.table(
-            ("when", "jail", "user", "line"),
-            ([output.moment(a["time"]), a["jail"], a["user"] or "", a["line"]] for a in story["doubts"]),
-        )
-    used = {(a["jail"], a["regex"]): a["failregex"] for a in story["attempts"] if a["failregex"]}
+        _tell_kinds(story["doubts"])
+
+
+def _tell_kinds(attempts: list[dict[str, Any]]) -> None:
+    """Attempts that are alike but for their time, once, with the last of their lines; what was tried most comes first."""
+    kinds: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for one in attempts:
+        kinds.setdefault((one["jail"], one.get("reason"), one.get("regex"), one["user"]), []).append(one)
+    ranked = sorted(kinds.values(), key=lambda alike: (-_times(alike), alike[-1]["time"]))
+    output.table(
+        ("times", "last", "jail", "reason", "user"),
+        (
+            [_times(alike), output.lately(last["time"]), last["jail"], _reason(last), last["user"] or ""]
+            for alike in ranked[:MOST_GROUPS]
+            if (last := alike[-1])
+        ),
+    )
+    if len(ranked) > MOST_GROUPS:
+        output.say(f"… and {len(ranked) - MOST_GROUPS} more users and reasons (-v shows each line)", "dim")
+    lines = {(one["jail"], one.get("reason"), one.get("regex")): one["line"] for one in attempts if one["line"]}
+    for line in lines.values():
+        output.say(f"e.g. {printable(line, output.MOST_CHARACTERS)}", "dim")
+
+
+def _times(alike: list[dict[str, Any]]) -> int:
+    return sum(one.get("attempts", 1) for one in alike)
+
+
+def _reason(attempt: dict[str, Any]) -> str:
+    """In words; by the regex's number, counted from 1, where its filter has none."""
+    regex = attempt.get("regex")
+    return attempt.get("reason") or ("" if regex is None or regex < 0 else f"failregex {regex + 1}")
+
+
+def _tell_each(attempts: list[dict[str, Any]]) -> None:
+    for one in attempts:
+        head = " ".join(filter(None, (output.moment(one["time"]), one["jail"], _reason(one), one["user"])))
+        output.say(printable(head, output.MOST_CHARACTERS))
+        output.say(f"    {printable(one['line'], output.MOST_CHARACTERS)}", "dim")
+    used = {(one["jail"], one["regex"]): one["failregex"] for one in attempts if one["failregex"]}
     for (jail, regex), text in sorted(used.items()):
-        output.say(f"{jail} regex {_number(regex)}: {printable(text, 300)}")
+        output.say(f"{jail} failregex {regex + 1}: {printable(text, 1000)}")
 
 
 def _tell_of_others(story: dict[str, Any]) -> None:
@@ -86,8 +130,3 @@ def _tell_of_others(story: dict[str, Any]) -> None:
 def _by(jail: str, reason: str) -> str:
     by = f" by {jail}" if jail else ""
     return f"{by}: {reason}" if reason else by
-
-
-def _number(regex: int | None) -> str:
-    """Counted from 1, as people do."""
-    return "" if regex is None or regex < 0 else str(regex + 1)

@@ -15,8 +15,6 @@ from sipguard.model import Failure, Filter
 from sipguard.text import printable
 
 MOST_ADDRESSES = 20
-FEW_REGEXES = 5
-"""So many are shown in any case; of more, those that matched."""
 WORTH_CUTTING = 20
 """Characters that all regexes of a filter begin with, from which on they are shown only once."""
 MOST_LINES = 1000
@@ -51,7 +49,7 @@ class Report:
         self._addresses: dict[str, Counter[str]] = {}
         self._lines: dict[str, list[tuple[int, str]]] = {"matched": [], "ignored": [], "missed": []}
         self._line_counts = Counter[str]()
-        self._failures: list[tuple[int, int, str, str]] = []
+        self._failures: list[tuple[int, int, str, str, str]] = []
 
     def add(self, number: int, line: str, result: Examined) -> None:
         """One line of the log and what became of it."""
@@ -64,7 +62,8 @@ class Report:
             self._keep("matched", number, line)
             if len(self._failures) < MOST_LINES:
                 when = "" if failure.time is None else output.moment(failure.time)
-                self._failures.append((number, failure.regex + 1, failure.host, when))
+                reason = self.filter.reason(failure.regex) or ""
+                self._failures.append((number, failure.regex + 1, failure.host, when, reason))
         elif result.ignored:
             self._keep("ignored", number, line)
         elif result.regex is None and line:
@@ -104,11 +103,14 @@ class Report:
         counts = self._counts
         output.say(f"log     {printable(log, 500)}: {output.counted(counts.lines, 'line')} in {seconds:.2f} s")
         output.say(f"filter  {self.filter.name}, {printable(self.filter.origin, 500)}")
-        self._show_regexes()
+        if self._wanted.failures:
+            self._show_regexes()
+        else:
+            self._show_reasons()
         output.table(("lines", "date format"), [*self._date_rows()])
         self._show_addresses()
         if self._wanted.failures:
-            output.table(("line", "failregex", "address", "when"), self._failures)
+            output.table(("line", "failregex", "address", "when", "reason"), self._failures)
         for kind, lines in self._lines.items():
             if getattr(self._wanted, kind):
                 output.table(("line", kind), lines)
@@ -122,6 +124,15 @@ class Report:
             + ("" if self._wanted.missed or not missed else " (--print-missed shows them)")
         )
 
+    def _show_reasons(self) -> None:
+        """Hits by what the regexes find; by number where the filter does not say."""
+        hits = Counter[str]()
+        for regex, count in self._regexes.items():
+            hits[self.filter.reason(regex) or f"failregex {regex + 1}"] += count
+        output.table(("hits", "reason"), [(count, reason) for reason, count in hits.most_common()])
+        if not hits:
+            click.echo(f"none of {output.counted(len(self.filter.failregex), 'failregex')} matched (-v shows them)")
+
     def _show_regexes(self) -> None:
         """Hits of each. What all of them begin with (the log's prefix, as a rule) is shown once."""
         texts = self.filter.failregex
@@ -133,11 +144,7 @@ class Report:
         rows = [
             [self._regexes[i], i + 1, ("…" if common else "") + text[len(common) :]] for i, text in enumerate(texts)
         ]
-        shown = [row for row in rows if row[0] or self._wanted.failures or len(rows) <= FEW_REGEXES]
-        output.table(("hits", "no.", "failregex"), shown)
-        if len(shown) < len(rows):
-            rest = output.counted(len(rows) - len(shown), f"{'other ' if shown else ''}failregex")
-            click.echo(f"{rest} matched nothing (-v shows all)")
+        output.table(("hits", "no.", "failregex"), rows)
 
     def _date_rows(self) -> list[tuple[int, str]]:
         rows: list[tuple[int, str]] = [(n, name) for name, n in self._dates.most_common()]

@@ -56,7 +56,7 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
     stories = sorted(replay.stories.values(), key=lambda story: (-story.attempts, story.address))
     if as_json:
         for story in stories:
-            sys.stdout.write(json.dumps(_story_as_json(story)) + "\n")
+            sys.stdout.write(json.dumps(_story_as_json(story, jail)) + "\n")
         sys.stdout.write(json.dumps(summary) + "\n")
     else:
         _show(jail, stories, summary)
@@ -150,7 +150,7 @@ def _iso(when: float | None) -> str | None:
     return None if when is None else datetime.fromtimestamp(when).astimezone().isoformat()
 
 
-def _story_as_json(story: Story) -> dict[str, Any]:
+def _story_as_json(story: Story, jail: Jail) -> dict[str, Any]:
     return {
         "address": story.address,
         "attempts": story.attempts,
@@ -161,7 +161,17 @@ def _story_as_json(story: Story) -> dict[str, Any]:
         "banned": story.network if story.banned_at is not None else None,
         "misconfigured": story.misconfigured,
         "ignored": story.ignored or None,
+        "reasons": _reasons(story, jail),
     }
+
+
+def _reasons(story: Story, jail: Jail) -> dict[str, int]:
+    """What was tried, in words → how often; without what the filter has no words for."""
+    found: dict[str, int] = {}
+    for regex, attempts in story.regexes.items():
+        if name := jail.filter.reason(regex):
+            found[name] = found.get(name, 0) + attempts
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _summary(

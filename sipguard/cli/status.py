@@ -10,13 +10,15 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.cli.completion import jail_names
+from sipguard.cli.troubles import BY_HAND, Trouble, troubles
 from sipguard.text import printable
 
 _NOT_COUNTS = ("last_failure", "first", "last")
 
 
 @click.command("status")
-@click.argument("jail", required=False)
+@click.argument("jail", required=False, shell_complete=jail_names)
 @click.option(
     "--counted", is_flag=True, help="Of one jail: the addresses that have failed and are not banned, a page of them."
 )
@@ -30,83 +32,94 @@ def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Pa
     """
     if counted and not jail:
         raise click.UsageError("--counted needs the name of a jail")
-    status = ask(path, "status", jail=jail, **({"counted": begin} if counted else {}))
+    if jail or as_json:
+        status = ask(path, "status", jail=jail, **({"counted": begin} if counted else {}))
+    else:
+        status = ask(path, "overview")
     if as_json:
         output.as_json(status)
+    elif jail:
+        _one(status, status["jails"][0])
     else:
-        _tell(status, jail)
+        _tell(status)
     if not status["working"] and not jail:
         raise click.exceptions.Exit(1)
 
 
-def _tell(status: dict[str, Any], jail: str | None) -> None:
-    _head(status)
-    if not status["working"]:
-        why = "none of the jails has anything to read" if status["jails"] else "no jail is running"
-        if status["jails"] and (status["firewall"]["problem"] or status["firewall"]["unruled"]):
-            why = "the firewall takes no bans"
-        output.say(f"NOBODY IS PROTECTED: {why}")
-    if jail:
-        _one(status["jails"][0])
-    else:
-        output.table(
-            ("jail", "failures", "counting", "banned now", "bans", "lines", "logs"),
-            ([*_numbers(one), _logs(one)] for one in status["jails"]),
-        )
-    for one in status["jails"] if not jail else ():
-        _problem(one)
-    for error in status["errors"]:
-        output.say(f"not running: {printable(error, 500)}")
-
-
-def _head(status: dict[str, Any]) -> None:
+def _tell(status: dict[str, Any]) -> None:
+    """All jails on one screen: whether anybody is protected, by what, what is wrong, and what mends it."""
+    wrong = troubles(status)
+    _verdict(status, wrong)
     running = output.span(time.time() - status["since"])
-    output.say(f"sipguard {status['version']}, running {running}, firewall {status['firewall']['backend']}")
-    output.say(f"search: {printable(status['search'], 300)}")
+    firewall = status["firewall"]["backend"]
+    bans = sum(jail["banned"] for jail in status["jails"])
+    output.say(
+        f"sipguard {status['version']}, running {running}, firewall {firewall}, {output.counted(bans, 'live ban')}"
+    )
+    output.table(
+        ("jail", "reads", "failures", "counting", "banned", "bans"),
+        ([*_numbers(one)] for one in status["jails"]),
+    )
+    for trouble in wrong:
+        output.say(f"{trouble.what}", "warn")
+        if trouble.mend:
+            output.say(f"    mend it: {trouble.mend}")
+
+
+def _verdict(status: dict[str, Any], wrong: list[Trouble]) -> None:
+    jails, working = status["jails"], status["working"]
+    if not working:
+        why = "none of the jails has anything to read" if jails else "no jail is running"
+        if jails and (status["firewall"]["problem"] or status["firewall"]["unruled"]):
+            why = "the firewall takes no bans"
+        output.say(f"NOBODY IS PROTECTED: {why}", "bad")
+        return
     if status["firewall"]["backend"] == "memory":
-        output.say("firewall: memory enforces nothing, it is for trials: bans reject no packet")
-    for part in ("firewall", "state"):
-        if problem := status[part]["problem"]:
-            output.say(f"{part}: {printable(problem, 500)}")
-
-
-def _problem(jail: dict[str, Any]) -> None:
-    if jail["problem"]:
-        output.say(f"jail {jail['name']}: {printable(jail['problem'], 500)}")
-    events = jail["events"]
-    if events and not events["speaks"]:
-        output.say(
-            f"jail {jail['name']}: no events of {printable(events['url'])}: {printable(events['problem'] or '', 300)}"
-        )
+        output.say("NOT ENFORCED: a trial, bans reject no packet", "bad")
+        return
+    watched = [one for one in jails if one["name"] != BY_HAND]
+    by = f"{len(working)} of {output.counted(len(watched), 'jail')}"
+    partly = len(working) < len(watched) or any(trouble.serious for trouble in wrong)
+    output.say(f"PROTECTED{' IN PART' if partly else ''}: {by} at work", "warn" if partly else "good")
 
 
 def _numbers(jail: dict[str, Any]) -> list[object]:
     totals = jail["totals"]
     return [
         jail["name"],
+        output.cell(*_evidence(jail)),
         totals["failures"],
         jail["counting"],
-        len(jail["banned"]),
+        jail["banned"],
         totals["bans"],
-        jail["detection"]["lines"],
     ]
 
 
-def _logs(jail: dict[str, Any]) -> str:
-    problems = [f"{path}: {problem}" for path, problem in jail["logs"].items() if problem]
-    readable = len(jail["logs"]) - len(problems)
-    return "; ".join([f"{readable} followed", *problems]) if readable or not problems else "; ".join(problems)
+def _evidence(jail: dict[str, Any]) -> tuple[str, str]:
+    """What the jail knows of attacks by, and the state that this is."""
+    if jail["name"] == BY_HAND and not jail["logs"]:
+        return "bans by hand", ""
+    if jail["source"] == "wire":
+        return "SIP packets", "good"
+    events = jail["events"]
+    if events and events["speaks"]:
+        return f"events of {printable(events['url'], 60)}", "good"
+    read = sum(not problem for problem in jail["logs"].values())
+    if read:
+        return ("journal" if jail["journal"] else output.counted(read, "log")), "good"
+    return "nothing", "bad"
 
 
-def _one(jail: dict[str, Any]) -> None:
+def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
+    for trouble in troubles({**status, "errors": []}):
+        output.say(trouble.what, "warn")
     bantime = output.span(jail["bantime"])
     output.say(
         f"jail {jail['name']}: filter {jail['filter']}, {jail['maxretry']} failures within "
         f"{output.span(jail['findtime'])} ban for {bantime}"
     )
-    _problem(jail)
     for path, problem in jail["logs"].items():
-        output.say(f"log {printable(path)}: {printable(problem) if problem else 'followed'}")
+        output.say(f"log {printable(path)}: {printable(problem) if problem else 'followed'}", "warn" if problem else "")
     if why := jail.get("log_choice"):
         output.say(f"this log: {printable(why, 500)}")
     for path, seconds in jail["lags"].items():
@@ -121,6 +134,7 @@ def _one(jail: dict[str, Any]) -> None:
         numbers = ", ".join(f"{action[what]} {what}" for what in ("done", "failed", "dropped", "queued"))
         problem = f": {printable(action['problem'], 300)}" if action["problem"] else ""
         output.say(f"action {printable(action['name'])}: {numbers}{problem}")
+    output.say(f"search: {printable(status['search'], 300)}")
     shown = {**jail["detection"], **jail["totals"]}
     output.say(
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name not in _NOT_COUNTS)
@@ -133,7 +147,7 @@ def _one(jail: dict[str, Any]) -> None:
         (
             [
                 ban["address"],
-                output.moment(ban["since"]),
+                output.lately(ban["since"]),
                 output.span(None if ban["until"] is None else ban["until"] - now),
                 ban["reason"],
             ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sipguard.detection.results import Examined
-    from sipguard.model import Clock
+    from sipguard.model import Clock, Filter
 
 
 @click.command("test-filter")
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @click.option("--print-all-ignored", "ignored", is_flag=True, help="Print the lines that ignoreregex took.")
 @click.option("--print-no-missed", is_flag=True, help="Print no missed lines; as without --print-missed.")
 @click.option("--print-no-ignored", is_flag=True, help="Print no ignored lines; as without --print-all-ignored.")
-@click.option("-v", "--verbose", count=True, help="Print every failure, and the regexes without hits.")
+@click.option("-v", "--verbose", count=True, help="Print every failure, and the regexes.")
 def command(
     log: str, filter_: str, as_json: bool, out: str | None, now: str | None, journal: bool, **options: Any
 ) -> None:
@@ -78,7 +78,7 @@ def command(
     results = trial.results(_clock(now) if journal else None, quiet=as_json or bool(out))
     if as_json:
         for number, _, result in results:
-            sys.stdout.write(json.dumps(_as_json(number, result)) + "\n")
+            sys.stdout.write(json.dumps(_as_json(number, result, trial.filter)) + "\n")
         return
     found = _print_out(results, out) if out else _read(trial, results, _wanted(options))
     if not found:
@@ -163,8 +163,9 @@ def _clock(now: str | None) -> Clock:
     return lambda: fixed
 
 
-def _as_json(number: int, result: Examined) -> dict[str, Any]:
+def _as_json(number: int, result: Examined, filter_: Filter) -> dict[str, Any]:
     failure = result.failure
+    regex = failure.regex if failure else result.regex
     when = failure.time if failure else result.time
     return {
         "line": number,
@@ -175,6 +176,7 @@ def _as_json(number: int, result: Examined) -> dict[str, Any]:
         "user": failure.user if failure else None,
         "users": list(failure.users) if failure else [],
         "attempts": failure.attempts if failure else 0,
-        "regex": failure.regex if failure else result.regex,
+        "regex": regex,
         "session": failure.session if failure else None,
+        "reason": filter_.reason(regex),
     }

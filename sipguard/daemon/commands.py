@@ -123,6 +123,9 @@ class Commands:
                 "drift": daemon.monitor.drift,
             },
             "search": told(),
+            "wire": {"listen": daemon.wire.listener.listen, "problem": daemon.wire.problem}
+            if daemon.wire.listener
+            else None,
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "working": daemon.working,
             "errors": daemon.errors,
@@ -193,7 +196,10 @@ class Commands:
             **story._asdict(),
             "bans": [_ban_as_json(ban) for ban in story.bans],
             "earlier": [_ban_as_json(ban) for ban in story.earlier],
-            "attempts": [{**attempt._asdict(), "failregex": self._failregex(attempt)} for attempt in story.attempts],
+            "attempts": [
+                {**attempt._asdict(), "failregex": self._failregex(attempt), "reason": self._reason(attempt)}
+                for attempt in story.attempts
+            ],
         }
 
     def _failregex(self, attempt: CountedAttempt) -> str | None:
@@ -201,6 +207,11 @@ class Commands:
         runner = self._daemon.runners.get(attempt.jail)
         regexes = runner.jail.filter.failregex if runner else ()
         return regexes[attempt.regex] if attempt.regex is not None and 0 <= attempt.regex < len(regexes) else None
+
+    def _reason(self, attempt: CountedAttempt) -> str | None:
+        """What that regex finds, in words, where the filter says so."""
+        runner = self._daemon.runners.get(attempt.jail)
+        return runner.jail.filter.reason(attempt.regex) if runner else None
 
     async def advice(self, _request: Request) -> Any:
         """What `sipguard check` says of the running configuration."""
@@ -250,6 +261,8 @@ class Commands:
         return {
             "name": name,
             "filter": runner.jail.filter.name,
+            "source": runner.jail.source,
+            "journal": runner.jail.journal,
             "problem": runner.problem or daemon.bans.firewall_worker.unruled.get(name),
             "maxretry": runner.jail.maxretry,
             "findtime": runner.jail.findtime,

@@ -308,7 +308,7 @@ class Operations:
         for number, line in enumerate(lines or ("",)):
             if number and host in runner.banned:
                 break
-            runner.weigh(Failure(host, now, lines=(line,) if line else ()), changes)
+            runner.weigh(Failure(host, now, lines=(line,) if line else (), regex=-1), changes)
             # Fail2ban's total counts one failure per request, however many lines it brings.
             runner.totals.failures -= number > 0
         self.daemon.store.touched()

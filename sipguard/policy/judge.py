@@ -207,7 +207,9 @@ class Judge:
 
     def overdue(self) -> list[Failure]:
         """The challenges that nobody has answered in time: each is to be weighed as a failure, once per user."""
-        return [Failure(host, time, user=user) for host, user, time in self._challenges.overdue(self._clock())]
+        return [
+            Failure(host, time, user=user, regex=-1) for host, user, time in self._challenges.overdue(self._clock())
+        ]
 
     def shift(self, seconds: float) -> None:
         """The clock was set: every time that is kept moves with it."""

@@ -35,6 +35,8 @@ class Story:
     ignored: str = ""
     """Why it is never banned."""
     misconfigured: bool = False
+    regexes: dict[int, int] = field(default_factory=dict)
+    """Index of the failregex → attempts that it found."""
     evidence: dict[str, int] = field(default_factory=dict)
     """Class of evidence → attempts that rest on it, of what the wire tells."""
 
@@ -80,6 +82,7 @@ class Replay:
         story.users.update(failure.users or ((failure.user,) if failure.user else ()))
         if judgement.outcome is not Outcome.REPEATED:
             story.attempts += 1
+            story.regexes[failure.regex] = story.regexes.get(failure.regex, 0) + 1
         if judgement.outcome is Outcome.IGNORED:
             story.ignored = judgement.why
         elif judgement.outcome is Outcome.MISCONFIGURED:

@@ -45,6 +45,7 @@ def test_json_has_the_interface_of_the_design():
         "attempts": 1,
         "regex": 0,
         "session": None,
+        "reason": "wrong password",
     }
 
 

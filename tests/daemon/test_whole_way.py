@@ -1,6 +1,7 @@
 """The daemon as a process: a line of log in, a ban out, and the commands that ask and change."""
 
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -151,9 +152,16 @@ def test_explain(daemon, log):
     daemon.wait_for(lambda: "1001" in daemon.sipguard("explain", ATTACKER).stdout)
     told = daemon.sipguard("explain", ATTACKER).stdout
     assert f"{ATTACKER} is banned by freeswitch since" in told
-    assert told.count("from ip 203.0.113.66") == 5
+    rows = [line.split("\t") for line in told.splitlines() if "\t" in line]
+    assert [(times, reason, user) for times, _, _, reason, user in rows] == [
+        ("4", "wrong password", "1000"),
+        ("1", "wrong password", r"\x1b[31m1001"),
+    ]
+    assert told.count("from ip 203.0.113.66") == 1
+    each = daemon.sipguard("explain", ATTACKER, "-v").stdout
+    assert each.count("from ip 203.0.113.66") == 5
+    assert "freeswitch failregex 1: ^" in each
     assert "banned for the first time; to let it through: sipguard unban" in told
-    assert "freeswitch regex " in told
     assert "\x1b" not in told
     assert daemon.sipguard("explain", "203.0.113.1", check=False).returncode == 1
 
@@ -198,7 +206,10 @@ def test_status_reads_well_in_a_pipe(daemon, log):
     """Words and tabs, no colour."""
     append(log, failure(ATTACKER))
     daemon.wait_logged("Found")
-    head, search, _trials, row = daemon.sipguard("status").stdout.splitlines()
-    assert head.startswith("sipguard ")
-    assert search.startswith("search: libpcre2 10.")
-    assert row.split("\t") == ["freeswitch", "1", "1", "0", "0", "1", "1 followed"]
+    verdict, head, row, trial, mend = daemon.sipguard("status").stdout.splitlines()
+    assert verdict == "NOT ENFORCED: a trial, bans reject no packet"
+    assert re.fullmatch(r"sipguard [\d.a-z]+, running \d+s, firewall memory, 0 live bans", head)
+    assert row.split("\t") == ["freeswitch", "1 log", "1", "1", "0", "0"]
+    assert trial.startswith("firewall: memory enforces nothing")
+    assert mend.startswith("    mend it: ")
+    assert "\nsearch: libpcre2 10." in daemon.sipguard("status", "freeswitch").stdout
