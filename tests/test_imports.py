@@ -50,6 +50,7 @@ MAY_IMPORT = {
     # All of Fail2ban that needs no daemon: its configuration, its action files, its protocol and client.
     "fail2ban": LEAVES | {"__version__", "config", "actions"},
     "enable": LEAVES | {"config"},
+    "service": LEAVES | {"config", "firewall"},
 }
 """Stage → what of sipguard it may know besides itself. `daemon`, `adopt` and `cli` join, so they may know all."""
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "reload": "Make the running daemon read its configuration again.",
     "replay": "What a jail would have done with a log, by the log's own clock.",
     "run": "Protect: follow the logs and ban, until stopped.",
+    "service": "Make an installation by pip a service of systemd, or take it away.",
     "status": "What the running daemon sees and rejects.",
     "test-action": "Show what an action does on a ban, or try it.",
     "test-filter": "Try a filter on a log, a line or the journal.",

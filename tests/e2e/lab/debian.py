@@ -58,6 +58,10 @@ class Debian:
         for file in files:
             shutil.copy(file, self._seen_from_here() / "srv" / file.name)
 
+    def outside(self, *command):
+        """The line that runs a program of this machine where this Debian's folder and network are seen."""
+        return ["nsenter", "-t", str(self._holder.pid), "--mount", "--net", *command]
+
     def end(self):
         """Everything goes: the mounts with the namespace, the processes in it with their network."""
         self._holder.kill()

@@ -1,0 +1,41 @@
+"""`sipguard service`: an installation by pip as a service of systemd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sipguard.cli import output
+
+_ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("/"),
+    metavar="DIR",
+    help="Write below this folder; no user is made, and nothing is started or stopped.",
+)
+
+
+@click.group("service")
+def command() -> None:
+    """Make this installation a service of systemd, or take it away. The Debian package brings its own."""
+
+
+@command.command("install")
+@_ROOT
+def _install(root: Path) -> None:
+    """Write the unit for this installation's path, make the user `sipguard`, and start the service."""
+    from sipguard.service.install import install  # noqa: PLC0415 - the help needs none of it
+
+    install(root, output.say)
+
+
+@command.command("uninstall")
+@_ROOT
+@click.option("--purge", is_flag=True, help="Remove configuration, state and the user `sipguard` too.")
+def _uninstall(root: Path, *, purge: bool) -> None:
+    """Stop the service, remove its files, and everything of sipguard's in the firewall."""
+    from sipguard.service.install import uninstall  # noqa: PLC0415
+
+    uninstall(root, output.say, purge=purge)
