@@ -2,7 +2,7 @@
 
 The exact way (`matching`) reads line by line what a filter's regexes say, behind the stage that knows a server's records
 (`record_assembler`). The fast way leaves out the lines that cannot matter (`candidates`) and takes the plain ones in one search
-each (`scan`). `Detector` is the switch between them: `fast=False` reads every line by the exact way.
+each (`scan`). `Detector` is the switch between them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
 
@@ -287,12 +287,13 @@ class Detector:
         """Add what a line tells, without its LF, or the records that it completes; `time` is its own, if it brings one."""
         if self._screen is None:
             self._event(self._decode(raw).rstrip("\r"), time, events, trusted=False)
-            return
-        for one in self._screened(raw, time):
+        for one in self._screened(raw, time) if self._screen is not None else ():
             self._tell(one, events)
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
-        self._event(one.text, one.time, events, trusted=one.trusted)
+        for text in (one.text, *one.hung):
+            if self._event(text, one.time, events, trusted=one.trusted) is not None:
+                break
 
     def _catch_up(self) -> None:
         """Find the last date in the lines that were left out: it counts for a line that has none."""
@@ -307,7 +308,7 @@ class Detector:
                 return
             end = begin
 
-    def _event(self, line: str, time: float | None, events: list[LogEvent], *, trusted: bool) -> None:
+    def _event(self, line: str, time: float | None, events: list[LogEvent], *, trusted: bool) -> LogEvent | None:
         try:
             failure = self._matcher.process(line, time, trusted=trusted)
         except AmbiguousDateError:
@@ -317,26 +318,22 @@ class Detector:
         event = failure or self._matcher.other
         if event is not None:
             events.append(event)
+        return event
 
     def _screened(self, raw: bytes, time: float | None) -> list[Ready]:
         assert self._screen is not None  # noqa: S101 - told apart by the callers
-        try:
-            ready = self._screen.push(raw, time)
-        except TimeoutError:
-            self.counts.timed_out += 1
-            return []
-        self._count(self._screen)
-        return ready
+        return self._ready(self._screen, partial(self._screen.push, raw, time))
 
     def _released(self, idle: float) -> list[Ready]:
-        if self._screen is None:
-            return []
+        return self._ready(self._screen, partial(self._screen.release, idle)) if self._screen is not None else []
+
+    def _ready(self, screen: RecordAssembler, ask: Callable[[], list[Ready]]) -> list[Ready]:
         try:
-            ready = self._screen.release(idle)
+            ready = ask()
         except TimeoutError:
             self.counts.timed_out += 1
             return []
-        self._count(self._screen)
+        self._count(screen)
         return ready
 
     def _count(self, screen: RecordAssembler) -> None:
@@ -387,7 +384,8 @@ class Detector:
 
     def _examined(self, one: Ready) -> Examined:
         matcher = self._matcher
-        failure = matcher.process(one.text, one.time, trusted=one.trusted)
+        readings = (matcher.process(text, one.time, trusted=one.trusted) for text in (one.text, *one.hung))
+        failure = next((found for found in readings if found is not None), None)
         return Examined(
             matched=failure is not None,
             ignored=matcher.was_ignored,

@@ -5,10 +5,10 @@ Everything here is bounded: what is held back, and for how long.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.detection.json_lines import from_json, read_json
+from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Numbered, Packets
 from sipguard.detection.plain_rule import PlainRule
 from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, SEARCH_LIMIT, RecordRule, in_bytes
@@ -26,6 +26,8 @@ _KNOWN = 65_536
 """Bytes of a log after which it is known what it has."""
 _MOST_TRIES = 20
 """Matches over several lines, which are none, after which every line is read instead."""
+_MOST_LINES = 40
+"""Lines of a record whose thread is known: a caller's field that may have line feeds is shorter."""
 _NEWLINE = "#012"
 _CUT = "…"
 """Stands behind what was cut: no address in it can be told from one that its writer wrote behind it."""
@@ -41,6 +43,8 @@ class Ready(NamedTuple):
     """Nobody but the server can have written it as a whole."""
     time: float | None = None
     """When it was logged, where its source tells that, as the journal does; POSIX seconds."""
+    hung: tuple[str, ...] = ()
+    """What to read instead, one after another, while nothing is told: records that seem to hang on others in this line."""
 
 
 class RecordAssembler:
@@ -62,6 +66,7 @@ class RecordAssembler:
         self.rule = RecordRule(filter, where=where)
         begin = self.rule.begin_packet
         self._packets = Packets(filter, begin, where=where) if begin is not None else None
+        self._thread = OwnThread.of_filter(filter, where=where)
         self._tail = SessionTail() if self.rule.session is not None else None
         self._decode = decode
         self._mixed_bytes = in_bytes(self.rule.mixed) if self.rule.mixed is not None else None
@@ -83,8 +88,8 @@ class RecordAssembler:
         self._is_open = self._is_folded = False
         self._time: float | None = None
         self._seen = 0
-        self._hangs_badly = False
-        """Whether the log has lines that a caller may end as he likes, and that may hang on others."""
+        self._number = ""
+        """Of the thread that has begun the record under way; empty if that is not known."""
 
     @property
     def tampered(self) -> int:
@@ -125,6 +130,8 @@ class RecordAssembler:
                 start = data.rfind(b"\n", 0, match.start()) + 1
                 end = data.find(b"\n", start)
                 end = len(data) if end < 0 else end
+                if self._may_be_of_event(data, start):
+                    return False
                 if match.end() <= end:
                     self.first_mixed = start, end
                     return True
@@ -132,6 +139,15 @@ class RecordAssembler:
         except TimeoutError:
             return False
         return False
+
+    def _may_be_of_event(self, data: bytes, start: int) -> bool:
+        """Whether the line at `start` may belong to a record whose thread is known, and look like another to deceive."""
+        if self._thread is None:
+            return False
+        if not start:
+            return bool(self._number)
+        before = data[data.rfind(b"\n", 0, start - 1) + 1 : start - 1]
+        return len(before) < _MOST_LINES or self.rule.may_go_on(self._decode(before))
 
     def is_behind_session(self, data: bytes, begin: int) -> bool:
         """Whether the line at `begin` of the chunk at hand may be the unmarked rest of a message of a session."""
@@ -141,11 +157,6 @@ class RecordAssembler:
         """Lines of `data` come next."""
         self.rule.learn(data)
         self._seen += len(data)
-        if not self._hangs_badly and not self.is_mixed:
-            for text, pattern in self.rule.hanging_where:
-                if text in data:
-                    with suppress(TimeoutError):
-                        self._hangs_badly |= pattern.search(data, timeout=SEARCH_LIMIT) is not None
 
     def end_chunk(self, data: bytes) -> None:
         """All of `data` was fed, or left out."""
@@ -167,6 +178,8 @@ class RecordAssembler:
     def begins_record(self, line: str) -> bool:
         """Whether the line ends the record before it."""
         try:
+            if self._number:
+                return not self._is_of_event(line)
             return self.rule.begins(line) or self.opens_packet(line) or not self.rule.goes_on(line)
         except TimeoutError:
             return False
@@ -198,7 +211,7 @@ class RecordAssembler:
 
     def release(self, idle: float) -> list[Ready]:
         """Nothing has come for `idle` seconds, and the log ends here: what is whole by now."""
-        if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded else RECORD_SETTLES):
+        if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded or self._number else RECORD_SETTLES):
             self.at_end += 1
             ready = self._close_record()
         else:
@@ -215,6 +228,8 @@ class RecordAssembler:
         packets = self._packets
         if packets is not None and packets.busy:
             return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
+        if self._is_of_event(text):
+            return self._go_on(text)
         place = self._cut_at(raw, text)
         if place:
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
@@ -239,6 +254,18 @@ class RecordAssembler:
         behind = self._decode(raw[place:])
         return place if not rule.has_records or rule.begins(behind) or self.opens_packet(behind) else 0
 
+    def _is_of_event(self, line: str) -> bool:
+        """Whether the line belongs to the record under way, whatever it looks like, as its thread has not begun another."""
+        return bool(self._number) and self._thread is not None and self._thread.number(line) != self._number
+
+    def _go_on(self, line: str) -> list[Ready]:
+        """A further line of a record whose thread is known: it ends where its server can have put no more of a caller's."""
+        self._record.append(line)
+        self._is_folded = True
+        # Joined by one character, as long as the line feed that was there.
+        goes_on = len(self._record) < _MOST_LINES and self.rule.may_go_on("\r".join(self._record))
+        return [] if goes_on else self._close_record()
+
     def _unscreened(self, line: Numbered) -> list[Ready]:
         number, _, text = line
         rule = self.rule
@@ -257,16 +284,18 @@ class RecordAssembler:
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
         if not self.rule.has_records:
-            return self._alone(line, number)
+            return self._whole(self._ready(line, number), "")
         if self.rule.begins(line) or (self._is_open and self.opens_packet(line)):
             self.by_header += self._is_open
             before = self._close_record()
-            if self.rule.may_go_on(line):
+            thread = self._thread.number(line) if self._thread is not None else ""
+            hung = self._thread.hung(line, thread) if self._thread is not None else None
+            if self.rule.may_go_on(hung.texts[-1] if hung is not None else line):
                 self._record, self._record_size, self._record_number = [line], len(line), number
-                self._record_time = self._time
+                self._record_time, self._number = self._time, thread
                 self._is_open, self._is_folded = True, False
                 return before
-            return [*before, *self._alone(line, number)]
+            return [*before, *self._whole(self._ready(line, number), thread)]
         if self._is_open and not self.rule.goes_on(line):
             self.by_header += 1
             return self._close_record()
@@ -290,18 +319,24 @@ class RecordAssembler:
         """The record under way has no more lines."""
         if not self._is_open:
             return []
-        record, self._record, self._is_open = self._record, [], False
-        self.held_bytes = 0
-        return [Ready(_NEWLINE.join(record), self._record_number, not self.is_mixed, self._record_time)]
+        record, self._record, self._is_open = _NEWLINE.join(self._record), [], False
+        thread, self._number, self.held_bytes = self._number, "", 0
+        return self._whole(self._ready(record, self._record_number)._replace(time=self._record_time), thread)
 
-    def _alone(self, line: str, number: int) -> list[Ready]:
-        """A record of one line."""
-        rule = self.rule
-        doubted = self.is_mixed or self._hangs_badly or self._seen < _KNOWN
-        if rule.hanging is not None and doubted and rule.hanging.found(line, SEARCH_LIMIT):
+    def _whole(self, one: Ready, thread: str) -> list[Ready]:
+        """A record that is complete, or hangs in its line on one that was cut."""
+        hanging, other = self.rule.hanging, self.rule.hanging_other
+        if hanging is None or not hanging.found(one.text, SEARCH_LIMIT):
+            return [one]
+        doubted = self.is_mixed or self.first_mixed is not None or self._seen < _KNOWN
+        if doubted and other is not None and other.found(one.text, SEARCH_LIMIT):
             self._tampered += 1
             return []
-        return [self._ready(line, number)]
+        hung = self._thread.hung(one.text, thread) if self._thread is not None else None
+        if hung is None:
+            return [one]
+        self._tampered += 1
+        return [one._replace(text=hung.texts[-1]) if hung.is_foreign else one._replace(hung=tuple(hung.texts))]
 
     def _ready(self, line: str, number: int) -> Ready:
         return Ready(line, number, not self.is_mixed, self._time)

@@ -12,8 +12,10 @@ with its date; lengths are bytes.
                       cut in the same line
     linecut_from      behind what those bytes are counted; a line in which it is not found is never cut
     sessionline       a line of a session, its group 1 is the session; see `session_tail`
-    hanging           a line that seems to hang on another, which the server has cut: it counts for nobody where `mixed` is found
-                      in the log, or `hanging_where`, and until enough of it has been seen to know
+    recordthread, recordforeign: see `own_thread`
+    hanging           a line in which another seems to hang, as the server has cut it
+    hanging_other     what hangs there is of none of these records: such a line counts for nobody where `mixed` is found in the
+                      log, and until enough of it has been seen to know
     quarantine_begin, quarantine_end, quarantine_limit, logline: see `packets`
     mixed             a line that a log of security events alone does not have: from then on its successes are not believed
     jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
@@ -44,7 +46,9 @@ KEYS = frozenset(
         "linecut_from",
         "sessionline",
         "hanging",
-        "hanging_where",
+        "hanging_other",
+        "recordthread",
+        "recordforeign",
         "quarantine_begin",
         "quarantine_end",
         "quarantine_limit",
@@ -87,8 +91,7 @@ class RecordRule:
         self.cut_from = one("linecut_from")
         self.session = one("sessionline")
         self.hanging = one("hanging")
-        self.hanging_where = [(one.holds.encode(), in_bytes(one)) for one in each("hanging_where")]
-        """A text that every match holds, and the regex for undecoded lines."""
+        self.hanging_other = one("hanging_other")
         self.begin_packet = one("quarantine_begin")
         self.mixed = one("mixed")
         self.json = options.get("jsonline", "")

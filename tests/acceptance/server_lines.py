@@ -64,13 +64,13 @@ def notice(fields, reason="No matching endpoint found"):
 
 def event(kind, fields, tail=""):
     """res_security_log.c: quotes are not escaped, a newline in the account's name splits the line; no UTF-8, no event."""
-    if re.search("[\udc80-\udcff]", fields["account"][:35] + fields["callid"] + tail):
+    if re.search("[\udc80-\udcff]", fields["account"][:36] + fields["callid"] + tail):
         return asterisk("ERROR", "security_events.c", f"Failed to issue security event of type {kind}.")
     return asterisk(
         "SECURITY",
         "res_security_log.c",
         f'SecurityEvent="{kind}",EventTV="2026-01-15T10:20:30.123+0000",Severity="Error",Service="PJSIP",EventVersion="1",'
-        f'AccountID="{fields["account"][:35]}",SessionID="{fields["callid"]}",LocalAddress="IPV4/UDP/{PBX}/5060",'
+        f'AccountID="{fields["account"][:36]}",SessionID="{fields["callid"]}",LocalAddress="IPV4/UDP/{PBX}/5060",'
         f'RemoteAddress="IPV4/UDP/{ATTACKER}/5060"{tail}',
     )
 

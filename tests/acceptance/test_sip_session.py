@@ -20,7 +20,7 @@ BOTH = [
 
 PEER = '",LocalAddress="IPV4/UDP/198.51.100.1/5060",RemoteAddress="IPV4/UDP/{}/5060"'
 TAILS = {
-    "InvalidAccountID": ("", ',Module="x"', ',SessionTV="2026"', ',Module="x",SessionTV="2026"'),
+    "InvalidAccountID": ("", ',Module="x"'),
     "ChallengeResponseFailed": (
         ',Challenge="c",Response="r",ExpectedResponse=""',
         ',Challenge="",Response="",ExpectedResponse="e"',
