@@ -7,6 +7,7 @@ What the pattern does not match says nothing: the exact way reads such a line.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipguard.detection.dated import DatePart, any_of, asked, layout, reader
@@ -79,8 +80,23 @@ class Plain:
             any_of(writer, rule.headers),
             *(asked(writer, source, "!") for source in (*rule.never, *(() if rule.folds else rule.opens))),
         ]
+        body = _body(tuple(failregex), form, tuple(others), lead, writer.groups)
+        self.date, self.plans, self.layout = body.date, body.plans, body.layout
+        written += [body.source, r".*+\n"]
+        writer.groups = body.groups
+        if rule.folds:
+            written += [r"(?=[\x00-\xff])", *(asked(writer, source, "!") for source in rule.folds)]
+        self.pattern = Pattern("".join(written), anchored=True)
+
+
+class _Body:
+    """The date and the failregexes, whose groups are counted on from `groups`. Raises UntranslatableError, ValueError."""
+
+    def __init__(
+        self, failregex: Sequence[Expression], form: DateFormat, others: Sequence[DateFormat], lead: str, groups: int
+    ) -> None:
+        writer = Writer(groups)
         self.date = DatePart(writer, form, others, lead)
-        written.append(self.date.source)
         self.plans: dict[int, Plan] = {}
         """By what a search gives."""
         tails = []
@@ -93,10 +109,8 @@ class Plain:
                 tails.append(tail)
         if not any(plan.ids for plan in self.plans.values()):
             raise UntranslatableError("no failregex is simple")
-        written.append(f"(?>{'|'.join(tails)}).*+\\n")
-        if rule.folds:
-            written += [r"(?=[\x00-\xff])", *(asked(writer, source, "!") for source in rule.folds)]
-        self.pattern = Pattern("".join(written), anchored=True)
+        self.source = f"{self.date.source}(?>{'|'.join(tails)})"
+        self.groups = writer.groups
 
     def _tail(self, writer: Writer, index: int, expression: Expression) -> str:
         """The failregex behind the date; empty where none with this lead can match."""
@@ -128,6 +142,14 @@ class Plain:
         at = {name: places[number] for name, number in groups.items()}
         ids = tuple(at[name] for name in ("ip4", "ip6", "dns") if name in at) if expression.is_simple else ()
         return Plan(index, read, ids, at.get("user", 0), Tags(at))
+
+
+@lru_cache(maxsize=64)
+def _body(
+    failregex: tuple[Expression, ...], form: DateFormat, others: tuple[DateFormat, ...], lead: str, groups: int
+) -> _Body:
+    """Written once: a log's rule changes as more of it is known, and this takes longest."""
+    return _Body(failregex, form, others, lead, groups)
 
 
 def _behind(tree: Any, lead: str) -> Any | None:

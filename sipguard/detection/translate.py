@@ -82,7 +82,8 @@ def checked(source: str) -> Any:
     """
     try:
         tree = parse(source)
-        _check_behind(tree)
+        if "(?<" in source:
+            _check_behind(tree.data)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
     return tree
@@ -95,7 +96,7 @@ def _check_behind(items: Iterable[Any]) -> None:
             if low != high:
                 raise re.error("look-behind requires fixed-width pattern")
         for part in inside(op, argument):
-            _check_behind(part)
+            _check_behind(part.data)
 
 
 def tree_of(items: Sequence[Any], like: Any) -> Any:
@@ -203,13 +204,13 @@ class Writer:
         self.numbers = {}
         self._marked = marked
         self.anchored, self.at_line = anchored, at_line
-        self._kept = frozenset(keep) | _referenced(tree)
+        self._kept = frozenset(keep) | _referenced(tree.data)
         flags = int(tree.state.flags)
         if flags & _REFUSED_FLAGS:
             raise UntranslatableError("flags")
         if not anchored and not at_line and not width(tree, tree)[0]:
             raise UntranslatableError("it may match nothing, behind the end of the line")
-        return self._sequence(list(tree), tree, _Place(flags, 0, 0, 0))
+        return self._sequence(tree.data, tree, _Place(flags, 0, 0, 0))
 
     def group(self) -> int:
         """Count a group that the caller writes."""
@@ -217,16 +218,18 @@ class Writer:
         return self.groups
 
     def _sequence(self, items: Sequence[Any], like: Any, place: _Place) -> str:
-        behind = [place.behind]
-        for item in reversed(items[1:]):
-            behind.append(behind[-1] + _width(item[0], item[1], like)[0])
-        behind.reverse()
+        widths = [_width(op, argument, like) for op, argument in items]
         written, before, most = [], place.before, place.most_before
+        behind = place.behind + sum(low for low, _ in widths)
+        any_case, end = place.flags & _IGNORECASE, len(items) - 1
         for index, (op, argument) in enumerate(items):
-            last = place.ahead and index == len(items) - 1
-            here = _Place(place.flags, behind[index], before, most, last)
-            written.append(self._item(op, argument, like, here))
-            low, high = _width(op, argument, like)
+            low, high = widths[index]
+            behind -= low
+            if op is sre.LITERAL and argument < 128 and argument != _LF and not any_case:
+                written.append(_SIGNS[argument])
+            else:
+                here = _Place(place.flags, behind, before, most, place.ahead and index == end)
+                written.append(self._item(op, argument, like, here))
             before, most = before + low, most + high
         return "".join(written)
 
@@ -238,18 +241,18 @@ class Writer:
         if op is sre.SUBPATTERN:
             return self._subpattern(argument, like, place)
         if op is sre.BRANCH:
-            return "(?:" + "|".join(self._sequence(list(each), like, place) for each in argument[1]) + ")"
+            return "(?:" + "|".join(self._sequence(each.data, like, place) for each in argument[1]) + ")"
         if op is sre.AT:
             return self._at(argument, place)
         if op in (sre.ASSERT, sre.ASSERT_NOT):
             return self._look(op, argument, like, place)
         if op is sre.ATOMIC_GROUP:
-            return f"(?>{self._sequence(list(argument), like, place)})"
+            return f"(?>{self._sequence(argument.data, like, place)})"
         if op is sre.GROUPREF:
             return self._reference(argument, place)
         if op is sre.GROUPREF_EXISTS:
             group, yes, no = argument
-            either = "|".join(self._sequence(list(each or ()), like, place) for each in (yes, no))
+            either = "|".join(self._sequence(each.data if each else (), like, place) for each in (yes, no))
             return f"(?({self._number(group)}){either})"
         raise UntranslatableError(str(op))
 
@@ -265,7 +268,7 @@ class Writer:
         low, high, body = argument
         if low > _MOST or (high is not sre.MAXREPEAT and high > _MOST):
             raise UntranslatableError("a repeat too long")
-        items = list(body)
+        items = body.data
         single = len(items) == 1 and items[0][0] in ONE
         if not single and high != 1 and width(items, like)[0] == 0:
             raise UntranslatableError("a repeat of nothing")
@@ -282,7 +285,7 @@ class Writer:
             raise UntranslatableError("flags")
         inner = _Place(flags, place.behind, place.before, place.most_before, place.ahead)
         if group not in self._kept:
-            return f"(?:{self._sequence(list(body), like, inner)})"
+            return f"(?:{self._sequence(body.data, like, inner)})"
         if group in self.numbers:
             raise UntranslatableError("a group twice")
         mark = ""
@@ -290,7 +293,7 @@ class Writer:
             self.mark = self.group()
             mark = rf"(?:(?<=^{escaped(self._marked[1].encode('ascii'))})()|)"
         self.numbers[group] = self.group()
-        return f"{mark}({self._sequence(list(body), like, inner)})"
+        return f"{mark}({self._sequence(body.data, like, inner)})"
 
     def _at(self, kind: Any, place: _Place) -> str:
         if kind in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING):
@@ -310,7 +313,7 @@ class Writer:
 
     def _look(self, op: Any, argument: Any, like: Any, place: _Place) -> str:
         direction, body = argument
-        items = list(body)
+        items = body.data
         sign = "=" if op is sre.ASSERT else "!"
         if direction > 0:
             inner = _Place(place.flags, 0, place.before, place.most_before, ahead=True)
@@ -331,7 +334,7 @@ class Writer:
 
 def is_anchored(tree: Any) -> bool:
     """Whether a regex matches where a text begins, or nowhere."""
-    items = list(tree)
+    items = tree.data
     return bool(items) and items[0][0] is sre.AT and items[0][1] in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
 
 
@@ -344,7 +347,7 @@ def _referenced(items: Iterable[Any]) -> frozenset[int]:
         elif op is sre.GROUPREF_EXISTS:
             found.add(argument[0])
         for part in inside(op, argument):
-            found |= _referenced(part)
+            found |= _referenced(part.data)
     return frozenset(found)
 
 
@@ -393,3 +396,6 @@ def escaped(text: bytes) -> str:
 def _sign(code: int) -> str:
     char = chr(code)
     return char if char.isascii() and (char.isalnum() or char == " ") else rf"\x{code:02x}"
+
+
+_SIGNS = tuple(map(_sign, range(128)))
