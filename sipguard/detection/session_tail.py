@@ -14,7 +14,9 @@ LINES = 100
 """Lines of a message that bear the session."""
 BYTES = 2047
 """Of the write that the last of them begins."""
-_BEFORE = (LINES - 1) * 38 - BYTES
+_SHORTEST = 38
+"""Bytes of a line that bears the session and nothing else."""
+_BEFORE = (LINES - 1) * _SHORTEST - BYTES
 """Bytes by which so many lines, the shortest there are, reach out of a tail at its end."""
 _BLOCK = 1024
 """Bytes that are looked at together."""
@@ -63,16 +65,21 @@ class SessionTail:
         """Whether no tail can reach so far, since too few lines of a session stand where they would have to."""
         if self._left > 0:
             return False
-        if self._clear >= 0 and data.count(b"\n", self._clear, to) < LINES:
+        clear = self._clear
+        if clear >= 0 and to - clear < LINES * _SHORTEST:
             return True
-        if to < BYTES + _BEFORE:
+        match, begin = None, 0
+        if to >= BYTES + _BEFORE:
+            # Where a tail began that could still be under way, the line is one of the hundred.
+            begin = data.rfind(b"\n", 0, to - BYTES) + 1
+            match = _SESSION.match(data, begin)
+            first = data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1
+            if match is None or not data.startswith(match[1] + b" ", first):
+                return True
+        if clear >= 0 and data.count(b"\n", clear, to) < LINES:
+            return True
+        if match is None:
             return not self._run
-        # Where a tail began that could still be under way, the line is one of the hundred.
-        begin = data.rfind(b"\n", 0, to - BYTES) + 1
-        match = _SESSION.match(data, begin)
-        first = data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1
-        if match is None or not data.startswith(match[1] + b" ", first):
-            return True
         session = b"\n" + match[1] + b" "
         count = 1 + data.count(session, begin, to)
         while count < LINES and data.startswith(session[1:], begin):
