@@ -78,3 +78,51 @@ class ServerEvent(NamedTuple):
 
     name: str
     fields: Mapping[str, str]
+
+
+class Watch(NamedTuple):
+    """Which of this machine's SIP packets the kernel is to copy to us, and to which NFLOG groups."""
+
+    ports: tuple[tuple[int, int], ...]
+    """First and last of each range."""
+    requests: int
+    """Group of what comes in over UDP."""
+    answers: int
+    """Group of what goes out over UDP."""
+    streams: int
+    """Group of TCP, both ways: what both sides say must be read in one order."""
+    rate: int
+    """Packets per second of each kind at most."""
+
+
+class Watched(NamedTuple):
+    """What the kernel has counted of the wire since the rules were made."""
+
+    limited: int
+    """Packets that were not copied, since they were too many."""
+    held_back: int
+    """Packets that the meter has dropped."""
+    metered: int
+    """Addresses that are metered now."""
+
+
+class Meter(NamedTuple):
+    """An address of which a few more SIP requests over UDP are let through."""
+
+    address: str
+    """Canonical; an IPv6 network of /64 too."""
+    until: float
+    requests: int
+    """How many until then."""
+    ports: tuple[int, ...] = ()
+    """Source ports of its proven logins: they pass freely."""
+
+
+SHORT = 64
+"""Bytes of a packet that a mark carries: enough for its addresses."""
+MARK_FLUSH, MARK_FAILED, MARK_SENT, MARK_SOURCE, MARK_ALL = "flush", "failed", "sent", "source", "all"
+"""Prefixes of what NFLOG brings, other than a plain packet.
+
+`flush`: all requests before a failing answer are here now. `failed`: that answer. `sent`: a TCP segment of the server. `source`:
+this packet's source has sent more than is read of one address. `all`: more came than is read.
+"""

@@ -60,10 +60,28 @@ def _tell(status: dict[str, Any]) -> None:
         ("jail", "reads", "failures", "counting", "banned", "bans"),
         ([*_numbers(one)] for one in status["jails"]),
     )
+    if status["wire"] and status["wire"]["watched"]:
+        _wire(status["wire"]["watched"])
     for trouble in wrong:
         output.say(f"{trouble.what}", "warn")
         if trouble.mend:
             output.say(f"    mend it: {trouble.mend}")
+
+
+def _wire(wire: dict[str, Any]) -> None:
+    """What the packets of this machine showed, and what went unseen."""
+    packets = ", ".join(f"{count} {what}" for what, count in wire["packets"].items()) or "no packet yet"
+    output.say(f"wire: SIP packets of ports {wire['ports']}: {packets}, {wire['limited']} beyond the limits")
+    if wire["blind"]:
+        output.say(f"wire: BLIND now: {wire['blind']}; log lines count as without the wire", "warn")
+    elif wire["blind_times"]:
+        last = wire["blind_times"][0]
+        output.say(f"wire: last blind until {output.moment(last['until'])}: {last['reason']}")
+    if wire["metered"] or wire["held_back"]:
+        output.say(
+            f"wire: {output.counted(wire['metered'], 'address')} metered, "
+            f"{output.counted(wire['held_back'], 'packet')} held back"
+        )
 
 
 def _verdict(status: dict[str, Any], wrong: list[Trouble]) -> None:

@@ -51,8 +51,16 @@ def _of_state(state: dict[str, Any]) -> Iterator[Trouble]:
 
 
 def _of_wire(wire: dict[str, Any] | None) -> Iterator[Trouble]:
-    if wire and wire["problem"]:
+    if not wire:
+        return
+    if wire["problem"]:
         yield Trouble(f"wire: {printable(wire['problem'], 500)}", "sipguard check")
+    watched = wire["watched"] or {"unwatched": (), "elsewhere": ()}
+    for one in watched["unwatched"]:
+        yield Trouble(f"wire: not watched: {printable(one)}", "name the port in `ports` below [wire]", False)
+    for one in watched["elsewhere"]:
+        what = f"wire: {printable(one)} runs in a network namespace of its own; what does not pass this one is not seen"
+        yield Trouble(what, "", False)
 
 
 def _of_jail(jail: dict[str, Any]) -> Iterator[Trouble]:

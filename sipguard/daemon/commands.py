@@ -78,6 +78,7 @@ class Commands:
         names = [request["jail"]] if request.get("jail") else self._operations.jails()
         return {
             **self._health(),
+            "wire": await self._daemon.wire.status(),
             "jails": [
                 {**self._jail(self._operations.runner(name)), **self._counted(name, request.get("counted"))}
                 for name in names
@@ -93,6 +94,7 @@ class Commands:
         live = self._daemon.bans.live
         return {
             **self._health(),
+            "wire": await self._daemon.wire.status(),
             "now": self._daemon.clock(),
             "moves": live.moves,
             "jails": [
@@ -123,9 +125,6 @@ class Commands:
                 "drift": daemon.monitor.drift,
             },
             "search": told(),
-            "wire": {"listen": daemon.wire.listener.listen, "problem": daemon.wire.problem}
-            if daemon.wire.listener
-            else None,
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "working": daemon.working,
             "errors": daemon.errors,

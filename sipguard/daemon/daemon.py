@@ -91,7 +91,13 @@ class Daemon:
         self._read_settings = reload
         self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._check_clock)
         self.events = EventReader(self.runners, self.store, clock=clock, paused=self.reading.paused)
-        self.wire = Wire(self.runners, self.store, clock=clock, paused=self.reading.paused)
+        self.wire = Wire(
+            self.runners,
+            self.store,
+            worker=self.bans.firewall_worker,
+            clock=clock,
+            paused=self.reading.paused,
+        )
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
@@ -132,7 +138,7 @@ class Daemon:
     @property
     def reading_jails(self) -> list[str]:
         """The jails that have something to read now: a log, a journal, a server's events, or the SIP messages of the wire."""
-        logs, wire = self.reading.logs, self.wire.listener is not None and not self.wire.problem
+        logs, wire = self.reading.logs, self.wire.reads
         return [
             name
             for name, runner in self.runners.items()
@@ -168,7 +174,7 @@ class Daemon:
                 await self.jails.begin(self.settings)
                 self.events.start()
                 self.reading.follow()
-                self.wire.start(self.settings)
+                await self.wire.start(self.settings)
                 jobs += [
                     self._loop.create_task(job)
                     for job in (self.reading.run(), self._look_around(), self._tell_systemd(), self.monitor.run())
@@ -211,7 +217,7 @@ class Daemon:
         await self.jails.begin(settings)
         self.events.start()
         self.reading.follow()
-        self.wire.start(settings)
+        await self.wire.start(settings)
         await self.feeding.start(settings)
         await self.others.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
@@ -271,7 +277,7 @@ class Daemon:
             self._check_clock()
             self._choose_logs()
             self.reading.rescan()
-            self.wire.check()
+            await self.wire.check()
             self.events.check()
             self._watch_protection()
             own, followed = own_addresses(), self.logs.problems()

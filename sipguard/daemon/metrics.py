@@ -17,6 +17,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon.daemon import Daemon
 from sipguard.errors import ConfigError, FirewallError, StateError
 from sipguard.sockets import cut, listening
+from sipguard.wire_model import Watched
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -75,6 +76,7 @@ class Metrics:
 
         self._daemon = daemon
         self._drift = 0
+        self._watched = Watched(0, 0, 0)
         self._compared = -COMPARE_EVERY
         self._registry = prometheus_client.CollectorRegistry()
         self._generate = prometheus_client.generate_latest
@@ -115,6 +117,7 @@ class Metrics:
         for result, count in self._daemon.wire.received().items():
             packets.add_metric([result], count)
         yield packets
+        yield from self._wire()
         firewall_worker = self._daemon.bans.firewall_worker
         for name, told, value in (
             ("drift_bans", "Bans that the kernel lacks or has too many.", self._drift),
@@ -126,6 +129,26 @@ class Metrics:
             ("firewall_ok", "Whether the kernel takes what it is told.", firewall_worker.problem is None),
             ("state_ok", "Whether the state can be written.", self._daemon.store.problem is None),
             ("jails_not_running", "Jails with an error in their configuration.", len(self._daemon.errors)),
+        ):
+            yield GaugeMetricFamily(f"sipguard_{name}", told, value=float(value))
+
+    def _wire(self) -> Iterator[Metric]:
+        """What was seen of this machine's packets, and what was not."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+        wire = self._daemon.wire
+        if not wire.packets.enabled:
+            return
+        packets = CounterMetricFamily("sipguard_wire_packets", "SIP packets by what became of them.", labels=["result"])
+        counted = {**wire.packets.received, "limited": self._watched.limited, "held back": self._watched.held_back}
+        for result, count in counted.items():
+            packets.add_metric([result], count)
+        yield packets
+        for name, told, value in (
+            ("wire_blind", "Whether packets may go unseen now.", bool(wire.live.blind_times.now(self._daemon.clock()))),
+            ("wire_metered", "Addresses that are metered now.", self._watched.metered),
+            ("wire_ok", "Whether packets are watched as the configuration says.", wire.packets.problem is None),
+            ("wire_unwatched", "Listening SIP sockets that no rule watches.", len(wire.packets.unwatched)),
         ):
             yield GaugeMetricFamily(f"sipguard_{name}", told, value=float(value))
 
@@ -156,6 +179,7 @@ class Metrics:
             async with asyncio.timeout(PATIENCE):
                 await reader.readuntil(b"\r\n\r\n")
                 await self._compare()
+                self._watched = await self._daemon.wire.packets.watched()
                 body = self._generate(self._registry)
                 head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._content_type}\r\nContent-Length: {len(body)}\r\n"
                 writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)

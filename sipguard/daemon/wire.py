@@ -1,12 +1,14 @@
-"""The wire at work: HEP packets to the tracker, its attempts to the jails that want them."""
+"""The wire at work: this machine's packets, and HEP packets, to a tracker each; their attempts to the jails that want them."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sipguard.daemon.packets import PacketWatch, shown
 from sipguard.detection.sip.replies import PATIENCE
 from sipguard.detection.sip.tracker import Tracker
 from sipguard.policy.ignore import own_addresses
@@ -14,9 +16,10 @@ from sipguard.policy.wire import event_of
 from sipguard.sources.hep import HepListener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sipguard.config.settings import Settings
+    from sipguard.daemon.firewall_worker import FirewallWorker
     from sipguard.daemon.jail_runner import JailRunner
     from sipguard.daemon.state_writer import StateWriter
     from sipguard.model import Clock, LogEvent
@@ -30,51 +33,126 @@ _LOSS = 60.0
 """Seconds around a loss in which packets may be missing."""
 _WAITING = 10_000
 """Events that may wait while a reload is under way."""
+_TOLD_EVERY = 60.0
+"""Seconds between two lines of the log about blindness."""
+_MOST_PROXIES = 10_000
 _TOLD = "its nonces prove nothing, as it has sent one to two addresses; in Kamailio: %s"
 _MEND = 'modparam("auth", "one_time_nonce", 1)'
 
 
+class Networks:
+    """Whether an address is in one of some networks; asked for every packet."""
+
+    def __init__(self) -> None:
+        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        self._known: dict[str, bool] = {}
+
+    def set(self, networks: Iterable[str]) -> None:
+        """These, from now on, in canonical form."""
+        self._networks = [ipaddress.ip_network(one) for one in networks]
+        self._known.clear()
+
+    def __contains__(self, address: object) -> bool:
+        if not self._networks or not isinstance(address, str):
+            return False
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= _MOST_PROXIES:
+                self._known.clear()
+            one = ipaddress.ip_address(address.partition("%")[0])
+            known = self._known[address] = any(one in network for network in self._networks)
+        return known
+
+
 class Wire:
-    """Owns the listener and the tracker. `paused` is held by whoever replaces the jails."""
+    """Owns what listens, and the trackers. `paused` is held by whoever replaces the jails."""
 
     def __init__(
-        self, runners: Mapping[str, JailRunner], store: StateWriter, *, clock: Clock, paused: asyncio.Lock
+        self,
+        runners: Mapping[str, JailRunner],
+        store: StateWriter,
+        *,
+        worker: FirewallWorker,
+        clock: Clock,
+        paused: asyncio.Lock,
     ) -> None:
         self.listener: HepListener | None = None
-        self.tracker = Tracker()
-        self.problem: str | None = None
-        """Why nothing is received, though it should be."""
+        self.copied = Tracker()
+        """What HEP packets tell."""
+        self.live = Tracker()
+        """What this machine's packets tell."""
+        self.saw: Callable[[set[str], float], None] = lambda *_: None
+        """Told who has sent anything to the SIP ports."""
+        self.spoke: Callable[[str, float], None] = lambda *_: None
+        """Told whom the server has sent payload over TCP or TLS."""
+        self.packets = PacketWatch(
+            worker,
+            runners,
+            deliver=self._take_live,
+            blind=self._blind,
+            spoke=lambda address, now: self.spoke(address, now),  # noqa: PLW0108 - others set them later
+            seen=lambda addresses, now: self.saw(addresses, now),  # noqa: PLW0108
+            clock=clock,
+        )
+        self._listener_problem: str | None = None
         self._runners = runners
         self._store = store
         self._clock = clock
         self._paused = paused
         self._own: set[str] = set()
+        self._proxies = Networks()
         self._configured: tuple[object, ...] = ()
         self._waiting: deque[LogEvent] = deque(maxlen=_WAITING)
         self._spoilt: set[str] = set()
+        self._told = 0.0
+        self._streams: set[int] = set()
+        """Ports of TCP at which SIP was read from packets: copies of it in HEP tell nothing new."""
 
-    def start(self, settings: Settings) -> None:
-        """Listen as the settings say; what is known stays where they say the same as before."""
+    @property
+    def tracker(self) -> Tracker:
+        """The one that knows most: of the packets where they are watched, else of HEP."""
+        return self.live if self.packets.enabled else self.copied
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is received, though it should be."""
+        return self._listener_problem or self.packets.problem
+
+    @property
+    def reads(self) -> bool:
+        """Whether SIP messages come in, from packets or by HEP."""
+        listens = self.listener is not None and not self._listener_problem
+        return listens or (self.packets.enabled and not self.packets.problem)
+
+    async def start(self, settings: Settings) -> None:
+        """Watch and listen as the settings say; what is known stays where they say the same as before."""
+        self._proxies.set(settings.wire_proxies)
+        self._own |= set(own_addresses())
+        self._spoilt |= set(self._store.spoilt())
         configured = (settings.hep_listen, settings.hep_key, settings.hep_from)
         if configured != self._configured:
-            self.stop()
+            self._stop_listening()
             self._configured = configured
             if settings.hep_listen:
                 self._begin(settings)
-        self.check()
+        if settings.wire_enabled and not self.packets.enabled:
+            self.live = self._tracker(trusted=True)
+        await self.packets.start(settings)
+        await self.check()
+
+    def _tracker(self, *, trusted: bool) -> Tracker:
+        tracker = Tracker(own=self._own, proxies=self._proxies, spoilt=self._spoilt, trusted=trusted, patience=PATIENCE)
+        tracker.blind(0.0, self._clock() + START, "sipguard has just started")
+        return tracker
 
     def _begin(self, settings: Settings) -> None:
-        now = self._clock()
         key = settings.hep_key.reveal()
-        self._own = set(own_addresses())
-        self._spoilt = set(self._store.spoilt())
-        self.tracker = Tracker(own=self._own, spoilt=self._spoilt, trusted=bool(key), patience=PATIENCE)
-        self.tracker.blind(0.0, now + START, "sipguard has just started")
+        self.copied = self._tracker(trusted=bool(key))
         self.listener = HepListener(
             settings.hep_listen,
             key=key,
             senders=settings.hep_from,
-            deliver=self._take,
+            deliver=self._take_copies,
             lost=self._lost,
             clock=self._clock,
         )
@@ -87,36 +165,86 @@ class Wire:
             self.listener.start()
         except OSError as error:
             problem = f"[hep] listen = {self.listener.listen}: {error.strerror or error}"
-            if problem != self.problem:
+            if problem != self._listener_problem:
                 log.error("%s; trying again", problem)
-            self.problem = problem
+            self._listener_problem = problem
         else:
-            self.problem = None
+            self._listener_problem = None
             log.info("HEP packets are received at %s", self.listener.listen)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Watch and listen no more."""
+        self._stop_listening()
+        self.packets.stop()
+
+    def _stop_listening(self) -> None:
         if self.listener is not None:
             self.listener.stop()
-        self.listener, self.problem = None, None
+        self.listener, self._listener_problem = None, None
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """What is to be looked at every few seconds."""
-        if self.listener is None:
+        if self.listener is None and not self.packets.enabled:
             return
         self._open()
+        await self.packets.look()
         own = set(own_addresses())
         self._own |= own
         self._own &= own
-        self._give(self.tracker.expire(self._clock()))
+        now = self._clock()
+        self._give([*self.live.expire(now), *self.copied.expire(now)])
         self._keep_spoilt()
 
     def received(self) -> dict[str, int]:
-        """Packets by what became of them."""
+        """HEP packets by what became of them."""
         return dict(self.listener.received) if self.listener else {}
 
-    def _take(self, packets: list[Packet]) -> None:
-        feed = self.tracker.feed
+    async def status(self) -> dict[str, Any] | None:
+        """What comes in, and why not, for people; None where neither packets nor HEP are wanted."""
+        if self.listener is None and not self.packets.enabled:
+            return None
+        return {
+            "listen": self.listener.listen if self.listener else "",
+            "problem": self.problem,
+            "watched": await self._watched() if self.packets.enabled else None,
+        }
+
+    async def _watched(self) -> dict[str, Any]:
+        """What is watched of this machine's packets, what was seen and what was not."""
+        packets, blind = self.packets, self.live.blind_times
+        counted = await packets.watched()
+        return {
+            "ports": shown(packets.ports),
+            "packets": packets.received,
+            "limited": counted.limited,
+            "blind": blind.now(self._clock()),
+            "blind_times": [one._asdict() for one in blind.latest()],
+            "metered": counted.metered,
+            "held_back": counted.held_back,
+            "unwatched": packets.unwatched,
+            "elsewhere": list(packets.servers.elsewhere),
+        }
+
+    def _take_live(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            if packet.transport != "udp":
+                self._streams.add(packet.destination_port if packet.inbound else packet.source_port)
+        self._take(self.live, packets)
+
+    def _take_copies(self, packets: list[Packet]) -> None:
+        if self.packets.enabled and not self.packets.problem:
+            packets = [packet for packet in packets if not self._was_seen(packet)]
+        self._take(self.copied, packets)
+
+    def _was_seen(self, packet: Packet) -> bool:
+        """Whether the packets of this machine have told what this copy tells."""
+        for address, port in (packet.source, packet.source_port), (packet.destination, packet.destination_port):
+            if address in self._own and (packet.transport == "udp" or port in self._streams):
+                return True
+        return False
+
+    def _take(self, tracker: Tracker, packets: list[Packet]) -> None:
+        feed = tracker.feed
         attempts: list[Attempt] = []
         for packet in packets:
             if found := feed(packet):
@@ -141,11 +269,19 @@ class Wire:
     def _lost(self, packets: int) -> None:
         now = self._clock()
         log.warning("%d HEP packets were lost: more came than could be read", packets)
-        self.tracker.blind(now - _LOSS, now + 1, "packets were lost")
+        self.copied.blind(now - _LOSS, now + 1, "packets were lost")
+
+    def _blind(self, since: float, until: float, reason: str, address: str) -> None:
+        """Packets of this machine may have gone unseen."""
+        self.live.blind(since, until, reason, address)
+        now = self._clock()
+        if not address and not now - _TOLD_EVERY < self._told <= now:
+            self._told = now
+            log.warning("[wire] %s: what is missing now proves nobody's absence", reason)
 
     def _keep_spoilt(self) -> None:
         """A server that has shown predictable nonces is remembered beyond a restart."""
-        new = self.tracker.nonces.spoilt - self._spoilt
+        new = (self.live.nonces.spoilt | self.copied.nonces.spoilt) - self._spoilt
         for place in sorted(new):
             address, _, port = place.rpartition(" ")
             log.warning(f"The SIP server at {address or 'this machine'}, port {port}: {_TOLD}", _MEND)

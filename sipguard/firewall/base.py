@@ -13,6 +13,36 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sipguard.model import Ban, Entry, Rule, Verdict
+from sipguard.wire_model import Meter, Watch, Watched
+
+
+class FirewallWire(Protocol):
+    """A firewall that copies this machine's SIP packets to us (docs/wire.md), and holds addresses back without banning them.
+
+    Every method raises `FirewallError` when the kernel refuses; then nothing was changed. Rules, and who is metered, come back
+    with `Firewall.open` when others have taken them away.
+    """
+
+    can_meter: bool
+    """False where nobody can be held back: then what is unproven has to be reported instead."""
+
+    def watch(self, watch: Watch | None) -> None:
+        """Have these packets copied from now on, and no others; None: none, and nobody is metered. Safe to call again."""
+
+    def meter(self, meters: Sequence[Meter]) -> None:
+        """Let at most so many further SIP requests over UDP of an address through until its time; `ports` of it pass freely.
+
+        An address that is metered already goes on with what it has left; only new `ports` are taken. Nothing is told to it.
+        """
+
+    def unmeter(self, addresses: Sequence[str]) -> None:
+        """Let these addresses through again. One that is not metered is no error."""
+
+    def metered(self) -> list[Entry]:
+        """Who is metered now, `jail` being empty."""
+
+    def watched(self) -> Watched:
+        """What the kernel has counted. A cheap call."""
 
 
 class Firewall(Protocol):
@@ -27,6 +57,10 @@ class Firewall(Protocol):
     """The kinds of change, as the kernel tells of them (`nft_events.Change`), that may have hit what is ours."""
     told_of_all: bool
     """Whether it tells of every such change: what is ours need be looked at only then."""
+
+    @property
+    def wire(self) -> FirewallWire | None:
+        """What copies packets; None where they cannot be watched."""
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make what these jails need and leave what they have: live bans of earlier runs stay.

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipguard.firewall import netlink
+from sipguard import netlink
 from sipguard.firewall.targets import Network, parse_target
 
 if TYPE_CHECKING:

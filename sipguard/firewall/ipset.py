@@ -40,6 +40,7 @@ class IpsetFirewall:
     in_kernel = True
     changes = frozenset({"xtables"})
     told_of_all = False
+    wire = None
 
     def __init__(self, *, clock: Clock, options: Options | None = None) -> None:
         self._clock = clock

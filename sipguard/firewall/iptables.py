@@ -45,6 +45,7 @@ class IptablesFirewall:
     in_kernel = True
     changes: frozenset[str] = frozenset()
     told_of_all = False
+    wire = None
 
     def __init__(self, *, clock: Clock, options: Options | None = None, program: str = "iptables") -> None:
         if reason := legacy_refusal(program):

@@ -21,6 +21,7 @@ class MemoryFirewall:
     in_kernel = False
     changes: frozenset[str] = frozenset()
     told_of_all = True
+    wire = None
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock

@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import NamedTuple
 
-from sipguard.firewall import netlink
+from sipguard import netlink
 from sipguard.text import printable
 
 _GROUP = 1 << (7 - 1)
@@ -40,7 +40,7 @@ class Change(NamedTuple):
     """One transaction in which something was deleted, a rule made, or a table changed."""
 
     what: frozenset[str]
-    """`table`, `chain`, `rule`, `set`, `element` of a table whose name is ours; `xtables` for one that iptables uses."""
+    """`table`, `chain`, `rule`, `set`, `element` of a table of ours (bans, wire); `xtables` for one that iptables uses."""
     pid: int
     who: str
     """The name of the process; empty when the kernel does not tell."""
@@ -50,7 +50,7 @@ class NftEvents:
     """A socket that hears of changes in this namespace. Raises `OSError` where the kernel has no nf_tables, or not for us."""
 
     def __init__(self, table: str = "sipguard") -> None:
-        self._table = table
+        self._tables = {table.encode(), f"{table}_wire".encode()}
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER
         )
@@ -101,7 +101,7 @@ class NftEvents:
             return None
         table = netlink.first(message.body, _TABLE).rstrip(b"\0")
         inet = message.family == 1  # NFPROTO_INET
-        if inet and table == self._table.encode():
+        if inet and table in self._tables:
             self._what.add(kind)
         elif not inet and table == b"filter":
             self._what.add("xtables")

@@ -15,6 +15,7 @@ from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
 from sipguard.firewall.nft_networks import ROUNDING, NftNetworks, networks_script
 from sipguard.firewall.nft_run import NftError, NftRunner, fastest_runner
+from sipguard.firewall.nft_wire import NftWire
 from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Network, Target, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule, Verdict
@@ -41,6 +42,7 @@ class NftablesFirewall:
         self._options = options or Options()
         self._nft = runner or fastest_runner()
         self._feeds = NftFeeds(self._nft, clock)
+        self.wire = NftWire(self._nft, clock)
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
         self._networks = NftNetworks(self._nft)
@@ -65,6 +67,7 @@ class NftablesFirewall:
         self._layout = self._made_layout(wanted)
         self._reopened, self._lost = bool(there) and self._lost, False
         self._networks.forget(stale)
+        self.wire.restore()
 
     def ban(self, bans: Sequence[Ban]) -> None:
         """Put these addresses into their sets in one transaction. Raises `FirewallError`, then none is in.
@@ -173,7 +176,7 @@ class NftablesFirewall:
         """Compare with what `open` and `set_feed` made. Two terse lists, whatever the number of bans."""
         problems = self._verify_jails()
         self._lost = self._lost or bool(problems)
-        return problems + self._feeds.verify()
+        return problems + self._feeds.verify() + self.wire.verify()
 
     def _verify_jails(self) -> list[str]:
         if not self._layout:
@@ -201,12 +204,13 @@ class NftablesFirewall:
             if error.cause != "absent":
                 raise
             text = ""
-        return text + self._feeds.show()
+        return text + self._feeds.show() + self.wire.show()
 
     def flush(self) -> None:
         """Remove the table with all bans. That it is there already or not makes no difference."""
         self._nft.run(f"add table {nft_text.TABLE}\ndelete table {nft_text.TABLE}\n")
         self._feeds.flush()
+        self.wire.flush()
         self._networks = NftNetworks(self._nft)
         self._jails, self._layout = {}, Counter()
 

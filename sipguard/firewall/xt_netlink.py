@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sipguard.errors import FirewallError
 from sipguard.firewall import xt_rules
-from sipguard.firewall.netlink import NLM_F_ACK, NLM_F_REQUEST, Conversation, attribute, first, message
+from sipguard.netlink import NLM_F_ACK, NLM_F_REQUEST, Conversation, attribute, first, message
 
 if TYPE_CHECKING:
     from collections import deque

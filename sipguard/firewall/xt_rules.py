@@ -12,7 +12,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-from sipguard.firewall.netlink import attribute, attributes, first
+from sipguard.netlink import attribute, attributes, first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.firewall import netlink
+from sipguard import netlink
 from sipguard.firewall.nft_events import NftEvents
 from tests.netns import namespace
 

@@ -14,10 +14,10 @@ from needs import needs
 from sipguard.errors import FirewallError
 from sipguard.firewall import xt_rules
 from sipguard.firewall.ipset_text import jail_rules
-from sipguard.firewall.netlink import Conversation, attribute, attributes
 from sipguard.firewall.xt_netlink import NetlinkFilter
 from sipguard.firewall.xt_program import ProgramFilter
 from sipguard.model import PortRange, Rule
+from sipguard.netlink import Conversation, attribute, attributes
 from tests.netns import namespace
 
 MANY_PORTS = tuple(PortRange(port, port + port % 3) for port in range(1000, 1400, 7))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipguard.detection.sip import messages
+from sipguard.detection.sip.blind_times import BlindTimes
 from sipguard.detection.sip.generations import Generations
 from sipguard.detection.sip.nonces import LIFETIME as NONCE_LIFETIME
 from sipguard.detection.sip.nonces import Nonces
@@ -29,7 +30,6 @@ _CALLS_LIFETIME = 64.0
 """Seconds in which an answer may be repeated: timer H (RFC 3261, 17.2.1), doubled."""
 _CALLS_MOST = 50_000
 _DOUBTS_MOST = 20_000
-_BLIND_MOST = 64
 _SERVERS_MOST = 10_000
 _TO_NOWHERE = frozenset({403, 404, 410, 480, 484, 485, 604})
 """Answers to calls without credentials that a scan of numbers gets."""
@@ -67,7 +67,7 @@ class Tracker:
         self._calls: Generations[int, bool] = Generations(_CALLS_LIFETIME, _CALLS_MOST)
         self._doubts: Generations[str, bool] = Generations(NONCE_LIFETIME, _DOUBTS_MOST)
         """Addresses with an unproven failure."""
-        self._blind: list[Blindness] = []
+        self.blind_times = BlindTimes()
         self.messages = 0
         self.unpaired = 0
         """Refused registrations whose request was not seen: packets are missing."""
@@ -95,16 +95,17 @@ class Tracker:
         found = self._judge_held(now) if self._held else []
         return found + [self._unanswered(one) for one in self._transactions.expire(now)]
 
-    def blind(self, since: float, until: float, reason: str) -> None:
-        """Packets may have gone unseen between these times: what is missing then, is not known to be missing."""
-        self._blind.append(Blindness(since, until, reason))
-        del self._blind[:-_BLIND_MOST]
+    def blind(self, since: float, until: float, reason: str, address: str = "") -> None:
+        """Packets may have gone unseen between these times: what is missing then, is not known to be missing.
 
-    def blindness(self, since: float, until: float) -> str:
-        """Why packets between these times may have gone unseen; "" when all were seen."""
-        for one in reversed(self._blind):
-            if one.since <= until and since <= one.until:
-                return one.reason
+        `address`: those of this one alone (IPv6: of its /64); empty: of all.
+        """
+        self.blind_times.add(Blindness(since, until, reason), address)
+
+    def blindness(self, since: float, until: float, address: str = "") -> str:
+        """Why packets between these times, of this address or of any, may have gone unseen; "" when all were seen."""
+        if reason := self.blind_times.reason(since, until, address):
+            return reason
         lost = max(self.nonces.lost_until, self._transactions.lost_until)
         return "a table was full" if lost and since <= lost else ""
 
@@ -159,7 +160,7 @@ class Tracker:
             self._doubts.put(pending.packet.source, True, time)
         attempt = self._attempt(pending, time, reply.status, verdict, weighed.evidence)
         if weighed.evidence == "unproven":
-            attempt = attempt._replace(blind=self.blindness(time - NONCE_LIFETIME, time), alarm=alarm)
+            attempt = attempt._replace(blind=self.blindness(time - NONCE_LIFETIME, time, attempt.source), alarm=alarm)
         elif verdict == "failure" and weighed.address:
             attempt = attempt._replace(address=weighed.address)
         return self._released(attempt)

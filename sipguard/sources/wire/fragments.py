@@ -31,6 +31,8 @@ class Fragments:
         self._packets: dict[Key, _Parts | None] = {}
         self.dropped = 0
         """Packets given up: they overlapped, were too many or too late."""
+        self.crowded_out = 0
+        """Those of them that the server may have read all the same: begun, in time, and too many."""
 
     def add(self, key: Key, offset: int, more: bool, data: bytes, time: float) -> bytes | None:
         """The whole payload when this piece completes it."""
@@ -61,8 +63,9 @@ class Fragments:
             del self._packets[key]
             self.dropped += 1
         if len(self._packets) >= _MOST_PACKETS:
-            del self._packets[next(iter(self._packets))]
+            oldest = self._packets.pop(next(iter(self._packets)))
             self.dropped += 1
+            self.crowded_out += oldest is not None and 0 in oldest.pieces and time - oldest.since <= _PATIENCE
         parts = self._packets[key] = _Parts(time)
         return parts
 

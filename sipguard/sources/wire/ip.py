@@ -100,6 +100,13 @@ class Reader:
         return None
 
 
+def source(packet: bytes) -> str:
+    """Where a packet comes from, of which the beginning is enough; empty when it is none."""
+    if packet[:1] and packet[0] >> 4 == 4 and len(packet) >= _IPV4.size:
+        return text(packet[12:16])
+    return text(packet[8:24]) if packet[:1] and packet[0] >> 4 == 6 and len(packet) >= _IPV6.size else ""
+
+
 @lru_cache(maxsize=8192)
 def text(packed: bytes) -> str:
     """An address as sipguard writes it; an IPv4-mapped one as IPv4. The same text object for the same address."""

@@ -1,0 +1,241 @@
+"""The SIP messages of this machine's packets, in the order in which they were sent.
+
+Requests, answers and TCP come in three groups: a flood of requests costs no answer. A failing answer comes at once and has
+the kernel deliver all requests before it (`MARK_FLUSH`); other answers wait until the requests before them are here for certain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from sipguard.sources.packets.nflog import COLLECTED_FOR, Copy, Group, free_groups
+from sipguard.sources.wire import ip
+from sipguard.sources.wire.tcp import Connections
+from sipguard.wire_model import MARK_ALL, MARK_FAILED, MARK_FLUSH, MARK_SENT, MARK_SOURCE, Packet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sipguard.model import Clock
+
+_REST = 0.004
+"""Seconds between two looks while packets come all the time: a look costs more than a packet."""
+_BUSY = 0.004
+"""Seconds since the last look within which they do."""
+_AT_ONCE = 256
+"""Deliveries of the kernel read in one look, of each group."""
+_LONGEST_HELD = 0.2
+"""Seconds after which an answer is read even if requests before it may still be waiting."""
+_FLUSH, _FAILED, _SENT, _SOURCE, _ALL = (
+    mark.encode() for mark in (MARK_FLUSH, MARK_FAILED, MARK_SENT, MARK_SOURCE, MARK_ALL)
+)
+_PUSH = 8
+
+LOST = "packets were lost: more came than could be read"
+LIMITED = "more SIP packets came than [wire] rate lets through"
+LIMITED_SOURCE = "this address sent more packets than are read of one"
+CUT = "packets were damaged, or lacked parts"
+
+
+class PacketListener:
+    """Reads three NFLOG groups. `received` counts packets by what became of them."""
+
+    def __init__(
+        self,
+        *,
+        deliver: Callable[[list[Packet]], None],
+        blind: Callable[[float, float, str, str], None],
+        spoke: Callable[[str, float], None] = lambda *_: None,
+        seen: Callable[[set[str], float], None] = lambda *_: None,
+        wanted: Callable[[bytes], bool] = lambda _: True,
+        clock: Clock = time.time,
+    ) -> None:
+        """`blind` is told from when to when packets may have gone unseen, why, and of which address (empty: of all).
+
+        `spoke` is told whom the server has sent payload over TCP, `seen` who has sent anything at all; `wanted` says whether an
+        incoming message is of interest.
+        """
+        self.received: Counter[str] = Counter()
+        self.groups: tuple[int, ...] = ()
+        """Numbers of the groups for requests, answers and streams; empty while nothing is read."""
+        self._deliver = deliver
+        self._blind = blind
+        self._spoke = spoke
+        self._seen = seen
+        self._wanted = wanted
+        self._clock = clock
+        self._open: list[Group] = []
+        self._lost: dict[int, int] = {}
+        self._ip = ip.Reader()
+        self._connections = Connections()
+        self._pieces = 0
+        self._sources: set[bytes] = set()
+        """Who has sent something since the last look, packed."""
+        self._answers: deque[tuple[float, Copy]] = deque()
+        """Answers whose requests may not be here yet, with the times at which they came."""
+        self._looked = 0.0
+        self._last = 0.0
+        """When packets were read last."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, first: int) -> None:
+        """Read the first three groups from this number on that nobody else reads. Raises `OSError`."""
+        self._open = free_groups(first, 3)
+        self.groups = tuple(group.number for group in self._open)
+        self._loop = asyncio.get_running_loop()
+        self._last = self._clock()
+        self._listen()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._rest()
+        if self._timer is not None:
+            self._timer.cancel()
+        for group in self._open:
+            group.close()
+        self._open, self.groups, self._timer = [], (), None
+        self._answers.clear()
+
+    def _listen(self) -> None:
+        if self._loop is not None:
+            for group in self._open:
+                self._loop.add_reader(group.fileno(), self._ready)
+
+    def _rest(self) -> None:
+        if self._loop is not None:
+            for group in self._open:
+                self._loop.remove_reader(group.fileno())
+
+    def _ready(self) -> None:
+        """Something has come: look at once after a pause, else with all that comes in the next milliseconds."""
+        now = time.monotonic()
+        if now - self._looked < _BUSY and self._loop is not None:
+            self._rest()
+            self._after(_REST, self._wake)
+        else:
+            self._look()
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._listen()
+        self._look()
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._loop is not None:
+            self._timer = self._loop.call_later(seconds, then)
+
+    def _look(self) -> None:
+        """Read what is here: answers first, so that the requests before them are here when they are read."""
+        if not self._open:
+            return
+        requests, answers, streams = self._open
+        now = self._clock()
+        replies, _ = answers.read(_AT_ONCE)
+        asked, complete = requests.read(_AT_ONCE)
+        said, _ = streams.read(_AT_ONCE)
+        found: list[Packet] = []
+        for copy in asked:
+            self._take(copy, now, found)
+        self._answers.extend((now, copy) for copy in replies)
+        self._release(now, found, complete=complete)
+        for copy in said:
+            self._take_stream(copy, now, found)
+        if self._sources:
+            self._seen(set(map(ip.text, self._sources)), now)
+            self._sources.clear()
+        self._watch_losses(now)
+        if found:
+            self._deliver(found)
+        self._looked = time.monotonic()
+        if self._answers and self._timer is None:
+            self._after(COLLECTED_FOR if complete else 0.0, self._settle)
+
+    def _settle(self) -> None:
+        self._timer = None
+        self._look()
+
+    def _release(self, now: float, found: list[Packet], *, complete: bool) -> None:
+        """Read the answers whose requests have come: up to the last failing one, and those that have waited long enough.
+
+        `complete`: all requests that the kernel had are read.
+        """
+        waiting = self._answers
+        last = -1
+        if complete:
+            last = max((number for number, (_, copy) in enumerate(waiting) if copy.prefix == _FAILED), default=-1)
+        patience = COLLECTED_FOR if complete else _LONGEST_HELD
+        while waiting and (last >= 0 or waiting[0][0] <= now - patience):
+            last -= 1
+            self._take_answer(waiting.popleft()[1], now, found)
+
+    def _take(self, copy: Copy, now: float, found: list[Packet]) -> None:
+        """A packet that has come in over UDP."""
+        if copy.prefix:
+            self._mark(copy, now)
+            return
+        self.received["requests"] += 1
+        payload = copy.payload
+        self._sources.add(payload[12:16] if payload[:1] and payload[0] >> 4 == 4 else payload[8:24])
+        whole = len(payload) > 8 and payload[0] >> 4 == 4 and not (payload[6] & 0x3F or payload[7])
+        if whole and not self._wanted(payload) and len(payload) >= int.from_bytes(payload[2:4], "big"):
+            return  # nearly every packet
+        segment = self._ip.read(payload, now)
+        if segment is not None and segment.protocol == ip.UDP and self._wanted(segment.payload):
+            found.append(Packet(now, *segment[1:5], "udp", segment.payload, True))
+
+    def _take_answer(self, copy: Copy, now: float, found: list[Packet]) -> None:
+        """A packet that has gone out over UDP."""
+        if copy.prefix and copy.prefix != _FAILED:
+            self._mark(copy, now)
+            return
+        self.received["answers"] += 1
+        segment = self._ip.read(copy.payload, now)
+        if segment is not None and segment.protocol == ip.UDP:
+            found.append(Packet(now, *segment[1:5], "udp", segment.payload, False))
+
+    def _take_stream(self, copy: Copy, now: float, found: list[Packet]) -> None:
+        """A TCP segment, of either side."""
+        sent = copy.prefix == _SENT
+        if copy.prefix and not sent:
+            self._mark(copy, now)
+            return
+        self.received["streams"] += 1
+        segment = self._ip.read(copy.payload, now)
+        if segment is None or segment.protocol != ip.TCP:
+            return
+        if not sent:
+            self._sources.add(copy.payload[12:16] if copy.payload[0] >> 4 == 4 else copy.payload[8:24])
+        if sent and segment.payload and segment.flags & _PUSH:
+            self._spoke(segment.destination, now)
+        found += self._connections.feed(segment, now, inbound=not sent)
+
+    def _mark(self, copy: Copy, now: float) -> None:
+        """What the kernel tells of its limits."""
+        if copy.prefix == _FLUSH:
+            return
+        if copy.prefix == _ALL:
+            self.received["over the limit"] += 1
+            self._blind(self._last, now + 1.0, LIMITED, "")
+        elif copy.prefix == _SOURCE and (address := ip.source(copy.payload)):
+            self.received["over the limit of an address"] += 1
+            self._blind(self._last, now + 1.5, LIMITED_SOURCE, address)
+
+    def _watch_losses(self, now: float) -> None:
+        for group in self._open:
+            lost = group.lost - self._lost.get(group.number, 0)
+            if lost or group.overrun:
+                self._lost[group.number], group.overrun = group.lost, False
+                self.received["lost"] += lost
+                self._blind(self._last - _BUSY, now, LOST, "")
+        pieces = self._ip.cut + self._ip.fragments.crowded_out
+        if pieces != self._pieces:
+            self.received["damaged"] += pieces - self._pieces
+            self._pieces = pieces
+            self._blind(now - 30.0, now, CUT, "")
+        self._last = now

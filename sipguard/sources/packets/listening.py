@@ -1,0 +1,128 @@
+"""The SIP servers of this machine, and the ports at which they listen: proc(5).
+
+A server's UDP sockets are those of media too, so of these the ones count that it also listens at over TCP, and those of the usual
+SIP ports. Another user's process can be looked into by root alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVERS = frozenset(
+    {"freeswitch", "asterisk", "kamailio", "opensips", "yate", "drachtio", "sofia-sip", "b2bua", "rtpengine"}
+)
+"""Names of processes (comm) of SIP servers."""
+_USUAL = frozenset(range(5060, 5100))
+_NOT_SIP = frozenset({22, 53, 80, 443, 2727, 3478, 4520, 4569, 5038, 8021})
+"""Other services of the same servers: SSH, DNS, HTTP, MGCP, STUN, DUNDi, IAX2, the manager interface, the event socket."""
+_LISTENS, _UNCONNECTED = "0A", "07"
+"""States of sockets: TCP_LISTEN, and of UDP TCP_CLOSE (net/tcp_states.h)."""
+_MEDIA = 10_000
+"""From here on ports of servers are those of media."""
+
+
+class SipSocket(NamedTuple):
+    """A port at which a SIP server of this machine listens."""
+
+    server: str
+    protocol: str
+    port: int
+
+
+class SipServers(NamedTuple):
+    """What there is."""
+
+    sockets: tuple[SipSocket, ...]
+    elsewhere: tuple[str, ...]
+    """SIP servers in other network namespaces, as `asterisk (process 4711)`."""
+    unreadable: tuple[str, ...]
+    """SIP servers whose sockets we may not see."""
+
+
+def find(proc: Path = Path("/proc")) -> SipServers:
+    """Look at all processes: some milliseconds."""
+    home = _namespace(proc / "self")
+    owners: dict[str, str] = {}
+    elsewhere, unreadable = [], []
+    for process, name in _servers(proc):
+        space = _namespace(process)
+        told = f"{name} (process {process.name})"
+        if not space:
+            unreadable.append(told)
+        elif space != home:
+            elsewhere.append(told)
+        else:
+            owners |= dict.fromkeys(_sockets(process), name)
+    return SipServers(tuple(sorted(set(_ports(proc, owners)))), tuple(elsewhere), tuple(unreadable))
+
+
+def _servers(proc: Path) -> Iterator[tuple[Path, str]]:
+    try:
+        processes = [entry for entry in proc.iterdir() if entry.name.isdigit()]
+    except OSError:
+        return
+    for entry in processes:
+        try:
+            name = (entry / "comm").read_text().strip()
+        except OSError:  # it has ended
+            continue
+        if name in SERVERS:
+            yield entry, name
+
+
+def _namespace(process: Path) -> str:
+    try:
+        return str((process / "ns" / "net").readlink())
+    except OSError:
+        return ""
+
+
+def _sockets(process: Path) -> Iterator[str]:
+    """The inodes of a process's sockets."""
+    try:
+        for entry in (process / "fd").iterdir():
+            try:
+                target = str(entry.readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                yield target[8:-1]
+    except OSError:
+        return
+
+
+def _ports(proc: Path, owners: dict[str, str]) -> Iterator[SipSocket]:
+    if not owners:
+        return
+    tcp = {(owners[inode], port) for port, inode in _table(proc, "tcp", _LISTENS) if inode in owners}
+    for server, port in tcp:
+        if port not in _NOT_SIP and port < _MEDIA:
+            yield SipSocket(server, "tcp", port)
+    for port, inode in _table(proc, "udp", _UNCONNECTED):
+        if inode in owners and port not in _NOT_SIP and port < _MEDIA:
+            server = owners[inode]
+            if port in _USUAL or (server, port) in tcp:
+                yield SipSocket(server, "udp", port)
+
+
+def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[int, str]]:
+    """Local port and inode of each socket in this state, of both families, but for those on loopback."""
+    for name in (protocol, f"{protocol}6"):
+        try:
+            lines = (proc / "self" / "net" / name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            address, _, port = words[1].rpartition(":")
+            if words[3] == state and not _is_loopback(address):
+                yield int(port, 16), words[9]
+
+
+def _is_loopback(address: str) -> bool:
+    """Of an address as proc(5) writes it: four bytes in the machine's order."""
+    return address.endswith("7F") if len(address) == 8 else address == "00000000000000000000000001000000"

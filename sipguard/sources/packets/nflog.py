@@ -1,0 +1,179 @@
+"""One NFLOG group: a socket to which the kernel copies packets (linux/netfilter/nfnetlink_log.h). CAP_NET_ADMIN is enough."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from typing import NamedTuple
+
+from sipguard import netlink
+
+_ULOG = 4 << 8
+_PACKET, _CONFIG = _ULOG | 0, _ULOG | 1
+_COMMAND, _MODE, _BUFFER_SIZE, _TIMEOUT, _THRESHOLD, _FLAGS = 1, 2, 3, 4, 5, 6  # NFULA_CFG_…
+_BIND = 1
+_COPY_PACKET = 2
+_WITH_SEQUENCE = 1
+_PAYLOAD, _PREFIX, _SEQUENCE = 9, 10, 12  # NFULA_…
+WHOLE = 65_531
+"""Bytes that are copied of a packet: all. GSO makes TCP packets of dozens of KB, which hold many messages."""
+_BATCH = 32 << 10
+"""Bytes that the kernel collects before it wakes us up."""
+_MOST_COLLECTED = 64
+"""Packets that it collects at most."""
+_LONGEST_WAIT = 1
+"""Hundredths of a second for which it collects."""
+COLLECTED_FOR = 0.02
+"""Seconds after which a packet has come for certain: what the kernel waits, and a tick of its clock of 10 ms."""
+_ROOM = 16 << 20
+"""Bytes that the kernel keeps for us while we are busy."""
+_SO_RCVBUFFORCE = 33
+"""socket(7): beyond the host's limit. CAP_NET_ADMIN may."""
+_RECEIVE = 128 << 10
+_PATIENCE = 2.0
+_HEADER, _ATTRIBUTE = struct.Struct("=IH"), struct.Struct("=HH")
+_NETLINK_AND_FAMILY = 20
+
+
+class Copy(NamedTuple):
+    """A packet from its IP header on, with the prefix of the rule that copied it."""
+
+    prefix: bytes
+    payload: bytes
+
+
+class TakenError(OSError):
+    """Another program reads this group."""
+
+
+class Group:
+    """Reads one group. `lost` counts the packets that the kernel could not deliver. Raises `OSError`, `TakenError`."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.lost = 0
+        self.overrun = False
+        """Packets have been lost, though it is not known how many yet; whoever reads this sets it back."""
+        self._next: int | None = None
+        self._buffer = bytearray(_RECEIVE)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER
+        )
+        try:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
+            self._socket.settimeout(_PATIENCE)
+            self._configure()
+            self._socket.setblocking(False)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """For the event loop."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Let go of the group."""
+        self._socket.close()
+
+    def read(self, most: int) -> tuple[list[Copy], bool]:
+        """The packets of at most so many wake-ups of the kernel, and whether that was all that is here."""
+        found: list[Copy] = []
+        buffer = self._buffer
+        for _ in range(most):
+            try:
+                size = self._socket.recv_into(buffer)
+            except BlockingIOError:
+                return found, True
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self.overrun = True
+                continue
+            self._take(size, found)
+        return found, False
+
+    def _take(self, size: int, found: list[Copy]) -> None:
+        """Take apart what one recv(2) gave. By hand: this runs for every packet."""
+        buffer, place = self._buffer, 0
+        unpack, attribute = _HEADER.unpack_from, _ATTRIBUTE.unpack_from
+        while place + _NETLINK_AND_FAMILY <= size:
+            length, kind = unpack(buffer, place)
+            end = place + length
+            if length < _NETLINK_AND_FAMILY or end > size:
+                return
+            if kind == _PACKET:
+                at, prefix, payload = place + _NETLINK_AND_FAMILY, b"", b""
+                while at + 4 <= end:
+                    long, name = attribute(buffer, at)
+                    if long < 4:
+                        break
+                    if name == _PAYLOAD:
+                        payload = bytes(buffer[at + 4 : at + long])
+                    elif name == _PREFIX:
+                        prefix = bytes(buffer[at + 4 : at + long - 1])
+                    elif name == _SEQUENCE:
+                        self._count(int.from_bytes(buffer[at + 4 : at + 8], "big"))
+                    at += (long + 3) & ~3
+                found.append(Copy(prefix, payload))
+            place = end + (-length % 4)
+
+    def _count(self, sequence: int) -> None:
+        if self._next is not None and sequence != self._next:
+            self.lost += (sequence - self._next) & 0xFFFFFFFF
+            self.overrun = True
+        self._next = (sequence + 1) & 0xFFFFFFFF
+
+    def _configure(self) -> None:
+        try:
+            self._set(_COMMAND, struct.pack("=B", _BIND))
+        except OSError as error:
+            # Of a group that somebody reads the kernel says either; whoever lacks the right learns EPERM of all groups.
+            if error.errno in (errno.EPERM, errno.EBUSY):
+                raise TakenError(error.errno, os.strerror(error.errno)) from None
+            raise
+        self._set(_MODE, struct.pack(">IBx", WHOLE, _COPY_PACKET))
+        self._set(_BUFFER_SIZE, struct.pack(">I", _BATCH))
+        self._set(_TIMEOUT, struct.pack(">I", _LONGEST_WAIT))
+        self._set(_THRESHOLD, struct.pack(">I", _MOST_COLLECTED))
+        self._set(_FLAGS, struct.pack(">H", _WITH_SEQUENCE))
+
+    def _set(self, kind: int, value: bytes) -> None:
+        flags = netlink.NLM_F_REQUEST | netlink.NLM_F_ACK
+        body = netlink.attribute(kind, value)
+        self._socket.send(netlink.message(_CONFIG, flags, socket.AF_UNSPEC, body, resource=self.number))
+        while True:
+            data = self._socket.recv(_RECEIVE)
+            if data[4:6] == b"\x02\0":  # NLMSG_ERROR: the answer; anything else is a packet that came meanwhile
+                if number := netlink.error_of(data):
+                    raise OSError(number, os.strerror(number))
+                return
+
+
+def free_groups(first: int, count: int, *, most: int = 64) -> list[Group]:
+    """Bind the first `count` groups from `first` on that nobody else reads. Raises `OSError`."""
+    groups: list[Group] = []
+    problem: OSError | None = None
+    try:
+        for number in range(first, min(first + most, 65_536)):
+            try:
+                groups.append(Group(number))
+            except TakenError as error:
+                problem = error
+            if len(groups) == count:
+                return groups
+    except BaseException:
+        for group in groups:
+            group.close()
+        raise
+    for group in groups:
+        group.close()
+    raise OSError(
+        problem.errno if problem else errno.EBUSY,
+        f"none of the NFLOG groups {first} to {first + most - 1} can be read: another program has them, "
+        "or CAP_NET_ADMIN is missing",
+    )
