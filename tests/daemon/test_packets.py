@@ -65,7 +65,7 @@ def test_nothing_of_others_is_touched(tmp_path):
         before = lab.server_net.run("nft", "-a", "list", "table", "inet", "host")
         guess(lab.client(), 5)
         lab.daemon.wait_for(lambda: lab.banned() == {GUESSER}, "the ban")
-        lab.daemon.sipguard("flush")
+        lab.daemon.sipguard("flush", "--yes")
         assert lab.server_net.run("nft", "-a", "list", "table", "inet", "host") == before
 
 
