@@ -29,7 +29,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
     else:
         _show_fleet(told["fleet"])
         _show_crowdsec(told["crowdsec"])
-    if told is None or any(one and one["problem"] for one in told.values()):
+    if told is None or any(one and (one["problem"] or one.get("untold")) for one in told.values()):
         raise click.exceptions.Exit(1)
 
 
@@ -49,6 +49,8 @@ def accept(context: click.Context, name: str, as_json: bool, path: Path) -> None
 
 def _show_connection(who: str, told: dict[str, Any]) -> None:
     state = f"not connected: {told['problem']}" if told["problem"] else "connected"
+    if told.get("untold"):
+        state += f", but it takes nothing: {told['untold']}"
     output.say(printable(f"{who} at {told['url']}: {state}"))
 
 

@@ -25,6 +25,8 @@ class Trouble(NamedTuple):
 def troubles(status: dict[str, Any]) -> list[Trouble]:
     """The worst first: what concerns all jails, then jail by jail."""
     found = [*_of_firewall(status["firewall"]), *_of_state(status["state"]), *_of_wire(status.get("wire"))]
+    for name, problem in status.get("others", {}).items():
+        found.append(Trouble(f"{name}: {printable(problem, 500)}", "sipguard fleet", False))
     if not status["jails"] and not status["errors"]:
         found.append(Trouble("no jail is enabled", "sipguard enable, or write `enabled = true` to a file of jails.d"))
     for jail in status["jails"]:

@@ -149,3 +149,15 @@ def silent_fleet(fleet: Fleet | None, jails: Iterable[Jail]) -> list[str]:
         "[fleet] shares proven bans alone, and without the wire no ban is proven: enable [hep] and the jail sip (docs/wire.md), "
         'or write share = ["reported"] here and accept = ["reported"] on the other nodes'
     ]
+
+
+def no_lists(firewall: str, **lists: object) -> list[str]:
+    """Say so when the firewall that was chosen cannot reject what others have banned."""
+    named = [f"[{name}]" for name, given in lists.items() if given]
+    if firewall != "iptables" or not named:
+        return []
+    what = ", ".join(named)
+    return [
+        f'{what}: nobody is rejected because of it: [firewall] backend = "iptables" has a rule for each address, too slow for '
+        'lists of others; write backend = "ipset" or "nftables"'
+    ]

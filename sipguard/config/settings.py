@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sipguard.config import paths
 from sipguard.config.crowdsec import read_crowdsec, silent_crowdsec
 from sipguard.config.feeds import FEEDS, read_feeds
-from sipguard.config.fleet import read_fleet, silent_fleet
+from sipguard.config.fleet import no_lists, read_fleet, silent_fleet
 from sipguard.config.hep import refuse_open_listener, silent_wire
 from sipguard.config.jail_file import Given, Layers, ReadFilter, build, enabled
 from sipguard.config.jail_schema import JAIL
@@ -141,6 +141,7 @@ def load(
     feeds = read_feeds(main, errors)
     fleet, crowdsec = read_fleet(main), read_crowdsec(main)
     warnings += idle_wire(values, printable(str(path)))
+    warnings += no_lists(str(values.get("firewall", "")), fleet=fleet, crowdsec=crowdsec, feeds=feeds)
     warnings += silent_wire(jails, values) + silent_fleet(fleet, jails) + silent_crowdsec(crowdsec, jails)
     if not files:
         example = path.parent / paths.JAILS_DIR / "asterisk.toml"

@@ -126,6 +126,7 @@ class Commands:
             },
             "search": told(),
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
+            "others": daemon.others.problems(),
             "working": daemon.working,
             "errors": daemon.errors,
         }

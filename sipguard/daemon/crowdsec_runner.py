@@ -48,6 +48,10 @@ class CrowdsecRunner(ForeignRunner):
         if self._node:
             self._node.moved(ban.address for ban in bans)
 
+    def connection_problem(self) -> str:
+        """Why the API cannot be used."""
+        return f"not connected: {self._node.problem}" if self._node and self._node.problem else ""
+
     def ends(self) -> dict[str, float]:
         """Network → until when CrowdSec bans it."""
         return self._node.decisions.ends if self._node else {}

@@ -76,6 +76,13 @@ class FleetRunner(ForeignRunner):
         if self._node:
             self._node.shift(seconds)
 
+    def connection_problem(self) -> str:
+        """Why Redis cannot be used, or takes nothing."""
+        if not self._node:
+            return ""
+        untold = f"it takes nothing: {self._node.untold}" if self._node.untold else ""
+        return f"not connected: {self._node.problem}" if self._node.problem else untold
+
     @property
     def offset(self) -> float:
         """Redis's clock less this machine's, in seconds."""

@@ -80,6 +80,16 @@ class ForeignRunner(ABC):
             self._set.make_anew()
             await self._set.settled()
 
+    @abstractmethod
+    def connection_problem(self) -> str:
+        """Why the others can be neither heard nor told; empty if they can."""
+
+    def problem(self) -> str:
+        """Why not all is heard, told and rejected; empty if it is."""
+        if self._set is None:
+            return ""
+        return self.connection_problem() or (self._set.problem or "")
+
     def shift(self, seconds: float) -> None:
         """The clock was set."""
         self._friends.shift(seconds)

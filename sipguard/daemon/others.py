@@ -104,6 +104,10 @@ class Others:
         fleet, crowdsec = (one.status() if one else None for one in (self.fleet, self.crowdsec))
         return {"fleet": fleet, "crowdsec": crowdsec} if fleet or crowdsec else None
 
+    def problems(self) -> dict[str, str]:
+        """Source → why not all of its bans are rejected here, or this machine's are not told to it."""
+        return {one.name: problem for one in self._runners if (problem := one.problem())}
+
     def claims(self, address: str) -> list[dict[str, Any]]:
         """Who bans an address, and whether it is rejected here because of that."""
         return [claim for one in self._runners for claim in one.claims(address)]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sipguard.errors import FleetError
-from sipguard.fleet.messages import CLASSES, NODES, Beat, Event, key
+from sipguard.fleet.messages import CLASSES, LONGEST_BEAT, NAME, NODES, Beat, Event, key
 from sipguard.model import Clock, Fleet
 from sipguard.text import printable
 
@@ -28,12 +28,22 @@ STREAM = 20_000
 """Events that a stream keeps, about: who has missed more reads the sets."""
 KEEP_BEAT = 7 * 86_400
 """Seconds after which a node that says nothing is forgotten."""
+NAMES = 4 * PAGE
+"""Names of nodes that are read at a time."""
 _CHUNK = 200
 """Events in one transaction."""
 
 
 class LinkError(FleetError):
     """Redis is out of reach, refuses, or answers what it should not."""
+
+
+class WrongTypeError(LinkError):
+    """A key is of another type than it should be: whoever may write it has put something else there."""
+
+
+class UnwritableError(LinkError):
+    """Redis answers and takes nothing: its memory or disk is full, or it is a replica of one that is gone."""
 
 
 class Read(NamedTuple):
@@ -54,6 +64,8 @@ class Link:
         self._redis: Any = None
         self.offset = 0.0
         """Redis's time less this machine's, in seconds."""
+        self._cursor = 0
+        """Where to read on in the set of names."""
 
     async def open(self) -> None:
         """Connect, and compare the clocks."""
@@ -116,15 +128,39 @@ class Link:
                 pipe.set(key(self._name, "node"), beat.text(), ex=KEEP_BEAT)
                 for what in SETS:
                     pipe.zremrangebyscore(key(self._name, what), 0, self.now() - 60)
-                await pipe.execute()
+                named, *answers = await pipe.execute(raise_on_error=False)
+            for answer in (*answers, None if _is_wrong_type(named) else named):
+                if isinstance(answer, Exception):
+                    raise answer
 
-    async def beats(self) -> dict[str, bytes]:
-        """Node → its beat, of all other nodes that have one."""
+    async def names(self) -> set[str]:
+        """The names in the set of nodes, of a very large set some other ones each time; none if somebody has spoilt it."""
+        found: set[str] = set()
+        try:
+            for _ in range(NAMES // PAGE):
+                with self._told():
+                    self._cursor, page = await self._redis.sscan(NODES, self._cursor, count=PAGE)
+                found |= {name for one in page if NAME.fullmatch(name := _text(one))}
+                if not int(self._cursor):
+                    break
+        except WrongTypeError:
+            self._cursor = 0
+        return found
+
+    async def beats(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Node → its beat, of those that have one."""
+        names = sorted(names)
         with self._told():
-            names = [_text(name) for name in await self._redis.smembers(NODES)]
-            names = sorted(name for name in names if name != self._name)
-            values = await self._redis.mget([key(name, "node") for name in names]) if names else []
-        return {name: value for name, value in zip(names, values, strict=True) if value}
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.getrange(key(name, "node"), 0, LONGEST_BEAT - 1)
+                answers = await pipe.execute(raise_on_error=False) if names else []
+            for answer in answers:
+                if isinstance(answer, Exception) and not _is_wrong_type(answer):
+                    raise answer
+        # What is no string there is no beat either: `read_beat` refuses it.
+        told = zip(names, answers, strict=True)
+        return {name: b"" if isinstance(one, Exception) else one for name, one in told if one != b""}
 
     async def sizes(self, node: str, sets: Iterable[str]) -> int:
         """How many elements these sets of a node have together."""
@@ -181,12 +217,28 @@ class Link:
         try:
             yield
         except (RedisError, OSError, TimeoutError, ValueError, AttributeError) as error:
-            text = f"{error}" or type(error).__name__
+            text = _answer(error) or type(error).__name__
             secret = self._settings.password
             problem = printable(text.replace(secret, "***") if secret else text, 200)
+            kind = WrongTypeError if _is_wrong_type(error) else UnwritableError if _is_unwritable(error) else LinkError
         else:
             return
-        raise LinkError(problem)
+        raise kind(problem)
+
+
+def _answer(error: object) -> str:
+    """What Redis has said, without what redis-py writes before it: the command, and so what strangers have chosen."""
+    return str(error).rpartition("caused error: ")[2].strip("('\",)")
+
+
+def _is_wrong_type(answer: object) -> bool:
+    return isinstance(answer, Exception) and _answer(answer).startswith("WRONGTYPE")
+
+
+def _is_unwritable(error: Exception) -> bool:
+    # redis-py takes the first word of some answers away and makes a class of it, more of them in newer versions.
+    named = type(error).__name__ in ("OutOfMemoryError", "ReadOnlyError")
+    return named or _answer(error).startswith(("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS "))
 
 
 def _text(data: bytes | str) -> str:

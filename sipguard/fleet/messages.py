@@ -29,6 +29,8 @@ AHEAD = 60.0
 """Seconds that a stamp may lie in the future."""
 WIDEST = {4: 24, 6: 48}
 """Shortest prefix of a ban that is taken from others. Nobody attacks from more than one customer's network at once."""
+LONGEST_BEAT = 4096
+"""Bytes of a beat that are read."""
 MOST_ADDRESSES = 8
 """Own addresses that a node may name, for the others never to reject."""
 _LONGEST_REASON, _LONGEST_WORD = 200, 64
@@ -137,7 +139,7 @@ class Beat(NamedTuple):
 def read_beat(data: bytes) -> Beat:
     """A beat as another node has written it. Raises `BadMessageError`."""
     try:
-        told: Any = json.loads(data[:4096])
+        told: Any = json.loads(data[:LONGEST_BEAT])
     except (ValueError, RecursionError):
         raise BadMessageError("no beat") from None
     if not isinstance(told, dict):

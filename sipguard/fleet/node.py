@@ -1,31 +1,20 @@
 """This node among the others: tells them of its bans, hears of theirs. Nothing in the daemon waits for it.
 
-What is to be told is found by comparing the live bans with what Redis has, so nothing is kept for a time without Redis: when it
-is back, all is compared once, and from then on what moves.
+What another node has written may be anything: whatever Redis refuses because of it holds that node, and no other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
-from sipguard import __version__
-from sipguard.fleet.link import SETS, Link, LinkError, Read
-from sipguard.fleet.messages import (
-    AHEAD,
-    CLASSES,
-    MOST_ADDRESSES,
-    NAME,
-    BadMessageError,
-    Beat,
-    Class,
-    Event,
-    read_beat,
-    read_event,
-)
-from sipguard.fleet.publisher import Publisher, own_ban
+from sipguard.fleet import teller
+from sipguard.fleet.link import Link, LinkError, Read, WrongTypeError
+from sipguard.fleet.messages import AHEAD, BadMessageError, Beat, read_beat, read_event
+from sipguard.fleet.publisher import Publisher
 from sipguard.fleet.reading import read_contents
 from sipguard.fleet.replica import Replica
 from sipguard.fleet.roster import FleetChange, Roster
@@ -34,14 +23,8 @@ from sipguard.text import shown_url
 
 log = logging.getLogger("sipguard.fleet")
 
-BEAT = 5.0
-"""Seconds between two beats."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds until the next try to connect."""
-BATCH = 1000
-"""Networks that are looked at before the loop gets its turn."""
-MOST_PARDONS = 1000
-"""Fleet-wide unbans that wait for Redis."""
 GONE = 7 * 86_400.0
 """Seconds without a beat after which a node is forgotten."""
 
@@ -82,38 +65,39 @@ class Node:
             unban_from=settings.unban_from,
             max_time=settings.max_time,
         )
-        self.publisher = Publisher(settings.share)
         self.link = Link(settings, clock=clock)
         self.problem = "not connected yet"
         """Why Redis cannot be used now; empty if it can."""
         self.ending = False
         """To be set before `run` is cancelled: a task group whose task fails at the same moment swallows the cancellation."""
         self._local = local
-        self._clock = clock
-        self._moved: dict[str, None] = {}
-        self._pardons: list[str] = []
-        self._wake = asyncio.Event()
+        self._teller = teller.Teller(settings, self.link, self.roster, local)
         self._load = asyncio.Event()
         self._ids: dict[str, str] = {}
         """Node → the ID of the last event read from its stream."""
         self._behind: dict[str, int] = {}
         """Node → the number that its last beat told and that has not come."""
         self._loading: set[str] = set()
-        self._connected = self._caught_up = self._over = False
+        self._caught_up = self._over = False
 
     def moved(self, networks: Iterable[str]) -> None:
         """Bans of these networks have begun, ended, or got another end. Costs the caller nothing."""
         if not self.problem:
-            self._moved.update(dict.fromkeys(networks))
-            self._wake.set()
+            self._teller.moved(networks)
 
     def pardon(self, network: str) -> bool:
         """Let a network through on all nodes that take that from this one; False if too many wait for Redis."""
-        if len(self._pardons) >= MOST_PARDONS:
-            return False
-        self._pardons.append(network)
-        self._wake.set()
-        return True
+        return self._teller.pardon(network)
+
+    @property
+    def publisher(self) -> Publisher:
+        """What this node has published."""
+        return self._teller.publisher
+
+    @property
+    def untold(self) -> str:
+        """Why Redis takes nothing now, though it answers; empty if it does."""
+        return self._teller.untold
 
     def shift(self, seconds: float) -> None:
         """The clock was set: Redis's was not."""
@@ -132,7 +116,7 @@ class Node:
         """Connect, and again whenever that ends."""
         pause = FIRST_PAUSE
         while not self.ending:
-            self._connected = False
+            begin = time.monotonic()
             try:
                 await self._session()
             except* LinkError as errors:
@@ -141,7 +125,9 @@ class Node:
                 self._failed(errors.exceptions[0])
             finally:
                 await self.link.close()
-            pause = FIRST_PAUSE if self._connected else min(pause * 2, LONGEST_PAUSE)
+            # A session that ends as soon as it has begun may do so for ever: that costs reading and comparing all each time.
+            lasted = time.monotonic() - begin > LONGEST_PAUSE
+            pause = FIRST_PAUSE if lasted else min(pause * 2, LONGEST_PAUSE)
             if not self.ending:
                 await asyncio.sleep(pause)
 
@@ -152,7 +138,7 @@ class Node:
         if problem != self.problem:
             log.warning("Fleet: %s: %s; bans go on, and are shared when it is back", self.place, problem)
         self.problem = problem
-        self._moved.clear()
+        self._teller.forget_moved()
 
     @property
     def place(self) -> str:
@@ -164,15 +150,14 @@ class Node:
         while not self._local.is_complete():
             await asyncio.sleep(0.2)
         self._behind.clear()
-        self._connected = True
+        await self._teller.claim_name()
         if self.problem:
             log.info("Fleet: connected to %s as %s", self.place, self.settings.name)
         self.problem = ""
-        await self._compare()
-        await self._beat()
+        await self._teller.begin()
         self._over = False
         async with asyncio.TaskGroup() as group:
-            for job in (self._write_next, self._read_next, self._beat_next, self._load_next):
+            for job in (self._teller.write_next, self._read_next, self._beat_next, self._load_next):
                 group.create_task(self._until_over(job))
 
     async def _until_over(self, job: Callable[[], Awaitable[None]]) -> None:
@@ -186,85 +171,21 @@ class Node:
         finally:
             self._over = True
 
-    # What this node tells.
-
-    async def _compare(self) -> None:
-        """Look at every ban, live or published."""
-        bans: dict[tuple[Class, str], float] = {}
-        for evidence in CLASSES:
-            async for page in self.link.pages(self.settings.name, f"bans:{evidence}"):
-                bans |= {(evidence, member.decode("utf-8", "replace")): until for member, until in page}
-        taken: list[dict[str, float]] = []
-        for what in ("unbans", "pardons"):
-            taken.append({})
-            async for page in self.link.pages(self.settings.name, what):
-                taken[-1] |= {member.decode("utf-8", "replace"): until for member, until in page}
-        lost = self.publisher.read(bans, *taken)
-        self.roster.pardons |= self.publisher.pardons
-        await self._write(lost)
-        await self._look_at([*{*self._local.networks(), *self.publisher.networks()}])
-
-    async def _look_at(self, networks: list[str]) -> None:
-        for begin in range(0, len(networks), BATCH):
-            events = [event for network in networks[begin : begin + BATCH] for event in self._due(network)]
-            await self._write(events)
-            await asyncio.sleep(0)
-
-    def _due(self, network: str) -> list[Event]:
-        bans, offset = self._local.bans(network), self.link.offset
-        own = [one for ban in bans if (one := own_ban(ban, offset))]
-        pardoned = self.roster.pardoned(network)
-        return self.publisher.due(network, own, self.link.now(), banned=bool(bans), pardoned=pardoned)
-
-    async def _write(self, events: list[Event]) -> None:
-        if events:
-            stamped = self.publisher.stamp(events, self.link.now())
-            await self.link.write(stamped)
-            self.publisher.wrote(stamped)
-
-    async def _write_next(self) -> None:
-        await self._wake.wait()
-        self._wake.clear()
-        moved = list(self._moved)
-        self._moved.clear()
-        await self._look_at(moved)
-        while self._pardons:
-            await self._pardon(self._pardons[0])
-            del self._pardons[0]
-
-    async def _pardon(self, network: str) -> None:
-        """Bans that are published by now are over, whoever has made them."""
-        nodes = [self.settings.name, *self.roster.replicas]
-        if until := await self.link.ends(nodes, network):
-            self._local.changed(self.roster.pardon(network, until, self.link.now()))
-            await self._write([Event("pardon", network, until)])
-
-    async def _beat(self) -> None:
-        publisher, now = self.publisher, self.link.now()
-        publisher.prune(now - 60)
-        own = tuple(sorted(self._local.own_addresses())[:MOST_ADDRESSES])
-        await self.link.tell(Beat(now, publisher.run, publisher.number, publisher.live(now), __version__, own))
-
     async def _beat_next(self) -> None:
         await self._hear_beats()
-        await asyncio.sleep(BEAT)
+        await asyncio.sleep(teller.BEAT)
         await self.link.compare_clocks()
-        await self._beat()
-        publisher = self.publisher
-        number = publisher.number
-        there = await self.link.sizes(self.settings.name, SETS)
-        known = len(publisher.bans) + len(publisher.unbans) + len(publisher.pardons)
-        if there < known and publisher.number == number:
-            log.warning("Fleet: Redis has lost %d of this node's bans; publishing them again", known - there)
-            await self._compare()
+        await self._teller.beat()
         self.roster.prune(self.link.now())
 
     # What the others tell.
 
     async def _hear_beats(self) -> None:
-        now, beats = self.link.now(), await self.link.beats()
+        now = self.link.now()
+        names = {*await self.link.names(), *self.roster.replicas} - {self.settings.name}
+        beats = await self.link.beats(names)
         for name, data in beats.items():
-            if NAME.fullmatch(name) and (replica := self.roster.replica(name)):
+            if replica := self.roster.replica(name):
                 try:
                     self._hear_beat(replica, read_beat(data), now)
                 except BadMessageError as error:
@@ -305,6 +226,8 @@ class Node:
                 self._loading.add(replica.name)
                 try:
                     await self._read_sets(replica)
+                except WrongTypeError:
+                    self._hold_unreadable(replica)
                 finally:
                     self._loading.discard(replica.name)
         self._note_caught_up()
@@ -316,6 +239,7 @@ class Node:
         last = await self.link.last(replica.name)
         contents = await read_contents(self.link, replica, self.roster)
         if contents is None:
+            self._local.changed(self.roster.settle(replica, replica.withdrawn, self.link.now()))
             if not held:
                 self._tell_held(replica)
             return
@@ -336,11 +260,33 @@ class Node:
     async def _read_next(self) -> None:
         streams = {name: last for name, last in self._ids.items() if name not in self._loading}
         changes: list[FleetChange] = []
-        for one in await self.link.read(streams):
+        try:
+            found = await self.link.read(streams)
+        except WrongTypeError:
+            await self._hold_unreadable_streams(streams)
+            return
+        for one in found:
             if one.node not in self._loading:
                 changes += self._take(one)
         if changes:
             self._local.changed(changes)
+
+    async def _hold_unreadable_streams(self, names: Iterable[str]) -> None:
+        """Redis refuses to read all streams because of one that is none: find it."""
+        for name in names:
+            try:
+                await self.link.last(name)
+            except WrongTypeError:
+                if replica := self.roster.replicas.get(name):
+                    self._hold_unreadable(replica)
+
+    def _hold_unreadable(self, replica: Replica) -> None:
+        """A node has something else in the place of its stream or its sets: it is asked again at each of its beats."""
+        held = replica.held
+        self._ids.pop(replica.name, None)
+        self._local.changed(self.roster.settle(replica, replica.hold("its keys are of another type"), self.link.now()))
+        if not held:
+            self._tell_held(replica)
 
     def _take(self, one: Read) -> list[FleetChange]:
         replica = self.roster.replicas.get(one.node)

@@ -69,6 +69,8 @@ class Replica:
         """Run and number of the latest event that was heard, whether something before it is missing or not."""
         self.held = ""
         """Why nothing is taken from this node; what was taken before stays until its time."""
+        self.withdrawn: list[str] = []
+        """What was taken back when it was held last."""
         self.refused: Counter[str] = Counter()
         self.lag = 0.0
         """Seconds from the writing of the last event to its reading."""
@@ -137,10 +139,10 @@ class Replica:
 
         Those are what has come within the present window, as nobody knows since when it was wrong.
         """
-        withdrawn = [network for network in self._fresh if self.contents.drop(network)]
+        self.withdrawn = [network for network in self._fresh if self.contents.drop(network)]
         self.held = self.held or why
         self._fresh.clear()
-        return withdrawn
+        return self.withdrawn
 
     def fits(self, size: int) -> bool:
         """Whether so many published bans may be read: not too many, and not too many more than there were; else holds."""

@@ -25,6 +25,7 @@ def status(node: Node) -> dict[str, Any]:
         "url": node.place,
         "name": node.settings.name,
         "problem": node.problem,
+        "untold": node.untold,
         "offset": offset,
         "share": list(node.settings.share),
         "accept": list(node.settings.accept),
