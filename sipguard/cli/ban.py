@@ -10,6 +10,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.cli.completion import jail_names
 
 AT_ONCE = 1000
 """Addresses in one question: the daemon reads logs between two of them."""
@@ -17,7 +18,9 @@ AT_ONCE = 1000
 
 @click.command("ban")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
-@click.option("--jail", help="For this jail's ports.  [default: every port, in a jail of its own]")
+@click.option(
+    "--jail", shell_complete=jail_names, help="For this jail's ports.  [default: every port, in a jail of its own]"
+)
 @click.option(
     "--time", "length", help="How long, e.g. 1h; -1 for good.  [default: the jail's bantime; without a jail 24h]"
 )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from sipguard.cli import output
+from sipguard.cli.completion import banned_addresses, jail_names
 from sipguard.cli.geoip import origins
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,14 +23,14 @@ _STATES = {"proven": "good", "lent": "good", "corroborated": "good", "unproven":
 def list_options(function: F) -> F:
     """The options of both commands."""
     for option in (
-        click.argument("address", required=False),
+        click.argument("address", required=False, shell_complete=banned_addresses),
         click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Most on a page."),
         click.option("--from", type=click.IntRange(min=0), default=0, help="Number of the first, for the next page."),
         click.option("--reverse", is_flag=True, help="The other way round."),
         click.option("--sort", type=click.Choice(ORDERS), default="since", show_default=True, help="What comes first."),
         click.option("--evidence", type=click.Choice(CLASSES), help="Those that rest on this alone."),
         click.option("--user", metavar="NAME", help="Those who tried this user."),
-        click.option("--jail", metavar="NAME", help="Of this jail alone."),
+        click.option("--jail", metavar="NAME", shell_complete=jail_names, help="Of this jail alone."),
     ):
         function = option(function)
     return function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import socket
 import time
@@ -65,6 +66,23 @@ def _connect(sock: socket.socket, path: Path) -> None:
             time.sleep(0.02)
 
 
+def _not_there(path: Path) -> str:
+    if path == DEFAULT_SOCKET:
+        return f"sipguard is not running ({path}). Start it with: systemctl start sipguard"
+    return f"{path}: no sipguard is running there. Start it, or name its socket with --socket or SIPGUARD_SOCKET"
+
+
+def _not_allowed(path: Path) -> str:
+    """The socket is there, and not for this user."""
+    try:
+        group = path.stat().st_gid
+        name = grp.getgrgid(group).gr_name if group else ""
+    except (OSError, KeyError):
+        name = ""
+    join = f", or join the group {name} (usermod -aG {name} USER)" if name else ", or set socket_group in sipguard.toml"
+    return f"you may not ask the daemon ({path}): use sudo{join}"
+
+
 def ask(path: Path, command: str, **arguments: Any) -> Any:
     """Put a question to the daemon. Raises `SipguardError` with what it, or the socket, says."""
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
@@ -76,7 +94,9 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
             sock.shutdown(socket.SHUT_WR)  # nothing more will be asked, so the daemon closes after its answer
             answer = json.loads(b"".join(iter(lambda: sock.recv(1 << 16), b"")))
         except (FileNotFoundError, ConnectionRefusedError):
-            raise SipguardError(f"{path}: no sipguard is running there; start it, or name its --socket") from None
+            raise SipguardError(_not_there(path)) from None
+        except PermissionError:
+            raise SipguardError(_not_allowed(path)) from None
         except (OSError, ValueError) as error:
             raise SipguardError(f"{path}: no answer ({error or 'connection closed'})") from error
     if not answer["ok"]:

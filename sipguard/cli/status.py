@@ -53,9 +53,9 @@ def _tell(status: dict[str, Any]) -> None:
     running = output.span(time.time() - status["since"])
     firewall = status["firewall"]["backend"]
     bans = sum(jail["banned"] for jail in status["jails"])
-    output.say(
-        f"sipguard {status['version']}, running {running}, firewall {firewall}, {output.counted(bans, 'live ban')}"
-    )
+    why = f" ({printable(reason, 200)})" if (reason := status["firewall"]["why"]) else ""
+    live = output.counted(bans, "live ban")
+    output.say(f"sipguard {status['version']}, running {running}, {live}, firewall {firewall}{why}")
     output.table(
         ("jail", "reads", "failures", "counting", "banned", "bans"),
         ([*_numbers(one)] for one in status["jails"]),

@@ -144,6 +144,9 @@ def _plain(error: toml.TomlDecodeError, statements: list[Statement]) -> str:
             return name + plain
     if at_line and at_line[0].value in ("True", "False", "TRUE", "FALSE"):
         return f"{name}write true or false in small letters"
+    if at_line and at_line[0].value.lower() in ("yes", "no", "on", "off"):
+        instead = "true" if at_line[0].value.lower() in ("yes", "on") else "false"
+        return f"{name}{at_line[0].value}: write {instead}"
     # An error goes to terminals and logs; a value without quotes may be part of anything.
     secret = bool(at_line) and bool(SECRET_NAME.search(at_line[0].keys[-1]))
     if at_line and not secret and '"' not in at_line[0].value and "'" not in at_line[0].value:

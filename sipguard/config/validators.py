@@ -182,6 +182,8 @@ def ports(value: Any) -> Any:
             raise BadItemError(item)
         try:
             values.ports(item)
+        except values.NoServicesError as error:
+            raise BadDetailError(f" = {shown(item)}: {error}") from None
         except ValueError:
             raise BadItemError(item) from None
     return values.ports(items)

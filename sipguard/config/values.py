@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sipguard import addresses, durations
@@ -23,8 +24,14 @@ PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
 # Numbers and units without arithmetic. The number of digits is limited, so that long texts cost no time.
 _PARTS = re.compile(r"(?:\s*[0-9]{1,18}(?:\.[0-9]{1,9})?(?![0-9.])\s*[a-z]*)+", re.IGNORECASE | re.ASCII)
 _LONGEST = 1000 * 365.25 * 86400
+SERVICES = Path("/etc/services")
+"""Where the C library looks up names of ports; minimal containers lack it."""
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_.+*-]{0,63}", re.IGNORECASE | re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,5})\s*[-:]\s*([0-9]{1,5})", re.ASCII)
+
+
+class NoServicesError(ValueError):
+    """A port is given by name, and nothing here knows names."""
 
 
 def duration(value: str | float) -> float:
@@ -123,6 +130,8 @@ def _port(text: str) -> PortRange | None:
     if first == 0 and last == 65535:
         return None
     if not 1 <= first <= last <= 65535:
+        if _SERVICE.fullmatch(text) and not text.isdigit() and not SERVICES.exists():
+            raise NoServicesError(f"this machine has no {SERVICES}; write the port's number, or install netbase")
         raise ValueError(f"{text} is not a port; write e.g. 5060, 5060-5061, sip or all")
     return PortRange(first, last)
 

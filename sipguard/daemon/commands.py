@@ -118,6 +118,7 @@ class Commands:
             "since": daemon.started,
             "firewall": {
                 "backend": worker.firewall.name,
+                "why": getattr(worker.firewall, "why", ""),
                 "problem": worker.problem,
                 "unruled": worker.unruled,
                 "queued": worker.queued + worker.waiting,

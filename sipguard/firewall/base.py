@@ -49,6 +49,8 @@ class Firewall(Protocol):
     """A place where bans are enforced. Every method raises `FirewallError` when the kernel refuses; then nothing was changed."""
 
     name: str
+    why: str
+    """Why this one was chosen, for people; empty where the configuration names it."""
     ends_bans: bool
     """Whether bans end by themselves at their time, without a call of `unban`."""
     in_kernel: bool

@@ -29,6 +29,13 @@ def open_firewall(name: str, *, clock: Clock, options: Options | None = None) ->
 
         name, reason = choose()
         _log.info("firewall auto: %s, since %s", name, reason)
+        chosen = _made(name, clock, options)
+        chosen.why = f"auto: {reason}"
+        return chosen
+    return _made(name, clock, options)
+
+
+def _made(name: str, clock: Clock, options: Options | None) -> Firewall:
     if name == "nftables":
         from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415 - only when chosen
 

@@ -36,6 +36,7 @@ class IpsetFirewall:
     """Bans in ipset sets, through the programs `ipset` and `iptables`."""
 
     name = "ipset"
+    why = ""
     ends_bans = True
     in_kernel = True
     changes = frozenset({"xtables"})

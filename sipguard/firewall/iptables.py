@@ -41,6 +41,7 @@ class IptablesFirewall:
     """Bans as rules. `program` tells which iptables the host uses. Raises `FirewallError` where that is not the legacy one."""
 
     name = "iptables"
+    why = ""
     ends_bans = False
     in_kernel = True
     changes: frozenset[str] = frozenset()

@@ -17,6 +17,7 @@ class MemoryFirewall:
     """Bans in a dictionary, ended by the clock as a kernel would end them."""
 
     name = "memory"
+    why = ""
     ends_bans = True
     in_kernel = False
     changes: frozenset[str] = frozenset()

@@ -32,6 +32,7 @@ class NftablesFirewall:
     """Bans in nf_tables sets, through libnftables or the program `nft`."""
 
     name = "nftables"
+    why = ""
     ends_bans = True
     in_kernel = True
     changes = frozenset({"table", "chain", "rule", "set", "element"})

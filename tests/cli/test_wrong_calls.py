@@ -37,4 +37,4 @@ def test_without_anything():
     """`sipguard` alone shows its help."""
     done = subprocess.run([sys.executable, "-m", "sipguard"], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 2)
-    assert "Commands:" in done.stdout + done.stderr
+    assert "First steps:" in done.stdout + done.stderr

@@ -92,7 +92,7 @@ BAD_FILES = [
         'jails.d/pbx.toml:3: jail pbx: logpath = "/x\\u0000": must be',
     ),
     (f"{ON}{ON}", "jails.d/pbx.toml:2: jail pbx: enabled is given twice, first in line 1"),
-    ("enabled = yes", "jails.d/pbx.toml:1: jail pbx: enabled: the value is not understood; text needs quotes"),
+    ("enabled = yes", "jails.d/pbx.toml:1: jail pbx: enabled: yes: write true"),
 ]
 
 

@@ -208,7 +208,7 @@ def test_status_reads_well_in_a_pipe(daemon, log):
     daemon.wait_logged("Found")
     verdict, head, row, trial, mend = daemon.sipguard("status").stdout.splitlines()
     assert verdict == "NOT ENFORCED: a trial, bans reject no packet"
-    assert re.fullmatch(r"sipguard [\d.a-z]+, running \d+s, firewall memory, 0 live bans", head)
+    assert re.fullmatch(r"sipguard [\d.a-z]+, running \d+s, 0 live bans, firewall memory", head)
     assert row.split("\t") == ["freeswitch", "1 log", "1", "1", "0", "0"]
     assert trial.startswith("firewall: memory enforces nothing")
     assert mend.startswith("    mend it: ")
