@@ -10,9 +10,9 @@ TESTED := $(VENV)/ready-for-tests
 # Tests run in as many processes as there are processors; ARGS="tests/policy -k window" chooses among them.
 WORKERS ?= $(shell nproc)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
-QUICK := not (root or fail2ban or lab or long)
+QUICK := not (root or fail2ban or lab or long or site)
 
-.PHONY: run test test-all test-rest test-long lint format bench deb soak clean help
+.PHONY: run test test-all test-rest test-long lint format bench deb docs picture soak clean help
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,6 +46,12 @@ bench: $(TESTED) ## measure against Fail2ban, side by side
 
 deb: ## the Debian packages, into dist/
 	packaging/build-deb dist
+
+docs: $(TESTED) ## the documentation's site, into site/
+	PATH="$(CURDIR)/$(BIN):$$PATH" packaging/build-docs site
+
+picture: $(TESTED) ## the picture of the README, made from the real program
+	$(BIN)/python -m demo.picture docs/pictures/status.svg
 
 soak: $(TESTED) ## the daemon under load, kill -9, rotation and flushes for SOAK seconds (300)
 	PYTHONPATH=.:tests $(BIN)/python -m soak $(SOAK)

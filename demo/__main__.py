@@ -42,11 +42,11 @@ def main() -> int:
     if firewall == "nftables" and os.geteuid() != 0:
         console.print("make run FIREWALL=nftables needs root: it makes a network namespace of its own")
         return 2
-    with tempfile.TemporaryDirectory(prefix="sipguard-demo-") as name, _Namespace(firewall) as prefix:
+    with tempfile.TemporaryDirectory(prefix="sipguard-demo-") as name, Namespace(firewall) as prefix:
         return _demo(Path(name), firewall, prefix)
 
 
-class _Namespace:
+class Namespace:
     """A network namespace for the real firewall, removed at the end; nothing for the memory firewall."""
 
     def __init__(self, firewall: str) -> None:
