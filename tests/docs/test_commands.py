@@ -106,7 +106,7 @@ def daemon(tmp_path_factory):
 def test_there_are_many():
     """The documentation is read at all, most of its commands are run here, and each that is not is in it."""
     assert len(COMMANDS) > 50
-    assert len(RUN) > 25
+    assert len(RUN) > 15
 
 
 @pytest.mark.parametrize("command", COMMANDS)
