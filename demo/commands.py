@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from sipguard.cli.main import cli
+from sipguard.cli.group import cli
 
 WIDTH = 100
 

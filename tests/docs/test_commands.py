@@ -16,7 +16,7 @@ from command_line import sipguard
 from running import failure, running
 from test_pages import PAGES, ROOT
 
-from sipguard.cli.main import cli
+from sipguard.cli.group import cli
 
 PROGRAMS = "sipguard|fail2ban-client|fail2ban-regex"
 _FENCE = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
