@@ -7,7 +7,7 @@ import socket
 from functools import lru_cache
 
 
-@lru_cache(maxsize=4096)  # an attacker's lines come by the thousand
+@lru_cache(maxsize=8192)  # an attacker's lines come by the thousand
 def canonical(text: str) -> str:
     """`text` as `ipaddress` prints it; a network with host bits loses them, one of a single address loses its prefix.
 

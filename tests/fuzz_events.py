@@ -42,7 +42,7 @@ def fuzz(data: bytes) -> None:
     kind, data = data[:1], data[1:]
     name = SERVERS[(kind or b"\0")[0] % len(SERVERS)]
     dialogue = (
-        FreeSwitchDialogue(Secret("p"), ["a", "sofia::register"])
+        FreeSwitchDialogue(Secret("p"), {"a": [], "sofia::register": ["network-ip"]})
         if name == "freeswitch"
         else AsteriskDialogue("u", Secret("p"))
     )

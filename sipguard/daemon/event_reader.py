@@ -75,7 +75,7 @@ def dialogue_of(place: EventPlace, password_file: str, table: EventTable) -> Dia
     password = password_of(password_file)
     if place.server == "asterisk":
         return AsteriskDialogue(place.user, password)
-    return FreeSwitchDialogue(password, table.names)
+    return FreeSwitchDialogue(password, table.wanted)
 
 
 class EventReader:

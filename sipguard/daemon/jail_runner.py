@@ -238,7 +238,7 @@ class JailRunner:
             self.judge.challenge(event)
         else:
             self.totals.successes += 1
-            with suppress(ValueError):
+            with suppress(ValueError):  # a log that names hosts
                 self._registered(canonical(event.host))
             if forgiven := self.judge.welcome(event):
                 changes.forgotten.add((self.jail.name, forgiven))

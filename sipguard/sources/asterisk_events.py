@@ -41,6 +41,16 @@ _NAME = re.compile(r"[A-Z][A-Za-z0-9]{1,40}")
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?[+-]\d{4}")
 _PLACE = re.compile(r"IPV[46]/[A-Za-z]{2,8}/[0-9A-Fa-f.:]{2,45}/\d{1,5}")
+_VALUE = r"[^\r\n]*+"
+_FORMS = {"EventTV": _TIME.pattern, "LocalAddress": _PLACE.pattern, "RemoteAddress": _PLACE.pattern}
+_USUAL = re.compile(
+    rf"Event: ({_NAME.pattern})\r\nPrivilege: security,all"
+    + "".join(rf"\r\n{key}: ({_FORMS.get(key, _VALUE)})" for key in _ORDER)
+    + rf"((?:\r\n{_KEY.pattern}: {_VALUE})*+)"
+)
+"""An event as nearly all are: every key that is expected and nothing before them; behind them, whatever has the form."""
+_TAIL = re.compile(rf"\r\n({_KEY.pattern}): ({_VALUE})")
+_FIXED = frozenset({"Event", "Privilege", *_ORDER})
 _SECURITY = frozenset({"security,all", "security"})
 
 
@@ -176,7 +186,27 @@ def _is_head(block: bytes) -> bool:
 
 def parse(block: bytes) -> ServerEvent | None:
     """A security event; one without name for an event of another kind; None for a block that is none as Asterisk writes it."""
-    lines = block.decode("utf-8", "replace").split("\r\n")
+    text = block.decode("utf-8", "replace")
+    return _usual(text) or _exact(text)
+
+
+def _usual(text: str) -> ServerEvent | None:
+    """What `_exact` says of an event that needs no more than one look; None for any other."""
+    match = _USUAL.fullmatch(text)
+    if match is None:
+        return None
+    name, *values, rest = match.groups()
+    tail = _TAIL.findall(rest)
+    fields = dict(tail)
+    if len(fields) < len(tail) or not _FIXED.isdisjoint(fields) or not _ends_rightly(name, [key for key, _ in tail]):
+        return None
+    fields.update(zip(_ORDER, values, strict=True), Event=name, Privilege="security,all")
+    return ServerEvent(name, fields)
+
+
+def _exact(text: str) -> ServerEvent | None:
+    """What a block is, line by line."""
+    lines = text.split("\r\n")
     # A value may hold anything but the end of a line: ESC, CR and LF alone stand in what callers choose.
     parts = [line.partition(": ") for line in lines]
     names = [name for name, _, _ in parts]
@@ -194,11 +224,15 @@ def _is_complete(names: list[str], fields: dict[str, str]) -> bool:
     while names and names[0] in _OWN:
         del names[0]
     order = _ORDER if "AccountID" in fields else tuple(name for name in _ORDER if name != "AccountID")
-    tail = _TAILS.get(fields["Event"], ())
-    expected = len(order) + len(tail)
-    if tuple(names[:expected]) != (*order, *tail):
-        return False
-    if fields["Event"] in _SHORT and not _MAY_FOLLOW.issuperset(names[expected:]):
+    if tuple(names[: len(order)]) != order or not _ends_rightly(fields["Event"], names[len(order) :]):
         return False
     places = (fields["LocalAddress"], fields["RemoteAddress"])
     return bool(_TIME.fullmatch(fields["EventTV"])) and all(map(_PLACE.fullmatch, places))
+
+
+def _ends_rightly(event: str, names: list[str]) -> bool:
+    """Whether the keys behind the addresses are those that this event has there."""
+    tail = _TAILS.get(event, ())
+    if tuple(names[: len(tail)]) != tail:
+        return False
+    return event not in _SHORT or _MAY_FOLLOW.issuperset(names[len(tail) :])

@@ -109,7 +109,10 @@ class EventConnection:
                 busy = told > _BUSY * passed
                 since, before = now(), dialogue.counts.events
             if busy and read < _AT_ONCE:
+                # The kernel gathers: a paused transport does not wake the loop for each segment.
+                writer.transport.pause_reading()  # type: ignore[attr-defined]
                 await asyncio.sleep(_GATHER)
+                writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     async def _turn(self, dialogue: Dialogue, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
         """One read; gives its bytes."""

@@ -14,7 +14,7 @@ from sipguard.sources.event_dialogue import EventCounts, RefusedError
 from sipguard.wire_model import ServerEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sipguard.secret import Secret
 
@@ -27,7 +27,6 @@ _FIELD = re.compile(rb"([A-Za-z-]+): ?([^\n]*)\n")
 _BOUNDARY = re.compile(rb"(?<![A-Za-z-])Content-(?:Length|Type): ?[^\n]{1,100}\n")
 _EVENT = "text/event-json"
 _USUAL_HEAD = re.compile(rb"Content-Length: (\d{1,5})\nContent-Type: text/event-json\n\n")
-_EACH_KEY = json.JSONDecoder()
 
 
 class Frame(NamedTuple):
@@ -135,11 +134,13 @@ class FrameReader:
 class FreeSwitchDialogue:
     """Logs in, asks for events by name, and gives them."""
 
-    def __init__(self, password: Secret, names: Iterable[str]) -> None:
+    def __init__(self, password: Secret, wanted: Mapping[str, Iterable[str]]) -> None:
+        """`wanted`: events by name, and which of their fields are read."""
         self.counts = EventCounts()
         self.ready = False
         self.silence = ""
-        self._names = sorted(names)
+        self._names = sorted(wanted)
+        self._marks = {name: _marks(keys) for name, keys in wanted.items()}
         self._password = password
         self._frames = FrameReader(self.counts)
         self._step = "greeting"
@@ -191,30 +192,83 @@ class FreeSwitchDialogue:
         return b""
 
     def _event(self, body: bytes) -> ServerEvent | None:
-        try:
-            fields = _EACH_KEY.decode(body.decode())
-            # Each key has a text: where there are more than keys, one may stand twice.
-            if body.count(b'":"') != len(fields):
-                fields = json.loads(body, object_pairs_hook=_once_each)
-        except (ValueError, TypeError, RecursionError):
-            self.counts.damaged += 1
-            return None
-        if not isinstance(fields, dict):
-            self.counts.damaged += 1
-            return None
-        if "" in fields:
-            self.counts.tampered += 1
-            return None
+        """The fields that are wanted of an event; None where it is none, or a key of them stands twice."""
+        event = self._usual(body)
+        if event is None:
+            try:
+                event = self._decoded(body)
+            except (ValueError, TypeError, RecursionError):
+                self.counts.damaged += 1
+                return None
+            if event is None:
+                self.counts.tampered += 1
+                return None
         self.counts.events += 1
-        return ServerEvent(fields.get("Event-Subclass") or fields.get("Event-Name") or "?", fields)
+        return event
+
+    def _usual(self, body: bytes) -> ServerEvent | None:
+        """An event as nearly all are, found by its keys alone: a third of the time that reading all of it takes.
+
+        JSON has no quotation mark in a text without a backslash before it: behind a comma, a key in its quotation marks with a
+        colon and another mark is that key, wherever it stands. No letter of a key is written as `\\u0061`: cJSON never does.
+        """
+        if not _WITHOUT_BLANKS.match(body) or not body.endswith(b'"}'):
+            return None
+        named: dict[str, str] = {}
+        if not _find(body, _SUBCLASS, named) or (not any(named.values()) and not _find(body, _NAME, named)):
+            return None
+        name = _name_of(named)
+        fields: dict[str, str] = {}
+        return ServerEvent(name, fields) if _find(body, self._marks.get(name, ()), fields) else None
+
+    def _decoded(self, body: bytes) -> ServerEvent | None:
+        """Any event. None if a key that is wanted stands twice with different values (the profile's name does, with one)."""
+        pairs = _IN_PAIRS.decode(body.decode("utf-8", "replace"))
+        if not isinstance(pairs, _Pairs):
+            raise TypeError("no object")
+        fields = dict(pairs)
+        name = _name_of(fields)
+        wanted = [key for key, _ in self._marks.get(name, ())]
+        naming = [key for key, _ in (_SUBCLASS if fields.get("Event-Subclass") else (*_SUBCLASS, *_NAME))]
+        if any(key in (*wanted, *naming) and fields[key] != value for key, value in pairs):
+            return None
+        return ServerEvent(name, {key: fields[key] for key in wanted if key in fields})
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; one in which a key stands twice with different values (the profile's name does, with one) has a key `""`."""
-    fields = dict(pairs)
-    if len(fields) != len(pairs) and any(fields[key] != value for key, value in pairs):
-        fields[""] = "a key stands twice"
-    return fields
+class _Pairs(list[tuple[str, Any]]):
+    """An object with each of its keys, also one that stands twice."""
+
+
+_IN_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs, strict=False)
+_Marks = tuple[tuple[str, bytes], ...]
+
+
+def _marks(keys: Iterable[str]) -> _Marks:
+    """How each key stands in an event, up to its value."""
+    return tuple((key, f'"{key}":"'.encode()) for key in keys)
+
+
+_WITHOUT_BLANKS = re.compile(rb'\{"[A-Za-z-]{1,40}":"')
+_SUBCLASS, _NAME = _marks(("Event-Subclass",)), _marks(("Event-Name",))
+
+
+def _name_of(fields: Mapping[str, Any]) -> str:
+    name = fields.get("Event-Subclass") or fields.get("Event-Name") or "?"
+    return name if isinstance(name, str) else "?"
+
+
+def _find(body: bytes, marks: _Marks, fields: dict[str, str]) -> bool:
+    """Put the values of these keys into `fields`; False where that cannot be told without reading the whole event."""
+    for key, mark in marks:
+        at = body.find(mark)
+        if at < 0:
+            continue
+        begin = at + len(mark)
+        value = body[begin : body.find(b'"', begin)]
+        if body[at - 1] not in b"{," or b"\\" in value or body.find(mark, begin) >= 0:
+            return False
+        fields[key] = value.decode("utf-8", "replace")
+    return True
 
 
 def _text(value: bytes) -> str:

@@ -16,6 +16,7 @@ from sipguard.detection.events.table import EventTable
 from sipguard.errors import ConfigError
 from sipguard.model import Failure, Success
 from sipguard.secret import Secret
+from sipguard.sources import asterisk_events
 from sipguard.sources.asterisk_events import LARGEST, AsteriskDialogue
 from sipguard.sources.event_dialogue import RefusedError
 from sipguard.sources.freeswitch_events import FreeSwitchDialogue
@@ -36,7 +37,7 @@ HEAD = b"Content-Length: %d\nContent-Type: text/event-json\n\n"
 def freeswitch(*pieces):
     """What the pieces tell, the dialogue, and all that it sends."""
     table = EventTable.read(TABLES["freeswitch"])
-    dialogue = FreeSwitchDialogue(Secret("a secret"), table.names)
+    dialogue = FreeSwitchDialogue(Secret("a secret"), table.wanted)
     events, sent = [], b""
     for piece in pieces:
         told, answer = dialogue.take(piece)
@@ -198,7 +199,7 @@ def block(name="ChallengeResponseFailed", account="1000", session="c1", service=
         tail = {"Challenge": "1/a", "Response": "b", "ExpectedResponse": ""}
         fields = {key: value for key, value in fields.items() if key not in tail} | tail
         fields |= more
-    return "".join(f"{key}: {value}\r\n" for key, value in fields.items()).encode() + b"\r\n"
+    return "".join(f"{key}: {value}\r\n" for key, value in fields.items()).encode("utf-8", "surrogateescape") + b"\r\n"
 
 
 BANNER = ACCEPTED + block("SuccessfulAuth", "sipguard", service="AMI", transport="TCP", UsingPassword="0")
@@ -335,7 +336,7 @@ def test_a_refusal_of_asterisk_is_one_line(told, said):
 @given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([BANNER, RECORDED[:3000], block(), b"\r\n\r\n"]))))
 def test_no_bytes_make_a_reader_fail(pieces):
     """Refusals are all that leaves it."""
-    for dialogue in (AsteriskDialogue("u", Secret("p")), FreeSwitchDialogue(Secret("p"), ["a::b"])):
+    for dialogue in (AsteriskDialogue("u", Secret("p")), FreeSwitchDialogue(Secret("p"), {"a::b": ["c"]})):
         for piece in pieces:
             try:
                 dialogue.take(piece)
@@ -368,6 +369,98 @@ def test_no_name_accuses_another_or_hides_the_next_event(name):
     assert [one.user for one in events if one.user in {"2000", "<unknown>"}] == ["<unknown>", "2000"] * 2
 
 
+ODD = [
+    "",
+    "a",
+    '"',
+    "\\",
+    '\\"',
+    "\r",
+    "\n",
+    "\x1b",
+    "é",
+    "\udcff",
+    "\u2028",
+    "{",
+    '","network-ip":"192.0.2.99',
+    "1" * 300,
+]
+KEYS = [
+    "Event-Name",
+    "Event-Subclass",
+    "network-ip",
+    "to-user",
+    "user-agent",
+    "network-ip\\",
+    'x","network-ip',
+    "other",
+    "é",
+]
+NAMES = ["sofia::register", "sofia::register_failure", "x"]
+
+
+@pytest.mark.fuzz
+@examples(2000)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(KEYS), st.one_of(st.sampled_from([*ODD, *NAMES]), st.text(max_size=9))), max_size=9
+    ),
+    st.booleans(),
+)
+def test_an_event_that_is_read_by_its_keys_alone_is_what_a_decoder_makes_of_it(pairs, ascii_alone):
+    """Whatever its values are, and also where a key stands twice; never the other event's fields."""
+    body = ",".join(f"{json.dumps(k, ensure_ascii=False)}:{json.dumps(v, ensure_ascii=ascii_alone)}" for k, v in pairs)
+    told = f"{{{body}}}".encode("utf-8", "surrogateescape")
+    dialogue = FreeSwitchDialogue(Secret("p"), EventTable.read(TABLES["freeswitch"]).wanted)
+    usual = dialogue._usual(told)
+    assert usual is None or usual == dialogue._decoded(told)
+
+
+def test_recorded_events_are_read_by_their_keys_alone():
+    """All of them, so that the decoder is for what is odd."""
+    dialogue = FreeSwitchDialogue(Secret("p"), EventTable.read(TABLES["freeswitch"]).wanted)
+    bodies = [part.split(b"\n\n", 1)[1] for part in frames()[1]]
+    events = [body for body in bodies if body.startswith(b"{")]
+    assert len(events) > 100
+    assert sum(dialogue._usual(body) is None for body in events) == 0
+    assert all(dialogue._usual(body) == dialogue._decoded(body) for body in events)
+
+
+@pytest.mark.fuzz
+@examples(1000)
+@given(
+    st.sampled_from(["ChallengeResponseFailed", "InvalidAccountID", "SuccessfulAuth", "ChallengeSent", "Other"]),
+    st.dictionaries(
+        st.sampled_from(
+            ["account", "session", "Challenge", "Response", "UsingPassword", "Module", "Event", "AccountID"]
+        ),
+        st.one_of(st.sampled_from([*HOSTILE, *ODD]), st.text(max_size=9)),
+        max_size=4,
+    ),
+    st.integers(0, 400),
+)
+def test_an_event_of_asterisk_that_is_read_at_once_is_what_its_lines_say(name, fields, cut):
+    """A block that `_usual` takes is the same, line by line."""
+    told = block(name, **fields)[:-4]
+    for one in (told, told[:cut], told[cut:]):
+        text = one.decode("utf-8", "replace")
+        usual = asterisk_events._usual(text)
+        assert usual is None or usual == asterisk_events._exact(text)
+    assert asterisk_events._usual(block("InvalidAccountID")[:-4].decode()) is not None
+
+
+@pytest.mark.parametrize("agent", [b"\xff", b"a\tb", b"\x7f", b"\xed\xb3\xbf", b'\\"', b"\\u0000"])
+@pytest.mark.parametrize("blank", [b"", b" "])
+def test_odd_bytes_in_a_field_of_freeswitch_hide_no_attempt(agent, blank):
+    """Neither in a field that is read nor in another, whichever way it is read."""
+    for key in (b"user-agent", b"contact"):
+        body = b'{"Event-Subclass":"sofia::register_failure","network-ip":"203.0.113.66","%b":"%b"}' % (key, agent)
+        body = body.replace(b'":"', b'":' + blank + b'"')
+        events, dialogue, _ = freeswitch(frames()[0], HEAD % len(body) + body)
+        assert failures(events) == {"203.0.113.66": 1}
+        assert dialogue.counts.damaged == 0
+
+
 @pytest.mark.fuzz
 @examples(300)
 @given(st.dictionaries(st.text(max_size=12), st.one_of(st.text(max_size=40), st.integers(), st.none()), max_size=6))
@@ -396,7 +489,7 @@ def test_2000_events_a_second_take_little():
     table = EventTable.read(TABLES["freeswitch"])
     best = 1.0
     for _ in range(5):
-        dialogue = FreeSwitchDialogue(Secret("p"), table.names)
+        dialogue = FreeSwitchDialogue(Secret("p"), table.wanted)
         dialogue.take(head)
         begun = time.process_time()
         for at in range(0, len(stream), 16_384):

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.addresses import canonical
@@ -54,6 +55,14 @@ class EventRule:
     tags: Mapping[str, str]
     transport: str
 
+    @property
+    def fields(self) -> set[str]:
+        """The fields that it reads."""
+        single = {self.address, self.user}
+        if self.kind == "failure":
+            single |= {self.port, self.session, self.agent, self.method, *self.once}
+        return single.union(self.when) - {""}
+
     def holds(self, fields: Mapping[str, str]) -> bool:
         """Whether the event is one that this rule is about."""
         for name, allowed in self.when.items():  # noqa: SIM110 - `all` costs three times as much
@@ -85,9 +94,14 @@ class EventTable:
             raise ConfigError(f"no table of events: {error!r}", str(path)) from None
 
     @property
-    def names(self) -> list[str]:
-        """The events to ask the server for: those that count for something."""
-        return [name for name, rules in self._rules.items() if any(rule.kind != "nothing" for rule in rules)]
+    def wanted(self) -> dict[str, list[str]]:
+        """The events to ask the server for, those that count for something, and the fields that their rules read."""
+        counted = {name: [rule for rule in rules if rule.kind != "nothing"] for name, rules in self._rules.items()}
+        return {
+            name: sorted({self._time, *(field for rule in rules for field in rule.fields)})
+            for name, rules in counted.items()
+            if rules
+        }
 
     def is_told_by_log_alone(self, line: str) -> bool:
         """Whether a line of the server's log tells what no event does."""
@@ -102,28 +116,23 @@ class EventTable:
 
     def _made(self, rule: EventRule, event: ServerEvent, now: float) -> LogEvent | None:
         fields = event.fields
-        match = rule.form.fullmatch(_string(fields.get(rule.address)))
-        try:
-            address = canonical(match["address"] if match else "")
-        except ValueError:
+        place = _place(rule.form, _string(fields.get(rule.address)))
+        if place is None:
             self.tampered += 1
             return None
-        if "/" in address:
-            self.tampered += 1
-            return None
+        address, found = place
         time = _time(_string(fields.get(self._time)), now)
         user = printable(_string(fields.get(rule.user)), 64) or None
         if rule.kind == "success":
             return Success(address, time, user=user)
-        return self._failure(rule, event, address, time, user, match)
+        return self._failure(rule, event, address, time, user, found)
 
     @staticmethod
     def _failure(
-        rule: EventRule, event: ServerEvent, address: str, time: float, user: str | None, match: re.Match[str] | None
+        rule: EventRule, event: ServerEvent, address: str, time: float, user: str | None, found: Mapping[str, str]
     ) -> Failure:
         fields = event.fields
         get: Callable[[str], str] = lambda name: _string(fields.get(name)) if name else ""  # noqa: E731
-        found = match.groupdict() if match else {}
         transport = (rule.transport or found.get("transport") or "").lower()
         evidence: Evidence = "proven" if transport in _CONNECTED else "reported"
         tags = {**rule.tags, "class": evidence}
@@ -160,6 +169,17 @@ def _rule(one: Mapping[str, Any]) -> EventRule:
 
 def _string(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=8192)  # phones register again and again
+def _place(form: re.Pattern[str], text: str) -> tuple[str, Mapping[str, str]] | None:
+    """The address that a field holds, and what else it says of it; None where it holds none."""
+    match = form.fullmatch(text)
+    try:
+        address = canonical(match["address"]) if match else "/"
+    except ValueError:
+        return None
+    return None if "/" in address or match is None else (address, match.groupdict())
 
 
 def _time(text: str, now: float) -> float:
