@@ -63,6 +63,8 @@ class Attempt(NamedTuple):
     """Asterisk has taken a password together with an invented nonce: it may be known to an attacker."""
     blind: str = ""
     """Why the proof may have gone unseen."""
+    target: str = ""
+    """The user of To: of a call, the number."""
 
 
 class Blindness(NamedTuple):

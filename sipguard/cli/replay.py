@@ -24,8 +24,10 @@ from sipguard.errors import SipguardError
 from sipguard.model import Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.replay import Replay, Story
+from sipguard.policy.sight import OffWire
+from sipguard.wire_model import Attempt
 
-CLASSES = ("proven", "lent", "reported", "unproven", "contradicted")
+CLASSES = ("proven", "lent", "corroborated", "reported", "unproven", "contradicted")
 """The classes of evidence that are told of each address (docs/wire.md)."""
 _PIECE = 1 << 18
 """Bytes read at once."""
@@ -43,16 +45,23 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
     """What the jail NAME would have done with these logs or captures: by their own clock, nothing enforced.
 
     FILE is a log, or a capture (pcap, pcapng) for a jail of the wire such as `sip`; also a compressed one (.gz), or a log
-    as `-` for standard input. Several are read as one, by the times in them. Names in ignoreip are not resolved. Exit
+    as `-` for standard input. Logs and captures of the same time given together are cross-examined: a line counts as far
+    as the packets confirm it. Several are read as one, by the times in them. Names in ignoreip are not resolved. Exit
     status 2 if the call or the configuration is wrong.
     """
     if logs.count("-") > 1:
         raise click.UsageError("standard input can be read once: give `-` once")
     jail = _jail(name, fail2ban_dir, config)
     replay = Replay(jail, IgnoreList(jail.ignoreip, own=own_addresses() if jail.ignoreself else ()))
-    captures = _reads_captures(jail, logs)
+    captures = _captures(jail, logs)
+    texts = [one for one in logs if one not in captures]
     with Files(logs, quiet=as_json) as files:
-        summary, notes = _replay_captures(logs, replay, files) if captures else _replay_logs(jail, logs, replay, files)
+        if captures and texts:
+            summary, notes = _cross_examine(jail, texts, captures, replay, files)
+        elif captures:
+            summary, notes = _replay_captures(captures, replay, files)
+        else:
+            summary, notes = _replay_logs(jail, texts, replay, files)
     stories = sorted(replay.stories.values(), key=lambda story: (-story.attempts, story.address))
     if as_json:
         for story in stories:
@@ -64,18 +73,39 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
         click.echo(note, err=True)
 
 
-def _reads_captures(jail: Jail, files: Sequence[str]) -> bool:
-    """Whether these files are captures. Raises `SipguardError` when the jail reads something else."""
+def _captures(jail: Jail, files: Sequence[str]) -> list[str]:
+    """Which of these files are captures. Raises `SipguardError` when the jail reads something else."""
     captures = captures_among(files)
     if jail.source == "logs":
-        if captures:
+        if len(captures) == len(files):
             raise SipguardError(
-                f"{captures[0]}: a capture, but jail {jail.name} reads logs; name one like sip: --jail sip"
+                f"{captures[0]}: a capture, but jail {jail.name} reads logs; name a log beside it, or a jail like sip"
             )
-        return False
+        return captures
     if others := [name for name in files if name not in captures]:
         raise SipguardError(f"{others[0]}: no capture; jail {jail.name} reads captures, as tcpdump -w writes them")
-    return True
+    return captures
+
+
+def _cross_examine(
+    jail: Jail, logs: Sequence[str], names: Sequence[str], replay: Replay, files: Files
+) -> tuple[dict[str, Any], list[str]]:
+    """What the logs say, held against the captures."""
+    captures, reading = Captures(names), _LogsRead(jail, logs)
+    captures.off_wire = OffWire(jail.filter, packets=True)
+    told: list[tuple[float, str, LogEvent | Attempt]] = [(one.time, "", one) for one in captures.attempts(files)]
+    told += reading.events(files)
+    told.sort(key=lambda one: one[0])
+    examined = replay.cross_examine([(log, one) for _, log, one in told], captures)
+    first, last = captures.spans
+    summary = reading.summary()
+    summary |= {"packets": captures.packets, "confirmed": examined.confirmed, "reported": dict(examined.reasons)}
+    summary["contradicted"] = examined.classes["contradicted"]
+    summary["from"] = min(filter(None, (_iso(first), summary["from"])), default=None)
+    summary["to"] = max(filter(None, (_iso(last), summary["to"])), default=None)
+    notes = captures.notes()
+    notes += [f"{number} lines count as without the capture: {why}" for why, number in examined.reasons.items()]
+    return summary, notes
 
 
 def _replay_captures(names: Sequence[str], replay: Replay, files: Files) -> tuple[dict[str, Any], list[str]]:
@@ -86,18 +116,34 @@ def _replay_captures(names: Sequence[str], replay: Replay, files: Files) -> tupl
 
 
 def _replay_logs(jail: Jail, logs: Sequence[str], replay: Replay, files: Files) -> tuple[dict[str, Any], list[str]]:
-    detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
-    spans = [Span(jail.filter, clock=time.time, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
-    streams = [_events(*one, files) for one in zip(logs, detectors, spans, strict=True)]
-    replay.run(event for _, event in heapq.merge(*streams, key=lambda pair: pair[0]))
-    counts = [detector.counts for detector in detectors]
-    return _summary(
-        lines=sum(one.lines for one in counts),
-        candidates=sum(one.candidates for one in counts),
-        tampered=sum(one.tampered for one in counts),
-        first=min((one.first for one in spans if one.first is not None), default=None),
-        last=max((one.last for one in spans if one.last is not None), default=None),
-    ), []
+    reading = _LogsRead(jail, logs)
+    replay.run(event for _, _, event in reading.events(files))
+    return reading.summary(), []
+
+
+class _LogsRead:
+    """Several logs, read as one by the times in them."""
+
+    def __init__(self, jail: Jail, logs: Sequence[str]) -> None:
+        self._logs = logs
+        self._detectors = [Detector(jail.filter, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
+        self._spans = [Span(jail.filter, clock=time.time, timezone=jail.timezone, encoding=jail.encoding) for _ in logs]
+
+    def events(self, files: Files) -> Iterator[tuple[float, str, LogEvent]]:
+        """What they tell, each with its time and its log."""
+        streams = [_events(*one, files) for one in zip(self._logs, self._detectors, self._spans, strict=True)]
+        yield from heapq.merge(*streams, key=lambda one: one[0])
+
+    def summary(self) -> dict[str, Any]:
+        """What they held."""
+        counts = [detector.counts for detector in self._detectors]
+        return _summary(
+            lines=sum(one.lines for one in counts),
+            candidates=sum(one.candidates for one in counts),
+            tampered=sum(one.tampered for one in counts),
+            first=min((one.first for one in self._spans if one.first is not None), default=None),
+            last=max((one.last for one in self._spans if one.last is not None), default=None),
+        )
 
 
 def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
@@ -108,15 +154,15 @@ def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
     return read_one(fail2ban_dir, name)
 
 
-def _events(log: str, detector: Detector, span: Span, files: Files) -> Iterator[tuple[float, LogEvent]]:
+def _events(log: str, detector: Detector, span: Span, files: Files) -> Iterator[tuple[float, str, LogEvent]]:
     """What the log tells of, each with the time by which several logs are merged: that of the last dated line."""
     last = 0.0
     for lines in _whole_lines(log, files.open(log)):
         span.add(lines)
         for event in detector.events(lines):
             last = max(last, event.time or last)
-            yield last, event
-    yield from ((event.time or last, event) for event in detector.flush())
+            yield last, log, event
+    yield from ((event.time or last, log, event) for event in detector.flush())
 
 
 def _whole_lines(log: str, file: BinaryIO) -> Iterator[bytes]:
@@ -191,8 +237,9 @@ def _summary(
 
 def _show(jail: Jail, stories: Sequence[Story], summary: dict[str, Any]) -> None:
     banned = sum(story.banned_at is not None for story in stories)
-    wire = jail.source == "wire"
-    read = output.counted(summary["packets"], "packet") if wire else output.counted(summary["lines"], "line")
+    wire = summary["packets"] > 0
+    read = " and ".join(output.counted(summary[f"{what}s"], what) for what in ("line", "packet") if summary[f"{what}s"])
+    read = read or output.counted(0, "packet" if jail.source == "wire" else "line")
     output.say(
         f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {output.span(jail.findtime)} ban; "
         f"{read}, {output.counted(banned, 'address')} banned"
@@ -208,6 +255,8 @@ def _show(jail: Jail, stories: Sequence[Story], summary: dict[str, Any]) -> None
         for story in stories
     ]
     output.table(("address", "attempts", "evidence" if wire else "lines", "users", "banned"), rows)
+    if summary.get("contradicted"):
+        click.echo(f"{summary['contradicted']} lines accuse addresses that have sent nothing: they count for nobody")
     if summary["tampered"]:
         click.echo(f"{summary['tampered']} lines were tampered with: whatever they name was not counted")
 

@@ -211,6 +211,10 @@ class Judge:
             Failure(host, time, user=user, regex=-1) for host, user, time in self._challenges.overdue(self._clock())
         ]
 
+    def knows_users(self) -> None:
+        """Logins are told from now on, by the wire: failures are to be kept by their users."""
+        self._knows_users = True
+
     def shift(self, seconds: float) -> None:
         """The clock was set: every time that is kept moves with it."""
         for keeper in (self.window, self.grounds, self._attempts, self._logins, self._challenges):

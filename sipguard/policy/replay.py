@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sipguard.model import Challenge, Success
+from sipguard.model import Challenge, Failure, Success
+from sipguard.policy.corroboration import Corroboration
 from sipguard.policy.judge import Judge, Judgement, Outcome
+from sipguard.policy.pairing import TOLERANCE
+from sipguard.policy.wire import NO_GROUNDS, NO_REGEX, event_of
+from sipguard.wire_model import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from sipguard.model import Failure, Jail, LogEvent
+    from sipguard.model import Jail, LogEvent
+    from sipguard.policy.corroboration import Sight
     from sipguard.policy.ignore import IgnoreList
 
+Told = tuple[str, "LogEvent | Attempt"]
+"""A log's name and what it tells, or what the wire tells."""
 
 _PATIENCE = 60.0
 """Seconds that are waited after the end of the logs for what would still have come of them."""
@@ -58,15 +65,64 @@ class Replay:
         for event in events:
             if event.time is not None:
                 self._now = max(self._now, event.time)
-            if isinstance(event, Success):
-                self._judge.welcome(event)
-            elif isinstance(event, Challenge):
-                self._judge.challenge(event)
-            else:
+            if isinstance(event, Failure):
                 self._tell(event, self._judge.consider(event))
+            else:
+                self._take_aside(event)
             self._tell_overdue()
         self._now += _PATIENCE
         self._tell_overdue()
+
+    def cross_examine(self, told: Sequence[Told], sight: Sight) -> Corroboration:
+        """Weigh what logs tell against what the wire tells: all of it, in the order of its times.
+
+        Which logs the wire confirms is known from the whole before anything is weighed.
+        """
+        wait = TOLERANCE + 0.1  # of the recorded time, in which all that belongs to a line has come
+        first = Corroboration(self._judge.jail.filter, sight, wait=wait, brief=wait)
+        for _ in self._examined(told, first):
+            pass
+        confirmations = first.confirmations
+        second = Corroboration(self._judge.jail.filter, sight, wait=wait, brief=wait, repeated=self._repeat)
+        second.confirmations = confirmations
+        self._now = 0.0
+        self._judge.knows_users()
+        for event in self._examined(told, second):
+            if isinstance(event, Failure):
+                self._tell(event, self._judge.consider(event))
+            else:
+                self._take_aside(event)
+            self._tell_overdue()
+        return second
+
+    def _examined(self, told: Sequence[Told], corroboration: Corroboration) -> Iterable[LogEvent]:
+        for log, one in told:
+            if one.time is not None:
+                self._now = max(self._now, one.time)
+            yield from corroboration.due(self._now)
+            if isinstance(one, Attempt):
+                yield from corroboration.witness(one, self._now)
+                event = event_of(one) if one.verdict == "success" and one.evidence == "proven" else None
+                if event is not None:
+                    yield event
+            elif isinstance(one, Failure):
+                yield from corroboration.testify(one, self._now, log)
+            else:
+                yield one
+        self._now += _PATIENCE
+        yield from corroboration.due(self._now)
+
+    def _take_aside(self, event: LogEvent) -> None:
+        if isinstance(event, Success):
+            self._judge.welcome(event)
+        elif isinstance(event, Challenge):
+            self._judge.challenge(event)
+
+    def _repeat(self, address: str, failure: Failure) -> None:
+        """A line about an attempt that counts already."""
+        story = self.stories.setdefault(address, Story(address, network=self._judge.subject(address)))
+        story.lines += len(failure.lines) or 1
+        story.users.update(failure.users)
 
     def _tell_overdue(self) -> None:
         for failure in self._judge.overdue():
@@ -75,12 +131,14 @@ class Replay:
     def _tell(self, failure: Failure, judgement: Judgement) -> None:
         address = judgement.source or judgement.address
         story = self.stories.setdefault(address, Story(address, network=judgement.address))
-        if failure.evidence is None:
+        line = failure.regex != NO_REGEX
+        if line:
             story.lines += len(failure.lines) or 1
-        else:
+        if failure.evidence is not None:
             story.evidence[failure.evidence] = story.evidence.get(failure.evidence, 0) + 1
         story.users.update(failure.users or ((failure.user,) if failure.user else ()))
-        if judgement.outcome is not Outcome.REPEATED:
+        # A line that no attempt was found for, and that counts for nothing, is none.
+        if judgement.outcome is not Outcome.REPEATED and not (line and failure.evidence in NO_GROUNDS):
             story.attempts += 1
             story.regexes[failure.regex] = story.regexes.get(failure.regex, 0) + 1
         if judgement.outcome is Outcome.IGNORED:

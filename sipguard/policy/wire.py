@@ -17,6 +17,10 @@ NO_GROUNDS = frozenset({"unproven", "contradicted"})
 """Classes of evidence that ban nobody: the address may be anybody's (docs/wire.md)."""
 STRONG: tuple[Evidence, ...] = ("proven", "lent", "corroborated")
 """Classes of evidence that leave no doubt of the address, from strong to weak."""
+NO_REGEX = -1
+"""What packets tell was matched by none."""
+_OF_LINES = frozenset({"session", "source", "probe", "answer", "once"})
+"""Tags that say which lines are about one attempt (`policy.attempts`): of what has been counted as one they say nothing more."""
 LONGEST_SCAN_BAN = 3600.0
 """Seconds; nothing proves who has scanned over UDP."""
 
@@ -34,14 +38,45 @@ def event_of(attempt: Attempt) -> LogEvent | None:
         tags[SCAN] = "yes"
     if attempt.alarm:
         tags["alarm"] = "yes"
+    if attempt.blind:
+        tags["blind"] = attempt.blind
     return Failure(
         attempt.address,
         attempt.time,
         user=user,
         users=(user,) if user else (),
+        regex=NO_REGEX,
         lines=(describe(attempt),),
         tags=tags,
         evidence=attempt.evidence,
+    )
+
+
+def classed(failure: Failure, evidence: Evidence, *, attempt: Attempt | None = None, why: str = "") -> Failure:
+    """A line's or event's failure with the class that it has on examination: as told of `attempt`, if it is about one.
+
+    `why`: the reason, where it is not the class itself.
+    """
+    tags = {name: value for name, value in failure.tags.items() if name not in _OF_LINES}
+    host = failure.host
+    if attempt is not None:
+        told = event_of(attempt)
+        tags = {**(told.tags if told is not None else {}), **tags}
+        host = attempt.address
+    tags["class"] = evidence
+    if why:
+        tags["why"] = why
+    return Failure(
+        host,
+        failure.time,
+        user=failure.user,
+        users=failure.users,
+        attempts=failure.attempts,
+        regex=failure.regex,
+        session=failure.session,
+        lines=failure.lines,
+        tags=tags,
+        evidence=evidence,
     )
 
 

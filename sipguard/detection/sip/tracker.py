@@ -110,8 +110,16 @@ class Tracker:
         return "a table was full" if lost and since <= lost else ""
 
     def open_requests(self, address: str) -> list[Attempt]:
-        """What this address has sent with credentials and nobody has answered yet."""
-        return [self._unanswered(one) for one in self._transactions.open(address)]
+        """What this address has sent with credentials and nobody has answered yet, with the evidence of its nonces alone."""
+        return [self._open(one) for one in self._transactions.open(address)]
+
+    def _open(self, pending: Pending) -> Attempt:
+        asked = pending.packet
+        server = self._server(asked.destination)
+        sent = [one for nonce in pending.request.nonces if (one := self.nonces.sent(server, nonce)) is not None]
+        mine = any(one.owner == asked.source and self.nonces.proves(one) for one in sent)
+        evidence: Evidence | None = "proven" if mine and self.trusted else None
+        return self._attempt(pending, asked.time, 0, "seen", evidence)
 
     def _answer(self, packet: Packet, answer: Answer) -> list[Attempt]:
         status = answer.status
@@ -269,6 +277,7 @@ class Tracker:
     ) -> Attempt:
         packet, request = pending.packet, pending.request
         headers = request.headers
+        target = headers.to_user
         # By position: twice as fast.
         return Attempt(
             time,
@@ -280,9 +289,12 @@ class Tracker:
             packet.transport,
             request.method,
             request.user,
-            headers.to_user if request.method == "REGISTER" else headers.from_user,
+            target if request.method == "REGISTER" else headers.from_user,
             headers.agent,
             status,
             verdict,
             evidence,
+            False,
+            "",
+            target,
         )

@@ -1,0 +1,89 @@
+"""What is remembered of the wire beside its attempts: who has sent anything, and which lines it cannot know of."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sipguard.errors import ConfigError
+from sipguard.policy.pairing import MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sipguard.model import Filter
+
+MOST = 100_000
+"""Addresses remembered in each of two halves."""
+_LONGEST_LINE = 2000
+_SESSIONS_OF_ONE = 8
+
+
+class Presence:
+    """The addresses that have sent anything within `MEMORY` at least, and twice that at most."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._young: set[str] = set()
+        self._old: set[str] = set()
+        self._turned: float | None = None
+        self._most = most
+        self.lost_until = 0.0
+        """Of before this time an address may be missing: more have sent than can be remembered."""
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._young or address in self._old
+
+    def saw(self, addresses: Iterable[str], now: float) -> None:
+        """These have sent something."""
+        if self._turned is None or now < self._turned or now - self._turned >= MEMORY:
+            self._turn(now)
+        self._young.update(addresses)
+        if len(self._young) > self._most:
+            self.lost_until = now
+            self._turn(now)
+
+    def _turn(self, now: float) -> None:
+        self._turned = now
+        self._old, self._young = self._young, set()
+
+
+class EncryptedSessions:
+    """Encrypted connections that have carried the server's payload: address → the latest times at which they did."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._of: dict[str, deque[float]] = {}
+        self._most = most
+
+    def saw(self, address: str, time: float) -> None:
+        """The server has sent payload to this address on an encrypted connection."""
+        times = self._of.pop(address, None) or deque(maxlen=_SESSIONS_OF_ONE)
+        times.append(time)
+        self._of[address] = times
+        if len(self._of) > self._most:
+            del self._of[next(iter(self._of))]
+
+    def within(self, address: str, since: float, until: float) -> bool:
+        """Whether one did between these times."""
+        return any(since <= time <= until for time in self._of.get(address, ()))
+
+
+class OffWire:
+    """The lines of a log that the wire cannot know of: keys of a filter, each a regex a line.
+
+    off_wire    about what is not SIP: the manager interface, the event socket, IAX2
+    off_hep     about SIP that a server does not copy into HEP packets
+    """
+
+    def __init__(self, filter: Filter, *, packets: bool) -> None:  # noqa: A002 - the noun of the field
+        """`packets`: the machine's own packets are watched, not HEP alone. Raises `ConfigError`."""
+        keys = ("off_wire",) if packets else ("off_wire", "off_hep")
+        texts = [text for key in keys for text in filter.options.get(key, "").split("\n") if text]
+        try:
+            self._regex = re.compile("|".join(texts)) if texts else None
+        except re.error as error:
+            raise ConfigError(f"off_wire: {error}", filter.origin) from None
+
+    def tells(self, line: str) -> bool:
+        """Whether the wire can know nothing of what this line is about."""
+        return self._regex is not None and self._regex.search(line[:_LONGEST_LINE]) is not None
