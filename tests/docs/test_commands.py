@@ -40,6 +40,7 @@ ELSEWHERE = {
     "client": "tests/compat, held against Fail2ban's own",
     "check --fail2ban-dir": "tests/compat: it reads /etc/fail2ban",
     "replay --jail sip sip.pcap": "tests/cli/test_replay_captures.py: it takes a capture",
+    "replay --jail freeswitch freeswitch.log sip.pcap": "tests/cli/test_cross_examination.py: it takes a capture",
     "status --socket": "tests/daemon: it names a socket of the service",
 }
 """Commands that are not run here, only parsed, with the tests that run them."""
