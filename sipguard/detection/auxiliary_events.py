@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipguard.detection.expressions import Expression, compile_all
+from sipguard.detection.expressions import Expression, each_of
 from sipguard.detection.tags import accused
 from sipguard.model import Challenge, Success
 
@@ -29,16 +29,10 @@ _SUCCESS = "successregex"
 class AuxiliaryEvents:
     """These keys of one filter, compiled. Raises ConfigError when a regex does not compile, or names nobody."""
 
-    def __init__(self, filter: Filter, *, where: Callable[[Filter, str], str]) -> None:  # noqa: A002
-        def lines(key: str) -> list[str]:
-            return [line for line in filter.options.get(key, "").split("\n") if line.strip()]
-
-        self._events = {
-            key: compile_all(lines(key), key=key, where=where(filter, key), needs_id=True)
-            for key in (_SUCCESS, "challengeregex", "answerregex")
-            if lines(key)
-        }
-        self._tampered = compile_all(lines("tamperedregex"), key="tamperedregex", where=where(filter, "tamperedregex"))
+    def __init__(self, filter: Filter) -> None:  # noqa: A002
+        keys = (_SUCCESS, "challengeregex", "answerregex")
+        self._events = {key: found for key in keys if (found := each_of(filter, key, needs_id=True))}
+        self._tampered = each_of(filter, "tamperedregex")
 
     def expressions(self, *, trusted: bool) -> list[Expression]:
         """All of them; without `trusted`, those that can matter in lines that are not."""

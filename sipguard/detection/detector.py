@@ -20,8 +20,9 @@ from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
 from sipguard.detection.encodings import codec_of, count_lines, is_wide, line_decoder
+from sipguard.detection.expressions import where
 from sipguard.detection.literals import meets
-from sipguard.detection.matching import Matcher, where
+from sipguard.detection.matching import Matcher
 from sipguard.detection.plain_rule import PlainRule
 from sipguard.detection.record_assembler import Ready, RecordAssembler
 from sipguard.detection.record_rule import declares
@@ -71,7 +72,7 @@ class Detector:
         self._formats = tuple(form for form, _ in finder.formats)
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
         assembler = partial(RecordAssembler, filter, decode=self._decode, accuses=self._may_accuse)
-        self._screen = assembler(where=where(filter, "recordstart")) if declares(filter) else None
+        self._screen = assembler() if declares(filter) else None
         self._wrappers = Wrappers()
         self._trusts = True
         """Whether logins can still count: not in a log that others could have written into."""

@@ -26,6 +26,8 @@ from sipguard.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sipguard.model import Filter
+
 _SPECIAL = frozenset({"fid", "cidr", "ip", "nofail", "mlfid", "mlfforget", "mlfgained", "content"})
 """Groups that need more than to be told."""
 
@@ -38,6 +40,9 @@ _ESCAPE_OR_CLASS = re.compile(r"\\.|\[\^?\]?|\]", re.DOTALL)
 _POSITIONAL = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?\(\d")
 # jail.conf(5) numbers them `<F-ALT_USER1>`, Fail2ban itself `<F-ALT_USER_1>`: both do. `<F-ALT_IP4>` has no number.
 _MERGED = re.compile(r"(alt_|tuple_)(.*?(?:ip[46])?)(?:_?\d+)?")
+
+# No text of a log, and no group: `build_filter` has the same rule for failregex.
+_UNDEFINED = re.compile(r"(?<!\(\?)(?<!\(\?P)<_[\w.-]*(?:/[\w.-]+)?>")
 
 _SPACES = r"\s\x1c-\x1f"
 
@@ -127,6 +132,12 @@ def compile_all(
     """
     result = []
     for pattern in patterns:
+        unknown = _UNDEFINED.search(pattern)
+        if unknown is not None:
+            raise ConfigError(
+                f"{key} uses the undefined tag {unknown[0]}: define it in [Definition], or correct the option that names it",
+                where,
+            )
         try:
             compiled = expression(pattern, multiline=multiline)
             if needs_id and not has_id(compiled):
@@ -136,6 +147,34 @@ def compile_all(
             raise ConfigError(f"{key}: {error}: {shown!r}", where) from None
         result.append(compiled)
     return tuple(result)
+
+
+def where(filter: Filter, key: str) -> str:  # noqa: A002
+    """The place of a filter's key, for messages."""
+    if key in filter.places:
+        return filter.places[key]
+    line = filter.lines.get(key)
+    origin = filter.origin or f"filter {filter.name}"
+    return f"{origin}:{line}" if line is not None else origin
+
+
+def whole_number(filter: Filter, key: str, default: int = 0) -> int:  # noqa: A002
+    """The whole number that a key gives. Raises ConfigError where it gives something else."""
+    text = filter.options.get(key) or str(default)
+    if text.isdecimal() and text.isascii():
+        return int(text)
+    raise ConfigError(f"{key} = {text!r}: must be a whole number", where(filter, key))
+
+
+def one_of(filter: Filter, key: str) -> Expression | None:  # noqa: A002
+    """The regex that a key of sipguard's own gives, the first of several; None where there is none. Raises ConfigError."""
+    return next(iter(each_of(filter, key)), None)
+
+
+def each_of(filter: Filter, key: str, *, needs_id: bool = False) -> tuple[Expression, ...]:  # noqa: A002
+    """The regexes that a key of sipguard's own gives, one per line. Raises ConfigError."""
+    lines = [line for line in filter.options.get(key, "").split("\n") if line.strip()]
+    return compile_all(lines, key=key, where=where(filter, key), needs_id=needs_id)
 
 
 def has_id(expression: Expression) -> bool:

@@ -11,7 +11,7 @@ import time as _time
 from typing import TYPE_CHECKING
 
 from sipguard.detection.auxiliary_events import AuxiliaryEvents
-from sipguard.detection.expressions import Expression, compile_all, has_id, union
+from sipguard.detection.expressions import Expression, compile_all, has_id, union, where
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
 from sipguard.detection.tags import accused
 from sipguard.model import Challenge, Clock, Failure, Filter, Success
@@ -56,7 +56,7 @@ class Matcher:
         self._limit = time_limit
         self._maxlines = max(1, filter.maxlines)
         self._compile(filter)
-        self.aside = AuxiliaryEvents(filter, where=where)
+        self.aside = AuxiliaryEvents(filter)
         self.tampered = 0
         """Lines that a tamperedregex has matched."""
         self._sessions = Sessions(clock)
@@ -306,12 +306,3 @@ def simple_failure(match: regex.Match[str], index: int, time: float | None, line
         return None
     user = tags.get("user")
     return Failure(host, time, user, (user,) if user else (), len(lines), index, None, lines, tags)
-
-
-def where(filter: Filter, key: str) -> str:  # noqa: A002
-    """The place of a filter's key, for messages."""
-    if key in filter.places:
-        return filter.places[key]
-    line = filter.lines.get(key)
-    origin = filter.origin or f"filter {filter.name}"
-    return f"{origin}:{line}" if line is not None else origin

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sipguard.detection.expressions import Expression, compile_all
+from sipguard.detection.expressions import one_of
 from sipguard.detection.record_rule import SEARCH_LIMIT
 
 if TYPE_CHECKING:
+    from sipguard.detection.expressions import Expression
     from sipguard.model import Filter
 
 
@@ -46,15 +47,10 @@ class OwnThread:
         self._foreign = foreign
 
     @classmethod
-    def of_filter(cls, filter: Filter, *, where: str) -> OwnThread | None:  # noqa: A002 - the noun of the field
+    def of_filter(cls, filter: Filter) -> OwnThread | None:  # noqa: A002 - the noun of the field
         """None where the filter has no such records. Raises ConfigError when a regex does not compile."""
-
-        def one(key: str) -> Expression | None:
-            text = filter.options.get(key)
-            return compile_all((text,), key=key, where=where)[0] if text else None
-
-        head = one("recordthread")
-        return cls(head, one("recordforeign")) if head is not None else None
+        head = one_of(filter, "recordthread")
+        return cls(head, one_of(filter, "recordforeign")) if head is not None else None
 
     def number(self, line: str) -> str:
         """That of the thread whose record begins with `line`; empty if none does. Raises TimeoutError."""
@@ -63,7 +59,7 @@ class OwnThread:
 
     def hung(self, text: str, number: str) -> Hung | None:
         """The records of this thread that hang in `text` on what stands before them. Raises TimeoutError."""
-        if not number or text.count(f"[{number}]") < 2:
+        if not number:
             return None
         heads = self._head.pattern.finditer(text, timeout=SEARCH_LIMIT)
         begins = [match.start() for match in heads if match.start() and match[1] == number][-_MOST:]

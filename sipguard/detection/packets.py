@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sipguard.detection.expressions import Expression, compile_all
+from sipguard.detection.expressions import one_of, whole_number
 from sipguard.detection.record_rule import SEARCH_LIMIT
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import regex
 
+    from sipguard.detection.expressions import Expression
     from sipguard.model import Filter
 
 PACKET = 65_536
@@ -40,17 +41,11 @@ Numbered = tuple[int, bytes, str]
 class Packets:
     """Takes the packets out of one log's lines."""
 
-    def __init__(self, filter: Filter, begin: Expression, *, where: str) -> None:  # noqa: A002
+    def __init__(self, filter: Filter, begin: Expression) -> None:  # noqa: A002
         """Raises ConfigError when a regex does not compile."""
-        options = filter.options
-
-        def one(key: str) -> Expression | None:
-            patterns = (options[key],) if options.get(key) else ()
-            return next(iter(compile_all(patterns, key=key, where=where)), None)
-
-        self._begin, self._end = begin, one("quarantine_end")
-        self._line = one("logline") or one("mixed")
-        self._limit = int(options.get("quarantine_limit") or PACKET)
+        self._begin, self._end = begin, one_of(filter, "quarantine_end")
+        self._line = one_of(filter, "logline") or one_of(filter, "mixed")
+        self._limit = whole_number(filter, "quarantine_limit", PACKET)
         self.tampered = 0
         """Lines within packets that look like lines of log."""
         self._length = 0

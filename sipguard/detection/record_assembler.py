@@ -54,7 +54,6 @@ class RecordAssembler:
         self,
         filter: Filter,  # noqa: A002
         *,
-        where: str,
         decode: Callable[[bytes], str] = bytes.decode,
         accuses: Callable[[str], bool] = lambda _line: True,
     ) -> None:
@@ -63,11 +62,11 @@ class RecordAssembler:
         Raises ConfigError when a key's regex does not compile.
         """
         self._accuses = accuses
-        self.rule = RecordRule(filter, where=where)
+        self.rule = RecordRule(filter)
         begin = self.rule.begin_packet
-        self._packets = Packets(filter, begin, where=where) if begin is not None else None
-        self._thread = OwnThread.of_filter(filter, where=where)
-        self._tail = SessionTail() if self.rule.session is not None else None
+        self._packets = Packets(filter, begin) if begin is not None else None
+        self._thread = OwnThread.of_filter(filter)
+        self._tail = SessionTail(self.rule.session) if self.rule.session is not None else None
         self._decode = decode
         self._mixed_bytes = in_bytes(self.rule.mixed) if self.rule.mixed is not None else None
         self.is_mixed = False
@@ -90,6 +89,8 @@ class RecordAssembler:
         self._seen = 0
         self._number = ""
         """Of the thread that has begun the record under way; empty if that is not known."""
+        self._last: list[str] = []
+        """Of that record, what hangs on another in it, or all."""
 
     @property
     def tampered(self) -> int:
@@ -260,11 +261,14 @@ class RecordAssembler:
 
     def _go_on(self, line: str) -> list[Ready]:
         """A further line of a record whose thread is known: it ends where its server can have put no more of a caller's."""
+        assert self._thread is not None  # noqa: S101 - told apart by the caller
         self._record.append(line)
         self._is_folded = True
+        hung = self._thread.hung(line, self._number)
+        self._last = [hung.texts[-1]] if hung is not None else [*self._last, line]
+        few = len(self._last) < _MOST_LINES and len(self._record) < 4 * _MOST_LINES
         # Joined by one character, as long as the line feed that was there.
-        goes_on = len(self._record) < _MOST_LINES and self.rule.may_go_on("\r".join(self._record))
-        return [] if goes_on else self._close_record()
+        return [] if few and self.rule.may_go_on("\r".join(self._last)) else self._close_record()
 
     def _unscreened(self, line: Numbered) -> list[Ready]:
         number, _, text = line
@@ -290,7 +294,9 @@ class RecordAssembler:
             before = self._close_record()
             thread = self._thread.number(line) if self._thread is not None else ""
             hung = self._thread.hung(line, thread) if self._thread is not None else None
-            if self.rule.may_go_on(hung.texts[-1] if hung is not None else line):
+            last = hung.texts[-1] if hung is not None else line
+            if self.rule.may_go_on(last):
+                self._last = [last]
                 self._record, self._record_size, self._record_number = [line], len(line), number
                 self._record_time, self._number = self._time, thread
                 self._is_open, self._is_folded = True, False

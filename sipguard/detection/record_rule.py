@@ -11,7 +11,8 @@ with its date; lengths are bytes.
     linecut           the server cuts what it writes after so many bytes, its line feed too: the next record stands behind the
                       cut in the same line
     linecut_from      behind what those bytes are counted; a line in which it is not found is never cut
-    sessionline       a line of a session, its group 1 is the session; see `session_tail`
+    sessionline       a line of a session, its group 1 is the session; its group 2, if it takes part, says that a message begins.
+                      See `session_tail`
     recordthread, recordforeign: see `own_thread`
     hanging           a line in which another seems to hang, as the server has cut it
     hanging_other     what hangs there is of none of these records: such a line counts for nobody where `mixed` is found in the
@@ -26,14 +27,16 @@ a record with one write, but a reader may see the first half of that. `FOLDED_SE
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import regex
 
-from sipguard.detection.expressions import Expression, compile_all
+from sipguard.detection.expressions import each_of, one_of, whole_number
 from sipguard.detection.plain_rule import PlainRule
 
 if TYPE_CHECKING:
+    from sipguard.detection.expressions import Expression
     from sipguard.model import Filter
 
 KEYS = frozenset(
@@ -70,31 +73,23 @@ _LEARNT_FROM = 65_536
 class RecordRule:
     """The rule of one filter, and which form of it one log has."""
 
-    def __init__(self, filter: Filter, *, where: str) -> None:  # noqa: A002 - the noun of the field
-        """Raises ConfigError when a key's regex does not compile."""
-        options = filter.options
-
-        def each(key: str) -> tuple[Expression, ...]:
-            patterns = [line for line in options.get(key, "").split("\n") if line.strip()]
-            return compile_all(patterns, key=key, where=where)
-
-        def one(key: str) -> Expression | None:
-            return next(iter(each(key)), None)
-
-        self._forms = each("recordstart")
+    def __init__(self, filter: Filter) -> None:  # noqa: A002 - the noun of the field
+        """Raises ConfigError when a key's regex does not compile, or its number is none."""
+        one = partial(one_of, filter)
+        self._forms = each_of(filter, "recordstart")
         self._form_bytes = [in_bytes(form) for form in self._forms]
         self._left_to_learn = _LEARNT_FROM if len(self._forms) > 1 else 0
         self.opens = one("recordopen")
         self.fold = one("recordfold")
         self.prefix = one("recordprefix")
-        self.cut = int(options.get("linecut") or 0)
+        self.cut = whole_number(filter, "linecut")
         self.cut_from = one("linecut_from")
         self.session = one("sessionline")
         self.hanging = one("hanging")
         self.hanging_other = one("hanging_other")
         self.begin_packet = one("quarantine_begin")
         self.mixed = one("mixed")
-        self.json = options.get("jsonline", "")
+        self.json = filter.options.get("jsonline", "")
 
     @property
     def has_records(self) -> bool:

@@ -49,7 +49,7 @@ def offset_since(
     try:
         codec = codec_of(encoding)
         finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone), time_limit=0.2)
-        screen = RecordAssembler(filter_, where=filter_.origin) if declares(filter_) else None
+        screen = RecordAssembler(filter_) if declares(filter_) else None
     except (ConfigError, ValueError, LookupError):
         return 0  # told of where the jail's detector is made
     if is_wide(codec):

@@ -9,6 +9,10 @@ in brackets. No caller knows that beforehand. A line with a date begins another 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sipguard.detection.expressions import Expression
 
 LINES = 100
 """Lines of a message that bear the session."""
@@ -20,14 +24,14 @@ _BEFORE = (LINES - 1) * _SHORTEST - BYTES
 """Bytes by which so many lines, the shortest there are, reach out of a tail at its end."""
 _BLOCK = 1024
 """Bytes that are looked at together."""
-_SESSION = re.compile(rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}) (\d{4}-\d\d-\d\d \d\d:)?")
-_ANY = re.compile(rb"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-", re.MULTILINE)
 
 
 class SessionTail:
     """Follows one log, chunk by chunk; lines are looked at only where one that could accuse stands."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: Expression) -> None:
+        """`line` is what a line of a session looks like; its groups are the session, and a date."""
+        self._pattern = re.compile(line.source.encode(), re.MULTILINE)
         self._session = b""
         """Of the last lines before the chunk at hand; empty where they are of none."""
         self._run = 0
@@ -44,7 +48,7 @@ class SessionTail:
         if begin > self._seen and not self._is_far_from_any(data, begin):
             self._look(data, begin)
         if self._left <= 0:
-            match = _SESSION.match(data, begin)
+            match = self._pattern.match(data, begin)
             if match is None or match[2]:
                 self._clear = begin
         return self._left > 0 and not data.startswith(self._session + b" ", begin)
@@ -54,7 +58,7 @@ class SessionTail:
         size = len(data)
         if self._seen < size:
             last = data.rfind(b"\n", 0, size - 1) + 1
-            if _SESSION.match(data, last) is None and self._is_far_from_any(data, size):
+            if self._pattern.match(data, last) is None and self._is_far_from_any(data, size):
                 self._forget()
             else:
                 self._look(data, size)
@@ -72,7 +76,7 @@ class SessionTail:
         if to >= BYTES + _BEFORE:
             # Where a tail began that could still be under way, the line is one of the hundred.
             begin = data.rfind(b"\n", 0, to - BYTES) + 1
-            match = _SESSION.match(data, begin)
+            match = self._pattern.match(data, begin)
             first = data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1
             if match is None or not data.startswith(match[1] + b" ", first):
                 return True
@@ -101,7 +105,7 @@ class SessionTail:
         if begin > self._seen:
             begin = data.rfind(b"\n", self._seen, begin) + 1 or self._seen
         if begin > self._seen or not self._run:
-            if _ANY.search(data, begin, to) is None:
+            if self._pattern.search(data, begin, to) is None:
                 self._forget()
                 self._seen = to
                 return
@@ -117,20 +121,20 @@ class SessionTail:
 
     def _begin_of_run(self, data: bytes, begin: int) -> int:
         """Where the lines begin that are of the same session as the one at `begin`, as many as are asked about."""
-        match = _SESSION.match(data, begin)
+        match = self._pattern.match(data, begin)
         session = match[1] + b" " if match is not None else b""
         for _ in range(LINES):
             if match is None or match[2]:
                 break
             before = data.rfind(b"\n", self._seen, max(begin - 1, self._seen)) + 1 or self._seen
-            match = _SESSION.match(data, before)
+            match = self._pattern.match(data, before)
             if begin == self._seen or match is None or not data.startswith(session, before):
                 break
             begin = before
         return begin
 
     def _line(self, line: bytes) -> None:
-        match = _SESSION.match(line)
+        match = self._pattern.match(line)
         if match is not None and (match[1] == self._session or self._left <= 0):
             self._run = self._run + 1 if match[1] == self._session and not match[2] else 1
             self._session = match[1]

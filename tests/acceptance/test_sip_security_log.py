@@ -182,6 +182,14 @@ def unknown(account, call_id="c"):
     return pjsip("InvalidAccountID", account, call_id, "", "")
 
 
+@pytest.mark.parametrize("feeds", ["\n", "\n\n", "x\n\ny"])
+def test_an_event_with_line_feeds_that_hangs_on_a_cut_one(feeds):
+    """Also where that one had line feeds itself."""
+    log = LONG[0] + unknown(feeds)[0] + CUT_AND_DIVIDED[0] + unknown(feeds)[0] + CLOSE[0]
+    events = detector("asterisk").events(log)[:-1]
+    assert [one.host for one in events] == [ATTACKER] * 2
+
+
 WRONG = answer("1000", "c", "", "n", "r")
 FALSE = f'{head("InvalidAccountID", "PJSIP", 1)}x",SessionID="c{peer(VICTIM)}'
 IMITATED = {
@@ -197,6 +205,7 @@ IMITATED = {
     "the end of a packet": unknown("\n-- end of packet.\n"),
 }
 LONG = unknown("1", "\x1b" + "a" * 7500 + "m" + "b" * 900)
+CUT_AND_DIVIDED = unknown("1\n2", "\x1b" + "a" * 7500 + "m" + "b" * 900)
 
 
 @pytest.mark.parametrize("name", IMITATED)

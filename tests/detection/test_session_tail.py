@@ -3,10 +3,14 @@
 import random
 
 import pytest
+from annotations import FILTERS
 
+from sipguard.config.filters import read_filter
 from sipguard.detection import session_tail
+from sipguard.detection.record_rule import RecordRule
 from sipguard.detection.session_tail import LINES, SessionTail
 
+LINE = RecordRule(read_filter("freeswitch", [FILTERS])).session
 SESSIONS = [f"{n:08x}-1111-2222-3333-444444444444" for n in range(2)]
 
 
@@ -32,7 +36,7 @@ def log(seed):
 
 def covered(lines, chunk, asked):
     """Which of the lines that are `asked` about may be tails, the log coming in chunks of so many lines."""
-    tail, found = SessionTail(), []
+    tail, found = SessionTail(LINE), []
     for start in range(0, len(lines), chunk):
         data, begin = b"".join(lines[start : start + chunk]), 0
         for number in range(start, min(start + chunk, len(lines))):
