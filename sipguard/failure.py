@@ -23,6 +23,9 @@ class TagReader(Protocol):
     def tags(self, line: str, begin: int, offsets: tuple[int, ...]) -> Mapping[str, str]:
         """The groups that took part; `offsets` are those of a text in which the line began at `begin`."""
 
+    def tag(self, name: str, line: str, begin: int, offsets: tuple[int, ...]) -> str | None:
+        """One of them; None if it took no part."""
+
 
 class _Failure(NamedTuple):
     host: str
@@ -88,6 +91,12 @@ class Failure(_Failure):
             return self.told[2]
         assert self.reader is not None  # noqa: S101 - whoever leaves them to be made says how
         return self.reader.tags(self.line, self.begin, self.offsets)
+
+    def tag(self, name: str) -> str | None:
+        """One of the tags, without the others being made."""
+        if self.told is not None:
+            return self.told[2].get(name)
+        return self.reader.tag(name, self.line, self.begin, self.offsets) if self.reader is not None else None
 
     @property
     def may_have(self) -> Mapping[str, object]:

@@ -63,6 +63,12 @@ class Tags(NamedTuple):
                 found[name] = line[start - begin : offsets[place + 1] - begin]
         return found
 
+    def tag(self, name: str, line: str, begin: int, offsets: tuple[int, ...]) -> str | None:
+        """One of them; None if it took no part."""
+        place = self.places.get(name, 0)
+        start = offsets[place] if place else UNSET
+        return line[start - begin : offsets[place + 1] - begin] if start != UNSET else None
+
 
 class Plain:
     """The pattern for lines whose date is of one form, with `lead` before it. Raises UntranslatableError, ValueError."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from sipguard.model import Failure, Filter
 
@@ -49,24 +49,20 @@ class _Report:
     counted: list[float] = field(default_factory=list)
     """Times when this source was counted."""
 
-    def add(self, tags: Mapping[str, str], time: float, window: float) -> int:
-        """1 when the line with these tags tells of an attempt that this source has not told of yet, else 0."""
-        probe = "probe" in tags
-        if self._is_copy(tags, probe):
+    def add(self, time: float, window: float, *, probe: bool, answer: bool, once: str | None) -> int:
+        """1 when a line with these tags tells of an attempt that this source has not told of yet, else 0."""
+        if once is not None and self._is_copy(once, probe):
             return 0
         if probe:
             _remember(self.probes, time)
-        elif "answer" in tags:
+        elif answer:
             self.answered = True
             if _taken(self.probes, time - window):
                 return 0
         _remember(self.counted, time)
         return 1
 
-    def _is_copy(self, tags: Mapping[str, str], probe: bool) -> bool:
-        once = tags.get("once")
-        if once is None:
-            return False
+    def _is_copy(self, once: str, probe: bool) -> bool:
         key = ("probe" if probe else "", once)
         copies = self.copies.get(key, 0) + 1
         if copies == 1 and len(self.copies) >= _REMEMBERED:
@@ -101,16 +97,23 @@ class Attempts:
     def new(self, address: str, failure: Failure, time: float) -> int:
         """Number of attempts that this failure adds; 0 if its attempt is already counted."""
         # What a line may have is asked first: mostly that is enough, and its tags need not be made.
-        if not self._window or self._is_alone(failure.may_have, address) or self._is_alone(failure.tags, address):
+        if not self._window or self._is_alone(failure.may_have, address):
             return 1
-        tags = failure.tags
-        rank = self._rank.get(tags.get("source", ""), len(self._rank))
+        source, session_name, once = failure.tag("source"), failure.tag("session"), failure.tag("once")
+        probe, answer = failure.tag("probe") is not None, failure.tag("answer") is not None
+        says_more = probe or source is not None or session_name is not None or once is not None
+        if not says_more and self._is_alone(("answer",) if answer else (), address):
+            return 1
+        rank = self._rank.get(source or "", len(self._rank))
         self._best = min(self._best, rank)
         # A worse source can be forged (an ESC in Asterisk's NOTICE). If there is a better one, only that counts.
         if rank > self._best:
             return 0
-        session = self._session((address, tags.get("session", "")), time, rank)
-        told = session.reports.setdefault(rank, _Report()).add(tags, time, self._window)
+        session = self._session((address, session_name or ""), time, rank)
+        report = session.reports.get(rank)
+        if report is None:
+            report = session.reports[rank] = _Report()
+        told = report.add(time, self._window, probe=probe, answer=answer, once=once)
         session.best = rank
         if not told:
             return 0

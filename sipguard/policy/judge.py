@@ -120,7 +120,7 @@ class Judge:
                 self._remember(failure.host, known)
         source, subject = known
         attempts = self._weight(subject) if self.jail.growth.increment else 1
-        if self._scanner_weight > 1 and "scanner" in failure.tags:
+        if self._scanner_weight > 1 and failure.tag("scanner") is not None:
             attempts *= self._scanner_weight
         outcome = self._count(failure, subject, source, time, now, attempts)
         ban = self._ban(subject, now, failure) if outcome is Outcome.BAN else None
