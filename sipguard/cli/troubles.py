@@ -31,6 +31,8 @@ def troubles(status: dict[str, Any]) -> list[Trouble]:
         found.append(Trouble("no jail is enabled", "sipguard enable, or write `enabled = true` to a file of jails.d"))
     for jail in status["jails"]:
         found += _of_jail(jail)
+    for source, problem in status.get("others", {}).items():
+        found.append(Trouble(f"{source}: {printable(problem, 500)}", "sipguard fleet", False))
     found += [Trouble(f"not running: {printable(error, 500)}", "sipguard check") for error in status["errors"]]
     return found
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import toml
 from hep_packets import hep
-from running import RunningDaemon
+from json_manual import hold
+from running import RunningDaemon, ask
 from sip_packets import SERVER, answer, request, uuid
 
 from sipguard.sources.captures.reader import Capture
@@ -112,6 +113,9 @@ def test_recorded_attack(listening):
     wire.send(packets)
     daemon.wait_for(lambda: daemon.banned("sip") >= BANNED | {"2001:db8:113::66"})
     assert daemon.banned("sip") == BANNED | {"2001:db8:113::66"}
+    hold("status", ask(daemon.socket, "status"))
+    for address in ("203.0.113.90", "203.0.113.77"):
+        hold("explain", ask(daemon.socket, "explain", address=address))
     forged = wire.explained("203.0.113.90")
     assert (forged["bans"], forged["attempts"], len(forged["doubts"])) == ([], [], 6)
     assert "unproven: REGISTER as 1001 over udp" in forged["doubts"][0]["line"]

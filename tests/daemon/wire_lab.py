@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 import toml
+from json_manual import hold
 from running import RunningDaemon
 from sip_packets import answer, request
 
@@ -142,7 +143,9 @@ class WireLab:
 
     def wire(self):
         """What `status` says of the wire."""
-        wire = json.loads(self.daemon.sipguard("status", "--json", check=False).stdout)["wire"]
+        status = json.loads(self.daemon.sipguard("status", "--json", check=False).stdout)
+        hold("status", status)
+        wire = status["wire"]
         return wire and {**wire["watched"], "problem": wire["problem"]}
 
     def client(self, address=GUESSER, **options):

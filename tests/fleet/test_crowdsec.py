@@ -12,6 +12,7 @@ import pytest
 import toml
 from hypothesis import given
 from hypothesis import strategies as st
+from json_manual import hold
 from running import RunningDaemon, append, failure
 
 from sipguard.cli.client import ask
@@ -191,6 +192,8 @@ def test_decisions_come_and_bans_go(lapi, tmp_path):
         daemon.sipguard("unban", "203.0.113.21")
         daemon.wait_for(lambda: "203.0.113.21" not in lapi.decisions(), "the ban of an earlier run is taken back")
         shown = daemon.sipguard("fleet").stdout
+        hold("fleet", ask(daemon.socket, "fleet"))
+        hold("explain", ask(daemon.socket, "explain", address="203.0.113.5"))
         assert f"CrowdSec at http://127.0.0.1:{lapi.port}: connected" in shown
         assert "its decisions: 2 networks, " in shown
         assert "secret" not in daemon.logged() + shown

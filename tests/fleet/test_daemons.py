@@ -8,6 +8,7 @@ import time
 
 import pytest
 import toml
+from json_manual import hold
 from running import ROOT, RunningDaemon, append, failure
 
 from sipguard.cli.client import ask
@@ -64,6 +65,9 @@ def test_a_ban_is_heard_explained_and_let_go(redis, tmp_path):
         assert "(reported by freeswitch: 3 failures within 600 s)" in story
         assert two.banned("freeswitch") == set()
         shown = two.sipguard("fleet").stdout
+        hold("fleet", ask(two.socket, "fleet"))
+        hold("explain", ask(two.socket, "explain", address="203.0.113.5"))
+        hold("status", ask(two.socket, "status"))
         assert "pbx2 at redis://127.0.0.1" in shown
         assert "pbx1\t" in shown
         one.sipguard("unban", "203.0.113.5")
