@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.addresses import canonical
+from sipguard.addresses import canonical, network_of
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,11 @@ def test_the_short_way_says_the_same(text):
     with contextlib.suppress(ValueError):
         found = canonical(text)
     assert found == expected
+
+
+@given(st.integers(0, 2**128 - 1), st.integers(1, 128), st.integers(0, 127))
+def test_the_network_of_an_address_is_written_as_it_is_read(number, prefix, zeros):
+    """As `ipaddress` writes it, also where many bits are 0."""
+    address = str(ipaddress.IPv6Address(number >> zeros << zeros))
+    if address == canonical(address):
+        assert network_of(address, prefix) == str(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
