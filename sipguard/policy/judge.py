@@ -255,7 +255,7 @@ class Judge:
     def _ban(self, address: str, now: float, last: Failure | None = None) -> Ban:
         jail = self.jail
         failures = self.window.maxretry
-        if last is not None and SCAN in last.tags:
+        if last is not None and last.tag(SCAN) is not None:
             self.scans.forget(address)
             unproven = last.evidence in NO_GROUNDS
             until = now + (min(jail.bantime, LONGEST_SCAN_BAN) if unproven else jail.bantime)
