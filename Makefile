@@ -7,10 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TESTED := $(VENV)/ready-for-tests
+BROWSER := $(VENV)/ready-for-browser
 # Tests run in as many processes as there are processors; ARGS="tests/policy -k window" chooses among them.
 WORKERS ?= $(shell nproc)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
-QUICK := not (root or fail2ban or lab or long or site)
+QUICK := not (root or fail2ban or lab or long or site or browser)
 
 .PHONY: run test test-all test-rest test-long lint format bench deb docs picture soak clean help
 
@@ -25,7 +26,7 @@ test: $(TESTED) ## what needs no root, no Fail2ban and no real server: minutes
 
 test-all: test test-rest ## the rest too, as root: real firewalls, Fail2ban, Asterisk; what is missing is said
 
-test-rest: $(TESTED)
+test-rest: $(TESTED) $(BROWSER)
 	$(PYTEST) --dist loadgroup -m 'not long and not ($(QUICK))' $(ARGS)
 
 test-long: $(TESTED) ## what takes its time: millions of lines, random trees and partitions, fuzzing; then the soak
@@ -70,4 +71,10 @@ $(TESTED): $(READY)
 	@# python-iptables compiles a C extension: without a compiler the tests of that backend are skipped, and say so.
 	$(BIN)/pip install --quiet --disable-pip-version-check 'python-iptables>=1.0.1' 2>$(VENV)/iptables.log \
 		|| echo "python-iptables cannot be built here (see $(VENV)/iptables.log): the tests of that backend are skipped"
+	touch $@
+
+$(BROWSER): $(TESTED)
+	@# It drives the chromium of the distribution, and downloads none.
+	$(BIN)/pip install --quiet --disable-pip-version-check 'playwright>=1.45' 2>$(VENV)/playwright.log \
+		|| echo "playwright cannot be installed here (see $(VENV)/playwright.log): the tests in a browser are skipped"
 	touch $@

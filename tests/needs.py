@@ -11,7 +11,9 @@ A helper that does what takes such a thing asks `must_be_marked` first, so that 
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function")
 
-ROOT, FAIL2BAN, LAB, LONG = "root", "fail2ban", "lab", "long"
+ROOT, FAIL2BAN, LAB, LONG, BROWSER = "root", "fail2ban", "lab", "long", "browser"
+CHROMIUM = "/usr/bin/chromium"
+"""Debian's; no other is downloaded."""
 
 SHARED_SCOPES = ("class", "module", "package")
 """Fixtures of these are made once for several tests, which one process therefore runs."""
@@ -49,6 +53,10 @@ def lacking(markers: Iterable[str]) -> str:
         return "needs root"
     if FAIL2BAN in markers and not reference.THERE:
         return reference.WHY_NOT
+    if BROWSER in markers and not Path(CHROMIUM).exists():
+        return f"there is no {CHROMIUM}: Debian's package chromium brings it"
+    if BROWSER in markers and importlib.util.find_spec("playwright") is None:
+        return "the library playwright is not there: make test-rest installs it"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -89,10 +90,10 @@ class Commands:
         """What `status` tells, with the number of bans instead of the bans: for those who ask every moment.
 
         `latest` are the newest ones; `moves` grows with every ban that begins, ends or gets another end; `now` is this
-        machine's clock.
+        machine's clock; `took` are the seconds that it took to say all this.
         """
-        live = self._daemon.bans.live
-        return {
+        live, begun = self._daemon.bans.live, time.perf_counter()
+        told = {
             **self._health(),
             "wire": await self._daemon.wire.status(),
             "now": self._daemon.clock(),
@@ -108,6 +109,7 @@ class Commands:
             ],
             "latest": [_ban_as_json(ban) for ban in self._operations.latest(LATEST)],
         }
+        return {**told, "took": time.perf_counter() - begun}
 
     def _health(self) -> dict[str, Any]:
         """What holds for all jails."""

@@ -21,10 +21,12 @@ from sipguard.web.networks import busiest
 from sipguard.web.questions import Questions
 from sipguard.web.timeline import MINUTE, Timeline
 
-EVERY = 0.5
+EVERY = 0.35
 """Seconds between two polls."""
-SHARE = 0.005
+SHARE = 0.01
 """Of the daemon's time that polls may take: where one takes long, there are fewer."""
+WHOLE = 3.0
+"""How many times as long as the daemon says a poll takes, with the JSON and the socket."""
 SLOWER = 10.0
 """Seconds between two questions for feeds, fleet, and where bans come from."""
 ALIVE = 15.0
@@ -58,6 +60,7 @@ class Live:
         self._down: dict[str, Any] | None = None
         self._slow: dict[str, Any] = {"feeds": [], "others": None, "networks": []}
         self._slow_at = -SLOWER
+        self._slower: asyncio.Future[None] | None = None
         self._saved = time.monotonic()
 
     async def run(self) -> None:
@@ -69,8 +72,10 @@ class Live:
                 if time.monotonic() > self._saved + MINUTE:
                     self._saved = time.monotonic()
                     await asyncio.to_thread(self.timeline.save)
-                await self._pause(max(EVERY, took / SHARE))
+                await self._pause(max(EVERY, WHOLE * took / SHARE))
         finally:
+            if self._slower:
+                self._slower.cancel()
             self.timeline.save()
 
     async def stop(self) -> None:
@@ -89,9 +94,9 @@ class Live:
                 await self._wanted.wait()
 
     async def _look(self) -> float:
-        """Ask; gives the seconds that it took."""
+        """Ask; gives the seconds that it took the daemon."""
         try:
-            self._overview, took = await self._questions.poll()
+            self._overview = await self._questions.poll()
         except SipguardError as error:
             mend = START if isinstance(error, UnreachableError) else ""
             before = self._down or {"since": self._clock()}
@@ -99,14 +104,18 @@ class Live:
             return 0.0
         self._down = None
         self.timeline.look(self._overview)
-        if self.viewers and time.monotonic() > self._slow_at + SLOWER:
+        if self.viewers and (self._slower is None or self._slower.done()) and time.monotonic() > self._slow_at + SLOWER:
             self._slow_at = time.monotonic()
-            with contextlib.suppress(SipguardError):
-                self._slow["feeds"] = await self._questions.ask("feeds")
-                self._slow["others"] = await self._questions.ask("fleet")
-                page = await self._questions.ask("bans", limit=1000, packets=False)
-                self._slow["networks"] = busiest(ban["address"] for ban in page["bans"])
-        return took
+            self._slower = asyncio.ensure_future(self._look_slowly())
+        return float(self._overview["took"])
+
+    async def _look_slowly(self) -> None:
+        """What takes longer and changes seldom; no ban is shown later for that."""
+        with contextlib.suppress(SipguardError):
+            feeds, others = await self._questions.ask("feeds"), await self._questions.ask("fleet")
+            page = await self._questions.ask("bans", limit=1000, packets=False)
+            networks = busiest(ban["address"] for ban in page["bans"])
+            self._slow = {"feeds": feeds, "others": others, "networks": networks}
 
     def view(self) -> dict[str, Any]:
         """What is shown: the last that is known, and since when nothing new is."""
@@ -119,7 +128,7 @@ class Live:
         hour, day = self.timeline.recent(now, 59), self.timeline.recent(now, 24 * 60 - 1)
         return {
             "down": self._down,
-            "overview": {key: value for key, value in overview.items() if key != "now"},
+            "overview": {key: value for key, value in overview.items() if key not in ("now", "took")},
             "attack": attempts >= ATTACK_ATTEMPTS or bans >= ATTACK_BANS,
             "lately": {"attempts": attempts, "bans": bans},
             "hour": {"attempts": hour[0], "bans": hour[1]},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from sipguard.errors import SipguardError
 from sipguard.web.daemon_link import ask
 from sipguard.web.shown import fit
 
-SHARE = 0.01
+SHARE = 0.006
 """Of the daemon's time that questions may take, beside the poll."""
-BURST = 2.0
+BURST = 0.1
 """Seconds of the daemon's time that may be taken at once: one person who looks around waits for nothing."""
 PATIENCE = 15.0
 """Seconds that a question may wait for its turn."""
+AGAIN = 0.8
+"""Seconds between two times that the same question is put: who asks within waits for the second."""
+UNDISTURBED = 5
+"""Questions of a kind whose fastest tells what one costs: the others had to wait for something else."""
 MOST_KEPT = 200
 """Answers."""
 
@@ -36,22 +40,28 @@ class Questions:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept: OrderedDict[str, tuple[float, Any]] = OrderedDict()
+        self.moves: object = None
+        """Of the last overview: while it stays, bans are the same."""
+        self._kept: OrderedDict[str, tuple[float, object, Any]] = OrderedDict()
+        """Question → when it was put, what `moves` were then, the answer."""
         self._under_way: dict[str, asyncio.Task[Any]] = {}
         self._turn = asyncio.Lock()
         self._spent = 0.0
         """Seconds of the daemon's time that are not paid back yet."""
         self._counted = time.monotonic()
+        self._fastest: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=UNDISTURBED))
 
     async def ask(self, command: str, *, keep: float = 2.0, free: bool = False, **arguments: Any) -> Any:
-        """The answer, not older than `keep` seconds. `free`: it costs the daemon itself nothing, so it waits for no turn.
+        """The answer, not older than `keep` seconds and than the last change of a ban.
+
+        `free`: it costs the daemon itself nothing, so it waits for no turn.
 
         Raises `SipguardError`.
         """
         key = json.dumps([command, arguments], sort_keys=True)
         known = self._kept.get(key)
-        if known and known[0] + keep > time.monotonic():
-            return known[1]
+        if known and known[0] + keep > time.monotonic() and (free or known[1] == self.moves):
+            return known[2]
         task = self._under_way.get(key)
         if task is None:
             task = asyncio.create_task(self._put(key, command, arguments, free=free))
@@ -60,22 +70,25 @@ class Questions:
         # Shielded: one viewer who goes away takes the answer from nobody else.
         return await asyncio.shield(task)
 
-    async def poll(self) -> tuple[Any, float]:
-        """The overview, now, and the seconds that it took."""
-        begun = time.monotonic()
-        answer = fit(await ask(self._path, "overview"))
-        return answer, time.monotonic() - begun
+    async def poll(self) -> Any:
+        """The overview, now."""
+        overview = fit(await ask(self._path, "overview"))
+        self.moves = overview["since"], overview["moves"]
+        return overview
 
     def forget(self) -> None:
         """Something has been changed by hand: ask anew."""
         self._kept.clear()
 
     async def _put(self, key: str, command: str, arguments: dict[str, Any], *, free: bool) -> Any:
+        if known := self._kept.get(key):
+            await asyncio.sleep(known[0] + AGAIN - time.monotonic())
+        moves = self.moves
         if free:
             answer = fit(await ask(self._path, command, **arguments))
         else:
             answer = await self._in_turn(command, arguments)
-        self._kept[key] = time.monotonic(), answer
+        self._kept[key] = time.monotonic(), moves, answer
         self._kept.move_to_end(key)
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
@@ -96,7 +109,9 @@ class Questions:
         try:
             return fit(await ask(self._path, command, **arguments))
         finally:
-            self._spent += time.monotonic() - begun
+            took = self._fastest[command]
+            took.append(time.monotonic() - begun)
+            self._spent += min(took)
             self._turn.release()
 
     async def _afford(self) -> None:

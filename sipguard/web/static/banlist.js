@@ -6,7 +6,7 @@ import { banButton, unbanButton } from "./deeds.js";
 import { addressLink, evidence, until, when } from "./parts.js";
 import { get, live, problem } from "./server.js";
 
-const AGAIN = 2000;
+const AGAIN = 1000;
 const SORTS = [["since", "Newest first"], ["until", "Ends first"], ["address", "Address"], ["attempts", "Most attempts"], ["count", "Most often banned"], ["evidence", "Evidence"]];
 const PERIODS = [["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"]];
 
@@ -80,7 +80,15 @@ export function banlist({ past }) {
   banner = banButton(() => jails, null, load);
   fill(content, form, h("section", { class: "card", "aria-label": "Bans" }, h("div", { class: "head" }, summary, past ? null : banner), result));
   load();
-  let waiting = false;
+  let waiting = false, moved = false;
+  // At once for the first ban, then once a second while they come.
+  const follow = () => {
+    if (waiting || !moved) return;
+    moved = false;
+    waiting = true;
+    load();
+    setTimeout(() => { waiting = false; follow(); }, AGAIN);
+  };
   live((view) => {
     if (!view.overview) return;
     const names = view.overview.jails.map((one) => one.name);
@@ -90,11 +98,9 @@ export function banlist({ past }) {
       fill(box, [["", "All"], ...names.map((name) => [name, name])].map(([value, text]) => h("option", { value, selected: value === before || null }, text)));
     }
     const now = `${view.overview.since} ${view.overview.moves}`;
-    if (moves !== null && now !== moves && !waiting) {
-      // At once for the first ban, then every two seconds while they come.
-      load();
-      waiting = true;
-      setTimeout(() => { waiting = false; load(); }, AGAIN);
+    if (moves !== null && now !== moves) {
+      moved = true;
+      follow();
     }
     moves = now;
   });
@@ -110,7 +116,7 @@ function columns(past, done) {
       ? { name: "Ended", kind: "short", cell: (ban) => ban.ended === null ? h("span", { class: "tag bad" }, "banned now") : moment(ban.ended) }
       : { name: "Ends in", kind: "short", cell: (ban) => until(ban.until) },
     { name: "Users", cell: users },
-    { name: "Why", cell: (ban) => h("span", {}, stranger(ban.reason, 120), ban.count > 1 ? ` (ban number ${ban.count})` : "") },
+    { name: "Why", kind: "full", cell: (ban) => h("span", {}, stranger(ban.reason, 120), ban.count > 1 ? ` (ban number ${ban.count})` : "") },
     { name: "Evidence", cell: (ban) => evidence(ban.evidence) },
     { name: "Unban", hidden: true, kind: "deed right", cell: (ban) => (past && ban.ended !== null ? "" : unbanButton(ban.address, done) ?? "") },
   ];

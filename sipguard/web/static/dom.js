@@ -23,9 +23,25 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Replaces what is in an element, as far as it has changed: what has the focus keeps it, what is unfolded stays so.
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter(Boolean).map(asNode));
+  const nodes = children.flat(Infinity).filter(Boolean).map(asNode);
+  const before = [...element.childNodes];
+  if (before.length === nodes.length && nodes.every((node, n) => node.isEqualNode(before[n]))) return element;
+  const focused = element.contains(document.activeElement) ? label(document.activeElement) : null;
+  const open = new Set([...element.querySelectorAll("details[open] > summary")].map(label));
+  element.replaceChildren(...nodes);
+  for (const summary of open.size ? element.querySelectorAll("summary") : []) {
+    if (open.has(label(summary))) summary.parentElement.open = true;
+  }
+  if (focused) {
+    [...element.querySelectorAll("a, button, summary")].find((one) => label(one) === focused)?.focus({ preventScroll: true });
+  }
   return element;
+}
+
+function label(element) {
+  return [element.tagName, element.getAttribute("href"), element.getAttribute("aria-label"), element.textContent].join(" ");
 }
 
 // What strangers wrote: long texts are folded, and never change the direction of what stands beside them.

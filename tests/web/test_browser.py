@@ -1,0 +1,392 @@
+"""The page in Debian's Chromium: what a person sees and does, by pointer and by keyboard, on a phone and on a desk."""
+
+import contextlib
+import http.server
+import json
+import os
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from needs import CHROMIUM, needs
+from running import append, failure, running
+
+from tests.web.page_process import NOBODY, showing
+
+pytestmark = pytest.mark.browser
+
+ATTACKER = "203.0.113.66"
+HOSTILE = {
+    "203.0.113.1": '<img src=x onerror="alert(1)"><script>alert(2)</script>',
+    "203.0.113.2": "\x1b[31mred\x07",
+    "203.0.113.3": "\u202egnp.exe\u2066",
+    "203.0.113.4": "A" * 8000,
+    "203.0.113.5": "{{7*7}}${7*7}&lt;b&gt;",
+}
+SHOWN = {
+    "203.0.113.2": r"\x1b[31mred\x07",
+    "203.0.113.3": r"\u202egnp.exe\u2066",
+}
+PAGES = ("/", "/bans", "/history", "/jails", "/feeds", "/fleet", "/address?address=203.0.113.1", "/login")
+SIZES = ((390, 844), (1280, 900))
+PATIENCE = 20_000
+"""Milliseconds."""
+
+
+@pytest.fixture(scope="module")
+@needs("browser")
+def chromium():
+    """One browser for all tests; `evil.example` leads to this machine."""
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """Others may pass through: the page is another user."""
+    with tempfile.TemporaryDirectory(prefix="sipguard-web-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+@pytest.fixture(scope="module")
+def daemon(folder):
+    """A daemon that has been attacked under hostile names; and a jail that lacks its log."""
+    log = folder / "freeswitch.log"
+    log.touch()
+    jails = {
+        "freeswitch": {"logpath": str(log), "bantime": 600, "maxretry": 3},
+        "asterisk": {"logpath": str(folder / "nothing.log")},
+    }
+    with running(folder / "daemon", jails) as one:
+        one.server_log = log
+        _open_sockets(one)
+        for address, user in HOSTILE.items():
+            attack(one, address, user)
+        one.wait_for(lambda: len(one.banned("freeswitch")) == len(HOSTILE))
+        yield one
+
+
+def _open_sockets(daemon):
+    """To the page's user, as the groups in sipguard.toml do."""
+    daemon.read_socket = daemon.folder / "run-read.sock"
+    daemon.folder.chmod(0o755)
+    if os.geteuid() == 0:
+        for path in (daemon.read_socket, daemon.socket):
+            os.chown(path, NOBODY, NOBODY)
+
+
+def attack(daemon, address, user="1000"):
+    """Enough to be banned."""
+    append(daemon.server_log, failure(address, user) * 3)
+
+
+@pytest.fixture(scope="module")
+def site(daemon, folder):
+    """The page with `--write`."""
+    write = ("--write", "--write-socket", daemon.socket)
+    with showing(folder / "web", "--socket", daemon.read_socket, *write) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def read_only(daemon, folder):
+    """The page without; its sessions are short."""
+    with showing(folder / "reading", "--socket", daemon.read_socket, "--idle", "4s") as page:
+        yield page
+
+
+@pytest.fixture
+def window(chromium):
+    """Open a window on a page, logged in unless told otherwise. What its console complains of fails the test."""
+    with contextlib.ExitStack() as stack:
+        complaints = []
+
+        def open_window(site, path="/", *, login=True, size=SIZES[1], scheme="light", quiet=True):
+            context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+            stack.callback(context.close)
+            tab = context.new_page()
+            tab.set_default_timeout(PATIENCE)
+            tab.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
+            if quiet:
+                tab.on("pageerror", lambda error: complaints.append(str(error)))
+                tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+            if login:
+                name, _, value = site.log_in().partition("=")
+                context.add_cookies([{"name": name, "value": value, "url": site.url, "httpOnly": True}])
+            tab.goto(site.url + path)
+            return tab
+
+        yield open_window
+        assert complaints == []
+
+
+def test_login_by_keyboard(site, window):
+    """The field has the focus; a wrong token is told, the right one opens the page that was asked for."""
+    tab = window(site, "/jails", login=False, quiet=False)
+    assert tab.url == f"{site.url}/login?next=%2Fjails"
+    tab.keyboard.type("wrong")
+    tab.keyboard.press("Enter")
+    tab.get_by_role("alert").get_by_text("This is not the token").wait_for()
+    tab.keyboard.type(site.token)
+    tab.keyboard.press("Enter")
+    tab.get_by_role("heading", name="freeswitch", exact=True).wait_for()
+    assert tab.url == f"{site.url}/jails"
+    tab.get_by_role("button", name="Log out").click()
+    tab.get_by_label("Token").wait_for()
+    tab.goto(f"{site.url}/jails")
+    assert "/login" in tab.url
+
+
+def test_a_ban_is_seen_within_a_second(site, window, daemon):
+    """From the last line of the log to the screen, on the overview and in the list."""
+    took = []
+    for path, last in (("/", 101), ("/bans", 111)):
+        tab = window(site, path)
+        tab.get_by_role("link", name="203.0.113.1", exact=True).wait_for()
+        for number in range(last, last + 5):
+            address = f"198.51.100.{number}"
+            begun = time.monotonic()
+            attack(daemon, address)
+            tab.get_by_role("link", name=address, exact=True).wait_for()
+            took.append(time.monotonic() - begun)
+            time.sleep(1.3)  # while bans come, the list is asked anew once a second
+    print("seconds from the log to the screen:", [round(one, 2) for one in took])
+    assert sorted(took)[len(took) // 2] <= 1.0
+
+
+def test_search_and_explain_show_hostile_names_as_text(site, window):
+    """No markup becomes an element, nothing invisible stays so, nothing is lost of 8,000 characters."""
+    tab = window(site, "/bans")
+    for address, user in HOSTILE.items():
+        tab.get_by_label("Address, network or user").fill(address)
+        tab.keyboard.press("Enter")
+        tab.get_by_role("status").get_by_text("1 ban found").wait_for()
+        tab.get_by_role("link", name=address, exact=True).click()
+        tab.get_by_role("heading", name=address).wait_for()
+        tab.get_by_role("heading", name="3 attempts").wait_for()
+        shown = SHOWN.get(address, user)
+        assert tab.locator("td bdi", has_text=shown).count() >= 3
+        if len(user) > 1000:
+            tab.locator("summary", has_text="8,000 characters").first.click()
+            whole = tab.locator("details[open] > bdi").first
+            assert whole.inner_text() == user
+        assert tab.locator("main img, main script, main b").count() == 0
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab.go_back()
+
+
+def test_search_by_user_and_part_of_an_address(site, window):
+    """And what matches nothing is said."""
+    tab = window(site, "/bans?search=203.0.113.")
+    tab.get_by_role("link", name="203.0.113.1", exact=True).wait_for()
+    field = tab.get_by_label("Address, network or user")
+    assert field.input_value() == "203.0.113."
+    field.fill(HOSTILE["203.0.113.1"])
+    tab.keyboard.press("Enter")
+    tab.get_by_role("status").get_by_text("1 ban found").wait_for()
+    field.fill("nobody")
+    tab.keyboard.press("Enter")
+    tab.get_by_text("No ban matches.").wait_for()
+
+
+def test_ban_and_unban(site, window, daemon):
+    """Each is asked once more; by keyboard; Escape means no; what is wrong is said in the dialog."""
+    tab = window(site, "/bans", quiet=False)
+    tab.get_by_role("button", name="Ban an address").click()
+    field = tab.get_by_label("Address or network")
+    field.fill("nonsense")
+    tab.keyboard.press("Enter")
+    tab.get_by_role("dialog").get_by_text("is not an address").wait_for()
+    field.fill(ATTACKER)
+    tab.get_by_label("Why").fill("<b>called at night</b>")
+    tab.keyboard.press("Enter")
+    tab.get_by_role("link", name=ATTACKER, exact=True).wait_for()
+    daemon.wait_for(lambda: ATTACKER in {ban["address"] for ban in _bans(daemon)})
+    tab.get_by_text("by the page: <b>called at night</b>").wait_for()
+    tab.get_by_role("button", name=f"Unban {ATTACKER}").click()
+    tab.keyboard.press("Escape")
+    assert ATTACKER in {ban["address"] for ban in _bans(daemon)}
+    tab.get_by_role("button", name=f"Unban {ATTACKER}").click()
+    tab.get_by_role("dialog").get_by_role("button", name="Unban").click()
+    tab.get_by_role("link", name=ATTACKER, exact=True).wait_for(state="detached")
+    assert ATTACKER not in {ban["address"] for ban in _bans(daemon)}
+
+
+def _bans(daemon):
+    return json.loads(daemon.sipguard("bans", "--json", check=False).stdout)["bans"]
+
+
+POST = """async (csrf) => {
+    const own = document.querySelector("meta[name=csrf]").content;
+    const headers = {"Content-Type": "application/json", "X-CSRF-Token": csrf ?? own};
+    const answer = await fetch("/api/unban", {method: "POST", headers, body: JSON.stringify({address: "203.0.113.1"})});
+    return [answer.status, await answer.text()];
+}"""
+
+
+def test_without_write_there_is_no_way(read_only, window, daemon):
+    """No button, and the server refuses who asks without."""
+    tab = window(read_only, "/bans", quiet=False)
+    tab.get_by_role("link", name="203.0.113.1", exact=True).wait_for()
+    assert tab.get_by_role("button", name="Unban").count() == 0
+    assert tab.get_by_role("button", name="Ban an address").count() == 0
+    status, text = tab.evaluate(POST, None)
+    assert (status, "--write" in text) == (403, True)
+    assert "203.0.113.1" in daemon.banned("freeswitch")
+
+
+def test_a_session_that_is_over_leads_to_the_login(read_only, window, daemon):
+    """The open page goes there by itself, and comes back to where it was."""
+    tab = window(read_only, "/jails", quiet=False)
+    tab.get_by_role("heading", name="freeswitch", exact=True).wait_for()
+    tab.wait_for_url("**/login?next=%2Fjails", timeout=40_000)
+    tab.get_by_label("Token").fill(read_only.token)
+    tab.keyboard.press("Enter")
+    tab.get_by_role("heading", name="freeswitch", exact=True).wait_for()
+
+
+class _OtherSite(http.server.BaseHTTPRequestHandler):
+    """Another server on this machine: the same site to a browser, which sends it our cookies' requests along."""
+
+    target = ""
+
+    def do_GET(self):
+        body = (
+            f'<form method=post enctype="text/plain" action="{self.target}/api/unban">'
+            '<input name=\'{"address": "203.0.113.1", "x": "\' value=\'"}\'></form>'
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Nothing."""
+
+
+def test_another_site_and_another_name_are_refused(site, window, daemon):
+    """A form and a script of another origin, though the cookie comes along; our page under the attacker's name."""
+    _OtherSite.target = site.url
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _OtherSite) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        tab = window(site, "/", quiet=False)
+        assert tab.evaluate(POST, "x")[0] == 403
+        tab.goto(f"http://127.0.0.1:{other.server_port}/")
+        reading = "(url) => fetch(url + '/api/bans', {credentials: 'include'}).then(() => 'read', () => 'refused')"
+        assert tab.evaluate(reading, site.url) == "refused"
+        blind = "(url) => fetch(url + '/api/unban', {method: 'POST', mode: 'no-cors', credentials: 'include'}).catch(() => 0)"
+        tab.evaluate(blind, site.url)
+        tab.evaluate("document.forms[0].submit()")
+        tab.get_by_text("this request comes from another site").wait_for()
+        other.shutdown()
+    answer = tab.goto(f"http://evil.example:{site.port}/")
+    assert answer.status == 421
+    assert "203.0.113.1" in daemon.banned("freeswitch")
+
+
+def test_by_keyboard_alone(site, window):
+    """The first key leads past the menu; every control can be reached and shows that it is."""
+    tab = window(site, "/bans")
+    tab.get_by_role("link", name="203.0.113.1", exact=True).wait_for()
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.textContent") == "Skip to content"
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.id") == "search"
+    reached = set()
+    for _ in range(60):
+        if tab.evaluate("document.activeElement === document.body"):
+            break  # around once
+        reached.add(
+            tab.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
+        )
+        assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        tab.keyboard.press("Tab")
+    assert {"Search", "Ban an address", "203.0.113.1", "Unban 203.0.113.1"} <= reached
+
+
+def test_what_has_the_focus_keeps_it(site, window, daemon):
+    """While bans come, whoever reads by keyboard goes on where he was."""
+    tab = window(site, "/")
+    link = tab.locator("td .address").first
+    link.wait_for()
+    address = link.inner_text()
+    link.focus()
+    attack(daemon, "198.51.100.150")
+    tab.get_by_role("link", name="198.51.100.150", exact=True).wait_for()
+    assert tab.evaluate("document.activeElement.textContent") == address
+
+
+def test_a_restart_of_the_daemon_is_told(site, window, daemon):
+    """In the page that is open, which shows what it knows, and goes on by itself."""
+    tab = window(site, "/", quiet=False)
+    latest = tab.locator("td .address").first
+    latest.wait_for()
+    daemon.stop()
+    tab.get_by_text("No answer from sipguard since").wait_for()
+    tab.get_by_text("systemctl start sipguard").wait_for()
+    assert latest.is_visible()
+    daemon.start()
+    _open_sockets(daemon)
+    tab.get_by_text("No answer from sipguard since").wait_for(state="detached")
+    attack(daemon, "198.51.100.200")
+    tab.get_by_role("link", name="198.51.100.200", exact=True).wait_for()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """axe-core, which looks for what keeps people with disabilities out. From npm, for these tests alone."""
+    folder = tmp_path_factory.mktemp("axe")
+    try:
+        subprocess.run(
+            ["npm", "pack", "--silent", "axe-core@4"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=120,
+            text=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"axe-core cannot be had from npm: {error}")
+    with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as packed:
+        return packed.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES, ids=["phone", "desk"])
+def test_every_page_fits_and_bars_nobody(site, window, axe, size, scheme):
+    """No page scrolls sideways, axe finds nothing serious; `SIPGUARD_SCREENSHOTS=DIR` keeps pictures to look at."""
+    tab = window(site, size=size, scheme=scheme)
+    pictures = os.environ.get("SIPGUARD_SCREENSHOTS")
+    found = []
+    for path in PAGES:
+        if path == "/login":
+            tab.context.clear_cookies()
+        tab.goto(site.url + path)
+        tab.locator("main").wait_for()
+        for waiting in ("Waiting for sipguard", "Asking sipguard"):
+            tab.get_by_text(waiting).wait_for(state="detached")
+        time.sleep(0.3)
+        name = f"{path.strip('/').partition('?')[0] or 'overview'}-{size[0]}-{scheme}"
+        if pictures:
+            tab.screenshot(path=Path(pictures) / f"{name}.png", full_page=True)
+        wide = tab.evaluate("document.documentElement.scrollWidth")
+        assert wide <= size[0], f"{name} is {wide} pixels wide"
+        tab.evaluate(f"{axe}; 0")
+        told = tab.evaluate(
+            "async () => (await axe.run()).violations.map((one) => [one.impact, one.id, one.nodes[0].html])"
+        )
+        found += [(name, *one) for one in told if one[0] in ("serious", "critical")]
+        print(name, "axe:", [one[:2] for one in told])
+    assert found == []
