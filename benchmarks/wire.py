@@ -24,7 +24,7 @@ _ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REGIS
 _SDP = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8 101\r\n" * 2
 
 
-class _Traffic:
+class Traffic:
     """Makes the packets, in the order in which a server sees them."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Traffic:
 
 def wire(_folder: Path, times: int) -> Iterator[Row]:
     """Microseconds a message: the median of `times` readings."""
-    traffic = _Traffic()
+    traffic = Traffic()
     traffic.fill()
     gc.collect()
     gc.freeze()  # a daemon has not all these packets in memory for the collector to look at

@@ -27,6 +27,18 @@ MOST_NETWORKS = 65_536
 
 _MASK = "ffff:ffff:ffff:ffff::"
 """The first `PREFIX` bits."""
+HEAVY_RATE, HEAVY_BURST = 20, 50
+"""Packets per second, and at once, up to which a banned address is told that it is rejected: beyond that they are dropped."""
+_LIMIT = f"limit rate over {HEAVY_RATE}/second burst {HEAVY_BURST} packets"
+_HEAVY = (
+    "heavy4 { type ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }",
+    "heavy6 { type ipv6_addr; flags dynamic, timeout; size 65536; timeout 10s; }",
+)
+_DROPPED = (
+    f"update @heavy4 {{ ip saddr {_LIMIT} }} drop",
+    f"update @heavy6 {{ ip6 saddr & {_MASK} {_LIMIT} }} drop",
+)
+"""To reject a packet costs this host twice what it costs to drop it. Who calms down is rejected again."""
 _CHUNK = 500
 _DAY = 86_400_000
 _LONGEST_DAYS = 36_500
@@ -52,10 +64,12 @@ def table_script(rules: Iterable[Rule], stale: Iterable[SetName], options: Optio
         [
             f"add table {TABLE} {{ }}",  # the braces wake a table that somebody has put to sleep
             *(f"add set {TABLE} {name} {{ {set_properties(name, options.size)} }}" for name in names),
+            *(f"add set {TABLE} {definition}" for definition in _HEAVY),
             f"add chain {TABLE} {REFUSE}",
             f"add chain {TABLE} {CHAIN} {hook}",
             f"flush chain {TABLE} {CHAIN}",
             f"flush chain {TABLE} {REFUSE}",
+            *(f"add rule {TABLE} {REFUSE} {rule}" for rule in _DROPPED),
             f"add rule {TABLE} {REFUSE} meta l4proto tcp reject with tcp reset",
             f"add rule {TABLE} {REFUSE} reject with icmpx type {options.reject_with}",
             *(rule_line(rule, name) for rule in rules for name in set_names(rule.jail)),

@@ -23,8 +23,8 @@ LIMITED, HELD_BACK = "limited", "held_back"
 """Counters."""
 PER_SOURCE, BURST = 100, 200
 """Packets per second of one address (IPv6: one /64) that are copied, and at once."""
-AT_ONCE = 500
-"""Failing answers per second that wake us up each for itself."""
+AT_ONCE = 100
+"""Failing answers per second that wake us up each for itself; of more, each waits for some milliseconds."""
 PIECES = 0.4
 """Share of the rate that fragments may take: they come for all ports."""
 WHOLE = 65_531

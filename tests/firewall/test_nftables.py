@@ -143,7 +143,7 @@ def test_full_set(net, monkeypatch, addresses):
         pytest.param(
             "flush table inet sipguard",
             ["rule banned of table inet sipguard is missing or changed"] * 5
-            + ["rule refuse of table inet sipguard is missing or changed"] * 2,
+            + ["rule refuse of table inet sipguard is missing or changed"] * 4,
             id="flush-table",
         ),
         pytest.param(

@@ -338,3 +338,21 @@ def test_established_flow_stops_at_once(lab):
         thread.join()
     assert arrived[-1] - banned < 0.02
     assert arrives(neighbours, sip)
+
+
+def test_heavy_hitters_are_dropped(nft_lab):
+    """Who goes on sending hard is told no more that it is rejected, and again once it has calmed down."""
+    nft_lab.server.run("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")
+    nft_lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
+    nft_lab.ban(ATTACKER)
+    flow = nft_lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
+    told = 0
+    for _ in range(400):
+        try:
+            flow.send(b"x")
+        except ConnectionRefusedError:
+            told += 1
+    assert 30 <= told <= 200
+    time.sleep(1.5)
+    with pytest.raises(ConnectionRefusedError):
+        arrives(flow, flow)

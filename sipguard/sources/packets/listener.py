@@ -182,10 +182,10 @@ class PacketListener:
         self.received["requests"] += 1
         payload = copy.payload
         self._sources.add(payload[12:16] if payload[:1] and payload[0] >> 4 == 4 else payload[8:24])
-        whole = len(payload) > 8 and payload[0] >> 4 == 4 and not (payload[6] & 0x3F or payload[7])
-        if whole and not self._wanted(payload) and len(payload) >= int.from_bytes(payload[2:4], "big"):
+        plain = ip.plain_udp(payload)
+        if plain is not None and not self._wanted(payload):
             return  # nearly every packet
-        segment = self._ip.read(payload, now)
+        segment = plain or self._ip.read(payload, now)
         if segment is not None and segment.protocol == ip.UDP and self._wanted(segment.payload):
             found.append(Packet(now, *segment[1:5], "udp", segment.payload, True))
 
@@ -195,7 +195,7 @@ class PacketListener:
             self._mark(copy, now)
             return
         self.received["answers"] += 1
-        segment = self._ip.read(copy.payload, now)
+        segment = ip.plain_udp(copy.payload) or self._ip.read(copy.payload, now)
         if segment is not None and segment.protocol == ip.UDP:
             found.append(Packet(now, *segment[1:5], "udp", segment.payload, False))
 

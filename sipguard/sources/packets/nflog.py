@@ -34,6 +34,7 @@ _SO_RCVBUFFORCE = 33
 """socket(7): beyond the host's limit. CAP_NET_ADMIN may."""
 _RECEIVE = 128 << 10
 _PATIENCE = 2.0
+_SEQUENCE_HEADER = struct.pack("=HH", 8, _SEQUENCE)
 _HEADER, _ATTRIBUTE = struct.Struct("=IH"), struct.Struct("=HH")
 _NETLINK_AND_FAMILY = 20
 
@@ -49,16 +50,84 @@ class TakenError(OSError):
     """Another program reads this group."""
 
 
+class CopyReader:
+    """Takes apart what the kernel has put into `buffer`. `lost` counts the packets that are missing by their numbers."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(_RECEIVE)
+        self.lost = 0
+        self._next: int | None = None
+        self._payload_at = self._after_prefix = 1 << 30
+        """Where the attributes of the last packet stood, counted from its beginning."""
+        self._prefix = self._prefix_bytes = b""
+        """Its prefix, alone and as an attribute."""
+
+    def take(self, size: int, found: list[Copy]) -> None:
+        """Take apart what one recv(2) gave. By hand: this runs for every packet."""
+        buffer, place = self.buffer, 0
+        unpack, attribute = _HEADER.unpack_from, _ATTRIBUTE.unpack_from
+        while place + _NETLINK_AND_FAMILY <= size:
+            length, kind = unpack(buffer, place)
+            end = place + length
+            if length < _NETLINK_AND_FAMILY or end > size:
+                return
+            if kind == _PACKET:
+                last = place + self._payload_at
+                # Nearly every packet has its attributes where the one before had them, and the payload last.
+                if last + 4 <= end:
+                    long, name = attribute(buffer, last)
+                    usual = (
+                        name == _PAYLOAD
+                        and last + long <= end < last + long + 4
+                        and buffer[last - 8 : last - 4] == _SEQUENCE_HEADER
+                        and buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix] == self._prefix_bytes
+                    )
+                    if usual:
+                        self._count(int.from_bytes(buffer[last - 4 : last], "big"))
+                        found.append(Copy(self._prefix, bytes(buffer[last + 4 : last + long])))
+                    else:
+                        found.append(self._read(place, end))
+                else:
+                    found.append(self._read(place, end))
+            place = end + (-length % 4)
+
+    def _read(self, place: int, end: int) -> Copy:
+        """A packet whose attributes stand in whatever order; remembers where they stood."""
+        buffer = self.buffer
+        at, prefix, payload = place + _NETLINK_AND_FAMILY, b"", b""
+        self._after_prefix, self._payload_at = _NETLINK_AND_FAMILY + 8, end
+        while at + 4 <= end:
+            long, name = _ATTRIBUTE.unpack_from(buffer, at)
+            if long < 4:
+                break
+            after = at + ((long + 3) & ~3)
+            if name == _PAYLOAD:
+                payload = bytes(buffer[at + 4 : at + long])
+                self._payload_at = at - place
+            elif name == _PREFIX:
+                prefix = bytes(buffer[at + 4 : at + long - 1])
+                self._after_prefix = after - place
+            elif name == _SEQUENCE:
+                self._count(int.from_bytes(buffer[at + 4 : at + 8], "big"))
+            at = after
+        self._prefix = prefix
+        self._prefix_bytes = bytes(buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix])
+        return Copy(prefix, payload)
+
+    def _count(self, sequence: int) -> None:
+        if self._next is not None and sequence != self._next:
+            self.lost += (sequence - self._next) & 0xFFFFFFFF
+        self._next = (sequence + 1) & 0xFFFFFFFF
+
+
 class Group:
-    """Reads one group. `lost` counts the packets that the kernel could not deliver. Raises `OSError`, `TakenError`."""
+    """Reads one group. Raises `OSError`, `TakenError`."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.lost = 0
         self.overrun = False
         """Packets have been lost, though it is not known how many yet; whoever reads this sets it back."""
-        self._next: int | None = None
-        self._buffer = bytearray(_RECEIVE)
+        self._reader = CopyReader()
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER
         )
@@ -72,6 +141,11 @@ class Group:
             self._socket.close()
             raise
 
+    @property
+    def lost(self) -> int:
+        """How many packets the kernel could not deliver, as far as is known."""
+        return self._reader.lost
+
     def fileno(self) -> int:
         """For the event loop."""
         return self._socket.fileno()
@@ -83,7 +157,7 @@ class Group:
     def read(self, most: int) -> tuple[list[Copy], bool]:
         """The packets of at most so many wake-ups of the kernel, and whether that was all that is here."""
         found: list[Copy] = []
-        buffer = self._buffer
+        buffer = self._reader.buffer
         for _ in range(most):
             try:
                 size = self._socket.recv_into(buffer)
@@ -94,39 +168,8 @@ class Group:
                     raise
                 self.overrun = True
                 continue
-            self._take(size, found)
+            self._reader.take(size, found)
         return found, False
-
-    def _take(self, size: int, found: list[Copy]) -> None:
-        """Take apart what one recv(2) gave. By hand: this runs for every packet."""
-        buffer, place = self._buffer, 0
-        unpack, attribute = _HEADER.unpack_from, _ATTRIBUTE.unpack_from
-        while place + _NETLINK_AND_FAMILY <= size:
-            length, kind = unpack(buffer, place)
-            end = place + length
-            if length < _NETLINK_AND_FAMILY or end > size:
-                return
-            if kind == _PACKET:
-                at, prefix, payload = place + _NETLINK_AND_FAMILY, b"", b""
-                while at + 4 <= end:
-                    long, name = attribute(buffer, at)
-                    if long < 4:
-                        break
-                    if name == _PAYLOAD:
-                        payload = bytes(buffer[at + 4 : at + long])
-                    elif name == _PREFIX:
-                        prefix = bytes(buffer[at + 4 : at + long - 1])
-                    elif name == _SEQUENCE:
-                        self._count(int.from_bytes(buffer[at + 4 : at + 8], "big"))
-                    at += (long + 3) & ~3
-                found.append(Copy(prefix, payload))
-            place = end + (-length % 4)
-
-    def _count(self, sequence: int) -> None:
-        if self._next is not None and sequence != self._next:
-            self.lost += (sequence - self._next) & 0xFFFFFFFF
-            self.overrun = True
-        self._next = (sequence + 1) & 0xFFFFFFFF
 
     def _configure(self) -> None:
         try:
