@@ -19,6 +19,7 @@ from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Network, latest, parse_target
 from sipguard.firewall.xt_chain import XtChain, families
 from sipguard.firewall.xt_names import XtSet, readable, set_owner
+from sipguard.firewall.xt_wire import XtWire
 from sipguard.model import FOREVER, Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ class IpsetFirewall:
     in_kernel = True
     changes = frozenset({"xtables"})
     told_of_all = False
-    wire = None
 
     def __init__(self, *, clock: Clock, options: Options | None = None) -> None:
         self._clock = clock
@@ -52,6 +52,7 @@ class IpsetFirewall:
             XtChain(self._options.chain, family, hooks=self._options.hooks, pids=self._pids) for family in families()
         ]
         self._feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
+        self.wire = XtWire(clock, chain=self._options.chain, program="iptables", pids=self._pids, with_sets=True)
         self._jails: dict[str, str] = {}
         self._made: list[XtSet] = []
         self._latest: dict[XtSet, float] = {}
@@ -75,6 +76,7 @@ class IpsetFirewall:
         self._jails = {set_owner(rule.jail): rule.jail for rule in rules}
         self._made = wanted
         self._latest = {name: end for name, end in self._latest.items() if name in wanted}
+        self.wire.restore()
 
     def ban(self, bans: Sequence[Ban]) -> None:
         """Put these addresses into their sets, with one process. Raises `FirewallError`."""
@@ -167,7 +169,7 @@ class IpsetFirewall:
     def verify(self) -> list[str]:
         """Compare with what `open` and `set_feed` made. Two or three processes, whatever the number of bans."""
         if not self._made:
-            return self._feeds.verify()
+            return self._feeds.verify() + self.wire.verify()
         there = {header.name: header.elements for header in self._ipset.headers()}
         now = self._clock()
         problems = [f"ipset: set {name} is gone" for name in self._made if name not in there]
@@ -178,11 +180,11 @@ class IpsetFirewall:
         ]
         for chain in self._chains:
             problems += chain.verify()
-        return problems + self._feeds.verify()
+        return problems + self._feeds.verify() + self.wire.verify()
 
     def show(self) -> str:
         """The rules as iptables(8) and the sets as ipset(8) take them; of a feed's sets the definition alone."""
-        text = "".join(chain.show() for chain in self._chains) + self._feeds.show()
+        text = "".join(chain.show() for chain in self._chains) + self._feeds.show() + self.wire.show()
         return text + "".join(
             self._ipset.save(header.name) for header in self._ipset.headers() if header.name.kind in ("a", "n")
         )
@@ -191,6 +193,7 @@ class IpsetFirewall:
         """Remove the chain, the jumps to it and the sets, bans and feeds included."""
         self._jails, self._made, self._latest, self._long = {}, [], {}, {}
         self._feeds.flush()
+        self.wire.flush()
         for chain in self._chains:
             chain.remove()
         self._ipset.do("".join(f"destroy {header.name}\n" for header in self._ipset.headers()))

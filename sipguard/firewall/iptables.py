@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Target, latest, parse_target
 from sipguard.firewall.xt_chain import families
 from sipguard.firewall.xt_names import CHAIN_LENGTH, shorten
+from sipguard.firewall.xt_wire import XtWire
 from sipguard.model import Ban, Clock, Entry, Rule, Verdict
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ class IptablesFirewall:
     in_kernel = True
     changes: frozenset[str] = frozenset()
     told_of_all = False
-    wire = None
 
     def __init__(self, *, clock: Clock, options: Options | None = None, program: str = "iptables") -> None:
         if reason := legacy_refusal(program):
@@ -56,6 +57,8 @@ class IptablesFirewall:
         self._program = program
         self._tables: dict[Family, LegacyTable] = {family: LegacyTable(family) for family in families()}
         self._bans = {family: LegacyBans(table, self._options.reject_with) for family, table in self._tables.items()}
+        self._pids: deque[int] = deque(maxlen=programs.REMEMBERED)
+        self.wire = XtWire(clock, chain=self._options.chain, program=program, pids=self._pids, with_sets=False)
         self._rules: list[Rule] = []
         self._made: dict[str, dict[Family, Content]] = {}
         self._dispatch: dict[Family, list[tuple[bytes, ...]]] = {}
@@ -73,6 +76,7 @@ class IptablesFirewall:
                 raise FirewallError(f"iptables: another program changed chain {self._options.chain} while it was made")
             for rule in self._rules:
                 self._made[rule.jail][family] = self._bans[family].content(self._chain(rule.jail))
+        self.wire.restore()
 
     def ban(self, bans: Sequence[Ban]) -> None:
         """Add a rule for each address and make sure that the kernel has it. Raises `FirewallError`."""
@@ -160,7 +164,7 @@ class IptablesFirewall:
                     problems.append(f"{name}: {len(missing)} rules of chain {chain} are gone")
                 elif chain not in chains:
                     problems.append(f"{name}: chain {chain} is gone")
-        return problems
+        return problems + self.wire.verify()
 
     def show(self) -> str:
         """The chains and the jumps to them, in iptables' own syntax."""
@@ -175,11 +179,12 @@ class IptablesFirewall:
                 for line in listing.splitlines()
                 if line.startswith(ours) or line.endswith(f" -j {chain}")
             )
-        return text
+        return text + self.wire.show()
 
     def flush(self) -> None:
         """Remove the chains and the jumps to them, bans included."""
         self._rules, self._made = [], {}
+        self.wire.flush()
         for table in self._tables.values():
             table.change(partial(self._clear, table))
 

@@ -7,11 +7,11 @@ import subprocess
 import time
 
 import pytest
-from wire_lab import GUESSER, GUESSER6, PHONE, SERVER, Server, WireLab, wire_lab
+from wire_lab import GUESSER, GUESSER6, OTHER, PHONE, SERVER, Server, WireLab, wire_lab
 
 from sipguard.sources.packets.nflog import Group
 from tests.backends import within
-from tests.netns import link, namespace
+from tests.netns import LEGACY, link, namespace
 
 pytestmark = pytest.mark.root
 
@@ -46,6 +46,20 @@ def test_banned(tmp_path, kind, address, banned):
         story = lab.daemon.sipguard("explain", banned).stdout
         assert f"proven: REGISTER as 1000 over {'udp' if kind == socket.SOCK_DGRAM else 'tcp'} answered 403" in story
         assert "sipguard_wire_packets_total" in lab.metrics() or "sipguard_wire_packets" in lab.metrics()
+
+
+@pytest.mark.parametrize("backend", ["ipset", "iptables"])
+def test_other_backends(tmp_path, backend):
+    """With NFLOG targets of iptables the same is seen; what is flushed is put back."""
+    prefix = ["sh", "-c", f'{LEGACY if backend == "iptables" else ""}exec "$@"', "sh"]
+    with wire_lab(tmp_path, backend=backend, prefix=prefix) as lab:
+        assert guess(lab.client(), 5) == 5
+        lab.daemon.wait_for(lambda: lab.banned() == {GUESSER}, "the ban")
+        program = "iptables-legacy" if backend == "iptables" else "iptables"
+        lab.server_net.run(program, "-t", "raw", "-F")
+        lab.daemon.wait_for(lambda: "NFLOG" in lab.server_net.run(program, "-t", "raw", "-S"), "what was flushed")
+        assert guess(lab.client(OTHER), 5) == 5
+        lab.daemon.wait_for(lambda: lab.banned() == {GUESSER, OTHER}, "the ban")
 
 
 def test_fragments(tmp_path):
