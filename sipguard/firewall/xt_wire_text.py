@@ -34,7 +34,6 @@ def chains(watch: Watch, name: str, family: Family, *, meter: bool) -> dict[str,
     """Table → chain → rules. The first chain of each table is the one to jump to."""
     begin = _UDP_PAYLOAD[family]
     sip = _text(begin, "SIP/2.0 ")
-    failing = [_text(begin, f"SIP/2.0 {digit}") for digit in "456"]
     ports = list(port_lists(PortRange(first, last) for first, last in watch.ports))
     mask = "" if family == "4" else " --hashlimit-srcmask 64"
     fragments = int(watch.rate * PIECES)
@@ -66,7 +65,14 @@ def chains(watch: Watch, name: str, family: Family, *, meter: bool) -> dict[str,
         f"{name}-full": [_full(watch.requests)],
         f"{name}-fullt": [_full(watch.streams)],
     }
-    answers = {
+    return {"raw": requests, "mangle": _answers(watch, name, begin, ports)}
+
+
+def _answers(watch: Watch, name: str, begin: int, ports: list[str]) -> dict[str, list[str]]:
+    """The chains for what goes out."""
+    sip = _text(begin, "SIP/2.0 ")
+    failing = [_text(begin, f"SIP/2.0 {digit}") for digit in "456"]
+    return {
         name: [
             "-o lo -j RETURN",
             *(f"-p {kind} -m multiport --sports {one} -j {name}-{kind}" for kind in ("udp", "tcp") for one in ports),
@@ -92,7 +98,6 @@ def chains(watch: Watch, name: str, family: Family, *, meter: bool) -> dict[str,
         f"{name}-full": [_full(watch.answers)],
         f"{name}-fullt": [_full(watch.streams)],
     }
-    return {"raw": requests, "mangle": answers}
 
 
 def _text(begin: int, text: str) -> str:
