@@ -297,6 +297,8 @@ class Jail:
     """What it reads: logs, or the SIP messages of the wire (docs/wire.md), which need no filter."""
     mode: Literal["attempts", "scan"] = "attempts"
     """Of a jail of the wire: whether it counts calls to nowhere too."""
+    corroborate: bool = False
+    """Whether lines and events count as far as the wire confirms them, where it is watched (docs/evidence.md)."""
     events: str = ""
     """Where the server tells its events: `freeswitch://127.0.0.1:8021`, `asterisk://USER@127.0.0.1:5038`; none: nowhere."""
     events_password_file: str = ""

@@ -128,3 +128,16 @@ MARK_FLUSH, MARK_FAILED, MARK_SENT, MARK_SOURCE, MARK_ALL = "flush", "failed", "
 `flush`: all requests before a failing answer are here now. `failed`: that answer. `sent`: a TCP segment of the server. `source`:
 this packet's source has sent more than is read of one address. `all`: more came than is read.
 """
+
+
+class Unpaired(NamedTuple):
+    """What must survive a crash: testimony that waits, or an attempt that counts and of which no line has told yet."""
+
+    number: int
+    kind: str
+    """`line` or `wire`."""
+    address: str
+    time: float
+    user: str
+    line: str
+    regex: int

@@ -75,14 +75,16 @@ class Captures:
             return "it is not about SIP"
         return "a server's own address" if address in self.tracker.servers else ""
 
-    def blindness(self, since: float, until: float) -> str:
+    def blindness(self, since: float, until: float, address: str) -> str:
         """Why packets between these times may be missing."""
         first, last = self.spans
         if first is None or last is None or since < first - _EDGE or until > last + _EDGE:
             return "the capture does not reach that far"
         if any(one.cut for one in self.captures) or self.tracker.unpaired:
             return _MISSING
-        return self.tracker.blindness(since, until) or ("a table was full" if self._present.lost_until >= since else "")
+        return self.tracker.blindness(since, until, address) or (
+            "a table was full" if self._present.lost_until >= since else ""
+        )
 
     def heard_from(self, address: str) -> bool:
         """Whether the address has sent anything."""
@@ -91,6 +93,10 @@ class Captures:
     def waiting(self, address: str) -> list[Attempt]:  # noqa: ARG002 - as a live wire is asked
         """Nothing: at the end of a capture all that was not answered is known to be so."""
         return []
+
+    def unmetered(self, *, seen: bool) -> str:  # noqa: ARG002
+        """Nothing: what the jail would have done is asked, where the meter works."""
+        return ""
 
     def session(self, address: str, since: float, until: float) -> bool:  # noqa: ARG002
         """Nothing: encrypted connections are not looked for in captures."""

@@ -128,6 +128,21 @@ def _evidence(jail: dict[str, Any]) -> tuple[str, str]:
     return "nothing", "bad"
 
 
+def _tell_examination(told: dict[str, Any] | None) -> None:
+    """What the wire says of what the log says."""
+    if told is None:
+        return
+    names = ("confirmed", "corroborated", "unproven", "contradicted")
+    output.say("lines and the wire: " + ", ".join(f"{told[name]} {name}" for name in names))
+    for why, count in told["reasons"].items():
+        output.say(f"{count} count as without the wire: {printable(why, 200)}")
+    for path, sighted in told["sighted"].items():
+        if not sighted:
+            output.say(f"log {printable(path)}: the wire has not confirmed it yet, so nothing is held against it")
+    if told["metered"]:
+        output.say(f"{output.counted(told['metered'], 'address')} held back for failures that nothing proves")
+
+
 def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
     for trouble in troubles({**status, "errors": []}):
         output.say(trouble.what, "warn")
@@ -148,6 +163,7 @@ def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
         output.say(
             f"events of {printable(events['url'])}: {told}, {events['events']} read, {events['tampered']} tampered"
         )
+    _tell_examination(jail.get("corroboration"))
     for action in jail["actions"]:
         numbers = ", ".join(f"{action[what]} {what}" for what in ("done", "failed", "dropped", "queued"))
         problem = f": {printable(action['problem'], 300)}" if action["problem"] else ""

@@ -175,6 +175,13 @@ JAIL = (
         "attempts or scan",
         'With `source = "wire"`: what is counted; `scan` adds calls to nowhere, banned for an hour at most over UDP.',
     ),
+    Key(
+        "corroborate",
+        validators.flag,
+        False,
+        "true or false",
+        "Whether lines and events count as far as the wire confirms them, where it is watched (docs/evidence.md).",
+    ),
     *EVENTS,
     Key("verdict", VERDICT, "reject", "reject or drop", "As in `[firewall]`, for this jail."),
     Key(

@@ -274,6 +274,7 @@ class Commands:
             "log_choice": runner.jail.log_choice,
             "lags": runner.lags.found(),
             "events": daemon.events.status(name),
+            "corroboration": daemon.corroborator.status(name),
             "actions": daemon.bans.dispatcher.status(name),
             "totals": asdict(runner.totals),
             "detection": asdict(runner.counts),

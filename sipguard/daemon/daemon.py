@@ -20,6 +20,7 @@ from sipguard.config.settings import Settings
 from sipguard.daemon import systemd
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.clock_jump import ClockJumps
+from sipguard.daemon.corroborator import Corroborator
 from sipguard.daemon.event_reader import EventReader
 from sipguard.daemon.feed_runner import FeedRunner
 from sipguard.daemon.firewall_monitor import FirewallMonitor
@@ -98,6 +99,7 @@ class Daemon:
             clock=clock,
             paused=self.reading.paused,
         )
+        self.corroborator = Corroborator(self.wire, self.runners, self.store, clock=clock, paused=self.reading.paused)
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
@@ -175,6 +177,7 @@ class Daemon:
                 self.events.start()
                 self.reading.follow()
                 await self.wire.start(self.settings)
+                self.corroborator.start(self.settings)
                 jobs += [
                     self._loop.create_task(job)
                     for job in (self.reading.run(), self._look_around(), self._tell_systemd(), self.monitor.run())
@@ -218,6 +221,7 @@ class Daemon:
         self.events.start()
         self.reading.follow()
         await self.wire.start(settings)
+        self.corroborator.start(settings)
         await self.feeding.start(settings)
         await self.others.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
@@ -236,6 +240,7 @@ class Daemon:
                 runner.shift(step)
             self.store.shift(step)
             self.others.shift(step)
+            self.corroborator.shift(step)
             self._ends_moved.set()
 
     def follow_again(self) -> None:
@@ -278,6 +283,7 @@ class Daemon:
             self._choose_logs()
             self.reading.rescan()
             await self.wire.check()
+            self.corroborator.check()
             self.events.check()
             self._watch_protection()
             own, followed = own_addresses(), self.logs.problems()
@@ -347,6 +353,7 @@ class Daemon:
         systemd.notify("STOPPING=1")
         self.reading.stop()
         self.wire.stop()
+        self.corroborator.stop()
         await self.events.stop()
         for job in jobs:
             job.cancel()

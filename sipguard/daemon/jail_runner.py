@@ -13,22 +13,25 @@ from typing import Any
 
 from sipguard.addresses import canonical
 from sipguard.daemon.ban_ledger import BanLedger
+from sipguard.daemon.examiner import EVENTS, Examiner
 from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.line_problems import LineProblems
 from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told, once
 from sipguard.daemon.own_log import LogBatch
+from sipguard.daemon.unproven import Unproven
 from sipguard.detection.detector import Detector
 from sipguard.detection.results import Counts
 from sipguard.errors import ConfigError, of_jail
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
-from sipguard.policy.doubts import Doubt, Doubts
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.policy.lag import Lags
 from sipguard.policy.window import MOST
+from sipguard.policy.wire import told_as
 from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import Changes, CountedAttempt
 from sipguard.text import printable
+from sipguard.wire_model import Attempt
 
 log = logging.getLogger("fail2ban.filter")
 
@@ -87,7 +90,7 @@ class JailRunner:
         """Address → its ban in this jail, live or on its way to the kernel."""
         self._clock = clock
         self.detectors = LogDetectors(jail, detectors or SharedDetectors(clock))
-        self.doubts = Doubts()
+        self.unproven = Unproven(jail, alarm=alarm, clock=clock, tell=self.tell)
         self.lags = Lags(jail.lag, jail.findtime)
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
@@ -103,10 +106,13 @@ class JailRunner:
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
-        self._alarm = alarm
         self._registered = registered
         self.heard: Callable[[LogEvent], bool] | None = None
         """Whether what a log tells is to be weighed; None is all of it: see `event_reader`."""
+        self.examiner: Examiner | None = None
+        """Holds lines and events against the wire, where that is wanted: see `corroborator`."""
+        self.waits: Callable[[], None] = lambda: None
+        """Told when a line has to wait for what the wire says of it."""
 
     @property
     def counts(self) -> Counts:
@@ -126,6 +132,7 @@ class JailRunner:
         self.judge.jail = jail
         self.judge.window.limit(jail.maxretry, jail.findtime)
         self.judge.grounds.limit(jail.maxretry, jail.findtime)
+        self.unproven.reconfigure(jail)
 
     def leave(self, followed: Container[str]) -> None:
         """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
@@ -178,9 +185,34 @@ class JailRunner:
         """Weigh what the wire, or a server's events, tell."""
         self._failed = False
         with self.degrading():
-            self._weigh_all(events, changes)
+            self._weigh_all(self._examined(events, EVENTS, changes), changes)
         if not self._failed:
             self.problem = None
+
+    def take_attempts(self, attempts: Sequence[Attempt], changes: Changes) -> None:
+        """Weigh what the wire has seen, in a jail whose lines are examined."""
+        with self.degrading():
+            assert self.examiner is not None  # noqa: S101 - others are not told
+            self._weigh_all(self.examiner.attempts(attempts, self._clock(), changes), changes)
+
+    def take_due(self, now: float, changes: Changes) -> None:
+        """Weigh the lines that the wire has said nothing of in time."""
+        with self.degrading():
+            if self.examiner is not None:
+                self._weigh_all(self.examiner.due(now, changes), changes)
+
+    def take_examined(self, events: Sequence[LogEvent], changes: Changes) -> None:
+        """Weigh what has been examined."""
+        with self.degrading():
+            self._weigh_all(events, changes)
+
+    def _examined(self, events: Sequence[LogEvent], log_name: str, changes: Changes) -> Sequence[LogEvent]:
+        """What is left to weigh of what somebody tells, where that is held against the wire."""
+        if self.examiner is None or not events:
+            return events
+        events = self.examiner.lines(events, log_name, self._clock(), changes)
+        self.waits()
+        return events
 
     @contextmanager
     def _reading(self, path: str, told: Told | None) -> Iterator[Detector]:
@@ -215,7 +247,7 @@ class JailRunner:
     def _take_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """What a log tells, at the times at which it happened."""
         heard = events if self.heard is None else list(filter(self.heard, events))
-        self._weigh_all(self.lags.in_time(heard), changes)
+        self._weigh_all(self._examined(self.lags.in_time(heard), self.lags.path, changes), changes)
 
     def _weigh_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
         bans = self.totals.bans
@@ -257,7 +289,7 @@ class JailRunner:
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
         for path in ("", *self.detectors):
-            for event in self.lags.released(path, now):
+            for event in self._examined(self.lags.released(path, now), path, changes):
                 self._take_event(event, changes)
         self._line_problems.tell(self.jail.name, self.jail.filter.name)
         window = self.judge.window
@@ -289,7 +321,7 @@ class JailRunner:
             case Outcome.IGNORED:
                 self._ignore(judgement.address, judgement.why)
             case Outcome.UNPROVEN:
-                self._doubt(failure, judgement)
+                self.unproven.take(failure, judgement, self.totals)
             case Outcome.MISCONFIGURED:
                 self.totals.misconfigured += 1
                 self.tell()
@@ -307,19 +339,6 @@ class JailRunner:
         if judgement.ban:
             changes.decided.add((self.jail.name, judgement.address))
             self._ban(judgement.ban)
-
-    def _doubt(self, failure: Failure, judgement: Judgement) -> None:
-        """Nothing proves the address: remembered for `explain`, not counted."""
-        self.totals.unproven += 1
-        line = failure.lines[-1] if failure.lines else ""
-        self.doubts.add(judgement.source, Doubt(judgement.time, failure.user, line))
-        if "alarm" in failure.tags and self.doubts.is_news(failure.user or "", judgement.time):
-            self.tell()
-            log.warning(
-                "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
-                self.jail.name, judgement.source, printable(failure.user or "a user", 64),
-            )  # fmt: skip
-            self._alarm(self.jail.name, judgement.source, failure)
 
     def ignored(self, address: str, why: str) -> None:
         """A failure of an address that must not be banned, as somebody else has found out."""
@@ -348,6 +367,8 @@ class JailRunner:
             self._say.append(found if attempts == 1 else f"{found}, bad - counts as {attempts}")
         self._observe(name, address, failure)
         line = failure.lines[-1] if failure.lines else ""
+        if self.examiner is not None:
+            line = told_as(failure.evidence, line)
         # Past the constructor of the named tuple, which takes twice as long.
         changes.attempts.append(
             _new(CountedAttempt, (name, address, time, attempts, failure.user, line, failure.regex))

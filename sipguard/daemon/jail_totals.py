@@ -16,6 +16,8 @@ class Totals:
     no_address: int = 0
     unproven: int = 0
     """Failures that may be anybody's: nothing proves the address."""
+    contradicted: int = 0
+    """Lines that accuse an address which has sent nothing: somebody writes into the log."""
     repeated: int = 0
     """Failures that told of an attempt again."""
     misconfigured: int = 0

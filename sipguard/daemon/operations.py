@@ -167,7 +167,7 @@ class Operations:
             doubts=[
                 {"jail": runner.jail.name, **doubt._asdict()}
                 for runner in runners
-                for doubt in runner.doubts.of(address)
+                for doubt in runner.unproven.doubts.of(address)
             ],
             counts={
                 runner.jail.name: (count, runner.jail.maxretry)

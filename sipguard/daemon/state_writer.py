@@ -16,6 +16,7 @@ from sipguard.errors import StateBusyError, StateError, StateLostError
 from sipguard.model import Ban, Clock, Position, Rule
 from sipguard.state.changes import Changes, CountedAttempt
 from sipguard.state.database import Database
+from sipguard.wire_model import Unpaired
 
 log = logging.getLogger("fail2ban.database")
 
@@ -104,6 +105,10 @@ class StateWriter:
     def spoilt(self) -> list[str]:
         """The SIP servers whose nonces are known to be predictable, as far as that can be read."""
         return [*(self._read(lambda database: database.spoilt()) or ()), *self.changes.spoilt]
+
+    def waiting(self) -> list[tuple[str, Unpaired]]:
+        """As `Database.waiting`, as far as that can be read."""
+        return self._read(lambda database: database.waiting()) or []
 
     def logins(self, since: float) -> dict[str, float]:
         """Who has logged in since then, as far as that can be read."""

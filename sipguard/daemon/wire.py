@@ -16,13 +16,13 @@ from sipguard.policy.wire import event_of
 from sipguard.sources.hep import HepListener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sipguard.config.settings import Settings
     from sipguard.daemon.firewall_worker import FirewallWorker
     from sipguard.daemon.jail_runner import JailRunner
     from sipguard.daemon.state_writer import StateWriter
-    from sipguard.model import Clock, LogEvent
+    from sipguard.model import Clock
     from sipguard.wire_model import Attempt, Packet
 
 log = logging.getLogger("fail2ban.server")
@@ -84,7 +84,7 @@ class Wire:
         self.saw: Callable[[set[str], float], None] = lambda *_: None
         """Told who has sent anything to the SIP ports."""
         self.spoke: Callable[[str, float], None] = lambda *_: None
-        """Told whom the server has sent payload over TCP or TLS."""
+        """Told whom the server has sent payload over an encrypted connection."""
         self.packets = PacketWatch(
             worker,
             runners,
@@ -102,7 +102,9 @@ class Wire:
         self._own: set[str] = set()
         self._proxies = Networks()
         self._configured: tuple[object, ...] = ()
-        self._waiting: deque[LogEvent] = deque(maxlen=_WAITING)
+        self._waiting: deque[Attempt] = deque(maxlen=_WAITING)
+        self.told: Callable[[Sequence[Attempt]], None] = lambda _attempts: None
+        """Told of every attempt: see `corroborator`."""
         self._spoilt: set[str] = set()
         self._told = 0.0
         self._streams: set[int] = set()
@@ -191,9 +193,13 @@ class Wire:
         own = set(own_addresses())
         self._own |= own
         self._own &= own
+        self.settle()
+        self._keep_spoilt()
+
+    def settle(self) -> None:
+        """Judge what has waited for packets that may come out of order."""
         now = self._clock()
         self._give([*self.live.expire(now), *self.copied.expire(now)])
-        self._keep_spoilt()
 
     def received(self) -> dict[str, int]:
         """HEP packets by what became of them."""
@@ -232,6 +238,7 @@ class Wire:
         self._take(self.live, packets)
 
     def _take_copies(self, packets: list[Packet]) -> None:
+        self.saw({packet.source for packet in packets}, self._clock())
         if self.packets.enabled and not self.packets.problem:
             packets = [packet for packet in packets if not self._was_seen(packet)]
         self._take(self.copied, packets)
@@ -253,17 +260,19 @@ class Wire:
             self._give(attempts)
 
     def _give(self, attempts: Iterable[Attempt]) -> None:
-        """Let every jail of the wire weigh these attempts."""
-        events = [*self._waiting, *(event for one in attempts if (event := event_of(one)) is not None)]
+        """Let every jail weigh these attempts that the wire tells of anything."""
+        attempts = [*self._waiting, *attempts]
         self._waiting.clear()
-        if not events:
+        if not attempts:
             return
         if self._paused.locked():
-            self._waiting.extend(events)
+            self._waiting.extend(attempts)
             return
+        events = [event for one in attempts if (event := event_of(one)) is not None]
         for runner in self._runners.values():
-            if runner.jail.source == "wire" and not runner.jail.idle:
+            if events and runner.jail.source == "wire" and not runner.jail.idle:
                 runner.take_events(events, self._store.changes)
+        self.told(attempts)
         self._store.touched()
 
     def _lost(self, packets: int) -> None:

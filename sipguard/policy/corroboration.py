@@ -10,14 +10,16 @@ Nothing here reads or waits: times are POSIX seconds, given by the caller.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sipguard.addresses import canonical
 from sipguard.model import Failure
 from sipguard.policy.attempts import Attempts
 from sipguard.policy.pairing import MEMORY, TOLERANCE, Testimony, Waiting, Witness, Witnesses, agrees
 from sipguard.policy.wire import STRONG, classed, event_of
+from sipguard.wire_model import Unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,14 +47,17 @@ class Sight(Protocol):
     def unable(self, address: str, line: str) -> str:
         """Why it can know nothing of what this line is about; "" if it can."""
 
-    def blindness(self, since: float, until: float) -> str:
-        """Why packets between these times may have gone unseen; "" if all were seen."""
+    def blindness(self, since: float, until: float, address: str) -> str:
+        """Why packets of this address between these times may have gone unseen; "" if all were seen."""
 
     def heard_from(self, address: str) -> bool:
         """Whether the address has sent anything, as far back as is remembered."""
 
     def waiting(self, address: str) -> Iterable[Attempt]:
         """The requests with credentials of this address that nobody has answered, with the evidence of their nonces."""
+
+    def unmetered(self, *, seen: bool) -> str:
+        """Why whoever guesses unproven cannot be held back; "" if he can. `seen`: the wire has seen the guess itself."""
 
     def session(self, address: str, since: float, until: float) -> bool:
         """Whether an encrypted connection has carried the server's payload to this address between these times."""
@@ -77,19 +82,6 @@ class Confirmations:
         """The clock was set."""
         for log, times in self._of.items():
             self._of[log] = deque((time + seconds for time in times), maxlen=SIGHTED)
-
-
-class Unpaired(NamedTuple):
-    """What must survive a crash: testimony that waits, or an attempt that counts and of which no line has told yet."""
-
-    number: int
-    kind: str
-    """`line` or `wire`."""
-    address: str
-    time: float
-    user: str
-    line: str
-    regex: int
 
 
 class Corroboration:
@@ -214,8 +206,8 @@ class Corroboration:
             self.cleared += 1
             return []
         evidence = attempt.evidence or ("unproven" if attempt.transport == "udp" else "reported")
-        if evidence == "unproven" and attempt.blind:
-            return [self._reported(failure, attempt.blind)]
+        if evidence == "unproven" and (why := attempt.blind or self.sight.unmetered(seen=True)):
+            return [self._reported(failure, why)]  # nobody is to have more guesses than without the wire
         if witness.counted:
             self._repeated(attempt.address, failure)
             return []
@@ -229,6 +221,12 @@ class Corroboration:
         for testimony in self._held.ended(now):
             self._settle(testimony.number)
             found += self._judge(testimony, self._why_unknown(testimony, now), now)
+        return found
+
+    def end(self) -> list[Failure]:
+        """The examination ends: what waits counts as without the wire."""
+        found = [self._reported(one.failure, "the wire is not watched any more") for one in self._held.ended(math.inf)]
+        self.settled |= set(self.kept)
         return found
 
     def expire(self, now: float) -> None:
@@ -252,13 +250,15 @@ class Corroboration:
             self._told.add(testimony, now + MEMORY)
             self.classes["corroborated"] += 1
             return [classed(failure, "corroborated")]
+        present = self.sight.heard_from(address)
+        why = why or (self.sight.unmetered(seen=False) if present else "")
         if why:
             if self._seen.take_counted(testimony) is not None:
                 self._repeated(address, failure)  # other names, and nothing says that it is another attempt
                 return []
             self._told.add(testimony, now + MEMORY)
             return [self._reported(failure, why)]
-        evidence: Evidence = "unproven" if self.sight.heard_from(address) else "contradicted"
+        evidence: Evidence = "unproven" if present else "contradicted"
         self.classes[evidence] += 1
         return [classed(failure, evidence)]
 
@@ -275,7 +275,7 @@ class Corroboration:
             return why
         if time < now - MEMORY:
             return "the line is older than the wire's memory"
-        if why := self.sight.blindness(time - TOLERANCE, time + TOLERANCE):
+        if why := self.sight.blindness(time - TOLERANCE, time + TOLERANCE, testimony.address):
             return why
         if self._seen.lost_until(testimony.address) >= time - TOLERANCE:
             return "more attempts came than can be remembered"

@@ -143,6 +143,11 @@ class Lags:
         self._read_as: dict[str, tuple[bool, bool]] = {}
         self._chunk: tuple[str, float, bool, bool] = ("", 0.0, False, False)
 
+    @property
+    def path(self) -> str:
+        """The log that is read now."""
+        return self._chunk[0]
+
     def reading(self, path: str, now: float, live: bool = False, ended: bool = False) -> None:
         """What follows is of this log, read at `now`; `live` and `ended` as in `Chunk`."""
         self._chunk = path, now, live, ended

@@ -19,6 +19,7 @@ STRONG: tuple[Evidence, ...] = ("proven", "lent", "corroborated")
 """Classes of evidence that leave no doubt of the address, from strong to weak."""
 NO_REGEX = -1
 """What packets tell was matched by none."""
+_CLASSES = frozenset({"proven", "lent", "corroborated", "reported", "unproven", "contradicted"})
 _OF_LINES = frozenset({"session", "source", "probe", "answer", "once"})
 """Tags that say which lines are about one attempt (`policy.attempts`): of what has been counted as one they say nothing more."""
 LONGEST_SCAN_BAN = 3600.0
@@ -78,6 +79,14 @@ def classed(failure: Failure, evidence: Evidence, *, attempt: Attempt | None = N
         tags=tags,
         evidence=evidence,
     )
+
+
+def told_as(evidence: Evidence | None, line: str) -> str:
+    """A line for people, with its class in front: that of an event or packet begins with one already."""
+    if evidence is None:
+        return line
+    head, colon, rest = line.partition(": ")
+    return f"{evidence}: {rest if colon and head in _CLASSES else line}"
 
 
 def describe(attempt: Attempt) -> str:

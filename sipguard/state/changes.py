@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sipguard.model import Ban, Position, Rule
+from sipguard.wire_model import Unpaired
 
 MAX_LINE = 1000
 """Characters of a log line that are kept for `explain`: an attacker chooses how long a line is."""
@@ -52,6 +53,10 @@ class Changes:
     """By jail: what its bans reject, for a time when its configuration cannot be read."""
     spoilt: dict[str, float] = field(default_factory=dict)
     """SIP server → since when its nonces are known to be predictable."""
+    waiting: dict[int, tuple[str, Unpaired]] = field(default_factory=dict)
+    """Number → jail, and a line that waits for the wire or an attempt of the wire that waits for its line."""
+    settled: set[int] = field(default_factory=set)
+    """Numbers of those that wait no more."""
     logins: dict[str, float] = field(default_factory=dict)
     """Address → when it last logged in, while a fleet is told of: no other node's ban rejects it."""
 
@@ -75,4 +80,5 @@ class Changes:
 
     def __bool__(self) -> bool:
         changed = self.positions or self.attempts or self.bans or self.ended
-        return bool(changed or self.forgotten or self.expired or self.rules or self.spoilt or self.logins)
+        known = self.rules or self.spoilt or self.logins
+        return bool(changed or known or self.forgotten or self.expired or self.waiting or self.settled)

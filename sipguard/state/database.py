@@ -22,6 +22,7 @@ from typing import Any
 from sipguard.errors import StateBusyError, StateError, StateLostError
 from sipguard.model import Ban, PortRange, Position, Rule
 from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
+from sipguard.wire_model import Unpaired
 
 log = logging.getLogger("fail2ban.database")
 
@@ -42,6 +43,8 @@ CREATE TABLE IF NOT EXISTS history (
     jail TEXT, address TEXT, since REAL, until REAL, ended REAL, attempts INTEGER, reason TEXT,
     evidence TEXT, count INTEGER);
 CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
+CREATE TABLE IF NOT EXISTS unpaired (
+    number INTEGER PRIMARY KEY, jail TEXT, kind TEXT, address TEXT, time REAL, user TEXT, line TEXT, regex INTEGER);
 CREATE TABLE IF NOT EXISTS spoilt_servers (server TEXT PRIMARY KEY, since REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS logins (address TEXT PRIMARY KEY, time REAL) WITHOUT ROWID;
 """
@@ -131,6 +134,11 @@ class Database:
     def spoilt(self) -> list[str]:
         """The SIP servers whose nonces are known to be predictable."""
         return [row[0] for row in self._rows("SELECT server FROM spoilt_servers")]
+
+    def waiting(self) -> list[tuple[str, Unpaired]]:
+        """Jail, and a line that waited for the wire or an attempt that waited for its line, oldest first."""
+        rows = self._rows("SELECT jail, number, kind, address, time, user, line, regex FROM unpaired ORDER BY number")
+        return [(row[0], Unpaired(*row[1:])) for row in rows]
 
     def logins(self, since: float) -> dict[str, float]:
         """Address → when it last logged in, of those from `since` on; the others are forgotten."""
@@ -223,6 +231,14 @@ class Database:
         run("INSERT OR IGNORE INTO spoilt_servers VALUES (?, ?)", changes.spoilt.items())
         run("INSERT OR REPLACE INTO logins VALUES (?, ?)", changes.logins.items())
         run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
+        run("DELETE FROM unpaired WHERE number = ?", ((number,) for number in changes.settled))
+        run(
+            "INSERT OR REPLACE INTO unpaired VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (number, jail, row.kind, row.address, row.time, row.user, row.line[:MAX_LINE], row.regex)
+                for number, (jail, row) in changes.waiting.items()
+            ),
+        )
         run(
             "UPDATE attempts SET ban = ?1 WHERE address = ?3 AND jail = ?2 AND ban IS NULL",
             ((ban.since, ban.jail, ban.address) for ban in changes.bans.values()),

@@ -2,92 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import re
-import socket
 import time
-from pathlib import Path
 
 import pytest
-import toml
-from hep_packets import hep
+from hep_daemon import Listening, recorded
 from json_manual import hold
-from running import RunningDaemon, ask
+from running import ask
 from sip_packets import SERVER, answer, request, uuid
 
-from sipguard.sources.captures.reader import Capture
 from sipguard.wire_model import Packet
 
-RECORDED = Path(__file__).parents[2] / "fixtures" / "wire" / "freeswitch-1.11.pcap.gz"
-KEY = "a key for tests"
 BANNED = {f"203.0.113.{last}" for last in (66, 67, 68, 69, 70, 71, 72, 74, 75, 78, 80)}
 SECRET = re.compile(rb'(?:nonce|response)="([^"]{8,})"')
-
-
-def recorded():
-    """The messages of the capture, with times of now."""
-    packets = list(Capture("recorded").messages(io.BytesIO(gzip.decompress(RECORDED.read_bytes()))))
-    shift = time.time() - packets[-1].time
-    return [packet._replace(time=packet.time + shift) for packet in packets]
-
-
-def free_port():
-    """A UDP port that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-class Listening:
-    """A daemon with a HEP listener."""
-
-    def __init__(self, folder, *, key=KEY, **jail):
-        self.port = free_port()
-        # The laboratory's phones and attackers share one network: each address counts for itself.
-        self.daemon = RunningDaemon(folder, {"sip": {"ipv6prefix": 128, **jail}})
-        config = self.daemon.config
-        options = {"listen": f"127.0.0.1:{self.port}"} | ({"key": key} if key else {})
-        self.metrics_socket = folder / "metrics.sock"
-        more = {"hep": options, "metrics": {"listen": str(self.metrics_socket)}}
-        config.write_text(config.read_text() + "\n" + toml.dumps(more))
-        self.daemon.start()
-
-    def send(self, packets, *, key=KEY):
-        """As a server does."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for number, packet in enumerate(packets):
-                sock.sendto(hep(packet, key=key), ("127.0.0.1", self.port))
-                if number % 50 == 0:
-                    time.sleep(0.01)
-
-    def guess(self, address, *, times, key=KEY, nonce=None):
-        """A client that is challenged and refused."""
-        now = time.time()
-        packets = []
-        for number in range(times):
-            first = request(call=f"a{number}")
-            second = request(call=f"b{number}", nonce=nonce or uuid(number), response=f"{number:032x}")
-            for source, destination, payload in (
-                (address, SERVER, first),
-                (SERVER, address, answer(401, first, nonce=uuid(number))),
-                (address, SERVER, second),
-                (SERVER, address, answer(403, second)),
-            ):
-                packets.append(Packet(now, source, 5060, destination, 5060, "udp", payload))
-        self.send(packets, key=key)
-
-    def metrics(self):
-        """What Prometheus reads."""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(self.metrics_socket))
-            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            return sock.makefile("rb").read()
-
-    def explained(self, address):
-        """What `explain` tells of an address."""
-        return json.loads(self.daemon.sipguard("explain", address, "--json", check=False).stdout)
 
 
 @pytest.fixture

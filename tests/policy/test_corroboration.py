@@ -31,12 +31,13 @@ class Eyes:
     cannot: str = ""
     open: list[Attempt] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
+    no_meter: str = ""
 
     def unable(self, address, line):
         """As told."""
         return self.cannot
 
-    def blindness(self, since, until):
+    def blindness(self, since, until, address):
         """As told."""
         return self.blind
 
@@ -47,6 +48,10 @@ class Eyes:
     def waiting(self, address):
         """As told."""
         return [one for one in self.open if one.source == address]
+
+    def unmetered(self, *, seen):
+        """As told."""
+        return self.no_meter
 
     def session(self, address, since, until):
         """As told."""
@@ -153,6 +158,24 @@ def test_a_request_without_answer_stands_for_one_line():
     assert sorted(found.evidence for found in one.due(NOW + WAIT)) == ["proven", "unproven"]
     assert one.witness(attempt(verdict="seen", evidence=None), NOW + 33) == []
     assert one.confirmed == 2
+
+
+def test_without_a_meter():
+    """Where nobody can be held back, a line about an attempt that nothing proves counts as without the wire; not without one."""
+    one = examined(Eyes(no_meter="no packets are watched"))
+    assert classes(one.witness(attempt(evidence="unproven"), NOW)) == [(ATTACKER, "unproven")]
+    assert classes(one.testify(line(), NOW)) == [(ATTACKER, "reported")]
+    assert classes(one.testify(line(PHONE), NOW) + one.due(NOW + WAIT)) == [(PHONE, "reported")]
+    one.testify(line("192.0.2.99"), NOW)
+    assert classes(one.due(NOW + WAIT)) == [("192.0.2.99", "contradicted")]
+
+
+def test_it_ends_with_the_wire():
+    """What waits then counts as without it."""
+    one = examined()
+    one.testify(line(), NOW)
+    assert classes(one.end()) == [(ATTACKER, "reported")]
+    assert one.settled == set(one.kept)
 
 
 def test_it_waits_before_it_contradicts():

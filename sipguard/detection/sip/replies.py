@@ -8,7 +8,7 @@ they are judged.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.detection.sip import messages
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 """Seconds that a challenge may come late."""
 MOST = 10_000
+MOST_OF_ONE = 5
+"""Answers to one address that may wait: a fast guesser on invented nonces is not to gain a second."""
 _OF_ASTERISK = frozenset({"pjsip", "chan_sip"})
 """It judges the password on an invented nonce too, and `stale=true` says that it was right."""
 
@@ -54,14 +56,17 @@ class Held:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._waiting: deque[tuple[Pending, Reply]] = deque()
+        self._of_one: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def keep(self, pending: Pending, reply: Reply) -> bool:
         """Whether there is room to let it wait."""
-        if not self._patience or len(self._waiting) >= MOST:
+        address = pending.packet.source
+        if not self._patience or len(self._waiting) >= MOST or self._of_one[address] >= MOST_OF_ONE:
             return False
+        self._of_one[address] += 1
         self._waiting.append((pending, reply._replace(packet=without_payload(reply.packet))))
         return True
 
@@ -69,4 +74,9 @@ class Held:
         """Those that have waited long enough; all whose time is not that of `now`, where clocks differ or were set."""
         waiting = self._waiting
         while waiting and not -1 < now - waiting[0][1].packet.time < self._patience:
-            yield waiting.popleft()
+            pending, reply = waiting.popleft()
+            address = pending.packet.source
+            self._of_one[address] -= 1
+            if not self._of_one[address]:
+                del self._of_one[address]
+            yield pending, reply

@@ -33,6 +33,8 @@ _FLUSH, _FAILED, _SENT, _SOURCE, _ALL = (
     mark.encode() for mark in (MARK_FLUSH, MARK_FAILED, MARK_SENT, MARK_SOURCE, MARK_ALL)
 )
 _PUSH = 8
+_TLS = frozenset(bytes((kind, 3)) for kind in range(20, 24))
+"""How a record of TLS begins (RFC 8446, 5.1): its type, and the version's first byte."""
 
 LOST = "packets were lost: more came than could be read"
 LIMITED = "more SIP packets came than [wire] rate lets through"
@@ -55,7 +57,7 @@ class PacketListener:
     ) -> None:
         """`blind` is told from when to when packets may have gone unseen, why, and of which address (empty: of all).
 
-        `spoke` is told whom the server has sent payload over TCP, `seen` who has sent anything at all; `wanted` says whether an
+        `spoke` is told whom the server has sent payload over TLS, `seen` who has sent anything at all; `wanted` says whether an
         incoming message is of interest.
         """
         self.received: Counter[str] = Counter()
@@ -211,7 +213,7 @@ class PacketListener:
             return
         if not sent:
             self._sources.add(copy.payload[12:16] if copy.payload[0] >> 4 == 4 else copy.payload[8:24])
-        if sent and segment.payload and segment.flags & _PUSH:
+        if sent and segment.flags & _PUSH and segment.payload[:2] in _TLS:
             self._spoke(segment.destination, now)
         found += self._connections.feed(segment, now, inbound=not sent)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sip_packets import SERVER, Talk, answer, request, uuid
 
-from sipguard.detection.sip.replies import MOST
+from sipguard.detection.sip.replies import MOST, MOST_OF_ONE
 from sipguard.detection.sip.tracker import Tracker
 from sipguard.wire_model import Packet
 
@@ -116,11 +116,24 @@ def test_alarm(talk):
 def test_bounded(talk):
     """A flood of invented nonces waits in a bounded place; what has none is judged at once."""
     for number in range(MOST + 10):
+        source = f"10.0.{number // 250}.{number % 250}"
         asked = request(nonce=f"{number:032x}", response=f"{number:032x}")
-        talk.tracker.feed(Packet(talk.now, VICTIM, 5060, SERVER, 5060, "udp", asked))
-        talk.attempts += talk.tracker.feed(Packet(talk.now, SERVER, 5060, VICTIM, 5060, "udp", answer(403, asked)))
+        talk.tracker.feed(Packet(talk.now, source, 5060, SERVER, 5060, "udp", asked))
+        talk.attempts += talk.tracker.feed(Packet(talk.now, SERVER, 5060, source, 5060, "udp", answer(403, asked)))
     assert len(talk.attempts) == 10
     assert len(talk.tracker.expire(talk.now + 1)) == MOST
+
+
+def test_a_fast_guesser_gains_no_second(talk):
+    """Of one address a few answers wait; those of a burst are judged at once, and others' wait as before."""
+    for number in range(20):
+        talk.guess(VICTIM, uuid(number))
+    assert len(talk.attempts) == 20 - MOST_OF_ONE
+    talk.guess(GUESSER, uuid(70))
+    assert len(talk.attempts) == 20 - MOST_OF_ONE
+    assert len(talk.tracker.expire(talk.now + 1)) == MOST_OF_ONE + 1
+    talk.guess(VICTIM, uuid(1))
+    assert len(talk.attempts) == 20 - MOST_OF_ONE
 
 
 def test_clock_that_was_set(talk):

@@ -1,0 +1,280 @@
+"""Cross-examination at work: which jails' logs are held against the wire, when what waits is due, and who is metered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sipguard.daemon.examiner import Examiner, failure_of
+from sipguard.errors import FirewallError
+from sipguard.policy.metering import Metering
+from sipguard.policy.sight import EncryptedSessions, OffWire, Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sipguard.config.settings import Settings
+    from sipguard.daemon.jail_runner import JailRunner
+    from sipguard.daemon.state_writer import StateWriter
+    from sipguard.daemon.wire import Wire
+    from sipguard.model import Clock, Jail
+    from sipguard.wire_model import Attempt, Meter
+
+log = logging.getLogger("fail2ban.server")
+
+_RELAYED = 5.0
+"""Seconds after a proxy has spoken, in which lines may be about somebody behind it."""
+_SOONEST = 0.005
+
+
+class WireSight:
+    """What the wire knows, for the lines of one jail. Raises `ConfigError`."""
+
+    def __init__(self, jail: Jail, owner: Corroborator, *, packets: bool) -> None:
+        self._owner = owner
+        self._off_wire = OffWire(jail.filter, packets=packets)
+
+    def unable(self, address: str, line: str) -> str:
+        """See `Sight`."""
+        owner = self._owner
+        if not owner.wire.reads:
+            return owner.wire.problem or "the wire is not watched"
+        if self._off_wire.tells(line):
+            return "it is not about SIP that the wire sees"
+        if owner.is_relay(address):
+            return "a proxy's address"
+        return "it may be about somebody behind a proxy" if owner.relayed else ""
+
+    def blindness(self, since: float, until: float, address: str) -> str:
+        """See `Sight`."""
+        owner = self._owner
+        if owner.present.lost_until >= since:
+            return "more addresses have sent than can be remembered"
+        if unwatched := owner.wire.packets.unwatched if owner.by_packets else ():
+            return f"nobody watches {unwatched[0]}"
+        return owner.wire.tracker.blindness(since, until, address)
+
+    def heard_from(self, address: str) -> bool:
+        """See `Sight`."""
+        return address in self._owner.present
+
+    def waiting(self, address: str) -> Iterable[Attempt]:
+        """See `Sight`."""
+        return self._owner.wire.tracker.open_requests(address)
+
+    def unmetered(self, *, seen: bool) -> str:
+        """See `Sight`. What is not seen by HEP, the server has not judged."""
+        owner = self._owner
+        return "" if owner.can_meter or not (seen or owner.by_packets) else "nobody can be held back here"
+
+    def session(self, address: str, since: float, until: float) -> bool:
+        """See `Sight`."""
+        return self._owner.sessions.within(address, since, until)
+
+
+class Corroborator:
+    """Gives jails their examiners. `paused` is held by whoever replaces the jails."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        runners: Mapping[str, JailRunner],
+        store: StateWriter,
+        *,
+        clock: Clock,
+        paused: asyncio.Lock,
+    ) -> None:
+        self.wire = wire
+        self.present = Presence()
+        self.sessions = EncryptedSessions()
+        self.by_packets = False
+        """This machine's own packets are watched, not HEP alone."""
+        self._runners = runners
+        self._store = store
+        self._clock = clock
+        self._paused = paused
+        self._relayed = 0.0
+        self._examiners: dict[str, tuple[Jail, Examiner]] = {}
+        self._meterings: dict[str, Metering] = {}
+        self._orders: list[Meter] = []
+        self._lifted: set[str] = set()
+        self._sending: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._first = True
+        wire.told, wire.saw, wire.spoke = self.told, self.saw, self.sessions.saw
+
+    @property
+    def can_meter(self) -> bool:
+        """Whether whoever guesses unproven can be held back."""
+        return self.wire.packets.can_meter
+
+    @property
+    def relayed(self) -> bool:
+        """Whether a proxy has spoken just now."""
+        return self._clock() - self._relayed < _RELAYED
+
+    def is_relay(self, address: str) -> bool:
+        """Whether this is a proxy, or this machine."""
+        return address in self.wire.tracker.proxies or address in self.wire.tracker.own
+
+    def start(self, settings: Settings) -> None:
+        """Examine what the jails are told from now on; what is known stays where a jail is as before."""
+        watched = bool(settings.hep_listen) or settings.wire_enabled
+        self.by_packets = settings.wire_enabled
+        before, self._examiners = self._examiners, {}
+        for name, runner in self._runners.items():
+            jail = runner.jail
+            if not watched or jail.idle or not (jail.corroborate or name in settings.wire_corroborate):
+                continue
+            if jail.source == "wire":
+                continue
+            known = before.pop(name, None)
+            if known is not None and known[0].filter == jail.filter:
+                self._examine(runner, known[1])
+                continue
+            if known is not None:
+                before[name] = known
+            with runner.degrading():
+                self._examine(runner, Examiner(jail, WireSight(jail, self, packets=self.by_packets)))
+        for name, (_, examiner) in before.items():
+            if ended := self._runners.get(name):
+                ended.take_examined(examiner.end(self._store.changes), self._store.changes)
+        self._set_up_meters(watched=watched)
+        if self._first:
+            self._restore()
+        self._first = False
+        self._arm()
+
+    def _examine(self, runner: JailRunner, examiner: Examiner) -> None:
+        self._examiners[runner.jail.name] = runner.jail, examiner
+        runner.examiner = examiner
+        runner.waits = self._arm
+        runner.judge.knows_users()
+
+    def _set_up_meters(self, *, watched: bool) -> None:
+        """Every jail that is told of the wire counts what is unproven."""
+        before, self._meterings = self._meterings, {}
+        for name, runner in self._runners.items():
+            if watched and (runner.jail.source == "wire" or name in self._examiners):
+                self._meterings[name] = metering = before.get(name) or Metering(runner.jail)
+                metering.limit(runner.jail)
+                runner.unproven.metering, runner.unproven.meter = metering, self._order
+
+    def _order(self, order: Meter) -> bool:
+        """Have the kernel hold an address back, if it can."""
+        if self.can_meter:
+            self._orders.append(order)
+            self._send()
+        return self.can_meter
+
+    def _send(self) -> None:
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        """What was ordered, in one go; what is ordered meanwhile as well."""
+        while self._orders or self._lifted:
+            orders, self._orders = self._orders, []
+            lifted, self._lifted = self._lifted, set()
+            try:
+                if lifted:
+                    await self.wire.packets.unmeter(sorted(lifted - {order.address for order in orders}))
+                if orders:
+                    await self.wire.packets.meter(orders)
+            except FirewallError as error:
+                log.error("[wire] nobody is held back: %s", error)
+
+    def _restore(self) -> None:
+        """What an earlier run has left is judged, by what is known now."""
+        rows: dict[str, list[Any]] = {}
+        for name, row in self._store.waiting():
+            rows.setdefault(name, []).append(row)
+        changes, now = self._store.changes, self._clock()
+        for name, left in rows.items():
+            runner = self._runners.get(name)
+            if runner is None:
+                continue
+            changes.settled |= {row.number for row in left if row.kind == "line"}
+            if runner.examiner is not None:
+                runner.take_examined(runner.examiner.restore(left, now, changes), changes)
+            else:
+                runner.take_examined([failure_of(row) for row in left if row.kind == "line"], changes)
+                changes.settled |= {row.number for row in left}
+        if rows:
+            self._store.touched()
+
+    def saw(self, addresses: set[str], now: float) -> None:
+        """These have sent something to a SIP port."""
+        self.present.saw(addresses, now)
+        proxies = self.wire.tracker.proxies
+        if proxies and any(address in proxies for address in addresses):
+            self._relayed = self._clock()
+
+    def told(self, attempts: Sequence[Attempt]) -> None:
+        """The wire has seen these."""
+        changes = self._store.changes
+        for attempt in attempts:
+            if attempt.verdict == "success" and attempt.evidence == "proven":
+                self._lift(attempt)
+        for runner in list(self._runners.values()):
+            if runner.examiner is not None and not runner.jail.idle:
+                runner.take_attempts(attempts, changes)
+
+    def _lift(self, attempt: Attempt) -> None:
+        lifted = [
+            one.login(attempt.source, attempt.port, attempt.user, attempt.time) for one in self._meterings.values()
+        ]
+        if any(lifted) and self.can_meter:
+            self._lifted.add(attempt.source)
+            self._send()
+
+    def check(self) -> None:
+        """What is to be looked at every few seconds."""
+        now, changes = self._clock(), self._store.changes
+        for _, examiner in self._examiners.values():
+            examiner.expire(now, changes)
+        for metering in self._meterings.values():
+            metering.prune(now)
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set."""
+        for _, examiner in self._examiners.values():
+            examiner.corroboration.shift(seconds)
+        for metering in self._meterings.values():
+            metering.shift(seconds)
+
+    def stop(self) -> None:
+        """Look at nothing more: what waits is in the state."""
+        for job in (self._timer, self._sending):
+            if job is not None:
+                job.cancel()
+
+    def _arm(self) -> None:
+        """Look again when the first that waits is due."""
+        ends = [end for _, one in self._examiners.values() if (end := one.corroboration.next_due) is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if ends:
+            wait = max(_SOONEST, min(ends) - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(wait, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if not self._paused.locked():
+            self.wire.settle()  # answers that wait for a challenge that may come late are judged first
+            now, changes = self._clock(), self._store.changes
+            for name in self._examiners:
+                if runner := self._runners.get(name):
+                    runner.take_due(now, changes)
+            self._store.touched()
+        self._arm()
+
+    def status(self, jail: str) -> dict[str, Any] | None:
+        """Of a jail whose lines are examined."""
+        known, now = self._examiners.get(jail), self._clock()
+        if known is None:
+            return None
+        metering = self._meterings.get(jail)
+        return {**known[1].status(now), "metered": metering.metered(now) if metering else 0}

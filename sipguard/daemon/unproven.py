@@ -1,0 +1,89 @@
+"""One jail's failures that count for nothing, since nothing proves the address: shown by `explain`, alarms, and the meter."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from sipguard.policy.doubts import Doubt, Doubts
+from sipguard.policy.wire import told_as
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sipguard.daemon.jail_totals import Totals
+    from sipguard.model import Clock, Failure, Jail
+    from sipguard.policy.judge import Judgement
+    from sipguard.policy.metering import Metering
+    from sipguard.wire_model import Meter
+
+log = logging.getLogger("fail2ban.filter")
+
+METERED = 64
+"""Length of the networks that the kernel meters IPv6 addresses by, where it does not each for itself."""
+_TOLD_EVERY = 3600.0
+"""Seconds between two lines of our log about a log that somebody writes into."""
+
+
+class Unproven:
+    """Takes what the judge has found to be unproven or contradicted. `tell` logs what has waited, in its order."""
+
+    def __init__(
+        self, jail: Jail, *, alarm: Callable[[str, str, Failure], None], clock: Clock, tell: Callable[[], None]
+    ) -> None:
+        self.doubts = Doubts()
+        self.metering: Metering | None = None
+        """Counts what is unproven, where the wire is watched: see `corroborator`."""
+        self.meter: Callable[[Meter], bool] = lambda _order: False
+        """Has the kernel hold an address back; whether it can."""
+        self._jail = jail
+        self._alarm = alarm
+        self._clock = clock
+        self._tell = tell
+        self._told = float("-inf")
+
+    def reconfigure(self, jail: Jail) -> None:
+        """Run by another definition of the jail."""
+        self._jail = jail
+        if self.metering is not None:
+            self.metering.limit(jail)
+
+    def take(self, failure: Failure, judgement: Judgement, totals: Totals) -> None:
+        """Remember it for `explain`; count it towards the meter if it may be a guess."""
+        line = failure.lines[-1] if failure.lines else ""
+        self.doubts.add(judgement.source, Doubt(judgement.time, failure.user, told_as(failure.evidence, line)))
+        if failure.evidence == "contradicted":
+            totals.contradicted += 1
+            self._tell_of_forgery(judgement)
+            return
+        totals.unproven += 1
+        if "alarm" in failure.tags and self.doubts.is_news(failure.user or "", judgement.time):
+            self._tell()
+            log.warning(
+                "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
+                self._jail.name, judgement.source, printable(failure.user or "a user", 64),
+            )  # fmt: skip
+            self._alarm(self._jail.name, judgement.source, failure)
+        if self.metering is not None and "blind" not in failure.tags:
+            self._count(failure, judgement, self.metering)
+
+    def _count(self, failure: Failure, judgement: Judgement, metering: Metering) -> None:
+        who = judgement.address if self._jail.ipv6prefix == METERED else judgement.source
+        order = metering.unproven(who, failure.user or "", judgement.time, self._clock())
+        if order is not None and self.meter(order):
+            self._tell()
+            log.warning(
+                "[%s] %s is held back: %d failures that nothing proves. It gets %d more requests over UDP",
+                self._jail.name, who, self._jail.maxretry, order.requests,
+            )  # fmt: skip
+
+    def _tell_of_forgery(self, judgement: Judgement) -> None:
+        now = self._clock()
+        if not 0 <= now - self._told < _TOLD_EVERY:
+            self._told = now
+            self._tell()
+            log.warning(
+                "[%s] a line accuses %s, which has sent nothing: somebody writes into the log; it counts for nobody",
+                self._jail.name, judgement.source,
+            )  # fmt: skip

@@ -1,0 +1,95 @@
+"""Whom the kernel is told to hold back, and who is let through again."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipguard.model import Filter, Jail
+from sipguard.policy.logins import KEPT
+from sipguard.policy.metering import Metering
+
+NOW = 1_000_000.0
+ONE = "192.0.2.66"
+
+
+def metering(**keys):
+    """Of a jail with three tries."""
+    return Metering(Jail("sip", Filter("sip", ()), maxretry=3, findtime=600.0, **{"bantime": 600.0, **keys}))
+
+
+def guesses(one, number, *, address=ONE, user="1000", time=NOW):
+    """The orders of so many unproven failures, a second apart."""
+    found = [one.unproven(address, user, time + n, time + n) for n in range(number)]
+    return [order for order in found if order is not None]
+
+
+def test_the_law():
+    """After maxretry within findtime so many more requests, once per bantime, however many come."""
+    one = metering()
+    assert guesses(one, 2) == []
+    (order,) = guesses(one, 500, time=NOW + 2)
+    assert order == (ONE, NOW + 2 + 600, 3, ())
+    assert one.metered(NOW + 2) == 1
+    assert len(guesses(one, 3, time=NOW + 700)) == 1
+
+
+def test_slow_guesses():
+    """Too slow to be banned, too slow to be metered."""
+    one = metering()
+    assert [one.unproven(ONE, "1000", NOW + 301 * n, NOW + 301 * n) for n in range(10)] == [None] * 10
+
+
+def test_login_lifts_it():
+    """The phone is itself; who has an account is metered again at the next guess at another's."""
+    one = metering()
+    guesses(one, 3)
+    assert one.login(ONE, 5060, "2000", NOW + 4)
+    assert not one.login(ONE, 5060, "2000", NOW + 5)
+    assert len(guesses(one, 1, time=NOW + 6)) == 1
+    other = metering()
+    guesses(other, 3)
+    assert other.login(ONE, 5060, "1000", NOW + 4)
+    assert guesses(other, 2, time=NOW + 6) == []
+
+
+def test_ports_of_logins_pass():
+    """Of an address with logins within a day only the other ports are held back."""
+    one = metering()
+    for port in (5060, 5062, 5060):
+        one.login(ONE, port, "1", NOW)
+    one.login(ONE, 5064, "1", NOW - KEPT)
+    (order,) = guesses(one, 3)
+    assert order.ports == (5060, 5062)
+    assert one.ports(ONE, NOW + KEPT) == ()
+
+
+def test_a_ban_for_ever_is_metered_for_a_day():
+    """The kernel's sets have no end of their own."""
+    (order,) = guesses(metering(bantime=float("inf")), 3)
+    assert order.until == NOW + 2 + 86_400
+
+
+def test_memory_is_bounded():
+    """However many addresses log in or guess, from however many ports."""
+    one = metering()
+    for number in range(30_000):
+        address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
+        one.login(address, number, "1", NOW)
+        guesses(one, 3, address=address)
+    for port in range(1000):
+        one.login(ONE, port, "1", NOW)
+    assert one.metered(NOW) == 10_000
+    assert len(one.ports(ONE, NOW)) == 32
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+def test_the_clock_is_set(seconds):
+    """What is behind lies as far behind as before."""
+    one = metering()
+    one.login(ONE, 5060, "1", NOW)
+    guesses(one, 3)
+    one.shift(seconds)
+    assert one.metered(NOW + seconds + 600) == 1
+    assert one.metered(NOW + seconds + 603) == 0
+    one.prune(NOW + seconds + 603)
+    assert one.ports(ONE, NOW + seconds) == (5060,)
