@@ -63,6 +63,10 @@ _REFUSED_FLAGS = int(re.MULTILINE | re.LOCALE)
 _DOTALL, _IGNORECASE = int(re.DOTALL), int(re.IGNORECASE)
 
 
+_SIGNS = tuple(chr(c) if c < 128 and (chr(c).isalnum() or c == 32) else rf"\x{c:02x}" for c in range(256))
+"""How each byte is written."""
+
+
 class UntranslatableError(Exception):
     """This regex cannot be written so that it means the same."""
 
@@ -374,7 +378,7 @@ def _class(found: frozenset[int]) -> str:
         return f"[^{_ranges(rest | {_LF})}]" if rest else "."
     if not found:
         return "(?!)"
-    return _sign(next(iter(found))) if len(found) == 1 else f"[{_ranges(found)}]"
+    return _SIGNS[next(iter(found))] if len(found) == 1 else f"[{_ranges(found)}]"
 
 
 def _ranges(found: frozenset[int]) -> str:
@@ -384,18 +388,10 @@ def _ranges(found: frozenset[int]) -> str:
         first = last = ordered.pop(0)
         while ordered and ordered[0] == last + 1:
             last = ordered.pop(0)
-        written.append(_sign(first) if first == last else f"{_sign(first)}-{_sign(last)}")
+        written.append(_SIGNS[first] if first == last else f"{_SIGNS[first]}-{_SIGNS[last]}")
     return "".join(written)
 
 
 def escaped(text: bytes) -> str:
     """A pattern for just these bytes."""
-    return "".join(map(_sign, text))
-
-
-def _sign(code: int) -> str:
-    char = chr(code)
-    return char if char.isascii() and (char.isalnum() or char == " ") else rf"\x{code:02x}"
-
-
-_SIGNS = tuple(map(_sign, range(128)))
+    return "".join(_SIGNS[byte] for byte in text)
