@@ -51,7 +51,7 @@ def show(page: dict[str, Any], *, past: bool) -> None:
     }
     if any(ban["evidence"] not in (None, "hand") for ban in bans):
         columns["evidence"] = lambda ban: output.cell(ban["evidence"] or "", _STATES.get(ban["evidence"], ""))
-    if any(ban["packets"] is not None for ban in bans):
+    if any(ban["packets"] for ban in bans):
         columns["packets"] = lambda ban: "" if ban["packets"] is None else ban["packets"]
     if places:
         columns["from"] = lambda ban: places.get(ban["address"], "")
@@ -69,11 +69,11 @@ def _end(ban: dict[str, Any], now: float, past: bool) -> object:
 
 def _why(ban: dict[str, Any]) -> str:
     """The reason; the users of the attempts behind it, where it does not name them."""
-    reason = str(ban["reason"])
+    reason = output.short(str(ban["reason"]), 80)
     if not ban["users"] or "user" in reason:
         return reason
     more = f" … ({ban['user_count']} users)" if ban["user_count"] > 3 else ""
-    return f"{reason}, users {' '.join(ban['users'][:3])}{more}"
+    return f"{reason}, users {' '.join(output.short(user, 16) for user in ban['users'][:3])}{more}"
 
 
 def _foot(page: dict[str, Any]) -> None:

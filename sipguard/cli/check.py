@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipguard.cli import output
 from sipguard.cli.output import complain
 from sipguard.cli.tree import fail2ban_dir_option, load_settings
 from sipguard.config import paths
@@ -177,30 +178,24 @@ def _told(action: Action, role: Role) -> str:
     return told(action, role)
 
 
-def _is_terminal() -> bool:
-    return sys.stdout.isatty()
-
-
 def _print(settings: Settings, *, wrong: int) -> None:
     """The jails that would run, also beside those that would not."""
     count = len(settings.jails)
     read = settings.fail2ban_dir or str(settings.config_file)
-    verdict = f"{wrong} error{'' if wrong == 1 else 's'}" if wrong else "right"
+    verdict = f"{wrong} error{'' if wrong == 1 else 's'}" if wrong else "OK"
     running = "would run all the same" if wrong else "enabled"
     heading = f"{printable(read)}: {verdict}; {count} jail{'' if count == 1 else 's'} {running}"
-    if _is_terminal():
-        _print_table(settings, heading, style="red" if wrong else "green")
-        return
-    click.echo(heading)
+    output.say(heading, "bad" if wrong else "good")
     for jail in settings.jails:
-        click.echo(f"\n{printable(jail.name)}")
+        output.say("")
+        output.say(printable(jail.name), "bold")
         for label, text in _summary(jail, settings):
-            click.echo(f"  {label:<8}{text}")
+            output.say_fact(f"  {label:<8}", text)
     for feed in settings.feeds:
-        click.echo(f"\n{_feed_line(feed)}")
+        output.say(f"\n{_feed_line(feed)}")
     if settings.fleet:
-        click.echo(f"\n{_fleet_line(settings.fleet)}")
-    click.echo(f"\nsearch: {_search()}")
+        output.say(f"\n{_fleet_line(settings.fleet)}")
+    output.say(f"\nsearch: {_search()}")
 
 
 def _search() -> str:
@@ -218,27 +213,3 @@ def _feed_line(feed: Feed) -> str:
 def _fleet_line(fleet: Fleet) -> str:
     share, accept = ", ".join(fleet.share) or "nothing", ", ".join(fleet.accept) or "nothing"
     return printable(f"fleet: {fleet.name} at {shown_url(fleet.url)}, shares {share}, accepts {accept}")
-
-
-def _print_table(settings: Settings, heading: str, *, style: str) -> None:
-    # Late: the daemon imports no rich, and a pipe needs none.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(highlight=False)
-    console.print(Text(heading, style=style))  # Text: brackets in a path are no markup
-    for feed in settings.feeds:
-        console.print(Text(_feed_line(feed)))
-    if settings.fleet:
-        console.print(Text(_fleet_line(settings.fleet)))
-    console.print(Text(f"search: {_search()}"))
-    if not settings.jails:
-        return
-    table = Table("jail", "", "", show_edge=False, show_header=False)
-    for jail in settings.jails:
-        for number, (label, text) in enumerate(_summary(jail, settings)):
-            name = Text(printable(jail.name) if number == 0 else "", style="bold", no_wrap=True)
-            table.add_row(name, Text(label, style="dim"), Text(text, overflow="fold"))
-        table.add_section()
-    console.print(table)

@@ -74,7 +74,7 @@ COMMANDS = {
         ),
     ),
     "client": Described(
-        "What fail2ban-client does: status, set JAIL banip …, and all others.",
+        "What fail2ban-client does: status, set JAIL banip …",
         (("sipguard client status asterisk", "as fail2ban-client answers it"),),
     ),
     "completion": Described(
@@ -231,9 +231,9 @@ def examples_of(name: str, width: int = 78) -> str:
     """The examples of a command: each call, and beside or below it what it is good for."""
     calls = COMMANDS[name].examples if name in COMMANDS else ()
     longest = max((len(call) for call, _ in calls), default=0) + 2
+    beside = all(longest + len(what) <= width - 2 for _, what in calls)
     lines = []
     for call, what in calls:
-        beside = longest + len(what) <= width - 2
         lines += [f"  {call:<{longest}}{what}"] if beside else [f"  {call}", f"      {what}"]
     return "\n".join(["Examples:", *lines]) if lines else ""
 

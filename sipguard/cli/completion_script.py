@@ -38,7 +38,7 @@ def command(context: click.Context, shell: str) -> None:
     """Print what makes SHELL complete commands, options, jails and banned addresses.
 
     bash: into /etc/bash_completion.d/sipguard. zsh: into a file _sipguard of a folder of $fpath. fish: into
-    ~/.config/fish/completions/sipguard.fish. The Debian package brings all three.
+    ~/.config/fish/completions/sipguard.fish.
     """
     if shell == "bash":
         click.echo(_BASH, nl=False)

@@ -42,7 +42,8 @@ def _tell(story: dict[str, Any], verbose: bool) -> None:
         part = "" if ban["address"] == address else f" as part of {ban['address']}"
         since = output.moment(ban["since"])
         output.say(
-            f"{address} is banned{part} by {ban['jail']} since {since} {end}: {printable(ban['reason'], 300)}", "bad"
+            f"{address} is banned{part} {output.by(ban['jail'])} since {since} {end}: {printable(ban['reason'], 300)}",
+            "bad",
         )
         times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
         output.say(f"banned {times}; to let it through: sipguard unban {ban['address']}")
@@ -59,7 +60,9 @@ def _tell(story: dict[str, Any], verbose: bool) -> None:
     for jail, (count, limit) in story["counts"].items():
         output.say(f"{jail} counts {count} of {limit} failures")
     for ban in story["earlier"]:
-        output.say(f"was banned by {ban['jail']} from {output.moment(ban['since'])} to {output.moment(ban['until'])}")
+        output.say(
+            f"was banned {output.by(ban['jail'])} from {output.moment(ban['since'])} to {output.moment(ban['until'])}"
+        )
     if verbose:
         _tell_each(story["attempts"])
     else:
@@ -78,7 +81,13 @@ def _tell_kinds(attempts: list[dict[str, Any]]) -> None:
     output.table(
         ("times", "last", "jail", "reason", "user"),
         (
-            [_times(alike), output.lately(last["time"]), last["jail"], _reason(last), last["user"] or ""]
+            [
+                _times(alike),
+                output.lately(last["time"]),
+                last["jail"],
+                _reason(last),
+                output.short(last["user"] or "", 40),
+            ]
             for alike in ranked[:MOST_GROUPS]
             if (last := alike[-1])
         ),

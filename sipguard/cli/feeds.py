@@ -110,7 +110,7 @@ def _show(feeds: list[dict[str, Any]]) -> None:
                 feed["name"],
                 feed["entries"],
                 feed["networks"] if feed["applied"] else "not yet",
-                output.moment(feed["fetched"]) if feed["fetched"] else "never",
+                output.lately(feed["fetched"]) if feed["fetched"] else "never",
                 output.span(max(0.0, feed["next"] - now)) if feed["next"] else "now",
                 feed["id"] or "",
                 feed["source"],

@@ -161,5 +161,5 @@ class Report:
 
 
 def _names(users: Counter[str]) -> str:
-    names = [name for name, _ in users.most_common() if name]
+    names = [output.short(name, 24) for name, _ in users.most_common() if name]
     return " ".join(names[:5]) + (f" … ({len(names)} users)" if len(names) > 5 else "")

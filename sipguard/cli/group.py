@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import NoReturn
 
 import click
@@ -31,6 +32,8 @@ class LazyGroup(click.Group):
         # \b: click leaves such a paragraph as it is.
         command.epilog = f"\b\n{examples}\n\n{EXIT_STATUS}" if examples else EXIT_STATUS
         command.short_help = COMMANDS[cmd_name].line
+        for below in command.commands.values() if isinstance(command, click.Group) else ():
+            below.short_help = inspect.cleandoc(below.help or "").split(". ")[0].rstrip(".") + "."
         return command
 
     def resolve_command(

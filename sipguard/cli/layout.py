@@ -67,13 +67,15 @@ def folded(text: str, width: int, later: int | None = None) -> list[str]:
 
 def _head(word: str, room: int) -> str:
     """The beginning of a long word that fits: up to a slash or the like, if there is one."""
-    head = ""
-    for part in _BREAKS.findall(word):
+    head, parts = "", iter(_BREAKS.findall(word))
+    for part in parts:
         if columns_of(head + part) > room:
+            # What does not fit on a line of its own either is broken at its end, as there is no better place.
+            if head and columns_of(part) <= room:
+                return head
             break
         head += part
-    if head:
-        return head
+    head = ""
     while word and columns_of(head + word[0]) <= room:
         head, word = head + word[0], word[1:]
     return head or word[0]
@@ -82,7 +84,7 @@ def _head(word: str, room: int) -> str:
 def laid_out(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> Iterator[list[tuple[str, str]]]:
     """The lines of a table, its head first; each is parts of text with the state that they say."""
     texts = [[str(one) for one in row] for row in rows]
-    numbers = [all(isinstance(row[n], int) for row in rows) for n in range(len(columns))]
+    numbers = [{type(row[n]) for row in rows if row[n] != ""} == {int} for n in range(len(columns))]
     natural = [max(columns_of(one) for one in (title, *(row[n] for row in texts))) for n, title in enumerate(columns)]
     widths = _squeezed(natural, [columns_of(title) for title in columns], width - _GAP * (len(columns) - 1))
     for number, row in enumerate([list(columns), *texts]):

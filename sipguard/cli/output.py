@@ -52,22 +52,26 @@ def say(text: str, state: str = "") -> None:
     click.echo("\n".join(painted(line, state) for line in shown.split("\n")) if state else shown)
 
 
-def say_fact(label: str, text: str, state: str = "") -> None:
-    """`label  text`, the text in a column of its own on a terminal."""
+def say_fact(label: str, text: str) -> None:
+    """A label and a text; the text in a column of its own on a terminal. Both have been made printable."""
     if not sys.stdout.isatty():
-        click.echo(f"{label}: {text}")
+        click.echo(f"{label}{text}")
         return
-    lines = folded(text, width_of(sys.stdout) - 12)
-    for number, line in enumerate(lines):
-        name = painted(f"{'' if number else label:<11}", "dim")
-        click.echo(f"{name} {painted(line, state) if state else line}")
+    for number, line in enumerate(folded(text, width_of(sys.stdout) - len(label))):
+        click.echo(f"{' ' * len(label) if number else painted(label, 'dim')}{line}")
 
 
 def _folded(text: str, stream: TextIO) -> str:
+    """Folded where the stream is a terminal; lines that begin with blanks keep them, and what follows is 4 further in."""
     if not stream.isatty():
         return text
-    first, *rest = folded(text, width_of(stream), later=width_of(stream) - 4)
-    return "\n".join([first, *(f"    {line}" for line in rest)])
+    return "\n".join(one for line in text.split("\n") for one in _lines(line, width_of(stream)))
+
+
+def _lines(text: str, width: int) -> list[str]:
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    first, *rest = folded(text, width - len(indent), later=width - len(indent) - 4)
+    return [indent + first, *(f"{indent}    {line}" for line in rest)]
 
 
 def complain_of_call(error: click.ClickException) -> None:
@@ -91,7 +95,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     if not cells:
         return
     for number, line in enumerate(laid_out(columns, cells, width_of(sys.stdout))):
-        parts = (painted(text, "dim" if not number else state) if state or not number else text for text, state in line)
+        states = ((text, state if number else "dim") for text, state in line)
+        parts = (painted(text, state) if state and text.strip() else text for text, state in states)
         click.echo(_TRAILING.sub(r"\1", "".join(parts)))
 
 
@@ -112,7 +117,9 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Add --yes to do it without being asked")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(f"{question} Go on?", err=True):
+        complain("nothing was done")
+        raise click.exceptions.Exit(1)
 
 
 def span(seconds: float | None) -> str:
@@ -126,6 +133,17 @@ def span(seconds: float | None) -> str:
         if number:
             parts.append(f"{number}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def short(text: str, limit: int) -> str:
+    """What a stranger chose, printable and no longer than that: he may have made it as long as he likes."""
+    shown = printable(text)
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def by(jail: str) -> str:
+    """`by asterisk`; of the jail of bans by hand, `by hand`."""
+    return f"by {jail.removeprefix('by-')}"
 
 
 def counted(number: int, noun: str) -> str:

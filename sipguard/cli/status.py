@@ -96,9 +96,13 @@ def _verdict(status: dict[str, Any], wrong: list[Trouble]) -> None:
         output.say("NOT ENFORCED: a trial, bans reject no packet", "bad")
         return
     watched = [one for one in jails if one["name"] != BY_HAND]
-    by = f"{len(working)} of {output.counted(len(watched), 'jail')}"
-    partly = len(working) < len(watched) or any(trouble.serious for trouble in wrong)
-    output.say(f"PROTECTED{' IN PART' if partly else ''}: {by} at work", "warn" if partly else "good")
+    idle = len(watched) - len(working) + len(status["errors"])
+    if idle or any(trouble.serious for trouble in wrong):
+        output.say(
+            f"PROTECTED IN PART: {output.counted(len(working), 'jail')} at work, see below what is wrong", "warn"
+        )
+    else:
+        output.say(f"PROTECTED: {output.counted(len(working), 'jail')} at work", "good")
 
 
 def _numbers(jail: dict[str, Any]) -> list[object]:
@@ -170,9 +174,8 @@ def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
         output.say(f"action {printable(action['name'])}: {numbers}{problem}")
     output.say(f"search: {printable(status['search'], 300)}")
     shown = {**jail["detection"], **jail["totals"]}
-    output.say(
-        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name not in _NOT_COUNTS)
-    )
+    counted = [(name.replace("_", " "), value) for name, value in shown.items() if value and name not in _NOT_COUNTS]
+    output.say(", ".join(f"{value} {name}" for name, value in counted) or "nothing read yet")
     if "counted" in jail:
         output.table(("counted", "attempts"), jail["counted"].items())
     now = time.time()

@@ -32,7 +32,7 @@ def test_the_jail_comes_and_goes(daemon):
     """Fail2ban's `status` names it once it holds a ban; with the last one it ends."""
     assert jails(daemon) == ["freeswitch"]
     said = daemon.sipguard("ban", BAD, WORSE, "--reason", "calls at night").stdout
-    assert f"{BAD} banned by by-hand until" in said
+    assert f"{BAD} banned by hand until" in said
     assert jails(daemon) == ["freeswitch", "by-hand"]
     ban = daemon.status("by-hand")["banned"][0]
     assert (ban["reason"], ban["evidence"], ban["until"] - ban["since"]) == ("calls at night", "hand", 86_400)

@@ -1,0 +1,200 @@
+"""What every command shows on a terminal of 80 columns, on a played attack: held to tests/screens/*.txt, which people look at."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from annotations import FILTERS
+from running import append, failure, running
+from screen import check, hold_to, on_screen, painted
+
+from sipguard.cli.commands import COMMANDS
+from tests.backends import host_prefix
+from tests.netns import namespace
+
+ATTACKER, GUESSER, SCANNER, SLOW, LISTED = (
+    "203.0.113.66",
+    "203.0.113.9",
+    "2001:db8:7:1::66",
+    "203.0.113.7",
+    "198.51.100.9",
+)
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\u2066名前" + "A" * 90
+"""What a stranger may write as a user's name."""
+SHOWN = {
+    "status": ["status"],
+    "status-jail": ["status", "freeswitch"],
+    "bans": ["bans"],
+    "bans-none": ["bans", "192.0.2.1"],
+    "bans-page": ["bans", "--limit", "2", "--sort", "address"],
+    "history": ["history", "--sort", "address"],
+    "explain": ["explain", ATTACKER],
+    "explain-verbose": ["explain", GUESSER, "-v"],
+    "explain-hostile": ["explain", SCANNER],
+    "explain-counted": ["explain", SLOW],
+    "explain-listed": ["explain", LISTED],
+    "feeds": ["feeds"],
+    "feeds-refresh": ["feeds", "refresh", "office"],
+    "fleet": ["fleet"],
+    "firewall-verify": ["firewall", "verify"],
+    "client": ["client", "-s", "F2B", "status", "freeswitch"],
+    "wrong-command": ["statsu"],
+    "wrong-option": ["bans", "--sort", "beauty"],
+    "wrong-jail": ["status", "asterik"],
+}
+"""File → call; none of these changes anything."""
+LOCAL = {
+    "check": ["check", "-c", "CONFIG"],
+    "check-wrong": ["check", "-c", "WRONG"],
+    "test-filter": ["test-filter", "LOG", "FILTER"],
+    "test-filter-verbose": ["test-filter", "-v", "LOG", "FILTER"],
+    "test-filter-missed": ["test-filter", "--print-missed", "LOG", "FILTER"],
+    "test-filter-unknown": ["test-filter", "--fail2ban-dir", "FOLDER", "LOG", "freeswich"],
+    "replay": ["replay", "-c", "CONFIG", "--jail", "freeswitch", "LOG"],
+    "test-action": ["test-action", "hook", "--jail", "asterisk", "-c", "CONFIG"],
+    "test-action-mail": ["test-action", "letter", "--jail", "asterisk", "-c", "CONFIG"],
+    "not-running": ["status", "--socket", "NOWHERE"],
+}
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    """A real firewall in a namespace, and everything that the screens show."""
+    folder = Path(tempfile.mkdtemp(prefix="sg-", dir="/tmp"))
+    log = folder / "freeswitch.log"
+    (folder / "list.txt").write_text(f"{LISTED}\n192.0.2.0/25\n")
+    log.touch()
+    (folder / "filter.d").mkdir()
+    shutil.copy(FILTERS / "freeswitch.conf", folder / "filter.d")
+    hook = {
+        "type": "webhook",
+        "name": "hook",
+        "url": "https://hooks.example.com/services/T0/s3cr3t",
+        "secret": "t0p-s3cr3t",
+    }
+    letter = {"type": "mail", "name": "letter", "to": "ops@example.com", "host": "mail.example.com"}
+    jails = {
+        "freeswitch": {"logpath": str(log), "bantime": "2h30m30s", "maxretry": 4},
+        "asterisk": {"logpath": str(folder / "asterisk.log"), "actions": [hook, letter]},
+    }
+    try:
+        with (
+            namespace("nft") as net,
+            running(
+                folder,
+                jails,
+                firewall="nftables",
+                prefix=host_prefix(net, "nftables"),
+                arguments=["--fail2ban-socket", folder / "f2b"],
+            ) as one,
+        ):
+            append(one.config, f'[feeds.office]\nfile = "{folder / "list.txt"}"\n')
+            one.sipguard("reload", check=False)
+            append(log, "2026-11-28 00:00:00.000000 98.53% [INFO] mod_sofia.c:1 a line that nothing matches\n")
+            append(log, failure(ATTACKER, "1000") * 2 + failure(ATTACKER, "admin") + failure(ATTACKER, "1000"))
+            one.wait_logged(f"Ban {ATTACKER}")
+            append(log, "".join(failure(GUESSER, str(user)) for user in range(100, 104)))
+            one.wait_logged(f"Ban {GUESSER}")
+            append(log, failure(SCANNER, HOSTILE) * 4 + failure(SLOW, "1001"))
+            one.wait_logged("Ban 2001:db8:7:1::/64")
+            one.sipguard("ban", "192.0.2.200", "--time", "1s")
+            one.wait_logged("Unban 192.0.2.200")
+            one.sipguard(
+                "ban",
+                "198.51.100.0/28",
+                "--time",
+                "26h30m",
+                "--reason",
+                f"toll fraud {HOSTILE[:12]} seen by the carrier",
+            )
+            yield one
+    finally:
+        shutil.rmtree(folder)
+
+
+def steady(text, folder):
+    """The same whenever and wherever it is played: dates, times and folders have others of the same width."""
+    text = text.replace(str(folder), "/tmp/sg-xxxxxxxx")
+    text = re.sub(r"\d{4}-\d\d-\d\d", "2026-11-28", text)
+    text = re.sub(r"\b\d\d:\d\d:\d\d\b", "12:00:00", text)
+    text = re.sub(r"libpcre2 \d\d\.\d\d", "libpcre2 10.42", text)
+    text = re.sub(r"running \d+s", "running 9s", text)
+    text = re.sub(r"\b\d\.\d\d s\b", "0.01 s", text)
+    text = re.sub(r"59m (\d+s|1h)", "59m 50s", text)
+    return re.sub(r"sipguard \d+\.\d+\.\d+", "sipguard 0.1.0", text)
+
+
+def shown(daemon, arguments, **options):
+    """What the terminal shows, and the exit status."""
+    env = {"SIPGUARD_SOCKET": str(daemon.socket), "F2B": str(daemon.folder / "f2b")}
+    places = {
+        "CONFIG": daemon.config,
+        "LOG": daemon.folder / "freeswitch.log",
+        "WRONG": daemon.folder / "wrong" / "sipguard.toml",
+        "F2B": daemon.folder / "f2b",
+        "FOLDER": daemon.folder,
+        "FILTER": daemon.folder / "filter.d" / "freeswitch.conf",
+        "NOWHERE": daemon.folder / "nowhere.sock",
+    }
+    received, status = on_screen(*(places.get(one, one) for one in arguments), env=env, **options)
+    check(received if arguments[0] != "client" else received.replace("\t", " "))  # tabs are Fail2ban's
+    typed = " ".join(["sipguard", *map(str, arguments)])
+    return steady(f"$ {typed}\n{painted(received)}[exit status {status}]\n", daemon.folder)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", SHOWN)
+def test_answers(daemon, name):
+    """Commands that ask."""
+    hold_to(name, shown(daemon, SHOWN[name]))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", LOCAL)
+def test_without_the_daemon(daemon, name):
+    """Commands that need none."""
+    wrong = daemon.folder / "wrong"
+    (wrong / "jails.d").mkdir(parents=True, exist_ok=True)
+    (wrong / "sipguard.toml").write_text('[firewall]\nbackend = "nftables"\n')
+    (wrong / "jails.d" / "freeswitch.toml").write_text("enabled = yes\n")
+    (wrong / "jails.d" / "asterisk.toml").write_text(
+        'enabled = true\nlogpath = "/dev/null"\nport = "sipp"\nmaxretri = 3\n'
+    )
+    hold_to(name, shown(daemon, LOCAL[name]))
+
+
+@pytest.mark.root
+def test_what_changes_something(daemon):
+    """Bans by hand, and the questions before something sweeping; last, since they end what the others show."""
+    for name, arguments, typed in (
+        ("ban", ["ban", "192.0.2.50", "2001:db8:99::/48", "--time", "26h30m"], ""),
+        ("ban-wrong", ["ban", "nobody", "127.0.0.1"], ""),
+        ("unban", ["unban", "192.0.2.50"], ""),
+        ("unban-nobody", ["unban", "192.0.2.51"], ""),
+        ("unban-all-no", ["unban", "--all", "--jail", "freeswitch"], "n\n"),
+        ("flush-yes", ["flush"], "y\n"),
+        ("reload", ["reload"], ""),
+        ("bans-after-flush", ["bans"], ""),
+    ):
+        hold_to(name, shown(daemon, arguments, typed=typed))
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"client"}))
+def test_help_of_each(name):
+    """`sipguard COMMAND --help`; that of `client` is Fail2ban's."""
+    received, status = on_screen(name, "--help")
+    check(received)
+    assert status == 0
+    hold_to(f"help-{name}", received)
+
+
+def test_help():
+    """`sipguard --help`."""
+    received, status = on_screen("--help")
+    check(received)
+    assert status == 0
+    hold_to("help", received)
