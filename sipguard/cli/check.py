@@ -71,7 +71,12 @@ def _advice(settings: Settings | None) -> list[str]:
     from sipguard.cli.advice import advice  # noqa: PLC0415 - as below
 
     jails = settings.jails if settings else ()
-    return list(dict.fromkeys(f"jail {jail.name}: {hint}" for jail in jails for hint in advice(jail)))
+    hints = [f"jail {jail.name}: {hint}" for jail in jails for hint in advice(jail)]
+    if settings and settings.wire_enabled:
+        from sipguard.cli.wire_advice import wire_advice  # noqa: PLC0415 - as below
+
+        hints += wire_advice(settings)
+    return list(dict.fromkeys(hints))
 
 
 def _load(config: Path | None, fail2ban_dir: Path | None) -> tuple[Settings | None, Sequence[SipguardError]]:

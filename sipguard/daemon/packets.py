@@ -52,7 +52,7 @@ class PacketWatch:
         self.enabled = False
         self.ports: tuple[tuple[int, int], ...] = ()
         """First and last of the ranges that are watched."""
-        self.servers = SipServers((), (), ())
+        self.servers = SipServers((), (), (), ())
         self._worker = worker
         self._runners = runners
         self._listener = PacketListener(
@@ -202,7 +202,7 @@ def unwatched(servers: SipServers, ports: Iterable[tuple[int, int]]) -> list[str
     ranges = list(ports)
     return [
         f"{one.server}: {one.protocol} {one.port}"
-        for one in servers.sockets
+        for one in (*servers.sockets, *servers.doubtful)
         if not any(first <= one.port <= last for first, last in ranges)
     ]
 

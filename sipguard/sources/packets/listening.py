@@ -1,7 +1,7 @@
 """The SIP servers of this machine, and the ports at which they listen: proc(5).
 
 A server's UDP sockets are those of media too, so of these the ones count that it also listens at over TCP, and those of the usual
-SIP ports. Another user's process can be looked into by root alone.
+SIP ports; the other low ones are doubtful. Another user's process can be looked into by root alone.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class SipServers(NamedTuple):
     """What there is."""
 
     sockets: tuple[SipSocket, ...]
+    doubtful: tuple[SipSocket, ...]
+    """UDP ports of theirs that may be SIP's or not."""
     elsewhere: tuple[str, ...]
     """SIP servers in other network namespaces, as `asterisk (process 4711)`."""
     unreadable: tuple[str, ...]
@@ -57,7 +59,13 @@ def find(proc: Path = Path("/proc")) -> SipServers:
             elsewhere.append(told)
         else:
             owners |= dict.fromkeys(_sockets(process), name)
-    return SipServers(tuple(sorted(set(_ports(proc, owners)))), tuple(elsewhere), tuple(unreadable))
+    ports = sorted(set(_ports(proc, owners)))
+    return SipServers(
+        tuple(one for one, certain in ports if certain),
+        tuple(one for one, certain in ports if not certain),
+        tuple(elsewhere),
+        tuple(unreadable),
+    )
 
 
 def _servers(proc: Path) -> Iterator[tuple[Path, str]]:
@@ -95,18 +103,18 @@ def _sockets(process: Path) -> Iterator[str]:
         return
 
 
-def _ports(proc: Path, owners: dict[str, str]) -> Iterator[SipSocket]:
+def _ports(proc: Path, owners: dict[str, str]) -> Iterator[tuple[SipSocket, bool]]:
+    """The servers' ports, each with whether it is SIP's for certain."""
     if not owners:
         return
     tcp = {(owners[inode], port) for port, inode in _table(proc, "tcp", _LISTENS) if inode in owners}
     for server, port in tcp:
         if port not in _NOT_SIP and port < _MEDIA:
-            yield SipSocket(server, "tcp", port)
+            yield SipSocket(server, "tcp", port), True
     for port, inode in _table(proc, "udp", _UNCONNECTED):
         if inode in owners and port not in _NOT_SIP and port < _MEDIA:
             server = owners[inode]
-            if port in _USUAL or (server, port) in tcp:
-                yield SipSocket(server, "udp", port)
+            yield SipSocket(server, "udp", port), port in _USUAL or (server, port) in tcp
 
 
 def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[int, str]]:

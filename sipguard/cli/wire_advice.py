@@ -1,0 +1,38 @@
+"""What `sipguard check` says of the wire: which SIP servers of this machine it would not see, and why it would be blind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sipguard.daemon.packets import ports_of, unwatched
+from sipguard.sources.packets.listening import SipServers, find
+from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from sipguard.config.settings import Settings
+
+
+def wire_advice(settings: Settings, servers: SipServers | None = None) -> Iterator[str]:
+    """One line each. `servers`: those of this machine, by default as they are now."""
+    servers = servers or find()
+    ports = ports_of(settings.jails, settings.wire_ports, servers, settings.wire_corroborate)
+    if not ports:
+        yield "[wire]: no port to watch: no SIP jail names one, no SIP server listens; write ports below [wire]"
+    for one in unwatched(servers, ports):
+        yield f"[wire]: {printable(one)} listens and is not watched; if that is SIP, name the port in ports below [wire]"
+    for one in servers.elsewhere:
+        yield (
+            f"[wire]: {printable(one)} runs in a network namespace of its own: what reaches it through this machine is seen, "
+            "what reaches it by an interface of its own (macvlan, ipvlan) is not, and its log lines count as without the wire"
+        )
+    for one in servers.unreadable:
+        yield f"[wire]: {printable(one)} cannot be looked into: name its ports in ports below [wire], or run check as root"
+    names = {jail.name for jail in settings.jails}
+    for name in settings.wire_corroborate:
+        if name not in names:
+            yield f"[wire] corroborate: no jail {printable(name)} runs"
+    if settings.firewall == "memory":
+        yield "[wire]: the firewall memory cannot watch packets; choose nftables"
+    if settings.firewall == "iptables":
+        yield "[wire]: the firewall iptables cannot meter: unproven guesses are reported; nftables and ipset can"
