@@ -10,7 +10,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.completion import banned_addresses, jail_names
-from sipguard.cli.geoip import origins
+from sipguard.geoip import origins
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from sipguard.addresses import canonical
 from sipguard.errors import SipguardError
+from sipguard.geoip import origins
 from sipguard.text import printable
 from sipguard.web.access import Visitor
 from sipguard.web.daemon_link import AnsweredNoError, UnreachableError, ask
@@ -76,14 +77,14 @@ class Api:
 
     async def bans(self, request: Request) -> Response:
         """A page of live bans."""
-        return JSONResponse(await self._questions.ask("bans", **_query(request)))
+        return JSONResponse(with_origins(await self._questions.ask("bans", **_query(request))))
 
     async def history(self, request: Request) -> Response:
         """A page of the bans of a period, those that are over among them."""
         since = request.query_params.get("since", "24h")
         if since not in PERIODS:
             raise SipguardError(f"since: write one of {', '.join(PERIODS)}")
-        return JSONResponse(await self._questions.ask("history", since=since, **_query(request)))
+        return JSONResponse(with_origins(await self._questions.ask("history", since=since, **_query(request))))
 
     async def address(self, request: Request) -> Response:
         """All that is known of one address."""
@@ -138,6 +139,13 @@ class Api:
             return await handler(request)
 
         return allowed
+
+
+def with_origins(page: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of bans with the country and network of each, where `[geoip]` names a database that we may read."""
+    places = origins([ban["address"] for ban in page["bans"]], page["geoip"])
+    bans = [{**ban, "origin": places.get(ban["address"], "")} for ban in page["bans"]]
+    return {**{key: value for key, value in page.items() if key != "geoip"}, "bans": bans}
 
 
 def session_of(request: Request) -> PageSession:

@@ -114,7 +114,8 @@ class Live:
         with contextlib.suppress(SipguardError):
             feeds, others = await self._questions.ask("feeds"), await self._questions.ask("fleet")
             page = await self._questions.ask("bans", limit=1000, packets=False)
-            networks = busiest(ban["address"] for ban in page["bans"])
+            addresses = [ban["address"] for ban in page["bans"]]
+            networks = await asyncio.to_thread(busiest, addresses, page["geoip"])
             self._slow = {"feeds": feeds, "others": others, "networks": networks}
 
     def view(self) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sipguard.addresses import canonical
+from sipguard.geoip import origins
 
 SHOWN = 8
 PREFIXES = {4: 16, 6: 32}
@@ -27,11 +28,18 @@ def network_around(text: str) -> str | None:
     return None
 
 
-def busiest(addresses: Iterable[str]) -> list[dict[str, Any]]:
-    """The networks with most of these addresses."""
-    found: Counter[str] = Counter()
-    for address in addresses:
-        network = ipaddress.ip_network(address)
-        prefix = min(PREFIXES[network.version], network.prefixlen)
-        found[str(network.supernet(new_prefix=prefix))] += 1
-    return [{"network": network, "bans": bans} for network, bans in found.most_common(SHOWN)]
+def busiest(addresses: Iterable[str], databases: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Where most of these addresses are: by country and network where a database knows them, or else by their first bits."""
+    listed = list(addresses)
+    places = origins(listed, databases)
+    found = Counter(places.get(address) or _provider(address) for address in listed)
+    return [
+        {"name": name, "network": name if network_around(name) else None, "bans": bans}
+        for name, bans in found.most_common(SHOWN)
+    ]
+
+
+def _provider(address: str) -> str:
+    network = ipaddress.ip_network(address)
+    prefix = min(PREFIXES[network.version], network.prefixlen)
+    return str(network.supernet(new_prefix=prefix))

@@ -1,9 +1,12 @@
 """What of the daemon's answers is shown: no secrets of SIP servers, nothing invisible."""
 
+import mmdb_writer
+import netaddr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipguard.web.api import with_origins
 from sipguard.web.networks import busiest, network_around
 from sipguard.web.shown import fit, without_credentials
 
@@ -107,5 +110,36 @@ def test_what_is_searched(text, network):
 def test_where_bans_come_from():
     """By what one provider has."""
     found = busiest(["203.0.113.5", "203.0.7.1", "198.51.100.1", "2001:db8:1::/64", "2001:db8:2::5"])
-    assert found[:2] == [{"network": "203.0.0.0/16", "bans": 2}, {"network": "2001:db8::/32", "bans": 2}]
-    assert found[2] == {"network": "198.51.0.0/16", "bans": 1}
+    assert [(one["network"], one["bans"]) for one in found] == [
+        ("203.0.0.0/16", 2),
+        ("2001:db8::/32", 2),
+        ("198.51.0.0/16", 1),
+    ]
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A database of countries and networks, as MaxMind and others give them."""
+    writer = mmdb_writer.MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Test")
+    writer.insert_network(netaddr.IPSet(["203.0.113.0/24"]), {"country": {"iso_code": "NL"}})
+    writer.insert_network(netaddr.IPSet(["2001:db8::/32"]), {"autonomous_system_number": 64500, "as_name": "Example"})
+    path = tmp_path / "places.mmdb"
+    writer.to_db_file(str(path))
+    return str(path)
+
+
+def test_origins_by_a_database(database, tmp_path):
+    """Where it knows them; a file that is none, or not there, is as if it were not named."""
+    addresses = ["203.0.113.5", "203.0.113.0/24", "2001:db8:7::/64", "198.51.100.1"]
+    (tmp_path / "broken").write_text("x")
+    files = [str(tmp_path / "nothing"), str(tmp_path / "broken"), database]
+    assert busiest(addresses, files) == [
+        {"name": "NL", "network": None, "bans": 2},
+        {"name": "AS64500 Example", "network": None, "bans": 1},
+        {"name": "198.51.0.0/16", "network": "198.51.0.0/16", "bans": 1},
+    ]
+    page = with_origins({"total": 1, "geoip": files, "bans": [{"address": "203.0.113.5"}, {"address": "198.51.100.1"}]})
+    assert page == {
+        "total": 1,
+        "bans": [{"address": "203.0.113.5", "origin": "NL"}, {"address": "198.51.100.1", "origin": ""}],
+    }

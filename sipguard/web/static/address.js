@@ -57,11 +57,16 @@ function facts(story) {
   return rows.length ? h("section", { class: "card", "aria-label": "Facts" }, h("dl", { class: "facts" }, rows.map(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]))) : null;
 }
 
+// The daemon writes the class in front of a line that has one.
+const CLASS = /^(proven|lent|corroborated|reported|unproven|contradicted): /;
+
 function events(story) {
-  const rows = [
-    ...story.attempts.map((one) => ({ ...one, what: one.evidence ?? "counted" })),
-    ...story.doubts.map((one) => ({ ...one, what: one.evidence ?? "unproven" })),
-  ].sort((a, b) => b.time - a.time);
+  const classed = (one, other) => {
+    const found = CLASS.exec(one.line);
+    return { ...one, class: found?.[1] ?? other, line: found ? one.line.slice(found[0].length) : one.line };
+  };
+  const rows = [...story.attempts.map((one) => classed(one, "")), ...story.doubts.map((one) => classed(one, "unproven"))]
+    .sort((a, b) => b.time - a.time);
   const regexes = new Map();
   for (const one of story.attempts) if (one.failregex) regexes.set(`${one.jail}, regex ${one.regex + 1}`, one.failregex);
   return h("section", { class: "card", "aria-labelledby": "events" }, h("h2", { id: "events" }, `What it did: ${count(rows.length, "attempt")}`),
@@ -69,7 +74,8 @@ function events(story) {
       { name: "When", kind: "short", cell: (one) => moment(one.time) },
       { name: "Jail", kind: "short", cell: (one) => one.jail },
       { name: "User", cell: (one) => one.user ? stranger(one.user, 60) : "" },
-      { name: "Class", cell: (one) => one.what === "counted" ? h("span", { class: "tag" }, "counted") : evidence(one.what) },
+      { name: "What", cell: (one) => one.reason ?? "" },
+      { name: "Class", cell: (one) => one.class ? evidence(one.class) : h("span", { class: "tag" }, "counted") },
       { name: "Line, packet or event", kind: "full", cell: (one) => one.line ? stranger(one.line, 240) : "" },
     ], rows.slice(0, 500)),
     rows.length > 500 ? h("p", { class: "soft" }, `The latest 500 of ${number(rows.length)}.`) : null,

@@ -115,6 +115,7 @@ function columns(past, done) {
     past
       ? { name: "Ended", kind: "short", cell: (ban) => ban.ended === null ? h("span", { class: "tag bad" }, "banned now") : moment(ban.ended) }
       : { name: "Ends in", kind: "short", cell: (ban) => until(ban.until) },
+    { name: "From", cell: (ban) => ban.origin },
     { name: "Users", cell: users },
     { name: "Why", kind: "full", cell: (ban) => h("span", {}, stranger(ban.reason, 120), ban.count > 1 ? ` (ban number ${ban.count})` : "") },
     { name: "Evidence", cell: (ban) => evidence(ban.evidence) },

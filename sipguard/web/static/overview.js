@@ -83,8 +83,9 @@ function networks(found) {
   const most = found[0].bans;
   return h("ul", { class: "bars" }, found.map((one) =>
     h("li", {}, h("div", { class: "row" },
-      h("a", { class: "address", href: `/bans?search=${encodeURIComponent(one.network)}` }, one.network), h("span", {}, count(one.bans, "ban"))),
-    h("meter", { min: 0, max: most, value: one.bans, "aria-label": `${one.network}: ${count(one.bans, "ban")}` }))));
+      one.network ? h("a", { class: "address", href: `/bans?search=${encodeURIComponent(one.network)}` }, one.name) : h("span", {}, one.name),
+      h("span", {}, count(one.bans, "ban"))),
+    h("meter", { min: 0, max: most, value: one.bans, "aria-label": `${one.name}: ${count(one.bans, "ban")}` }))));
 }
 
 function show(view) {
