@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -51,6 +52,8 @@ class Bans:
         """Called with bans that have begun, ended, or got another end."""
         self.held: dict[str, Rule] = {}
         """Jails that cannot run by what the configuration says now, and never did in this run: their bans go on."""
+        self.made: Counter[tuple[str, str]] = Counter()
+        """(jail, `attack` or `hand`) → bans that the kernel has been given in this run; not those of earlier ones."""
         self._decided: list[Ban] = []
         """Not on its way to the kernel yet."""
         self._store = store
@@ -258,6 +261,7 @@ class Bans:
             self.changed()
             return
         for ban in made:
+            self.made[ban.jail, "hand" if ban.evidence == "hand" else "attack"] += 1
             self.took(max(0.0, self._clock() - ban.since))
         self.changed()
         # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.

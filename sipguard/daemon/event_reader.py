@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class _Server:
         self.waiting: deque[LogEvent] = deque(maxlen=_WAITING)
         self.left: float | None = None
         """Since when it does not tell, after it did."""
+        self.heard = time.monotonic()
+        """When it told anything last, by the monotonic clock; at first, when this was made."""
         self._reader = reader
         self._place = parse(url)
         self._password_file = password_file
@@ -62,7 +65,7 @@ class _Server:
         return dialogue_of(self._place, self._password_file, self.table)
 
     def _deliver(self, events: list[ServerEvent]) -> None:
-        now = self._reader.clock()
+        now, self.heard = self._reader.clock(), time.monotonic()
         event_of = self.table.event_of
         self._reader.give(self, [one for event in events if (one := event_of(event, now)) is not None])
 
@@ -132,9 +135,9 @@ class EventReader:
 
     def _remember(self) -> None:
         """What events told to an earlier run is not counted again from a log that is read on."""
-        for name, address, time, line, _ in self._store.attempts_since(self.clock() - _EARLIER):
+        for name, address, when, line, _ in self._store.attempts_since(self.clock() - _EARLIER):
             if name in self._told and line.startswith(_BY_EVENT):
-                self._told[name].told_before([(address, time)])
+                self._told[name].told_before([(address, when)])
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -165,6 +168,11 @@ class EventReader:
     def is_connecting(self) -> bool:
         """Whether a server has not been asked yet."""
         return any(server.connection.problem == NOT_YET for server in self._servers.values())
+
+    def heard(self, jail: str) -> float | None:
+        """When the server of a jail has told anything last, by the monotonic clock; None of a jail without events."""
+        server = self._jails.get(jail)
+        return server.heard if server else None
 
     def status(self, jail: str) -> dict[str, Any] | None:
         """Of a jail that has events: where, whether they speak, what is wrong, what they have told."""

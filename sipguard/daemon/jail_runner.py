@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from sipguard.addresses import canonical
+from sipguard.daemon.auth_lines import AuthLines, handled_by
 from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.examiner import EVENTS, Examiner
 from sipguard.daemon.jail_totals import Totals
@@ -91,6 +92,7 @@ class JailRunner:
         self._clock = clock
         self.detectors = LogDetectors(jail, detectors or SharedDetectors(clock))
         self.unproven = Unproven(jail, alarm=alarm, clock=clock, tell=self.tell)
+        self.auth_lines = AuthLines()
         self.lags = Lags(jail.lag, jail.findtime)
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
         self._ask = ask
@@ -134,6 +136,11 @@ class JailRunner:
         self.judge.grounds.limit(jail.maxretry, jail.findtime)
         self.unproven.reconfigure(jail)
 
+    def count_on_from(self, before: JailRunner) -> None:
+        """The jail was read anew: what it has counted goes on from that."""
+        self.totals, self.auth_lines = before.totals, before.auth_lines
+        self.detectors.count_on(before.counts)
+
     def leave(self, followed: Container[str]) -> None:
         """Logs that are not among the `followed` ones are gone, and their detectors go; what those have counted stays."""
         self.lags.keep(followed)
@@ -153,7 +160,10 @@ class JailRunner:
         """Read whole lines of one log; `live` and `ended` as in `Chunk`. `told` is what other jails were told of these lines."""
         self.lags.reading(path, self._clock(), live, ended)
         with self._reading(path, told) as detector:
-            self._take_all(once(told, detector, lambda: detector.events(data)), changes)
+            handled = handled_by(detector)
+            events = once(told, detector, lambda: detector.events(data))
+            self.auth_lines.look(data, understood=bool(events) or handled_by(detector) > handled)
+            self._take_all(events, changes)
 
     def holds(self, path: str) -> bool:
         """Whether the last record of this log is held back, as it may go on: ask `release`."""
@@ -177,6 +187,7 @@ class JailRunner:
     ) -> None:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
+        self.auth_lines.look(b"", understood=True)
         with self._reading(path, told) as detector:
             events = once(told, detector, lambda: [one for time, text in records for one in detector.entry(text, time)])
             self._take_all(events, changes)

@@ -16,7 +16,6 @@ from sipguard.daemon import by_hand
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.by_hand import any_by_hand
 from sipguard.daemon.jail_runner import JailRunner, make_runner
-from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
@@ -133,7 +132,7 @@ class Jails:
     def _make_runners(self, wanted: Mapping[str, Jail], last_good: Mapping[str, Jail]) -> None:
         """A runner for each jail; one whose filter is wrong goes on as it was, or is left out, and is reported."""
         self._counted = self.everything().attempts
-        totals = {name: runner.totals for name, runner in self.runners.items()}
+        before = dict(self.runners)
         self.runners.clear()
         self.lookups.forget_commands()
         own = own_addresses()
@@ -141,7 +140,8 @@ class Jails:
             for definition in (jail, *([last_good[name]] if name in last_good else [])):
                 try:
                     self.runners[name] = self._runner(definition, own)
-                    self.runners[name].totals = totals.get(name, Totals())
+                    if name in before:
+                        self.runners[name].count_on_from(before[name])
                     break
                 except ConfigError as error:
                     self.errors.append(error)

@@ -106,6 +106,10 @@ class LogDetectors:
         gone = [self._detectors.pop(path) for path in list(self._detectors) if path not in followed]
         self._left = Counts.total([self._left, *(detector.counts - before for detector, before in gone)])
 
+    def count_on(self, earlier: Counts) -> None:
+        """So much was counted before a reload."""
+        self._left = Counts.total([self._left, earlier])
+
     def drop(self, path: str) -> None:
         """Something went wrong in the detector of this log: nobody may believe it again."""
         if path in self._detectors:

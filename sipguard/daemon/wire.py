@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,8 @@ class Wire:
         """Told of every attempt: see `corroborator`."""
         self._spoilt: set[str] = set()
         self._told = 0.0
+        self.heard = time.monotonic()
+        """When a packet came last, by the monotonic clock; at first, when this was made."""
         self._streams: set[int] = set()
         """Ports of TCP at which SIP was read from packets: copies of it in HEP tell nothing new."""
 
@@ -251,6 +254,7 @@ class Wire:
         return False
 
     def _take(self, tracker: Tracker, packets: list[Packet]) -> None:
+        self.heard = time.monotonic()
         feed = tracker.feed
         attempts: list[Attempt] = []
         for packet in packets:

@@ -159,6 +159,7 @@ class Manager:
             "name": feed.name,
             "source": feed.file or shown_url(feed.url),
             "priority": feed.priority,
+            "interval": feed.interval,
             "entries": numbers.entries,
             "networks": numbers.networks,
             "applied": numbers.applied,

@@ -57,3 +57,11 @@ def _without(network: Network, holes: Sequence[Network]) -> Iterator[Network]:
         for half in network.subnets():
             inside = [hole for hole in holes if hole.supernet(new_prefix=half.prefixlen) == half]
             yield from _without(half, inside)
+
+
+def sums_by_target(packets: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Target → packets, of those of (jail, target)."""
+    sums: dict[str, int] = {}
+    for (_, target), count in packets.items():
+        sums[target] = sums.get(target, 0) + count
+    return sums

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sipguard.addresses import covers
 from sipguard.errors import FirewallError
 from sipguard.firewall import ipset_text, programs
+from sipguard.firewall.cover import sums_by_target
 from sipguard.firewall.feed_networks import in_time
 from sipguard.firewall.ipset_feeds import IpsetFeeds
 from sipguard.firewall.ipset_run import Ipset
@@ -134,12 +135,17 @@ class IpsetFirewall:
 
     def rejected_by_target(self) -> dict[str, int]:
         """Banned address or network → packets rejected, as `rejected` counts them; in all jails together."""
-        packets: dict[str, int] = {}
+        return sums_by_target(self.rejected_by_jail())
+
+    def rejected_by_jail(self) -> dict[tuple[str, str], int]:
+        """(jail, banned address or network) → packets rejected, as `rejected` counts them."""
+        packets: dict[tuple[str, str], int] = {}
         for header in self._ipset.headers():
             if header.name.kind in ("a", "n") and header.elements:
                 for element in self._ipset.elements(header.name):
                     if element.packets is not None:
-                        packets[element.target] = packets.get(element.target, 0) + element.packets
+                        key = self._jail_of(header.name), element.target
+                        packets[key] = packets.get(key, 0) + element.packets
         return packets
 
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from sipguard.addresses import covers
 from sipguard.errors import FullError
 from sipguard.firewall import nft_text
+from sipguard.firewall.cover import sums_by_target
 from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
 from sipguard.firewall.nft_networks import ROUNDING, NftNetworks, networks_script
@@ -144,11 +145,16 @@ class NftablesFirewall:
 
     def rejected_by_target(self) -> dict[str, int]:
         """Banned address or network → packets rejected, as `rejected` counts them; in all jails together."""
+        return sums_by_target(self.rejected_by_jail())
+
+    def rejected_by_jail(self) -> dict[tuple[str, str], int]:
+        """(jail, banned address or network) → packets rejected, as `rejected` counts them."""
         text = self._nft.find(f"list table {nft_text.TABLE}")
-        packets: dict[str, int] = {}
+        packets: dict[tuple[str, str], int] = {}
         for listed in nft_text.parse_elements(text) if text else ():
             if listed.counted:
-                packets[listed.target] = packets.get(listed.target, 0) + listed.counted.packets
+                key = self._jail_of(listed.name), listed.target
+                packets[key] = packets.get(key, 0) + listed.counted.packets
         return packets
 
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:

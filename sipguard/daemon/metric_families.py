@@ -1,0 +1,188 @@
+"""What Prometheus is told, family by family; docs/metrics.md has each of them. No label is ever a stranger's text.
+
+Nothing is counted for it on the way of a line: what is counted anyway is read when somebody asks.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from sipguard import __version__
+from sipguard.wire_model import Watched
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from sipguard.daemon.daemon import Daemon
+
+_OF_JAILS = (
+    ("lines", "counts", "lines", "Lines read."),
+    ("candidates", "counts", "candidates", "Lines that the regexes were tried on."),
+    ("timed_out_lines", "counts", "timed_out", "Lines skipped since a regex took too long."),
+    ("tampered_lines", "counts", "tampered", "Lines and records that somebody has written into."),
+    ("oversize_lines", "totals", "oversize", "Lines skipped since they were too long."),
+    ("failures", "totals", "failures", "Failed authentications found."),
+    ("unproven_failures", "totals", "unproven", "Failures that ban nobody, since nothing proves the address."),
+    ("contradicted_failures", "totals", "contradicted", "Failures that the packets contradict."),
+    ("successes", "totals", "successes", "Logins found."),
+    ("bans", "totals", "bans", "Bans decided on, and those of earlier runs that were found at the start."),
+)
+SILENT = 60.0
+"""Seconds after which a node of the fleet that has not been heard counts as silent: it beats every five."""
+
+
+class Looked:
+    """What was found when the kernel was looked at last."""
+
+    def __init__(self) -> None:
+        self.drift = 0
+        self.watched = Watched(0, 0, 0)
+        self.rejected: Counter[str] = Counter()
+        """Jail → packets rejected since the start."""
+        self._before: dict[tuple[str, str], int] | None = None
+
+    def count_rejected(self, packets: dict[tuple[str, str], int]) -> None:
+        """So many packets were rejected by now of each (jail, network); an element that is written anew begins at 0."""
+        if self._before is not None:  # else much of it was rejected in earlier runs
+            for key, count in packets.items():
+                earlier = self._before.get(key, 0)
+                self.rejected[key[0]] += count - earlier if count >= earlier else count
+        self._before = packets
+
+
+def families(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
+    """All of them."""
+    yield from _of_daemon(daemon, looked)
+    yield from _of_jails(daemon, looked)
+    yield from _of_sources(daemon, looked)
+    yield from _of_feeds(daemon)
+    yield from _of_others(daemon)
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"sipguard_{name}", told, value=float(value))
+
+
+def _labelled(kind: type[Any], name: str, told: str, labels: list[str], rows: Iterable[tuple[Any, ...]]) -> Metric:
+    """`rows` are the labels' values, then the number."""
+    family = kind(f"sipguard_{name}", told, labels=labels)
+    for *values, number in rows:
+        family.add_metric([str(value) for value in values], float(number))
+    return family  # type: ignore[no-any-return]
+
+
+def _of_daemon(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
+    worker = daemon.bans.firewall_worker
+    build = [(__version__, platform.python_version(), worker.firewall.name, 1)]
+    yield _labelled(GaugeMetricFamily, "build_info", "What runs.", ["version", "python", "firewall"], build)
+    waiting = worker.queued + worker.waiting
+    for name, told, value in (
+        ("start_time_seconds", "When it was started, POSIX.", daemon.started),
+        ("working_jails", "Jails that can ban now; 0: nobody is protected.", len(daemon.working)),
+        ("jails_not_running", "Jails with an error in their configuration.", len(daemon.errors)),
+        ("drift_bans", "Bans that the kernel lacks or has too many.", looked.drift),
+        ("queued_orders", "Bans and unbans that wait for the kernel.", waiting),
+        ("firewall_ok", "Whether the kernel takes what it is told.", worker.problem is None),
+        ("state_ok", "Whether the state can be written.", daemon.store.problem is None),
+    ):
+        yield _gauge(name, told, value)
+
+
+def _of_jails(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
+    runners = daemon.runners
+    for name, part, field, told in _OF_JAILS:
+        counted = [(jail, getattr(getattr(runner, part), field)) for jail, runner in runners.items()]
+        yield _labelled(CounterMetricFamily, name, told, ["jail"], counted)
+    live = daemon.bans.live
+    yield _labelled(
+        GaugeMetricFamily,
+        "live_bans",
+        "Addresses banned now.",
+        ["jail"],
+        [(jail, len(live.of_jail(jail))) for jail in runners],
+    )
+    made = [(jail, origin, count) for (jail, origin), count in sorted(daemon.bans.made.items())]
+    told = "Bans that the kernel has been given in this run, by who decided on them."
+    yield _labelled(CounterMetricFamily, "made_bans", told, ["jail", "origin"], made)
+    told = "Packets rejected from banned addresses."
+    yield _labelled(CounterMetricFamily, "rejected_packets", told, ["jail"], sorted(looked.rejected.items()))
+    samples = [
+        (jail, result, getattr(runner.auth_lines, result.replace(" ", "_")))
+        for jail, runner in runners.items()
+        for result in ("understood", "not understood")
+        if runner.jail.source != "wire"
+    ]
+    told = "Samples of the log that seem to tell of failed logins, by whether the filter understood any of it."
+    yield _labelled(CounterMetricFamily, "auth_samples", told, ["jail", "result"], samples)
+
+
+def _of_sources(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
+    """Logs, servers' events, packets: since when each is silent, and what was seen."""
+    now, silent = time.monotonic(), []
+    for jail, runner in daemon.runners.items():
+        if runner.jail.source == "wire":
+            silent.append((jail, "wire", now - daemon.wire.heard))
+        elif runner.jail.logpath or runner.jail.journal:
+            silent.append((jail, "log", now - runner.auth_lines.heard_at))
+        if (heard := daemon.events.heard(jail)) is not None:
+            silent.append((jail, "events", now - heard))
+    told = "Since the last sign of life; if there was none in this run, since its start."
+    yield _labelled(GaugeMetricFamily, "silent_seconds", told, ["jail", "source"], silent)
+    told = "HEP packets by what became of them."
+    yield _labelled(CounterMetricFamily, "hep_packets", told, ["result"], daemon.wire.received().items())
+    wire = daemon.wire
+    if not wire.packets.enabled:
+        return
+    watched = looked.watched
+    counted = {**wire.packets.received, "limited": watched.limited, "held back": watched.held_back}
+    told = "SIP packets by what became of them."
+    yield _labelled(CounterMetricFamily, "wire_packets", told, ["result"], counted.items())
+    for name, told, value in (
+        ("wire_blind", "Whether packets may go unseen now.", bool(wire.live.blind_times.now(daemon.clock()))),
+        ("wire_metered", "Addresses that are metered now.", watched.metered),
+        ("wire_ok", "Whether packets are watched as the configuration says.", wire.packets.problem is None),
+        ("wire_unwatched", "Listening SIP sockets that no rule watches.", len(wire.packets.unwatched)),
+    ):
+        yield _gauge(name, told, value)
+
+
+def _of_feeds(daemon: Daemon) -> Iterator[Metric]:
+    feeds, now = daemon.feeding.status(), daemon.clock()
+    ages = [(feed["name"], max(0.0, now - feed["fetched"])) for feed in feeds if feed["fetched"]]
+    # One that was never fetched has no age: its absence is what an alarm asks for.
+    for name, told, rows in (
+        ("feed_age_seconds", "Since the feed's last good fetch.", ages),
+        ("feed_interval_seconds", "Between two fetches.", [(feed["name"], feed["interval"]) for feed in feeds]),
+        ("feed_entries", "Entries of the feed as last fetched.", [(feed["name"], feed["entries"]) for feed in feeds]),
+        ("feed_held", "Whether an update is held.", [(feed["name"], bool(feed["held"])) for feed in feeds]),
+    ):
+        yield _labelled(GaugeMetricFamily, name, told, ["feed"], rows)
+
+
+def _of_others(daemon: Daemon) -> Iterator[Metric]:
+    live = daemon.bans.live
+    by_hand = sum(ban.evidence == "hand" for ban in live)
+    rejected = {"attack": len(live) - by_hand, "hand": by_hand}
+    rejected["feed"] = sum(feed["applied"] or 0 for feed in daemon.feeding.status())
+    others = daemon.others.status() or {}
+    if fleet := others.get("fleet"):
+        rejected["fleet"] = fleet["rejected"]
+        yield _gauge("fleet_connected", "Whether Redis can be used.", not fleet["problem"])
+        yield _gauge("fleet_told", "Whether Redis takes what it is told.", not (fleet["problem"] or fleet["untold"]))
+        now = daemon.clock()
+        states = Counter({"heard": 0, "silent": 0, "held": 0})
+        for node in fleet["nodes"]:
+            silent = node["heard"] is None or node["heard"] < now - SILENT
+            states["held" if node["held"] else "silent" if silent else "heard"] += 1
+        yield _labelled(GaugeMetricFamily, "fleet_nodes", "Other nodes, by state.", ["state"], states.items())
+    if crowdsec := others.get("crowdsec"):
+        rejected["crowdsec"] = crowdsec["decisions"]
+        yield _gauge("crowdsec_connected", "Whether CrowdSec's API can be used.", not crowdsec["problem"])
+    told = "Addresses and networks rejected now, by where they come from."
+    yield _labelled(GaugeMetricFamily, "rejected_networks", told, ["origin"], rejected.items())
