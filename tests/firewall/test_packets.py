@@ -144,6 +144,7 @@ def test_rejected_packets_are_counted(backend, attacker, neighbour, server, netw
                 flow.recv(1)
         with lab.server.inside():
             assert firewall.rejected(attacker) == 3
+            assert sum(count for (jail, _), count in firewall.rejected_by_jail().items() if jail == "asterisk") == 3
             if not by_network:
                 assert firewall.rejected(neighbour) is None
 

@@ -127,7 +127,7 @@ def test_a_blind_filter(daemon):
 
 
 def test_packets_rejected_by_jail():
-    """Of the first look nothing counts: it is of earlier runs. A ban that is written anew begins at 0, one that ends takes nothing."""
+    """Of the first look nothing counts: it is of earlier runs. A ban that is written anew begins at 0."""
     looked = Looked()
     for packets in ({("a", "x"): 50}, {("a", "x"): 60, ("b", "x"): 3}, {("b", "x"): 2}, {("a", "x"): 1, ("b", "x"): 2}):
         looked.count_rejected(packets)
