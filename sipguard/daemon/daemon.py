@@ -321,6 +321,7 @@ class Daemon:
                 continue
             log.warning("[%s] follows %s from now on: %s", jail.name, printable(str(chosen.log)), chosen.why)
             runner.reconfigure(replace(jail, logpath=(chosen.log,), log_choice=chosen.why))
+            runner.judge.reads_another_log()
             changed = True
         if changed:
             self.follow_again()

@@ -7,6 +7,7 @@ A filter describes a line with tags of its own, which Fail2ban treats as ordinar
     <F-PROBE>    the line tells of a request that an answer to a challenge may accompany or follow
     <F-ANSWER>   the line tells of that answer: a probe shortly before it was the same attempt
     <F-ONCE>     what the copies of one request have in common: a repetition is no further attempt
+    <F-STRANGER> the answer's account does not exist, so that a probe was told of as well: one whose session was lost, if no other
 
 and with keys of `[Definition]`, which Fail2ban ignores: `attempt_window`, the seconds within which lines can be about one
 attempt, and `attempt_sources`. A filter without `attempt_window` counts lines, as Fail2ban does.
@@ -115,11 +116,15 @@ class Attempts:
             report = session.reports[rank] = _Report()
         told = report.add(time, self._window, probe=probe, answer=answer, once=once)
         session.best = rank
-        if not told:
+        if not told or _taken(session.ahead, time - self._window):
             return 0
-        if _taken(session.ahead, time - self._window):
-            return 0
-        return 1
+        return 0 if "stranger" in tags and self._had_lost_probe(address, rank, time) else 1
+
+    def _had_lost_probe(self, address: str, rank: int, time: float) -> bool:
+        """Whether a probe without session of this address, which no other answer was about, was counted shortly before."""
+        lost = self._sessions.get((address, ""))
+        report = lost.reports.get(rank) if lost is not None else None
+        return report is not None and _taken(report.probes, time - self._window)
 
     def _is_alone(self, names: Collection[str], address: str) -> bool:
         """Whether a line with these tags is an attempt by itself: an answer that no probe came before is."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Container
 from enum import Enum
 from typing import NamedTuple
@@ -97,6 +98,12 @@ class Judge:
         self._sources: dict[str, tuple[str, str]] = {}
         """Host in the log → the address, and what is counted for it; only of those that are not to be ignored."""
         self._version = ignore.version
+        self._told: Counter[tuple[str, float]] = Counter()
+        """Attempts that another log has told of, which may be told of again."""
+
+    def reads_another_log(self) -> None:
+        """The next log may repeat what the one before has told: what was counted for an address at the same time."""
+        self._told = self.window.recent(self._clock() - self.jail.findtime)
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
         """Weigh a failure. `address` stands for its host where that is a name that has been resolved.
@@ -138,7 +145,10 @@ class Judge:
         evidence = failure.evidence
         if evidence is not None and (evidence in NO_GROUNDS or SCAN in failure.tags):
             return self._count_scan(failure, subject, time)
-        new = self._attempts.new(source, failure, time)
+        again = self._told[subject, time] > 0
+        if again:
+            self._told[subject, time] -= weight
+        new = 0 if again else self._attempts.new(source, failure, time)
         if not new:
             return Outcome.REPEATED
         if time < now - self.jail.findtime:
@@ -219,6 +229,7 @@ class Judge:
         """The clock was set: every time that is kept moves with it."""
         for keeper in (self.window, self.grounds, self._attempts, self._logins, self._challenges):
             keeper.shift(seconds)
+        self._told.clear()
 
     def subject(self, address: str) -> str:
         """What is counted and banned for this address: itself, or its network (`ipv6prefix`).

@@ -8,6 +8,7 @@ addresses. UDP sources can be forged by the million, once each, so addresses wit
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
 
@@ -112,6 +113,11 @@ class Window:
     def times(self) -> dict[str, tuple[float, ...]]:
         """Address → its kept times, oldest first."""
         return {address: tuple(time for time, _ in told) for address, told in self._items()}
+
+    def recent(self, since: float) -> Counter[tuple[str, float]]:
+        """How many attempts of an address are kept with one time, of those not before `since`; of at most `SLICE` addresses."""
+        some = islice(self._items(), SLICE)
+        return Counter((address, time) for address, told in some for time, _ in told if time >= since)
 
     def counting(self, now: float) -> int:
         """Number of addresses with attempts that still count. Above `SLICE`, includes those not yet pruned."""

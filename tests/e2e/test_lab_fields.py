@@ -21,7 +21,8 @@ CALL_IDS = {
     "an ESC": "a\x1bb",
     "an ESC and an m": "a\x1b[31mb",
     "a NOTICE's end": f"a{NOTICE_TAIL}",
-    "long": "a" * 6000,
+    "long": "a" * 7000,
+    "too long": "a" * 8000,
     "percent": "a%0ab%00c",
 }
 FROMS = {
@@ -33,11 +34,11 @@ FROMS = {
     "an apostrophe": "x'y",
     "a NOTICE's end": "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in NOTICE_TAIL),
     "an address": "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in PEER),
-    "long": "x" * 6000,
+    "long": "x" * 8000,
     "a tab": "x%09y",
 }
-EATEN = "From", "an ESC"
-"""It takes the Call-ID out of the refused request's event, so that this cannot be paired with its answer: one more is counted."""
+CUT = "Call-ID", "too long"
+"""Asterisk writes 8,191 bytes of an event, and so no address: nothing to count by (docs/logs.md)."""
 TIMES = 3
 
 
@@ -63,8 +64,7 @@ def test_wrong_passwords_are_counted_as_made(lab, suite, field):
     assert made == TIMES
     attacked.settle()
     after = counts("security", attacked.log("security"))
-    more = 1 if field == EATEN else 0
-    assert made <= after.get(ATTACKER, 0) - before.get(ATTACKER, 0) <= made + more
+    assert after.get(ATTACKER, 0) - before.get(ATTACKER, 0) == (0 if field == CUT else made)
     for log in ("full", "security", "messages"):
         assert counts(log, attacked.log(log)).keys() <= {ATTACKER}, log
     assert PBX not in after

@@ -58,6 +58,27 @@ def test_attempts(tags, made):
     assert counted(*tags) == made
 
 
+LOST = {**PROBE, "source": "SECURITY"}
+STRANGER = {**ANSWER, "stranger": "<unknown>"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "made"),
+    [
+        pytest.param([LOST] * 15, 15, id="a scan of accounts"),
+        pytest.param([one for n in range(3) for one in (LOST, line(STRANGER, once=f"r{n}"))], 3, id="guesses"),
+        pytest.param(
+            [LOST] * 3 + [line(STRANGER, session=f"c{n}", once="r") for n in range(3)], 3, id="in their order"
+        ),
+        pytest.param([LOST, line(ANSWER, once="r")], 2, id="a guess at an account that exists is another attempt"),
+        pytest.param([LOST, line(STRANGER, once="r"), line(STRANGER, once="s")], 2, id="each explains one answer"),
+    ],
+)
+def test_requests_whose_session_was_lost(tags, made):
+    """An ESC in the account has taken the Call-ID out of the first of two lines: copies are not known, answers are."""
+    assert counted(*tags) == made
+
+
 def test_what_is_told_too_late_is_another_attempt():
     """Beyond the window nothing belongs together."""
     counting = attempts()

@@ -52,6 +52,18 @@ def test_a_name_is_what_it_was_resolved_to_each_time():
     assert outcome(judge, "a.example.com") is Outcome.NO_ADDRESS
 
 
+def test_another_log_tells_of_the_same_attempts():
+    """Once each, also where several were made in one second; what the first log did not have counts."""
+    judge = judge_of(IgnoreList([]))
+    first = [Failure("203.0.113.5", NOW - 5), Failure("203.0.113.5", NOW - 5), Failure("203.0.113.5", NOW - 4)]
+    assert {judge.consider(one).outcome for one in first} == {Outcome.COUNTED}
+    judge.reads_another_log()
+    again = [Failure("203.0.113.5", NOW - 6), *first, Failure("203.0.113.5", NOW - 4), Failure("203.0.113.6", NOW - 5)]
+    repeated = [judge.consider(one).outcome is Outcome.REPEATED for one in again]
+    assert repeated == [False, True, True, True, False, False]
+    assert judge.window.count("203.0.113.5", NOW) == 5
+
+
 def test_many_hosts():
     """More than are remembered, and in more than one spelling."""
     judge = judge_of(IgnoreList([]))
