@@ -118,7 +118,7 @@ class Attempts:
         session.best = rank
         if not told or _taken(session.ahead, time - self._window):
             return 0
-        return 0 if "stranger" in tags and self._had_lost_probe(address, rank, time) else 1
+        return 0 if failure.tag("stranger") is not None and self._had_lost_probe(address, rank, time) else 1
 
     def _had_lost_probe(self, address: str, rank: int, time: float) -> bool:
         """Whether a probe without session of this address, which no other answer was about, was counted shortly before."""
