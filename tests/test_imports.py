@@ -21,6 +21,7 @@ LEAVES = {
     "shell",
     "sockets",
     "text",
+    "troubles",
     "wire_model",
 }
 MAY_IMPORT = {
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "networks": set(),
     "secret": {"model"},
     "text": set(),
+    "troubles": {"text"},
     "files": set(),
     "formula": set(),
     "durations": {"model"},

@@ -11,8 +11,8 @@ import click
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
 from sipguard.cli.completion import jail_names
-from sipguard.cli.troubles import BY_HAND, Trouble, troubles
 from sipguard.text import printable
+from sipguard.troubles import BY_HAND, Trouble, troubles, unprotected
 
 _NOT_COUNTS = ("last_failure", "first", "last")
 
@@ -63,7 +63,7 @@ def _tell(status: dict[str, Any]) -> None:
     if status["wire"] and status["wire"]["watched"]:
         _wire(status["wire"]["watched"])
     for trouble in wrong:
-        output.say(f"{trouble.what}", "warn")
+        output.say(trouble.text, "warn")
         if trouble.mend:
             output.say(f"    mend it: {trouble.mend}")
 
@@ -85,19 +85,14 @@ def _wire(wire: dict[str, Any]) -> None:
 
 
 def _verdict(status: dict[str, Any], wrong: list[Trouble]) -> None:
+    if why := unprotected(status):
+        shout, _, rest = why.partition(": ")
+        output.say(f"{shout.upper()}: {rest}", "bad")
+        return
     jails, working = status["jails"], status["working"]
-    if not working:
-        why = "none of the jails has anything to read" if jails else "no jail is running"
-        if jails and (status["firewall"]["problem"] or status["firewall"]["unruled"]):
-            why = "the firewall takes no bans"
-        output.say(f"NOBODY IS PROTECTED: {why}", "bad")
-        return
-    if status["firewall"]["backend"] == "memory":
-        output.say("NOT ENFORCED: a trial, bans reject no packet", "bad")
-        return
     watched = [one for one in jails if one["name"] != BY_HAND]
     idle = len(watched) - len(working) + len(status["errors"])
-    if idle or any(trouble.serious for trouble in wrong):
+    if idle or any(trouble.level == "bad" for trouble in wrong):
         output.say(
             f"PROTECTED IN PART: {output.counted(len(working), 'jail')} at work, see below what is wrong", "warn"
         )
@@ -149,7 +144,7 @@ def _tell_examination(told: dict[str, Any] | None) -> None:
 
 def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
     for trouble in troubles({**status, "errors": []}):
-        output.say(trouble.what, "warn")
+        output.say(trouble.text, "warn")
     bantime = output.span(jail["bantime"])
     output.say(
         f"jail {jail['name']}: filter {jail['filter']}, {jail['maxretry']} failures within "

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.errors import SipguardError
+from sipguard.troubles import Trouble, troubles, unprotected
 from sipguard.web.daemon_link import UnreachableError
-from sipguard.web.health import ailments
 from sipguard.web.networks import busiest
 from sipguard.web.questions import Questions
 from sipguard.web.timeline import MINUTE, Timeline
@@ -127,6 +127,9 @@ class Live:
         now = self._clock() if self._down else overview["now"]
         attempts, bans = self.timeline.recent(now, 1)
         hour, day = self.timeline.recent(now, 59), self.timeline.recent(now, 24 * 60 - 1)
+        why = unprotected(overview)
+        nobody = [Trouble(why.capitalize(), "sipguard check")] if why else []
+        nodes = ((self._slow["others"] or {}).get("fleet") or {}).get("nodes", ())
         return {
             "down": self._down,
             "overview": {key: value for key, value in overview.items() if key not in ("now", "took")},
@@ -134,7 +137,7 @@ class Live:
             "lately": {"attempts": attempts, "bans": bans},
             "hour": {"attempts": hour[0], "bans": hour[1]},
             "day": {"attempts": day[0], "bans": day[1]},
-            "health": [one._asdict() for one in ailments(overview, self._slow["feeds"], self._slow["others"])],
+            "health": [one._asdict() for one in nobody + troubles(overview, self._slow["feeds"], nodes)],
             "networks": self._slow["networks"],
             "minute": self.timeline.minutes(now, 1),
         }

@@ -1,0 +1,121 @@
+"""What is wrong with a running daemon, and the command that mends it: from what it answers to `overview` and `status`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from sipguard.text import printable
+
+BY_HAND = "by-hand"
+"""The jail of bans by hand, as `daemon.by_hand` names it: it reads nothing."""
+
+Level = Literal["bad", "warning"]
+"""`bad`: somebody may get in who should not."""
+_NAMES = {"fleet": "fleet", "crowdsec": "CrowdSec"}
+
+
+class Trouble(NamedTuple):
+    """One thing that is wrong."""
+
+    text: str
+    mend: str = ""
+    """A command, or what to do; empty where `text` says it."""
+    level: Level = "bad"
+
+
+def unprotected(status: Mapping[str, Any]) -> str:
+    """Why nobody is protected, or nothing enforced; empty where somebody is."""
+    if not status["working"]:
+        if status["jails"] and (status["firewall"]["problem"] or status["firewall"]["unruled"]):
+            return "nobody is protected: the firewall takes no bans"
+        why = "none of the jails has anything to read" if status["jails"] else "no jail is running"
+        return f"nobody is protected: {why}"
+    if status["firewall"]["backend"] == "memory":
+        return "not enforced: a trial, bans reject no packet"
+    return ""
+
+
+def troubles(
+    status: Mapping[str, Any], feeds: Iterable[Mapping[str, Any]] = (), nodes: Iterable[Mapping[str, Any]] = ()
+) -> list[Trouble]:
+    """All that is wrong, the worst first. `feeds` and `nodes` are what `feeds` and `fleet` answer, where that was asked."""
+    found = [*_of_firewall(status["firewall"]), *_of_state(status["state"]), *_of_wire(status.get("wire"))]
+    for name, problem in status.get("others", {}).items():
+        found.append(Trouble(f"{_NAMES.get(name, name)}: {printable(problem, 500)}", "sipguard fleet", "warning"))
+    if not status["jails"] and not status["errors"]:
+        found.append(Trouble("no jail is enabled", "sipguard enable, or write `enabled = true` to a file of jails.d"))
+    for jail in status["jails"]:
+        found += _of_jail(jail, status["firewall"]["unruled"])
+    found += [Trouble(f"not running: {printable(error, 500)}", "sipguard check") for error in status["errors"]]
+    found += [*_of_feeds(feeds), *_of_nodes(nodes)]
+    return sorted(found, key=lambda one: one.level != "bad")
+
+
+def _of_firewall(firewall: Mapping[str, Any]) -> Iterator[Trouble]:
+    if firewall["backend"] == "memory":
+        yield Trouble(
+            "firewall: memory enforces nothing, it is for trials: bans reject no packet",
+            'set backend = "auto" below [firewall] in sipguard.toml; then: systemctl restart sipguard',
+        )
+    if firewall["problem"]:
+        yield Trouble(f"firewall: {printable(firewall['problem'], 500)}", "sipguard firewall verify")
+    for jail, why in firewall["unruled"].items():
+        yield Trouble(f"firewall: refuses the rule of jail {jail}: {printable(why, 500)}", "sipguard firewall verify")
+
+
+def _of_state(state: Mapping[str, Any]) -> Iterator[Trouble]:
+    if state["problem"]:
+        where = shlex.quote(printable(state["directory"]))
+        yield Trouble(f"state: {printable(state['problem'], 500)}", f"df -h {where}; ls -la {where}", "warning")
+
+
+def _of_wire(wire: Mapping[str, Any] | None) -> Iterator[Trouble]:
+    if not wire:
+        return
+    if wire["problem"]:
+        yield Trouble(f"wire: {printable(wire['problem'], 500)}", "sipguard check")
+    watched = wire["watched"] or {"unwatched": (), "elsewhere": ()}
+    for one in watched["unwatched"]:
+        yield Trouble(f"wire: not watched: {printable(one)}", "name the port in `ports` below [wire]", "warning")
+    for one in watched["elsewhere"]:
+        what = f"wire: {printable(one)} runs in a network namespace of its own; what does not pass this one is not seen"
+        yield Trouble(what, "", "warning")
+
+
+def _of_jail(jail: Mapping[str, Any], unruled: Mapping[str, str]) -> Iterator[Trouble]:
+    name = jail["name"]
+    if jail["problem"] and name not in unruled:
+        yield Trouble(f"jail {name}: {printable(jail['problem'], 500)}", "sipguard check")
+    events = jail["events"]
+    if events and not events["speaks"]:
+        why = printable(events["problem"] or "", 300)
+        yield Trouble(f"jail {name}: no events of {printable(events['url'])}: {why}", "sipguard check", "warning")
+    none = all(jail["logs"].values()) and not (events and events["speaks"])
+    for path, problem in jail["logs"].items():
+        if problem:
+            mend = f"name the right log in logpath of jails.d/{name}.toml; sipguard check says which"
+            text = f"jail {name}: {printable(path)}: {printable(problem, 300)}"
+            yield Trouble(text, mend, "bad" if none else "warning")
+    for action in jail["actions"]:
+        if action["problem"]:
+            text = f"jail {name}: action {printable(action['name'])}: {printable(action['problem'], 300)}"
+            mend = f"sipguard test-action {shlex.quote(printable(action['name']))} --jail {shlex.quote(name)}"
+            yield Trouble(text, mend, "warning")
+
+
+def _of_feeds(feeds: Iterable[Mapping[str, Any]]) -> Iterator[Trouble]:
+    for feed in feeds:
+        refresh = f"sipguard feeds refresh {shlex.quote(feed['name'])}"
+        if feed["held"]:
+            yield Trouble(f"feed {feed['name']} is held: {printable(feed['held'])}", f"{refresh} --accept", "warning")
+        elif feed["problem"]:
+            yield Trouble(f"feed {feed['name']}: {printable(feed['problem'])}", refresh, "warning")
+
+
+def _of_nodes(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Trouble]:
+    for node in nodes:
+        if node["held"]:
+            mend = f"sipguard fleet accept {shlex.quote(node['name'])}"
+            yield Trouble(f"node {printable(node['name'])} is held: {printable(node['held'])}", mend, "warning")
