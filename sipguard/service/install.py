@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -9,7 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sipguard.errors import SipguardError
-from sipguard.service.files import FOLDERS, MARK, PACKAGED_UNIT, UNIT, ServiceFile, files, program
+from sipguard.service.files import (
+    FOLDERS,
+    MARK,
+    NAMED,
+    PACKAGED_UNIT,
+    SHARE,
+    SHARED,
+    UNIT,
+    ServiceFile,
+    files,
+    program,
+    shared,
+)
 
 USER = "sipguard"
 PURGED = ("/etc/sipguard", "/var/lib/sipguard", "/var/log/sipguard")
@@ -26,8 +39,10 @@ def install(root: Path, say: Say) -> None:
     try:
         for folder in FOLDERS:
             _at(root, folder).mkdir(parents=True, exist_ok=True)
-        for one in files(at):
-            _write(root, one, say)
+        made = [*files(at), *shared(at)]
+        for one in made:
+            _write(root, one)
+        say(f"written: {', '.join(one.path for one in made if not one.named)}, manual pages, completion for shells")
     except PermissionError as error:
         raise SipguardError(f"{error.filename}: permission denied; use sudo") from None
     if root != Path("/"):
@@ -82,6 +97,13 @@ def _remove(root: Path, say: Say, *, purge: bool) -> None:
         if not one.keep and _is_ours(root, one):
             _at(root, one.path).unlink()
             say(f"removed: {one.path}")
+    for pattern in NAMED:
+        for page in root.glob(pattern.lstrip("/")):
+            page.unlink()
+    for folder in SHARED:
+        for path in (f"{SHARE}/{folder}", f"{SHARE}/{Path(folder).parent}"):
+            with contextlib.suppress(OSError):  # others' files are in it, or it is not there
+                _at(root, path).rmdir()
     for path in PURGED if purge else ():
         if _at(root, path).is_dir():
             shutil.rmtree(_at(root, path))
@@ -92,7 +114,7 @@ def _at(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
-def _write(root: Path, one: ServiceFile, say: Say) -> None:
+def _write(root: Path, one: ServiceFile) -> None:
     path = _at(root, one.path)
     if os.path.lexists(path):
         if one.keep:
@@ -106,12 +128,13 @@ def _write(root: Path, one: ServiceFile, say: Say) -> None:
     else:
         path.write_text(one.text, encoding="utf-8")
         path.chmod(0o644)
-    say(f"written: {one.path}")
 
 
 def _is_ours(root: Path, one: ServiceFile) -> bool:
     """Whether a file is one that `install` has made: by its mark, or by where it points."""
     path = _at(root, one.path)
+    if one.named:
+        return path.is_file()
     if one.link:
         return path.is_symlink() and str(path.readlink()) == one.link
     try:

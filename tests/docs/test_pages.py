@@ -48,23 +48,7 @@ def test_no_link_is_dead(page):
     assert dead == []
 
 
-LONG_STILL = {
-    "actions.md": 10,
-    "architecture.md": 5,
-    "configuration.md": 8,
-    "events.md": 1,
-    "fail2ban-client.md": 3,
-    "fail2ban.md": 6,
-    "feeds.md": 6,
-    "firewall.md": 10,
-    "fleet.md": 20,
-    "logs.md": 20,
-    "operations.md": 13,
-    "performance.md": 30,
-    "sip.md": 3,
-    "wire.md": 20,
-    "CONTRIBUTING.md": 2,
-}
+LONG_STILL = {"fleet.md": 20, "logs.md": 20, "performance.md": 30, "wire.md": 20}
 """Page → sentences that are longer than they should be, for now: the numbers go down, never up."""
 
 

@@ -26,12 +26,17 @@ def test_install_and_uninstall(tmp_path):
     for _ in range(2):
         done = sipguard("service", "install", "--root", tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
-    assert _tree(tmp_path) == [
+    tree = _tree(tmp_path)
+    assert [one for one in tree if "/man1/" not in one] == [
         "etc/logrotate.d/sipguard",
         "etc/sipguard/sipguard.toml",
         "etc/systemd/system/sipguard.service",
         "usr/local/bin/sipguard",
+        "usr/local/share/bash-completion/completions/sipguard",
+        "usr/local/share/fish/vendor_completions.d/sipguard.fish",
+        "usr/local/share/zsh/site-functions/_sipguard",
     ]
+    assert "usr/local/share/man/man1/sipguard-enable.1" in tree
     text = (tmp_path / "etc/systemd/system/sipguard.service").read_text()
     assert f"\nExecStart={PROGRAM} run\n" in text
     assert "/usr/bin/sipguard" not in text

@@ -17,21 +17,30 @@ _PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 _DEVICES = "null zero full random urandom tty"
 
 
-def cached() -> Path:
+def cached(suite: str = SUITE) -> Path:
     """The Debian that others are made over, installed once. Raises `LabUnavailableError`."""
     cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
-    install(SUITE, cache, packages=_PACKAGES, proof="usr/bin/systemd-analyze")
-    return cache / SUITE
+    install(suite, cache, packages=_PACKAGES, proof="usr/bin/systemd-analyze")
+    return cache / suite
+
+
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def _proxied():
+    """The environment for pip and apt behind a proxy of this machine's."""
+    names = ("http_proxy", "https_proxy", "no_proxy")
+    return ["PIP_CERT=/srv/certificates.pem", *(f"{name}={os.environ[name]}" for name in names if name in os.environ)]
 
 
 class Debian:
     """A chroot: what is written to it goes away with it. Its network is empty."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suite: str = SUITE) -> None:
         self.root = folder / "root"
         for name in ("root", "upper", "work"):
             (folder / name).mkdir()
-        layers = f"lowerdir={cached()},upperdir={folder}/upper,workdir={folder}/work"
+        layers = f"lowerdir={cached(suite)},upperdir={folder}/upper,workdir={folder}/work"
         script = (
             f"mount -t overlay overlay -o {layers} {self.root} && mount -t proc proc {self.root}/proc"
             f" && mount --bind /dev {self.root}/dev && ip link set lo up && echo ready && exec sleep infinity"
@@ -40,11 +49,12 @@ class Debian:
         self._holder = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout.readline() == "ready\n"
 
-    def run(self, script, *, status=0):
-        """Run a shell script in it; gives all that it prints."""
-        env = ["env", "-i", _PATH, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "sh", "-e"]
+    def run(self, script, *, status=0, online=False, timeout=100):
+        """Run a shell script in it; gives all that it prints. `online`: with this machine's network instead of its own."""
+        enter = [word for word in self._enter() if not (online and word == "--net")]
+        env = ["env", "-i", _PATH, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", *(_proxied() if online else ())]
         done = subprocess.run(
-            [*self._enter(), *env], input=script, capture_output=True, text=True, check=False, timeout=100
+            [*enter, *env, "sh", "-e"], input=script, capture_output=True, text=True, check=False, timeout=timeout
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -57,6 +67,13 @@ class Debian:
         """Copy files into its /srv."""
         for file in files:
             shutil.copy(file, self._seen_from_here() / "srv" / file.name)
+
+    def go_online(self):
+        """Give it what `online` needs: where names are looked up, and the certificates that this machine trusts."""
+        seen = self._seen_from_here()
+        (seen / "etc/resolv.conf").unlink(missing_ok=True)
+        shutil.copy("/etc/resolv.conf", seen / "etc/resolv.conf")
+        (seen / "srv/certificates.pem").write_bytes(_CERTIFICATES.read_bytes())
 
     def outside(self, *command):
         """The line that runs a program of this machine where this Debian's folder and network are seen."""
