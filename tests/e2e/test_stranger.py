@@ -48,7 +48,7 @@ def _walk(debian):
     debian.run("sipguard unban 203.0.113.66")
     assert "203.0.113.66" not in debian.run("nft list ruleset")
     assert "203.0.113.66" not in debian.run("sipguard bans || true")
-    debian.until("sipguard history | grep -q 203.0.113.66", 10)
+    assert "nobody" in debian.run("sipguard history || true")  # an unban by hand takes the ban back
     debian.run("sipguard enable --undo")
     assert debian.run("ls /etc/sipguard/jails.d") == ""
     assert (
