@@ -13,7 +13,7 @@ from lab.chroot import LabUnavailableError, install
 
 SUITE = "bookworm"
 _PACKAGES = "python3,nftables,adduser,ca-certificates,systemd"
-_PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEVICES = "null zero full random urandom tty"
 
 
