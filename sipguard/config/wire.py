@@ -93,6 +93,6 @@ WIRE = (
 
 def idle_wire(values: Mapping[str, Any], where: str) -> list[str]:
     """Warnings for what is asked of the wire in vain."""
-    if values["wire_corroborate"] and not values["wire_enabled"]:
+    if values["wire_corroborate"] and not (values["wire_enabled"] or values["hep_listen"]):
         return [f"{where}: [wire] corroborate: nothing is watched; write enabled = true there"]
     return []

@@ -1,0 +1,110 @@
+"""Live packets and a log of the same server: what the log says counts as far as the packets confirm it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from running import failure
+from sip_packets import uuid
+from wire_lab import GUESSER, OTHER, PHONE, wire_lab
+
+from sipguard.cli.client import ask
+
+pytestmark = pytest.mark.root
+SHORT = [sys.executable, str(Path(__file__).parent / "short_start.py")]
+SILENT = "203.0.113.7"
+
+
+class Logging:
+    """A lab whose server writes the log of FreeSWITCH."""
+
+    def __init__(self, lab, log):
+        self.lab, self.daemon, self.log = lab, lab.daemon, log
+
+    def guess(self, client, address, *, times=1, **more):
+        """Guesses, each with its line; gives how many were answered."""
+        done = 0
+        try:
+            for _ in range(times):
+                assert client.register(**more) == 403
+                self.write(address)
+                done += 1
+        except (ConnectionRefusedError, TimeoutError):
+            pass
+        return done
+
+    def write(self, address, times=1):
+        """Lines about an address."""
+        with self.log.open("a") as file:
+            file.write(failure(address) * times)
+
+    @property
+    def examined(self):
+        """What `status` says of the examination."""
+        return self.daemon.status("freeswitch")["corroboration"]
+
+    def sighted(self):
+        """Three guesses that the wire confirms."""
+        self.guess(self.lab.client(OTHER), OTHER, times=3)
+        self.daemon.wait_for(lambda: self.examined["sighted"] == {str(self.log): True}, "the log is sighted")
+
+
+@pytest.fixture
+def logging_lab(tmp_path):
+    """A lab with such a server; it knows all from the start."""
+    log = tmp_path / "freeswitch.log"
+    log.touch()
+    jails = {"freeswitch": {"logpath": str(log), "maxretry": 5, "bantime": 600}}
+    with wire_lab(tmp_path / "lab", jails=jails, prefix=SHORT) as lab:
+        yield Logging(lab, log)
+
+
+def test_each_attempt_once(logging_lab):
+    """Told by the packets and by the log: five guesses ban, four do not; the ban rests on proof."""
+    one = logging_lab
+    client = one.lab.client()
+    assert one.guess(client, GUESSER, times=4) == 4
+    one.daemon.wait_for(lambda: one.examined["confirmed"] == 4)
+    assert ask(one.daemon.socket, "status", jail="freeswitch", counted=0)["jails"][0]["counted"] == {GUESSER: 4}
+    assert one.guess(client, GUESSER) == 1
+    one.daemon.wait_for(lambda: one.daemon.banned("freeswitch") == {GUESSER})
+    (ban,) = one.daemon.status("freeswitch")["banned"]
+    assert ban["evidence"] == "proven"
+
+
+def test_forged_lines(logging_lab):
+    """Lines about who has sent nothing are contradicted; lines about a phone ban nobody, and the phone calls on."""
+    one = logging_lab
+    one.sighted()
+    phone = one.lab.client(PHONE, source_port=5061)
+    assert phone.register(response="a" * 32) == 200
+    one.write(SILENT, 20)
+    one.write(PHONE, 20)
+    one.daemon.wait_for(lambda: one.examined["contradicted"] == 20)
+    one.daemon.wait_for(lambda: one.examined["unproven"] == 20)
+    assert one.daemon.banned("freeswitch") == set()
+    one.daemon.wait_for(lambda: one.lab.wire()["metered"] == 1, "the meter")
+    assert [phone.register(response="a" * 32) for _ in range(20)] == [200] * 20
+
+
+def test_the_law_of_the_meter(logging_lab):
+    """Guesses on invented nonces ban nobody, and a handful reaches the server; another is not held back with them."""
+    one = logging_lab
+    one.sighted()
+    client = one.lab.client()
+    client.socket.settimeout(0.3)
+    done = 0
+    for number in range(300):
+        done += one.guess(client, GUESSER, nonce=uuid(number))
+        if number < 20:
+            time.sleep(0.02)
+        elif done < number:
+            break
+    assert done <= 20
+    assert one.daemon.banned("freeswitch") == set()
+    assert one.lab.wire()["metered"] == 1
+    assert f"{GUESSER} is held back" in one.daemon.logged()
+    assert one.guess(one.lab.client(PHONE), PHONE) == 1
