@@ -45,7 +45,7 @@ class Mail:
         self._first_pause = first_pause
         self._host: str = options["host"]
         self._tls: str = options.get("tls") or ("no" if self._host in _LOCAL else "starttls")
-        self._port: int = options.get("port") or _PORTS[self._tls]
+        self.port: int = options.get("port") or _PORTS[self._tls]
         self.linger: float = options["digest"]
         self.batch = MOST_TOLD if self.linger else 1
         self.longest = TRIES * (4 * options["timeout"] + 4 * first_pause) + self.linger
@@ -95,7 +95,7 @@ class Mail:
         return "", False
 
     def _connect(self) -> smtplib.SMTP:
-        arguments: dict[str, Any] = {"host": self._host, "port": self._port, "timeout": self._options["timeout"]}
+        arguments: dict[str, Any] = {"host": self._host, "port": self.port, "timeout": self._options["timeout"]}
         if self._tls == "tls":
             return smtplib.SMTP_SSL(**arguments, context=self._context())
         return smtplib.SMTP(**arguments)

@@ -12,13 +12,14 @@ import hmac
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from sipguard import __version__
 from sipguard.actions.base import ActionError, Notice
 from sipguard.actions.record import record
+from sipguard.actions.sentence import sentence
 from sipguard.actions.tags import Values
 from sipguard.model import Clock, NativeAction
 from sipguard.secret import Secret
@@ -70,7 +71,7 @@ class Webhook:
     def body(self, notice: Notice) -> bytes:
         """The request body."""
         fields = self._options.get("fields")
-        content = record(notice) if fields is None else _filled(fields, Values(notice.ticket))
+        content = record(notice) if fields is None else _filled(fields, _tags(notice))
         if self._options["format"] == "form":
             return urlencode(
                 [(name, part) for name, value in content.items() for part in _parts(value)], errors="replace"
@@ -118,7 +119,10 @@ class Webhook:
             async with (
                 asyncio.timeout(self._options["timeout"]),
                 self._client.stream(
-                    self._options["method"], self._url, content=body, headers=self.headers(body, delivery)
+                    self._options["method"],
+                    self._url.replace("{delivery}", delivery),
+                    content=body,
+                    headers=self.headers(body, delivery),
                 ) as answer,
             ):
                 status = answer.status_code
@@ -134,16 +138,23 @@ class Webhook:
         ) if again else None
 
 
-def _filled(fields: Mapping[str, Any], values: Values) -> dict[str, Any]:
+def _tags(notice: Notice) -> Callable[[str], str | None]:
+    """The tags of a ban, and `<message>`: a sentence about it, for chats."""
+    values = Values(notice.ticket)
+    return lambda tag: sentence(notice) if tag == "message" else values.get(tag)
+
+
+def _filled(fields: Mapping[str, Any], tag: Callable[[str], str | None]) -> dict[str, Any]:
     """The fields with tags substituted in their texts."""
-    return {
-        name: _filled(value, values)
-        if isinstance(value, Mapping)
-        else fill_text(value, values.get)
-        if isinstance(value, str)
-        else value
-        for name, value in fields.items()
-    }
+    return {name: _filled_one(value, tag) for name, value in fields.items()}
+
+
+def _filled_one(value: Any, tag: Callable[[str], str | None]) -> Any:
+    if isinstance(value, Mapping):
+        return _filled(value, tag)
+    if isinstance(value, list):
+        return [_filled_one(one, tag) for one in value]
+    return fill_text(value, tag) if isinstance(value, str) else value
 
 
 def _parts(value: Any) -> list[str]:

@@ -7,9 +7,10 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -27,6 +28,10 @@ from sipguard.fail2ban.config.actions import read_actions
 from sipguard.model import Action, Ban, Jail, NativeAction
 from sipguard.secret import SECRET_NAME, hide
 from sipguard.text import printable
+
+if TYPE_CHECKING:
+    from sipguard.actions.mail import Mail
+    from sipguard.actions.webhook import Webhook
 
 LINE = "a line of the log with 'quotes' and $(more)"
 """Stands for what a log may hold."""
@@ -140,7 +145,7 @@ async def _tell(action: Action | NativeAction, facts: JailFacts, notices: Sequen
         if not told:
             continue
         if not isinstance(worker, Fail2banAction):
-            _show(f"  {_described(action, notice)}")
+            _show("\n".join(f"  {line}".rstrip() for line in _described(worker, action, notice)))
             if not run:
                 continue
         try:
@@ -163,19 +168,20 @@ def _told_of(action: Action | NativeAction, verb: Verb) -> bool:
     return bool(action.python) or on_demand or bool(action.commands.get(f"action{verb}", "").strip())
 
 
-def _described(action: Action | NativeAction, notice: Notice) -> str:
-    """What an action that is no command does, in one line."""
+def _described(worker: Worker, action: Action | NativeAction, notice: Notice) -> Iterator[str]:
+    """What an action that is no command does: the request, the mail, the program and what it reads."""
     if isinstance(action, Action):
-        return f"{action.file}: {notice.verb}({'' if notice.verb in ('start', 'stop') else 'aInfo'})"
-    options = plain(action.options)
+        yield printable(f"{action.file}: {notice.verb}({'' if notice.verb in ('start', 'stop') else 'aInfo'})")
+        return
+    from sipguard.cli.action_text import mail_text, request_text  # noqa: PLC0415 - these alone need it
+
     match action.type:
         case "webhook":
-            what = f"{options['method']} {options['format']} to {options['url']}"
+            yield from request_text(cast("Webhook", worker), action, notice)
         case "mail":
-            what = f"mail to {', '.join(options['to'])} through {options['host']}"
+            yield from mail_text(cast("Mail", worker), action, notice)
         case "exec":
-            what = f"{shlex.join(options['command'])} <<< {json.dumps(record(notice))}"
-    return printable(what)
+            yield printable(f"{shlex.join(plain(action.options)['command'])} <<< {json.dumps(record(notice))}")
 
 
 def _secrets(action: Action | NativeAction) -> list[str]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from sipguard.config import validators, values
+from sipguard.config.action_option import Option, confidential, http_url
 from sipguard.config.messages import did_you_mean, shown
+from sipguard.config.notifiers import NOTIFIERS, webhook_options
 from sipguard.config.validators import BadDetailError, Reader
 from sipguard.model import NativeAction
 from sipguard.secret import Secret
@@ -22,32 +22,6 @@ _ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+|[a-z_][a-z0-9_.-]*", re.AS
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _PLACES = ("ban", "unban", "start", "stop", "alarm")
 _MOST_RETRIES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One key of an action's table."""
-
-    name: str
-    parse: Reader
-    default: Any
-    """None: the key is required; `...`: it may be omitted."""
-    allowed: str
-    help: str
-    """One line for the manual."""
-    secret: bool = False
-
-
-def _secret(parse: Reader) -> Reader:
-    return lambda value: Secret(parse(value))
-
-
-def _url(value: Any) -> str:
-    word = validators.text(value)
-    parts = urlsplit(word)
-    if parts.scheme not in ("http", "https") or not parts.hostname or " " in word:
-        raise ValueError
-    return word
 
 
 def _mail_address(value: Any) -> str:
@@ -117,8 +91,19 @@ def _pause(value: Any) -> float:
 
 _SPAN = "a time such as 10 or 30s"
 _TIMEOUT = Option("timeout", validators.finite_span, "30s", _SPAN, "How long one try may take.")
+RETRYING = (
+    Option("retries", _retries, 5, f"a number from 0 to {_MOST_RETRIES}", "Further tries when it fails."),
+    _TIMEOUT,
+)
+"""Keys of everything that speaks to a web server."""
 COMMON = (
-    Option("type", validators.choice("webhook", "mail", "exec"), None, "webhook, mail or exec", "What it does."),
+    Option(
+        "type",
+        validators.choice("webhook", "mail", "exec", *NOTIFIERS),
+        None,
+        "webhook, mail, exec, slack, discord, teams, telegram, matrix, ntfy or abuseipdb",
+        "What it does.",
+    ),
     Option("name", validators.text, ..., "a word", "Its name in the log and for `test-action`; else its type."),
     Option(
         "on",
@@ -130,14 +115,13 @@ COMMON = (
 )
 TYPES: Mapping[str, tuple[Option, ...]] = {
     "webhook": (
-        Option("url", _secret(_url), None, "an http or https address", "Where the request goes.", secret=True),
+        Option("url", confidential(http_url), None, "an http or https address", "Where the request goes.", secret=True),
         Option("method", validators.choice("POST", "PUT"), "POST", "POST or PUT", "Method of the request."),
         Option("format", validators.choice("json", "form"), "json", "json or form", "How the body is written."),
         Option("fields", _fields, ..., "a table of texts", "The body, with tags such as `<ip>`; else all of the ban."),
         Option("headers", _headers, {}, "a table of texts", "Further headers, for keys and tokens.", secret=True),
-        Option("secret", _secret(validators.text), ..., "a text", "Signs each request.", secret=True),
-        Option("retries", _retries, 5, f"a number from 0 to {_MOST_RETRIES}", "Further tries when it fails."),
-        _TIMEOUT,
+        Option("secret", confidential(validators.text), ..., "a text", "Signs each request.", secret=True),
+        *RETRYING,
     ),
     "mail": (
         Option("to", _list_or_one(_mail_address), None, "an address or a list of them", "Who gets the mail."),
@@ -159,7 +143,7 @@ TYPES: Mapping[str, tuple[Option, ...]] = {
             "Certificates to trust instead of the system's.",
         ),
         Option("user", validators.text, ..., "a name", "To log in."),
-        Option("password", _secret(validators.text), ..., "a text", "To log in.", secret=True),
+        Option("password", confidential(validators.text), ..., "a text", "To log in.", secret=True),
         Option("digest", _pause, "1m", f"{_SPAN}, 0 for none", "Bans within this time share one mail."),
         _TIMEOUT,
     ),
@@ -193,7 +177,8 @@ def action_tables(value: Any) -> tuple[NativeAction, ...]:
 
 def _action(table: Mapping[str, Any], place: str) -> NativeAction:
     common = {option.name: _read(option, table, place) for option in COMMON}
-    rows = TYPES[common["type"]]
+    kind = common["type"]
+    rows = (*NOTIFIERS[kind].options, *RETRYING) if kind in NOTIFIERS else TYPES[kind]
     known = [option.name for option in (*COMMON, *rows)]
     for name in table:
         if name not in known:
@@ -203,8 +188,11 @@ def _action(table: Mapping[str, Any], place: str) -> NativeAction:
     given = {name: item for name, item in options.items() if item is not ...}
     if ("user" in given) != ("password" in given):
         raise BadDetailError(f"{place}: user and password must be given together")
-    name = common["type"] if common["name"] is ... else common["name"]
-    return NativeAction(name, common["type"], common["on"], given)
+    name = kind if common["name"] is ... else common["name"]
+    if kind in NOTIFIERS:
+        given = {**webhook_options(kind, given), **{option.name: given[option.name] for option in RETRYING}}
+        kind = "webhook"
+    return NativeAction(name, kind, common["on"], given)
 
 
 def _read(option: Option, table: Mapping[str, Any], place: str) -> Any:

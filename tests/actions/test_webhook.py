@@ -42,6 +42,9 @@ class WebServer:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
+            def do_PUT(self):
+                self.do_POST()
+
             def log_message(self, *_):
                 """Nothing on standard error."""
 

@@ -100,8 +100,15 @@ def test_native(tmp_path):
     call, _, given = next(line for line in shown[0].stdout.splitlines() if str(program) in line).partition(" <<< ")
     assert call.strip() == f"{program} 'a b'"
     assert json.loads(given)["address"] == "203.0.113.7"
-    assert "POST json to ***" in shown[1].stdout
-    assert "mail to ops@example.com through localhost" in shown[2].stdout
+    request = shown[1].stdout
+    assert "  POST https://example.com/…\n" in request
+    assert "  Key: ***\n" in request
+    assert "  X-Sipguard-Signature: ***\n" in request
+    assert json.loads(request[request.index("{") : request.rindex("}") + 1])["address"] == "203.0.113.7"
+    mail = shown[2].stdout
+    assert "  To: ops@example.com\n" in mail
+    assert "rejects 203.0.113.7\n" in mail
+    assert "a line of the log with 'quotes' and $(more)" in mail
     dumped = sipguard("check", "-c", config, "--dump").stdout
     assert '"type": "webhook"' in dumped
     every = dumped + "".join(one.stdout for one in shown)

@@ -12,6 +12,7 @@ from annotations import FILTERS
 from running import append, failure, running
 from screen import check, hold_to, on_screen, painted
 
+from sipguard.actions.tags import host_name
 from sipguard.cli.commands import COMMANDS
 from tests.backends import host_prefix
 from tests.netns import namespace
@@ -121,6 +122,10 @@ def steady(text, folder):
     text = text.replace(str(folder), "/tmp/sg-xxxxxxxx")
     text = re.sub(r"\d{4}-\d\d-\d\d", "2026-11-28", text)
     text = re.sub(r"\b\d\d:\d\d:\d\d\b", "12:00:00", text)
+    text = text.replace(f" {host_name(True)}:", " pbx.example.com:").replace(
+        f'"{host_name(True)}"', '"pbx.example.com"'
+    )
+    text = re.sub(r"\b1\d{9}\b", "1700000000", text)
     text = re.sub(r"libpcre2 \d\d\.\d\d", "libpcre2 10.42", text)
     text = re.sub(r"running \d+s", "running 9s", text)
     text = re.sub(r"\b\d\.\d\d s\b", "0.01 s", text)

@@ -81,8 +81,8 @@ def test_defaults(tmp_path):
 
 WRONG = {
     "no list": ('"mail"', ' = "mail": must be a list of tables'),
-    "no type": ('[{ url = "x" }]', ".type: is missing; must be webhook, mail or exec"),
-    "bad type": ('[{ type = "sms" }]', '.type = "sms": must be webhook, mail or exec'),
+    "no type": ('[{ url = "x" }]', ".type: is missing; must be webhook, mail, exec, slack, "),
+    "bad type": ('[{ type = "sms" }]', '.type = "sms": must be webhook, mail, exec, slack, '),
     "no url": ('[{ type = "webhook" }]', ".url: is missing; must be an http or https address"),
     "bad url": ('[{ type = "webhook", url = "ftp://t0ken" }]', ".url: must be an http or https address"),
     "unknown key": (f"[{{ {WEBHOOK}, retry = 3 }}]", ".retry: unknown key of a webhook; did you mean `retries`?"),
