@@ -127,8 +127,9 @@ class Guard:
     def _stranger(self, request: Request, visitor: Visitor) -> Response | None:
         """Find the session; None where the request may go on."""
         path, generation = request.url.path, self._token.generation()
-        live = path == "/api/events"  # an open page that nobody looks at keeps no session alive
-        session = self._sessions.find(request.cookies.get(visitor.cookie, ""), generation, use=not live)
+        # An open page that nobody looks at keeps no session alive.
+        unasked = path == "/api/events" or "x-unasked" in request.headers
+        session = self._sessions.find(request.cookies.get(visitor.cookie, ""), generation, use=not unasked)
         if self._options.user_header and visitor.named:
             if session is None or session.user != visitor.named or session.generation:
                 session = self._sessions.begin(visitor.named, "")

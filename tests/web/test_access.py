@@ -133,6 +133,14 @@ def test_an_open_stream_is_no_use_of_a_session(clock):
     assert not sessions.alive(session, "generation")
 
 
+def test_what_a_page_asks_by_itself_is_no_use_of_a_session(browser, clock):
+    """The lists that follow what happens would keep it alive for as long as the page is open."""
+    by_itself = {"X-Unasked": "yes"}
+    for seconds, status in ((900, 503), (890, 503), (20, 401)):
+        clock.now += seconds
+        assert browser.get("/api/feeds", headers=by_itself).status_code == status
+
+
 def test_a_new_token_ends_every_session(browser, tmp_path):
     """Whoever had the old one is out."""
     assert browser.get("/").status_code == 200

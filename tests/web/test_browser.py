@@ -328,6 +328,24 @@ def test_what_has_the_focus_keeps_it(site, window, daemon):
     assert tab.evaluate("document.activeElement.textContent") == address
 
 
+def test_many_tabs_of_one_browser(site, window, daemon):
+    """Ten pages at once: those that nobody sees hold no connection, and go on when they are looked at again."""
+    first = window(site, "/")
+    first.locator("td .address").first.wait_for()
+    tabs = [first.context.new_page() for _ in range(9)]
+    hide = "(state) => { Object.defineProperty(document, 'hidden', { value: state, configurable: true });"
+    hide += " document.dispatchEvent(new Event('visibilitychange')); }"
+    first.evaluate(hide, True)
+    for tab in tabs:
+        tab.goto(f"{site.url}/")
+        tab.locator("td .address").first.wait_for(timeout=PATIENCE)
+        tab.evaluate(hide, True)  # headless tabs are never hidden by themselves
+    attack(daemon, "198.51.100.160")
+    daemon.wait_for(lambda: "198.51.100.160" in daemon.banned("freeswitch"))
+    first.evaluate(hide, False)
+    first.get_by_role("link", name="198.51.100.160", exact=True).wait_for()
+
+
 def test_a_restart_of_the_daemon_is_told(site, window, daemon):
     """In the page that is open, which shows what it knows, and goes on by itself."""
     tab = window(site, "/", quiet=False)

@@ -16,10 +16,10 @@ const form = h("form", { class: "search one", role: "search", action: "/address"
     h("input", { id: "address", name: "address", type: "search", value: asked, required: true, autocomplete: "off", spellcheck: "false" })),
   h("button", { class: "main", type: "submit" }, "Explain"));
 
-async function load() {
+async function load(unasked = false) {
   if (!asked) return;
   try {
-    const story = await get("/api/address", { address: asked });
+    const story = await get("/api/address", { address: asked }, unasked);
     document.getElementById("title").textContent = story.address;
     document.title = `${story.address} · sipguard`;
     show(story);
@@ -84,8 +84,8 @@ function events(story) {
 
 function show(story) {
   const [kind, mark, title, text] = verdict(story);
-  const deeds = [...new Set(story.bans.map((ban) => ban.address))].map((address) => unbanButton(address, load)).filter(Boolean);
-  const ban = story.bans.length ? null : banButton(() => jails, story.address, load);
+  const deeds = [...new Set(story.bans.map((ban) => ban.address))].map((address) => unbanButton(address, () => load())).filter(Boolean);
+  const ban = story.bans.length ? null : banButton(() => jails, story.address, () => load());
   fill(result,
     h("div", { class: `state ${kind}`, role: "status" }, h("div", { class: "mark", "aria-hidden": "true" }, mark), h("div", {}, h("strong", {}, title), h("span", {}, text))),
     deeds.length || ban ? h("p", { class: "actions" }, deeds, ban) : null,
@@ -106,6 +106,6 @@ live((view) => {
   if (!view.overview) return;
   jails = view.overview.jails.map((one) => one.name);
   const now = `${view.overview.since} ${view.overview.moves}`;
-  if (moves !== null && now !== moves) load();
+  if (moves !== null && now !== moves) load(true);
   moves = now;
 });

@@ -40,14 +40,14 @@ export function banlist({ past }) {
     load();
   }
 
-  async function load() {
+  async function load(unasked = false) {
     if (asking) {
       again = true;
       return;
     }
     asking = true;
     try {
-      const page = await get(past ? "/api/history" : "/api/bans", query);
+      const page = await get(past ? "/api/history" : "/api/bans", query, unasked);
       const text = JSON.stringify(page);
       if (text !== shown) {
         shown = text;
@@ -61,7 +61,7 @@ export function banlist({ past }) {
     asking = false;
     if (again) {
       again = false;
-      load();
+      load(true);
     }
   }
 
@@ -70,14 +70,14 @@ export function banlist({ past }) {
     const end = Math.min(page.total, page.from + page.bans.length);
     const turn = (text, from, off) => h("button", { type: "button", disabled: off, onclick: () => { query.from = Math.max(0, from); go(); window.scrollTo(0, 0); } }, text);
     fill(result,
-      page.bans.length ? table("Bans", columns(past, load), page.bans) : h("p", { class: "empty" }, query.search || query.jail ? "No ban matches." : "No bans."),
+      page.bans.length ? table("Bans", columns(past, () => load()), page.bans) : h("p", { class: "empty" }, query.search || query.jail ? "No ban matches." : "No bans."),
       page.total > page.bans.length ? h("div", { class: "pager" },
         turn("Earlier", page.from - 50, page.from === 0),
         h("span", { class: "soft" }, `${number(page.from + 1)} to ${number(end)} of ${number(page.total)}`),
         turn("Later", page.from + 50, end >= page.total)) : null);
   }
 
-  banner = banButton(() => jails, null, load);
+  banner = banButton(() => jails, null, () => load());
   fill(content, form, h("section", { class: "card", "aria-label": "Bans" }, h("div", { class: "head" }, summary, past ? null : banner), result));
   load();
   let waiting = false, moved = false;
@@ -86,7 +86,7 @@ export function banlist({ past }) {
     if (waiting || !moved) return;
     moved = false;
     waiting = true;
-    load();
+    load(true);
     setTimeout(() => { waiting = false; follow(); }, AGAIN);
   };
   live((view) => {

@@ -6,9 +6,9 @@ import { command, get, live, problem } from "./server.js";
 
 const content = document.getElementById("content");
 
-async function load() {
+async function load(unasked = false) {
   try {
-    const feeds = await get("/api/feeds");
+    const feeds = await get("/api/feeds", {}, unasked);
     fill(content, feeds.length ? h("section", { class: "card", "aria-label": "Feeds" }, table("Feeds", [
       { name: "Feed", kind: "lead", cell: (one) => h("strong", {}, one.name) },
       { name: "State", cell: (one) => one.held ? h("span", { class: "tag warning" }, "held") : one.problem ? h("span", { class: "tag bad" }, "not fetched") : one.applied ? h("span", { class: "tag good" }, "in force") : h("span", { class: "tag warning" }, "not yet in force") },
@@ -26,5 +26,5 @@ async function load() {
 }
 
 load();
-setInterval(load, 15000);
+setInterval(() => document.hidden || load(true), 15000);
 live(() => {});

@@ -40,9 +40,9 @@ function crowdsec(told) {
     h("p", {}, `${count(told.decisions, "network")} of its decisions, ${number(told.refused)} refused; told it of ${count(told.told, "ban")}.`));
 }
 
-async function load() {
+async function load(unasked = false) {
   try {
-    const told = await get("/api/fleet");
+    const told = await get("/api/fleet", {}, unasked);
     fill(content, told?.fleet ? fleet(told.fleet) : null, told?.crowdsec ? crowdsec(told.crowdsec) : null,
       told ? null : h("section", { class: "card" }, h("p", { class: "empty" }, "This server shares its bans with no other."), h("p", { class: "soft" }, "How to: docs/fleet.md")));
   } catch (error) {
@@ -51,5 +51,5 @@ async function load() {
 }
 
 load();
-setInterval(load, 5000);
+setInterval(() => document.hidden || load(true), 5000);
 live(() => {});

@@ -1,6 +1,6 @@
 // The overview: is all well, who attacks, who is rejected.
 
-import { choice, fill, h, table } from "./dom.js";
+import { announce, choice, fill, h, table } from "./dom.js";
 import { count, number, span } from "./format.js";
 import { addressLink, evidence, until, when } from "./parts.js";
 import { chart } from "./chart.js";
@@ -8,7 +8,7 @@ import { command, live } from "./server.js";
 
 const content = document.getElementById("content");
 const parts = Object.fromEntries(["state", "health", "tiles", "chart", "latest", "networks", "jails"].map((name) => [name, h("div")]));
-let timeline = null, hours = 1, known = null, drawn = "";
+let timeline = null, hours = 1, known = null, drawn = "", said = "";
 
 function build() {
   fill(content,
@@ -60,7 +60,9 @@ function state(view) {
     text = `${count(view.lately.attempts, "attempt")} and ${count(view.lately.bans, "ban")} within the last two minutes${busiest ? `, most bans in ${busiest.name}` : ""}.`;
     if (bad) [kind, text] = ["bad", `${text} And something is wrong: see below.`];
   }
-  return h("div", { class: `state ${kind}`, role: "status" }, h("div", { class: "mark", "aria-hidden": "true" }, mark),
+  if (title !== said) announce(title);
+  said = title;
+  return h("div", { class: `state ${kind}` }, h("div", { class: "mark", "aria-hidden": "true" }, mark),
     h("div", {}, h("strong", {}, title), h("span", {}, text)));
 }
 

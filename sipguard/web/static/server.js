@@ -30,9 +30,10 @@ async function fetched(path, options) {
   }
 }
 
-export async function get(path, parameters = {}) {
+// `unasked`: the page asks by itself, which is no sign that somebody is there: the session goes on idling.
+export async function get(path, parameters = {}, unasked = false) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined));
-  return answer(await fetched(query.size ? `${path}?${query}` : path));
+  return answer(await fetched(query.size ? `${path}?${query}` : path, unasked ? { headers: { "X-Unasked": "yes" } } : {}));
 }
 
 export async function post(path, body) {
@@ -67,7 +68,16 @@ function connected(text, mend) {
 }
 
 // Calls `onview` with every view; `ontimeline` with the minutes of a day, now and then.
+// A tab that nobody sees holds no stream: a browser has six connections to a server, and there may be more tabs.
 export function live(onview, ontimeline = () => {}) {
+  let source = follow(onview, ontimeline);
+  document.addEventListener("visibilitychange", () => {
+    source.close();
+    if (!document.hidden) source = follow(onview, ontimeline);
+  });
+}
+
+function follow(onview, ontimeline) {
   const source = new EventSource("/api/events");
   source.addEventListener("view", (event) => {
     const view = JSON.parse(event.data);
@@ -86,9 +96,9 @@ export function live(onview, ontimeline = () => {}) {
     connected("The page's server does not answer. Trying again.", "systemctl start sipguard-web");
     if (source.readyState === EventSource.CLOSED) {
       // An answer that is no stream: the session is over, or too many are watching.
-      const response = await fetch("/api/jails", { cache: "no-store" }).catch(() => null);
+      const response = await fetch("/api/jails", { cache: "no-store", headers: { "X-Unasked": "yes" } }).catch(() => null);
       if (response?.status === 401) login();
-      else setTimeout(() => live(onview, ontimeline), 5000);
+      else setTimeout(() => location.reload(), 5000);
     }
   });
   source.addEventListener("open", () => connected(""));
