@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from typing import NamedTuple
 
 import pytest
 from wire_foreign import HOST_RULES, host_rules, rules_of_others
@@ -24,6 +25,13 @@ REQUESTS, ANSWERS, STREAMS = 5060, 5061, 5062
 WATCH = Watch(((5060, 5061), (5080, 5080)), REQUESTS, ANSWERS, STREAMS, 5000)
 SIP = Rule("sip", (PortRange(5060, 5061),), ("tcp", "udp"))
 FAMILIES = [pytest.param(CLIENT, SERVER, id="ipv4"), pytest.param(CLIENT6, SERVER6, id="ipv6")]
+
+
+class Copied(NamedTuple):
+    """What came of a group."""
+
+    prefix: bytes
+    payload: bytes
 
 
 class Lab:
@@ -67,7 +75,7 @@ class Lab:
         while len(found) < count and time.monotonic() < end:
             found += self.groups[number].read(100)[0]
             time.sleep(0.01)
-        return found
+        return [Copied(*one) for one in found]
 
     def none(self, number):
         """Whether nothing comes within the time that the kernel may collect."""

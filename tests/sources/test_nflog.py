@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard import netlink
-from sipguard.sources.packets.nflog import Copy, CopyReader
+from sipguard.sources.packets.nflog import CopyReader
 
 _PACKET = 4 << 8
 _HEADER, _DEVICE, _PAYLOAD, _PREFIX, _SEQUENCE = 1, 4, 9, 10, 12
@@ -46,7 +46,7 @@ def test_deliveries(packets):
         delivery(number, payload, prefix=prefix, device=device)
         for number, (prefix, device, payload) in enumerate(packets)
     )
-    assert read(reader, data) == [Copy(prefix, payload) for prefix, _, payload in packets]
+    assert read(reader, data) == [(prefix, payload) for prefix, _, payload in packets]
     assert reader.lost == 0
 
 
@@ -69,4 +69,4 @@ def test_anything(data, end):
     reader = CopyReader()
     read(reader, data)
     read(reader, delivery(1, b"payload") + end)
-    assert read(reader, delivery(2, b"next", prefix=b"failed")) == [Copy(b"failed", b"next")]
+    assert read(reader, delivery(2, b"next", prefix=b"failed")) == [(b"failed", b"next")]

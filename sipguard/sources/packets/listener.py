@@ -11,10 +11,10 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from sipguard.sources.packets.nflog import COLLECTED_FOR, Copy, Group, free_groups
+from sipguard.sources.packets.nflog import COLLECTED_FOR, WHOLE, Copy, Group, free_groups
 from sipguard.sources.wire import ip
 from sipguard.sources.wire.tcp import Connections
-from sipguard.wire_model import MARK_ALL, MARK_FAILED, MARK_FLUSH, MARK_SENT, MARK_SOURCE, Packet
+from sipguard.wire_model import MARK_ALL, MARK_FAILED, MARK_SENT, MARK_SOURCE, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,13 @@ _REST = 0.004
 """Seconds between two looks while packets come all the time: a look costs more than a packet."""
 _BUSY = 0.004
 """Seconds since the last look within which they do."""
-_AT_ONCE = 256
-"""Deliveries of the kernel read in one look, of each group."""
+_AT_ONCE = 1000
+"""Packets read in one look, of each group: the loop has other work too."""
 _LONGEST_HELD = 0.2
 """Seconds after which an answer is read even if requests before it may still be waiting."""
-_FLUSH, _FAILED, _SENT, _SOURCE, _ALL = (
-    mark.encode() for mark in (MARK_FLUSH, MARK_FAILED, MARK_SENT, MARK_SOURCE, MARK_ALL)
-)
+_FAILED, _SENT, _SOURCE, _ALL = (mark.encode() for mark in (MARK_FAILED, MARK_SENT, MARK_SOURCE, MARK_ALL))
+_SMALLEST = 20
+"""Bytes of an IP packet at least."""
 _PUSH = 8
 _TLS = frozenset(bytes((kind, 3)) for kind in range(20, 24))
 """How a record of TLS begins (RFC 8446, 5.1): its type, and the version's first byte."""
@@ -142,12 +142,16 @@ class PacketListener:
         asked, complete = requests.read(_AT_ONCE)
         said, _ = streams.read(_AT_ONCE)
         found: list[Packet] = []
-        for copy in asked:
-            self._take(copy, now, found)
+        self._count(len(asked), len(replies), len(said))
+        for prefix, payload in asked:
+            if prefix:
+                self._mark(prefix, payload, now)
+            else:
+                self._take(payload, now, found)
         self._answers.extend((now, copy) for copy in replies)
         self._release(now, found, complete=complete)
-        for copy in said:
-            self._take_stream(copy, now, found)
+        for prefix, payload in said:
+            self._take_stream(prefix, payload, now, found)
         if self._sources:
             self._seen(set(map(ip.text, self._sources)), now)
             self._sources.clear()
@@ -170,61 +174,64 @@ class PacketListener:
         waiting = self._answers
         last = -1
         if complete:
-            last = max((number for number, (_, copy) in enumerate(waiting) if copy.prefix == _FAILED), default=-1)
+            last = max((number for number, (_, copy) in enumerate(waiting) if copy[0] == _FAILED), default=-1)
         patience = COLLECTED_FOR if complete else _LONGEST_HELD
         while waiting and (last >= 0 or waiting[0][0] <= now - patience):
             last -= 1
-            self._take_answer(waiting.popleft()[1], now, found)
+            self._take_answer(*waiting.popleft()[1], now, found)
 
-    def _take(self, copy: Copy, now: float, found: list[Packet]) -> None:
+    def _count(self, requests: int, answers: int, streams: int) -> None:
+        for name, number in (("requests", requests), ("answers", answers), ("streams", streams)):
+            if number:
+                self.received[name] += number
+
+    def _take(self, packet: bytes, now: float, found: list[Packet]) -> None:
         """A packet that has come in over UDP."""
-        if copy.prefix:
-            self._mark(copy, now)
+        wanted = self._wanted(packet)
+        if len(packet) < _SMALLEST:
             return
-        self.received["requests"] += 1
-        payload = copy.payload
-        self._sources.add(payload[12:16] if payload[:1] and payload[0] >> 4 == 4 else payload[8:24])
-        plain = ip.plain_udp(payload)
-        if plain is not None and not self._wanted(payload):
+        self._sources.add(packet[12:16] if packet[0] >> 4 == 4 else packet[8:24])
+        if not wanted and len(packet) < WHOLE and _is_whole(packet):
             return  # nearly every packet
-        segment = plain or self._ip.read(payload, now)
+        if plain := ip.plain_udp(packet):
+            found.append(Packet(now, *plain[:4], "udp", plain[4], True))
+            return
+        segment = self._ip.read(packet, now)
         if segment is not None and segment.protocol == ip.UDP and self._wanted(segment.payload):
             found.append(Packet(now, *segment[1:5], "udp", segment.payload, True))
 
-    def _take_answer(self, copy: Copy, now: float, found: list[Packet]) -> None:
+    def _take_answer(self, prefix: bytes, packet: bytes, now: float, found: list[Packet]) -> None:
         """A packet that has gone out over UDP."""
-        if copy.prefix and copy.prefix != _FAILED:
-            self._mark(copy, now)
-            return
-        self.received["answers"] += 1
-        segment = ip.plain_udp(copy.payload) or self._ip.read(copy.payload, now)
-        if segment is not None and segment.protocol == ip.UDP:
-            found.append(Packet(now, *segment[1:5], "udp", segment.payload, False))
+        if prefix and prefix != _FAILED:
+            self._mark(prefix, packet, now)
+        elif plain := ip.plain_udp(packet):
+            found.append(Packet(now, *plain[:4], "udp", plain[4], False))
+        else:
+            segment = self._ip.read(packet, now)
+            if segment is not None and segment.protocol == ip.UDP:
+                found.append(Packet(now, *segment[1:5], "udp", segment.payload, False))
 
-    def _take_stream(self, copy: Copy, now: float, found: list[Packet]) -> None:
+    def _take_stream(self, prefix: bytes, packet: bytes, now: float, found: list[Packet]) -> None:
         """A TCP segment, of either side."""
-        sent = copy.prefix == _SENT
-        if copy.prefix and not sent:
-            self._mark(copy, now)
+        sent = prefix == _SENT
+        if prefix and not sent:
+            self._mark(prefix, packet, now)
             return
-        self.received["streams"] += 1
-        segment = self._ip.read(copy.payload, now)
+        segment = self._ip.read(packet, now)
         if segment is None or segment.protocol != ip.TCP:
             return
         if not sent:
-            self._sources.add(copy.payload[12:16] if copy.payload[0] >> 4 == 4 else copy.payload[8:24])
-        if sent and segment.flags & _PUSH and segment.payload[:2] in _TLS:
+            self._sources.add(packet[12:16] if packet[0] >> 4 == 4 else packet[8:24])
+        elif segment.payload and segment.flags & _PUSH:
             self._spoke(segment.destination, now)
         found += self._connections.feed(segment, now, inbound=not sent)
 
-    def _mark(self, copy: Copy, now: float) -> None:
+    def _mark(self, mark: bytes, packet: bytes, now: float) -> None:
         """What the kernel tells of its limits."""
-        if copy.prefix == _FLUSH:
-            return
-        if copy.prefix == _ALL:
+        if mark == _ALL:
             self.received["over the limit"] += 1
             self._blind(self._last, now + 1.0, LIMITED, "")
-        elif copy.prefix == _SOURCE and (address := ip.source(copy.payload)):
+        elif mark == _SOURCE and (address := ip.source(packet)):
             self.received["over the limit of an address"] += 1
             self._blind(self._last, now + 1.5, LIMITED_SOURCE, address)
 
@@ -241,3 +248,10 @@ class PacketListener:
             self._pieces = pieces
             self._blind(now - 30.0, now, CUT, "")
         self._last = now
+
+
+def _is_whole(packet: bytes) -> bool:
+    """Whether a packet is no fragment; of IPv6 this is said of those without extension headers alone."""
+    if packet[0] >> 4 == 4:
+        return not (packet[6] & 0x3F or packet[7])
+    return packet[6] == ip.UDP

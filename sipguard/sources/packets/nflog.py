@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import struct
-from typing import NamedTuple
 
 from sipguard import netlink
 
@@ -34,16 +33,14 @@ _SO_RCVBUFFORCE = 33
 """socket(7): beyond the host's limit. CAP_NET_ADMIN may."""
 _RECEIVE = 128 << 10
 _PATIENCE = 2.0
+_NUMBER = struct.Struct(">I")
 _SEQUENCE_HEADER = struct.pack("=HH", 8, _SEQUENCE)
 _HEADER, _ATTRIBUTE = struct.Struct("=IH"), struct.Struct("=HH")
 _NETLINK_AND_FAMILY = 20
 
 
-class Copy(NamedTuple):
-    """A packet from its IP header on, with the prefix of the rule that copied it."""
-
-    prefix: bytes
-    payload: bytes
+Copy = tuple[bytes, bytes]
+"""The prefix of the rule that copied a packet, and the packet from its IP header on."""
 
 
 class TakenError(OSError):
@@ -65,7 +62,7 @@ class CopyReader:
     def take(self, size: int, found: list[Copy]) -> None:
         """Take apart what one recv(2) gave. By hand: this runs for every packet."""
         buffer, place = self.buffer, 0
-        unpack, attribute = _HEADER.unpack_from, _ATTRIBUTE.unpack_from
+        unpack, attribute, number = _HEADER.unpack_from, _ATTRIBUTE.unpack_from, _NUMBER.unpack_from
         while place + _NETLINK_AND_FAMILY <= size:
             length, kind = unpack(buffer, place)
             end = place + length
@@ -73,20 +70,20 @@ class CopyReader:
                 return
             if kind == _PACKET:
                 last = place + self._payload_at
-                # Nearly every packet has its attributes where the one before had them, and the payload last.
-                if last + 4 <= end:
-                    long, name = attribute(buffer, last)
-                    usual = (
-                        name == _PAYLOAD
-                        and last + long <= end < last + long + 4
-                        and buffer[last - 8 : last - 4] == _SEQUENCE_HEADER
-                        and buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix] == self._prefix_bytes
-                    )
-                    if usual:
-                        self._count(int.from_bytes(buffer[last - 4 : last], "big"))
-                        found.append(Copy(self._prefix, bytes(buffer[last + 4 : last + long])))
+                long, name = attribute(buffer, last) if last + 4 <= end else (0, 0)
+                if (
+                    name == _PAYLOAD
+                    and last + long <= end < last + long + 4
+                    and buffer[last - 8 : last - 4] == _SEQUENCE_HEADER
+                    and buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix] == self._prefix_bytes
+                ):
+                    # Nearly every packet: its attributes are where the one before had them, and the payload is the last.
+                    (sequence,) = number(buffer, last - 4)
+                    if sequence == self._next:
+                        self._next = (sequence + 1) & 0xFFFFFFFF
                     else:
-                        found.append(self._read(place, end))
+                        self._count(sequence)
+                    found.append((self._prefix, bytes(buffer[last + 4 : last + long])))
                 else:
                     found.append(self._read(place, end))
             place = end + (-length % 4)
@@ -112,7 +109,7 @@ class CopyReader:
             at = after
         self._prefix = prefix
         self._prefix_bytes = bytes(buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix])
-        return Copy(prefix, payload)
+        return prefix, payload
 
     def _count(self, sequence: int) -> None:
         if self._next is not None and sequence != self._next:
@@ -155,10 +152,10 @@ class Group:
         self._socket.close()
 
     def read(self, most: int) -> tuple[list[Copy], bool]:
-        """The packets of at most so many wake-ups of the kernel, and whether that was all that is here."""
+        """About so many packets at most, and whether that was all that is here."""
         found: list[Copy] = []
         buffer = self._reader.buffer
-        for _ in range(most):
+        while len(found) < most:
             try:
                 size = self._socket.recv_into(buffer)
             except BlockingIOError:

@@ -103,14 +103,17 @@ class Reader:
 _PLAIN = Struct(">BxHxxHxB10xHHH")
 
 
-def plain_udp(packet: bytes) -> Segment | None:
-    """A whole IPv4 packet without options that is a UDP datagram: nearly every one. None for any other: ask `Reader`."""
+def plain_udp(packet: bytes) -> tuple[str, int, str, int, bytes] | None:
+    """Source, its port, destination, its port and payload of a whole IPv4 packet without options that is a UDP datagram.
+
+    Nearly every packet is. None for any other: ask `Reader`.
+    """
     if len(packet) < 28:
         return None
     first, length, position, protocol, source_port, destination_port, size = _PLAIN.unpack_from(packet)
     if first != 0x45 or position & 0x3FFF or protocol != UDP or length != len(packet) or size != length - 20:
         return None
-    return Segment(UDP, text(packet[12:16]), source_port, text(packet[16:20]), destination_port, packet[28:])
+    return text(packet[12:16]), source_port, text(packet[16:20]), destination_port, packet[28:]
 
 
 def source(packet: bytes) -> str:
