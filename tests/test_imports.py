@@ -21,6 +21,7 @@ LEAVES = {
     "shell",
     "sockets",
     "text",
+    "counters",
     "troubles",
     "wire_model",
 }
@@ -34,6 +35,7 @@ MAY_IMPORT = {
     "networks": set(),
     "secret": {"model"},
     "text": set(),
+    "counters": set(),
     "troubles": {"text"},
     "files": set(),
     "formula": set(),
@@ -53,6 +55,7 @@ MAY_IMPORT = {
     "fleet": LEAVES | {"__version__"},  # it tells the others which version it is
     # It asks the daemon over its socket, as any program may.
     "web": LEAVES | {"__version__"},
+    "top": LEAVES,
     # All of Fail2ban that needs no daemon: its configuration, its action files, its protocol and client.
     "fail2ban": LEAVES | {"__version__", "config", "actions"},
     "enable": LEAVES | {"config"},

@@ -29,7 +29,7 @@ class Described(NamedTuple):
 
 TASKS = (
     Task("Begin", ("enable", "check", "run", "reload", "service", "adopt")),
-    Task("See what happens", ("status", "bans", "history", "explain", "web")),
+    Task("See what happens", ("status", "bans", "history", "explain", "top", "web")),
     Task("Act", ("ban", "unban", "flush")),
     Task("Try before you trust", ("test-filter", "replay", "test-action")),
     Task("Know more than this server", ("feeds", "fleet")),
@@ -176,6 +176,7 @@ COMMANDS = {
             ("sipguard unban --all --jail asterisk", "asks first"),
         ),
     ),
+    "top": Described("Show what happens now, live on this terminal.", (("sipguard top", "q quits"),)),
     "web": Described("Show all of it on a page for browsers.", (("sipguard web", "on this machine"),)),
 }
 """The file of a command is named like it."""

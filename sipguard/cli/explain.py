@@ -30,12 +30,13 @@ def command(address: str, verbose: bool, as_json: bool, path: Path) -> None:
     if as_json:
         output.as_json(story)
     else:
-        _tell(story, verbose)
+        tell(story, verbose=verbose)
     if not story["bans"] and not any(one["rejected"] for one in (*story["feeds"], *story["fleet"])):
         raise click.exceptions.Exit(1)
 
 
-def _tell(story: dict[str, Any], verbose: bool) -> None:
+def tell(story: dict[str, Any], *, verbose: bool = False) -> None:
+    """Print what an answer to `explain` says."""
     address = story["address"]
     for ban in story["bans"]:
         end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"

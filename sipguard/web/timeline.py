@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sipguard.counters import attempts, counted, grown
+
 MINUTE = 60
 KEPT = 24 * 60
 """Minutes."""
@@ -37,17 +39,14 @@ class Timeline:
     def look(self, overview: Mapping[str, Any]) -> None:
         """What is counted now."""
         now, since = float(overview["now"]), float(overview["since"])
-        counts = {
-            jail["name"]: [int(jail["totals"]["failures"]), int(jail["totals"]["bans"])] for jail in overview["jails"]
-        }
-        logs = {jail["name"]: " ".join(sorted(jail["logs"])) or jail["name"] for jail in overview["jails"]}
+        counts = counted(overview)
         if since == self._since and 0 <= now - self._at <= GAP:
-            grown = {name: _growth(self._before.get(name), each) for name, each in counts.items()}
-            self._add(now, _attempts(logs, grown), sum(each[1] for each in grown.values()))
+            growth = grown(self._before, counts)
+            self._add(now, attempts(overview, growth), sum(each[1] for each in growth.values()))
         elif since != self._since and 0 <= now - since <= GAP:
             # A daemon that has just been started: its counters hold the bans of earlier runs, attempts are new.
             new = sum(ban["since"] >= since for ban in overview["latest"])
-            self._add(now, _attempts(logs, counts), new)
+            self._add(now, attempts(overview, counts), new)
         self._before, self._since, self._at = counts, since, now
         for old in [minute for minute in self._minutes if minute <= now // MINUTE - KEPT]:
             del self._minutes[old]
@@ -78,16 +77,3 @@ class Timeline:
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - its mode
                 json.dump(told, file)
             new.replace(self._path)
-
-
-def _growth(before: list[int] | None, now: list[int]) -> list[int]:
-    """How much counters have grown; one that is lower than before began anew."""
-    return [n - b if n >= b else n for b, n in zip(before or now, now, strict=True)]
-
-
-def _attempts(logs: Mapping[str, str], grown: Mapping[str, list[int]]) -> int:
-    """How many attempts these counters stand for: jails that read the same logs have counted the same ones."""
-    of_log: dict[str, int] = {}
-    for jail, each in grown.items():
-        of_log[logs[jail]] = max(of_log.get(logs[jail], 0), each[0])
-    return sum(of_log.values())

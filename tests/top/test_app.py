@@ -1,0 +1,123 @@
+"""`sipguard top` on a real daemon: what it shows at 80 by 24 and wide, and what its keys do."""
+
+import asyncio
+import importlib.util
+from functools import partial
+
+import pytest
+from running import append, failure, running
+
+from sipguard.cli.client import ask
+from sipguard.cli.top import _as_text
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("textual") is None, reason="textual is not installed")
+ATTACKER = "203.0.113.66"
+EVIL = "[red]x[/red]\x1b[2J\u202e" + "y" * 8000
+SIZES = [(80, 24), (140, 40)]
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """Two attackers are banned, one is counted."""
+    log = tmp_path / "freeswitch.log"
+    log.touch()
+    settings = {"logpath": str(log), "filter": "freeswitch", "bantime": 600, "maxretry": 3}
+    with running(tmp_path / "daemon", {"one": settings}) as one:
+        one.server_log = log
+        append(log, "".join(failure(ATTACKER, "1000") * 3 + failure("198.51.100.7", "1001") * 3))
+        append(log, failure("192.0.2.9", "1002"))
+        one.wait_for(lambda: len(one.banned("one")) == 2)
+        yield one
+
+
+def shown(app):
+    """What stands on the screen."""
+    return "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
+
+
+def on_screen(daemon, size, body):
+    """Run the program on a screen of that size."""
+    from sipguard.top.app import Top
+
+    async def main():
+        app = Top(partial(ask, daemon.socket), _as_text)
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: ATTACKER in shown(app))
+            await body(app, pilot)
+
+    asyncio.run(main())
+
+
+async def until(pilot, holds):
+    """Wait for it."""
+    for _ in range(400):
+        await pilot.pause(0.05)
+        if holds():
+            return
+    raise AssertionError(shown(pilot.app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bans_attackers_and_users_are_shown(daemon, size):
+    """Each in its table; wide, those who are counted stand beside."""
+
+    async def look(app, pilot):
+        assert "banned" in shown(app)
+        assert "198.51.100.7" in shown(app)
+        assert ("192.0.2.9" in shown(app)) is (size[0] >= 120)
+        assert all(len(line) <= size[0] for line in shown(app).splitlines())
+        await pilot.press("2")
+        await until(pilot, lambda: "1 of 3" in shown(app))
+        await pilot.press("3")
+        await until(pilot, lambda: "user under attack" in shown(app))
+        await pilot.press("4")
+        await until(pilot, lambda: "failures" in shown(app))
+
+    on_screen(daemon, size, look)
+
+
+def test_enter_explains_and_unban_asks(daemon):
+    """No is no, yes is yes."""
+
+    async def keys(app, pilot):
+        await pilot.press("/", *"203.0.113", "enter")
+        await until(pilot, lambda: "198.51.100.7" not in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: f"{ATTACKER} is banned" in shown(app))
+        await pilot.press("escape")
+        await pilot.press("u")
+        await until(pilot, lambda: "Let 203.0.113.66 through" in shown(app))
+        await pilot.press("n")
+        await pilot.pause(0.2)
+        assert ATTACKER in daemon.banned("one")
+        await pilot.press("u")
+        await until(pilot, lambda: "Let 203.0.113.66 through" in shown(app))
+        await pilot.press("y")
+        await until(pilot, lambda: ATTACKER not in daemon.banned("one"))
+
+    on_screen(daemon, (80, 24), keys)
+
+
+def test_a_new_ban_comes_by_itself_and_a_stranger_s_text_stays_text(daemon):
+    """Markup, ESC, bidi and 8,000 bytes of a user."""
+
+    async def attack(app, pilot):
+        append(daemon.server_log, failure("203.0.113.77", EVIL[:200]) * 3)
+        await until(pilot, lambda: "203.0.113.77" in shown(app))
+        await pilot.press("3")
+        await until(pilot, lambda: "[red]x" in shown(app))
+        assert "\x1b" not in shown(app)
+        assert "\u202e" not in shown(app)
+
+    on_screen(daemon, (140, 40), attack)
+
+
+def test_a_daemon_that_is_gone_is_said(daemon):
+    """And what was known stays."""
+
+    async def kill(app, pilot):
+        daemon.kill()
+        await until(pilot, lambda: "no sipguard is running there" in shown(app))
+        assert ATTACKER in shown(app)
+
+    on_screen(daemon, (140, 40), kill)
