@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, Tab
 
 from sipguard.errors import SipguardError
 from sipguard.text import printable
-from sipguard.top.dialogs import Question, Story
+from sipguard.top.dialogs import Question, StoryScreen
 from sipguard.top.rates import Rates
 from sipguard.top.tables import MOST, Row, Table, Told, tables
 from sipguard.troubles import troubles, unprotected
@@ -51,7 +51,7 @@ class Top(App[None]):
     DataTable { height: 1fr; }
     """
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (WIDE, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 - as its base class has it
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q", "quit", "quit"),
         ("/", "search", "search"),
@@ -250,7 +250,7 @@ class Top(App[None]):
         except SipguardError as error:
             self.notify(printable(str(error)), severity="error")
             return
-        await self.push_screen_wait(Story(row.address, self._explain(story)))
+        await self.push_screen_wait(StoryScreen(row.address, self._explain(story)))
 
     @work
     async def action_unban(self) -> None:

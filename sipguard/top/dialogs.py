@@ -12,12 +12,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 
-class Story(ModalScreen[None]):
+class StoryScreen(ModalScreen[None]):
     """What is known of an address."""
 
     CSS = """
-    Story { align: center middle; }
-    Story VerticalScroll { width: 95%; height: 90%; border: round $primary; background: $surface; padding: 0 1; }
+    StoryScreen { align: center middle; }
+    StoryScreen VerticalScroll { width: 95%; height: 90%; border: round $primary; background: $surface; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,enter", "dismiss", "back")]
 

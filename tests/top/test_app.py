@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import signal
 from functools import partial
 
 import pytest
@@ -116,7 +117,7 @@ def test_a_daemon_that_is_gone_is_said(daemon):
     """And what was known stays."""
 
     async def kill(app, pilot):
-        daemon.kill()
+        await asyncio.to_thread(daemon.stop, signal.SIGKILL)
         await until(pilot, lambda: "no sipguard is running there" in shown(app))
         assert ATTACKER in shown(app)
 
