@@ -7,6 +7,7 @@ the kernel deliver all requests before it (`MARK_FLUSH`); other answers wait unt
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
     from sipguard.model import Clock
 
-_REST = 0.004
-"""Seconds between two looks while packets come all the time: a look costs more than a packet."""
+_REST, _LONG_REST = 0.004, 0.01
+"""Seconds between two looks while packets come all the time, and while there are many: a look costs more than a packet."""
+_MANY = 20
+"""Packets of one look from which on they are many."""
 _BUSY = 0.004
-"""Seconds since the last look within which they do."""
+"""Seconds since the last look within which packets come all the time."""
 _AT_ONCE = 1000
 """Packets read in one look, of each group: the loop has other work too."""
 _LONGEST_HELD = 0.2
@@ -78,7 +81,8 @@ class PacketListener:
         """Who has sent something since the last look, packed."""
         self._answers: deque[tuple[float, Copy]] = deque()
         """Answers whose requests may not be here yet, with the times at which they came."""
-        self._looked = 0.0
+        self._looked, self._many = 0.0, False
+        """When the last look was, and whether it found many."""
         self._last = 0.0
         """When packets were read last."""
         self._timer: asyncio.TimerHandle | None = None
@@ -88,6 +92,10 @@ class PacketListener:
         """Read the first three groups from this number on that nobody else reads. Raises `OSError`."""
         self._open = free_groups(first, 3)
         self.groups = tuple(group.number for group in self._open)
+        # One descriptor for the loop instead of three: it is taken out and put back many times a second.
+        self._ears = select.epoll()
+        for group in self._open:
+            self._ears.register(group.fileno(), select.EPOLLIN)
         self._loop = asyncio.get_running_loop()
         self._last = self._clock()
         self._listen()
@@ -99,25 +107,25 @@ class PacketListener:
             self._timer.cancel()
         for group in self._open:
             group.close()
+        if self._open:
+            self._ears.close()
         self._open, self.groups, self._timer = [], (), None
         self._answers.clear()
 
     def _listen(self) -> None:
-        if self._loop is not None:
-            for group in self._open:
-                self._loop.add_reader(group.fileno(), self._ready)
+        if self._loop is not None and self._open:
+            self._loop.add_reader(self._ears.fileno(), self._ready)
 
     def _rest(self) -> None:
-        if self._loop is not None:
-            for group in self._open:
-                self._loop.remove_reader(group.fileno())
+        if self._loop is not None and self._open:
+            self._loop.remove_reader(self._ears.fileno())
 
     def _ready(self) -> None:
         """Something has come: look at once after a pause, else with all that comes in the next milliseconds."""
         now = time.monotonic()
         if now - self._looked < _BUSY and self._loop is not None:
             self._rest()
-            self._after(_REST, self._wake)
+            self._after(_LONG_REST if self._many else _REST, self._wake)
         else:
             self._look()
 
@@ -158,7 +166,7 @@ class PacketListener:
         self._watch_losses(now)
         if found:
             self._deliver(found)
-        self._looked = time.monotonic()
+        self._looked, self._many = time.monotonic(), len(asked) + len(replies) + len(said) >= _MANY
         if self._answers and self._timer is None:
             self._after(COLLECTED_FOR if complete else 0.0, self._settle)
 
