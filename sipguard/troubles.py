@@ -45,7 +45,7 @@ def troubles(
     for name, problem in status.get("others", {}).items():
         found.append(Trouble(f"{_NAMES.get(name, name)}: {printable(problem, 500)}", "sipguard fleet", "warning"))
     if not status["jails"] and not status["errors"]:
-        found.append(Trouble("no jail is enabled", "sipguard enable, or write `enabled = true` to a file of jails.d"))
+        found.append(Trouble("no jail is enabled", "sipguard enable"))
     for jail in status["jails"]:
         found += _of_jail(jail, status["firewall"]["unruled"])
     found += [Trouble(f"not running: {printable(error, 500)}", "sipguard check") for error in status["errors"]]

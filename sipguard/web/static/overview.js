@@ -7,6 +7,9 @@ import { chart } from "./chart.js";
 import { command, live } from "./server.js";
 
 const content = document.getElementById("content");
+// What mends it is a command for a shell, or a sentence.
+const COMMAND = /^(sipguard|systemctl|df|ls) /;
+
 const parts = Object.fromEntries(["state", "health", "tiles", "chart", "latest", "networks", "jails"].map((name) => [name, h("div")]));
 let timeline = null, hours = 1, known = null, drawn = "", said = "";
 
@@ -98,7 +101,7 @@ function show(view) {
   if (!parts.state.isConnected) build();
   const banned = view.overview.jails.reduce((sum, one) => sum + one.banned, 0);
   fill(parts.state, state(view));
-  fill(parts.health, view.health.map((one) => h("div", { class: `notice ${one.level}` }, h("p", {}, one.text), command(one.mend))));
+  fill(parts.health, view.health.map((one) => h("div", { class: `notice ${one.level}` }, h("p", {}, one.text), COMMAND.test(one.mend) ? command(one.mend) : h("p", {}, one.mend))));
   fill(parts.tiles, h("dl", { class: "tiles" }, [
     ["Banned now", banned], ["Attempts, last hour", view.hour.attempts], ["Bans, last hour", view.hour.bans], ["Bans, 24 hours", view.day.bans],
   ].map(([name, value]) => h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, number(value))))));
