@@ -11,18 +11,24 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import unicodedata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SCREENS = Path(__file__).parent / "screens"
 COLUMNS = 80
+PATIENCE = 60.0
+"""Seconds that a command may take."""
 COLOUR = re.compile(r"\x1b\[(?:0|1|2|3[0-7]|1;31)m")
 """The only sequences that sipguard sends."""
 
 
-def on_screen(*arguments, env=None, typed="", columns=COLUMNS):
-    """Run `sipguard ARGUMENTS` on a terminal; gives what it received, and the exit status."""
+def on_screen(*arguments, env=None, typed="", after="", columns=COLUMNS):
+    """Run `sipguard ARGUMENTS` on a terminal; gives what it received, and the exit status.
+
+    `typed` is typed at once, or when `after` has come. What does not end within PATIENCE is ended.
+    """
     terminal, child_end = pty.openpty()
     fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     attributes = termios.tcgetattr(child_end)
@@ -44,11 +50,19 @@ def on_screen(*arguments, env=None, typed="", columns=COLUMNS):
         start_new_session=True,
     )
     os.close(child_end)
-    os.write(terminal, typed.encode())
-    received = b""
+    received, waiting = b"", typed.encode()
+    late = threading.Timer(PATIENCE, process.kill)
+    late.start()
+    if not after:
+        os.write(terminal, waiting)
+        waiting = b""
     with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
         while piece := os.read(terminal, 1 << 16):
             received += piece
+            if waiting and after.encode() in received:
+                os.write(terminal, waiting)
+                waiting = b""
+    late.cancel()
     os.close(terminal)
     return received.decode().replace("\r\n", "\n"), process.wait(60)
 

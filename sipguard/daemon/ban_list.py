@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sipguard.addresses import canonical, covers
+from sipguard.addresses import canonical
 from sipguard.daemon.daemon import Daemon
 from sipguard.errors import FirewallError, SipguardError, StateError
 from sipguard.model import Ban
@@ -46,6 +46,9 @@ class BanPage(NamedTuple):
 class _AnyBan(NamedTuple):
     ban: Ban
     ended: float | None
+
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _address_key(address: str) -> tuple[int, int, int]:
@@ -100,18 +103,25 @@ class BanQuery:
                     f"{self.address!r} is not an address; write e.g. 203.0.113.5 or 203.0.113.0/24"
                 ) from None
 
-    def wants(self, ban: Ban, of_user: set[tuple[str, str]] | None) -> bool:
-        """Whether a ban is one of those that are asked for."""
+    def network(self) -> _Network | None:
+        """The address or network that is asked about."""
+        return None if self.address is None else ipaddress.ip_network(canonical(self.address))
+
+    def wants(self, ban: Ban, of_user: set[tuple[str, str]] | None, within: _Network | None) -> bool:
+        """Whether a ban is one of those that are asked for; `within` is `network`, made once for all bans."""
         return (
             (self.jail is None or ban.jail == self.jail)
             and (self.evidence is None or ban.evidence == self.evidence)
             and (of_user is None or (ban.jail, ban.address) in of_user)
-            and (self.address is None or _touches(canonical(self.address), ban.address))
+            and (within is None or _touches(within, ban.address))
         )
 
 
-def _touches(asked: str, banned: str) -> bool:
-    return asked == banned or covers(asked, banned) or covers(banned, asked)
+def _touches(asked: _Network, banned: str) -> bool:
+    if (asked.version == 6) != (":" in banned):
+        return False
+    network = ipaddress.ip_network(banned)
+    return asked.overlaps(network)
 
 
 class BanList:
@@ -124,18 +134,18 @@ class BanList:
     async def live(self, query: BanQuery) -> BanPage:
         """The bans of now. Raises `SipguardError`."""
         async with self._one_at_a_time:
-            bans = [_AnyBan(ban, None) for ban in self._daemon.bans.live]
+            bans = list(self._daemon.bans.live)
             packets = await self._packets(query, len(bans))
-            return await self._page(query, packets, lambda _history: bans)
+            return await self._page(query, packets, lambda _history: map(_live, bans))
 
     async def past(self, query: BanQuery, since: float) -> BanPage:
         """The bans that were live from `since` on (POSIX seconds), those of now among them. Raises `SipguardError`."""
         async with self._one_at_a_time:
-            live = [_AnyBan(ban, None) for ban in self._daemon.bans.live]
+            live = list(self._daemon.bans.live)
             packets = await self._packets(query, len(live))
 
             def all_of(history: History | None) -> Iterable[_AnyBan]:
-                yield from live
+                yield from map(_live, live)
                 yield from map(_over, history.ended(since) if history else ())
 
             return await self._page(query, packets, all_of)
@@ -171,6 +181,10 @@ class BanList:
         return counted
 
 
+def _live(ban: Ban) -> _AnyBan:
+    return _AnyBan(ban, None)
+
+
 def _over(past: PastBan) -> _AnyBan:
     return _AnyBan(past.ban, past.ended)
 
@@ -179,13 +193,14 @@ def _select(
     query: BanQuery, packets: Mapping[str, int] | None, bans: Iterable[_AnyBan], history: History | None
 ) -> BanPage:
     """Those that are asked for, of which no more are kept than the page needs."""
+    within = query.network()
     of_user = None if query.user is None else history.bans_of_user(query.user) if history else set()
     total = 0
 
     def wanted() -> Iterable[_AnyBan]:
         nonlocal total
         for one in bans:
-            if query.wants(one.ban, of_user):
+            if query.wants(one.ban, of_user, within):
                 total += 1
                 yield one
 
