@@ -41,6 +41,8 @@ def test_install_use_purge(packages, debian):
     assert debian.run("getent passwd sipguard", status=2) == ""
 
 
+@pytest.mark.root
+@pytest.mark.timeout(900)
 def test_lintian(packages):
     """Debian's own judge of packages finds nothing; what it is told to pass over stands with the reason in lintian-overrides."""
     if shutil.which("lintian") is None:
