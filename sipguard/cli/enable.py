@@ -102,11 +102,11 @@ def _show(machine: Machine, proposal: Proposal) -> None:
     if proposal.ignored:
         click.echo("\nNever banned, since your server names them as trunks:")
         for host, carrier in proposal.ignored.items():
-            click.echo(f"  {host}  {printable(carrier.where)}")
+            output.say(f"  {host}  {printable(carrier.where)}")
     if proposal.refused:
         click.echo("\nNot proposed for ignoreip:")
         for line in proposal.refused:
-            click.echo(f"  {line}")
+            output.say(f"  {printable(line)}")
     if proposal.notes:
         click.echo()
     for note in proposal.notes:
@@ -118,7 +118,7 @@ def _show_change(machine: Machine, change: FileChange, secrets: list[str]) -> No
     before = machine.text(change.path)
     kind = "new file" if not machine.there(change.path) else "changed"
     mode = f", mode {change.mode:04o}" if change.mode is not None else ""
-    click.echo(f"\n{printable(change.path)} ({kind}{mode})")
+    output.say(f"\n{printable(change.path)} ({kind}{mode})")
     for line in difflib.unified_diff(before.splitlines(), change.text.splitlines(), lineterm="", n=0):
         if line[:1] in "+-" and line[:3] not in ("+++", "---"):
             shown = printable(line)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SERVERS = ("freeswitch", "asterisk", "kamailio", "opensips")
 MAIN = str(paths.CONFIG_DIR / paths.CONFIG_FILE)
 _PASSWORD_FILES = {"asterisk": "manager-password", "freeswitch": "event-socket-password"}
-_HEAD = "# Written by `sipguard enable`; `sipguard enable --undo` takes it back. Every key: docs/configuration.md\n"
+_HEAD = "# By `sipguard enable`; `--undo` takes it back. Keys: docs/configuration.md\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from annotations import FILTERS
 from running import append, failure, running
-from screen import check, hold_to, on_screen, painted
+from screen import ROOT, check, hold_to, on_screen, painted
 
 from sipguard.actions.tags import host_name
 from sipguard.cli.commands import COMMANDS
@@ -58,6 +58,10 @@ LOCAL = {
     "replay": ["replay", "-c", "CONFIG", "--jail", "freeswitch", "LOG"],
     "test-action": ["test-action", "hook", "--jail", "asterisk", "-c", "CONFIG"],
     "test-action-mail": ["test-action", "letter", "--jail", "asterisk", "-c", "CONFIG"],
+    "feeds-import": ["feeds", "import-apiban", "NOWHERE"],
+    "adopt-dry-run": ["adopt", "--dry-run", "--fail2ban-dir", "TREE", "--socket", "NOWHERE"],
+    "service-wrong": ["service", "install", "--root", "NOWHERE"],
+    "man-wrong": ["man", "CONFIG"],
     "not-running": ["status", "--socket", "NOWHERE"],
 }
 
@@ -142,6 +146,8 @@ def shown(daemon, arguments, **options):
         "WRONG": daemon.folder / "wrong" / "sipguard.toml",
         "F2B": daemon.folder / "f2b",
         "FOLDER": daemon.folder,
+        "MACHINE": daemon.folder / "machine",
+        "TREE": daemon.folder / "fail2ban",
         "FILTER": daemon.folder / "filter.d" / "freeswitch.conf",
         "NOWHERE": daemon.folder / "nowhere.sock",
     }
@@ -169,7 +175,30 @@ def test_without_the_daemon(daemon, name):
     (wrong / "jails.d" / "asterisk.toml").write_text(
         'enabled = true\nlogpath = "/dev/null"\nport = "sipp"\nmaxretri = 3\n'
     )
+    tree = daemon.folder / "fail2ban"
+    (tree / "filter.d").mkdir(parents=True, exist_ok=True)
+    (tree / "filter.d" / "pbx.conf").write_text("[Definition]\nfailregex = bad login from <HOST>$\n")
+    (tree / "fail2ban.conf").write_text(f"[Definition]\ndbfile = {daemon.folder}/fail2ban.sqlite3\n")
+    (tree / "jail.conf").write_text(f"[pbx]\nenabled = true\nfilter = pbx\nlogpath = {daemon.folder}/freeswitch.log\n")
     hold_to(name, shown(daemon, LOCAL[name]))
+
+
+def test_enable(tmp_path):
+    """What it would write, and a no."""
+    shutil.copytree(ROOT / "fixtures" / "machines" / "freeswitch-vanilla", tmp_path / "machine")
+    received, status = on_screen("enable", "--root", tmp_path / "machine", typed="n\n")
+    check(received)
+    assert status == 1
+    hold_to("enable", painted(received).replace(str(tmp_path), "/tmp/x"))
+
+
+def test_nobody_is_protected(tmp_path):
+    """A daemon without a jail, and a firewall that enforces nothing."""
+    with running(tmp_path, {}) as one:
+        received, status = on_screen("status", env={"SIPGUARD_SOCKET": str(one.socket)})
+        check(received)
+        assert status == 1
+        hold_to("status-unprotected", steady(painted(received), tmp_path))
 
 
 @pytest.mark.root
