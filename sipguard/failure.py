@@ -23,8 +23,8 @@ class TagReader(Protocol):
     def tags(self, line: str, begin: int, offsets: tuple[int, ...]) -> Mapping[str, str]:
         """The groups that took part; `offsets` are those of a text in which the line began at `begin`."""
 
-    def tag(self, name: str, line: str, begin: int, offsets: tuple[int, ...]) -> str | None:
-        """One of them; None if it took no part."""
+    def some(self, names: tuple[str, ...], line: str, begin: int, offsets: tuple[int, ...]) -> list[str | None]:
+        """Those of these names, in their order; None for one that took no part."""
 
 
 class _Failure(NamedTuple):
@@ -92,11 +92,16 @@ class Failure(_Failure):
         assert self.reader is not None  # noqa: S101 - whoever leaves them to be made says how
         return self.reader.tags(self.line, self.begin, self.offsets)
 
-    def tag(self, name: str) -> str | None:
-        """One of the tags, without the others being made."""
+    def some(self, names: tuple[str, ...]) -> list[str | None]:
+        """The tags of these names, in their order, without the others being made; None for one that is not there."""
         if self.told is not None:
-            return self.told[2].get(name)
-        return self.reader.tag(name, self.line, self.begin, self.offsets) if self.reader is not None else None
+            return [self.told[2].get(name) for name in names]
+        assert self.reader is not None  # noqa: S101 - whoever leaves them to be made says how
+        return self.reader.some(names, self.line, self.begin, self.offsets)
+
+    def tag(self, name: str) -> str | None:
+        """One of the tags."""
+        return self.some((name,))[0]
 
     @property
     def may_have(self) -> Mapping[str, object]:

@@ -53,6 +53,8 @@ class Tags(NamedTuple):
     """Where the groups of a match are in what `Plan.read` gives."""
 
     places: dict[str, int]
+    kept: dict[tuple[str, ...], tuple[int, ...]]
+    """Names that were asked for together → where they are; 0 for one that is none."""
 
     def tags(self, line: str, begin: int, offsets: tuple[int, ...]) -> dict[str, str]:
         """The groups that took part, in a line that began at `begin` when `offsets` were read."""
@@ -63,11 +65,15 @@ class Tags(NamedTuple):
                 found[name] = line[start - begin : offsets[place + 1] - begin]
         return found
 
-    def tag(self, name: str, line: str, begin: int, offsets: tuple[int, ...]) -> str | None:
-        """One of them; None if it took no part."""
-        place = self.places.get(name, 0)
-        start = offsets[place] if place else UNSET
-        return line[start - begin : offsets[place + 1] - begin] if start != UNSET else None
+    def some(self, names: tuple[str, ...], line: str, begin: int, offsets: tuple[int, ...]) -> list[str | None]:
+        """Those of these names, in their order; None for one that took no part."""
+        places = self.kept.get(names)
+        if places is None:
+            places = self.kept[names] = tuple(self.places.get(name, 0) for name in names)
+        return [
+            line[offsets[at] - begin : offsets[at + 1] - begin] if at and offsets[at] != UNSET else None
+            for at in places
+        ]
 
 
 class Plain:
@@ -147,7 +153,7 @@ class _Body:
         self.layout = layout(self.date, places)  # the same for all plans: the date stands before all groups of theirs
         at = {name: places[number] for name, number in groups.items()}
         ids = tuple(at[name] for name in ("ip4", "ip6", "dns") if name in at) if expression.is_simple else ()
-        return Plan(index, read, ids, at.get("user", 0), Tags(at))
+        return Plan(index, read, ids, at.get("user", 0), Tags(at, {}))
 
 
 @lru_cache(maxsize=64)

@@ -33,6 +33,7 @@ COPIES = 11
 """Most transmissions of one unanswered request (RFC 3261, 17.1.2.2: timer E, until 32 s). Further ones are not copies."""
 _MORE = frozenset({"session", "source", "probe", "once"})
 """Tags that say more than that a line is an answer."""
+_READ = ("source", "session", "once", "probe", "answer", "stranger")
 _SESSIONS = 4096
 """Most sessions remembered."""
 _REMEMBERED = 1000
@@ -100,8 +101,8 @@ class Attempts:
         # What a line may have is asked first: mostly that is enough, and its tags need not be made.
         if not self._window or self._is_alone(failure.may_have, address):
             return 1
-        source, session_name, once = failure.tag("source"), failure.tag("session"), failure.tag("once")
-        probe, answer = failure.tag("probe") is not None, failure.tag("answer") is not None
+        source, session_name, once, is_probe, is_answer, stranger = failure.some(_READ)
+        probe, answer = is_probe is not None, is_answer is not None
         says_more = probe or source is not None or session_name is not None or once is not None
         if not says_more and self._is_alone(("answer",) if answer else (), address):
             return 1
@@ -118,7 +119,7 @@ class Attempts:
         session.best = rank
         if not told or _taken(session.ahead, time - self._window):
             return 0
-        return 0 if failure.tag("stranger") is not None and self._had_lost_probe(address, rank, time) else 1
+        return 0 if stranger is not None and self._had_lost_probe(address, rank, time) else 1
 
     def _had_lost_probe(self, address: str, rank: int, time: float) -> bool:
         """Whether a probe without session of this address, which no other answer was about, was counted shortly before."""
