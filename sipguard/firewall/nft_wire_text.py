@@ -23,6 +23,8 @@ LIMITED, HELD_BACK = "limited", "held_back"
 """Counters."""
 PER_SOURCE, BURST = 100, 200
 """Packets per second of one address (IPv6: one /64) that are copied, and at once."""
+SEGMENTS = 4
+"""As many times that of TCP: a message takes several segments, and each is acknowledged."""
 AT_ONCE = 100
 """Failing answers per second that wake us up each for itself; of more, each waits for some milliseconds."""
 PIECES = 0.4
@@ -91,13 +93,13 @@ def _chains(watch: Watch) -> dict[str, list[str]]:
             "@th,64,32 0x5349502f return",  # `SIP/`: an answer to us
             "fib daddr type != local return",
             "jump held",
-            *_limited_by_source("sources", "many"),
+            *_limited_by_source("sources", "many", 1),
             *_copied(watch.requests, watch.rate, "full_requests"),
         ],
         "tcp_in": [
             "tcp flags & (syn | ack) == syn return",
             "fib daddr type != local return",
-            *_limited_by_source("clients", "many_tcp"),
+            *_limited_by_source("clients", "many_tcp", SEGMENTS),
             *_copied(watch.streams, watch.rate, "full_streams"),
         ],
         "udp_out": [
@@ -151,8 +153,8 @@ def _held() -> list[str]:
     return [*known, *(f"{kind.source} @held{kind.suffix} counter name {HELD_BACK} drop" for kind in KINDS)]
 
 
-def _limited_by_source(name: str, full: str) -> list[str]:
-    limit = f"limit rate over {PER_SOURCE}/second burst {BURST} packets"
+def _limited_by_source(name: str, full: str, times: int) -> list[str]:
+    limit = f"limit rate over {times * PER_SOURCE}/second burst {times * BURST} packets"
     return [f"update @{name}{kind.suffix} {{ {kind.source} {limit} }} goto {full}" for kind in _BY_SOURCE]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sipguard.wire_model import Watch
 
 PER_SOURCE, BURST, AT_ONCE = 100, 200, 100
+SEGMENTS = 4
 PIECES = 0.4
 WHOLE = 65_531
 _MOST = 10_000
@@ -49,13 +50,13 @@ def chains(watch: Watch, name: str, family: Family, *, meter: bool) -> dict[str,
             f"{sip} -j RETURN",
             "-m addrtype ! --dst-type LOCAL -j RETURN",
             *(_held(family) if meter else ()),
-            f"{_above('req', mask)} -g {name}-many",
+            f"{_above('req', mask, 1)} -g {name}-many",
             *_limited(watch.rate, f"{name}-req", f"{name}-full"),
         ],
         f"{name}-tcp": [
             "-p tcp -m tcp --tcp-flags SYN,ACK SYN -j RETURN",
             "-m addrtype ! --dst-type LOCAL -j RETURN",
-            f"{_above('tcp', mask)} -g {name}-manyt",
+            f"{_above('tcp', mask, SEGMENTS)} -g {name}-manyt",
             *_limited(watch.rate, f"{name}-str", f"{name}-fullt"),
         ],
         f"{name}-req": [_log(watch.requests)],
@@ -115,9 +116,10 @@ def _limited(rate: int, log: str, full: str) -> list[str]:
     return [f"-m limit --limit {rate}/sec --limit-burst {rate} -g {log}", f"-g {full}"]
 
 
-def _above(name: str, mask: str) -> str:
+def _above(name: str, mask: str, times: int) -> str:
     return (
-        f"-m hashlimit --hashlimit-above {PER_SOURCE}/sec --hashlimit-burst {BURST} --hashlimit-mode srcip{mask} "
+        f"-m hashlimit --hashlimit-above {times * PER_SOURCE}/sec --hashlimit-burst {times * BURST} "
+        f"--hashlimit-mode srcip{mask} "
         f"--hashlimit-name sipguard_{name} --hashlimit-htable-max 65536 --hashlimit-htable-expire 10000"
     )
 

@@ -19,7 +19,9 @@ KEY, PORT = "a secret of your own", "9060"
 NONCE = 3
 """Seconds for which the servers accept a nonce."""
 PBX6, ATTACKER6 = "2001:db8::1", "2001:db8::66"
-_CLIENT, _COLLECTOR = (Path(__file__).with_name(name) for name in ("wire_client.py", "wire_collector.py"))
+_CLIENT, HEP_COLLECTOR, PACKET_COLLECTOR = (
+    Path(__file__).with_name(name) for name in ("wire_client.py", "wire_collector.py", "packet_collector.py")
+)
 _ROOT = Path(__file__).resolve().parents[3]
 
 _TRANSPORTS = """
@@ -84,10 +86,12 @@ class Collecting:
     """What both servers' labs have: the collector, and the clients of the wire."""
 
     _collector = None
+    collector = HEP_COLLECTOR
+    """The program that collects: HEP packets, or the host's own."""
 
     def collect(self) -> None:
         """Start the collector in `pbx`."""
-        line = [sys.executable, _COLLECTOR, PORT, KEY, f"{PBX},{PBX6}", self.home / "attempts"]
+        line = [sys.executable, self.collector, PORT, KEY, f"{PBX},{PBX6}", self.home / "attempts"]
         self._collector = subprocess.Popen(
             self.command("pbx", *line), stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(_ROOT)}
         )
