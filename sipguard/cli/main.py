@@ -17,6 +17,7 @@ from sipguard.errors import SipguardError
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 the answer is no, 2 the call or the configuration is wrong."""
+    _open_what_is_closed()
     _write_what_they_can(sys.stdout, sys.stderr)
     if sys.argv[1:] in (["--help"], ["-h"]) and not Path(sys.argv[0]).name.startswith("fail2ban-"):
         from sipguard.cli.commands import overview  # noqa: PLC0415 - for this alone
@@ -59,7 +60,7 @@ def _run() -> None:
         # A mistake of ours: one line for whoever meets it, that says where, and all of it for who asks.
         if os.environ.get("SIPGUARD_TRACEBACK"):
             raise
-        _complain(_unexpected(error))
+        _complain(_unwritten() or _unexpected(error))
         sys.exit(2)
 
 
@@ -70,6 +71,9 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        _complain(_unwritten() or _unexpected(error))
+        sys.exit(2)
 
 
 def program() -> None:
@@ -80,6 +84,26 @@ def program() -> None:
         # Before it ends, the interpreter looks for garbage in all that was imported: two thirds of 10 ms of a processor, just
         # when the daemon carries out what was asked of it.
         gc.freeze()
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that the caller closed (`sipguard bans >&-`) read and write nothing; no socket takes their place."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # standard error
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the end
+
+
+def _unwritten() -> str:
+    """Why standard output takes nothing, such as a full disk; empty where it does. What it did not take is given up."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end again
+        return f"standard output: {error.strerror}"
+    return ""
 
 
 def _write_what_they_can(*streams: object) -> None:
