@@ -35,7 +35,7 @@ def socket_option(function: F) -> F:
     return click.option(
         "--socket",
         "path",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),  # whether it may be used, `ask` says, and how to mend that
         default=DEFAULT_SOCKET,
         envvar="SIPGUARD_SOCKET",
         show_default=True,
@@ -97,8 +97,14 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
             raise SipguardError(_not_there(path)) from None
         except PermissionError:
             raise SipguardError(_not_allowed(path)) from None
+        except TimeoutError:
+            raise SipguardError(f"{path}: sipguard has not answered within {PATIENCE:g} s; see its log") from None
+        except (ConnectionError, json.JSONDecodeError):
+            raise SipguardError(
+                f"{path}: sipguard ended before it answered; ask again when it runs: sipguard status"
+            ) from None
         except (OSError, ValueError) as error:
-            raise SipguardError(f"{path}: no answer ({error or 'connection closed'})") from error
+            raise SipguardError(f"{path}: no answer ({error})") from error
     if not answer["ok"]:
         raise DaemonError(answer["error"], int(answer.get("status", 2)))
     return answer["result"]

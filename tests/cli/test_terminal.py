@@ -95,6 +95,7 @@ def test_no_permission(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("sipguard.cli.client._connect", refuse)
+    monkeypatch.setattr("os.access", lambda *_given, **_more: False)  # what click asks of a path, as these users get it
     path = tmp_path / "run.sock"
     path.touch(mode=0o000)
     said = sipguard("status", "--socket", path).stderr
