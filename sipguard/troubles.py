@@ -13,6 +13,13 @@ BY_HAND = "by-hand"
 
 Level = Literal["bad", "warning"]
 """`bad`: somebody may get in who should not."""
+_MOST_LOGS = 4
+"""That one line names."""
+_LISTENS = {
+    "asterisk": "asterisk -rx 'manager show settings' says whether it listens; docs/events.md",
+    "freeswitch": "fs_cli -x 'module_exists mod_event_socket' says whether it listens; docs/events.md",
+}
+"""Where events come from → what shows why none do."""
 _NAMES = {"fleet": "fleet", "crowdsec": "CrowdSec"}
 
 
@@ -91,18 +98,28 @@ def _of_jail(jail: Mapping[str, Any], unruled: Mapping[str, str]) -> Iterator[Tr
     events = jail["events"]
     if events and not events["speaks"]:
         why = printable(events["problem"] or "", 300)
-        yield Trouble(f"jail {name}: no events of {printable(events['url'])}: {why}", "sipguard check", "warning")
+        text = f"jail {name}: no events of {printable(events['url'])}: {why}"
+        yield Trouble(text, _LISTENS.get(events["url"].partition(":")[0], "see docs/events.md"), "warning")
     none = all(jail["logs"].values()) and not (events and events["speaks"])
-    for path, problem in jail["logs"].items():
-        if problem:
-            mend = f"name the right log in logpath of jails.d/{name}.toml; sipguard check says which"
-            text = f"jail {name}: {printable(path)}: {printable(problem, 300)}"
-            yield Trouble(text, mend, "bad" if none else "warning")
+    for problem, paths in _by_problem(jail["logs"]).items():
+        mend = f"name the right log in logpath of jails.d/{name}.toml; sipguard check says which"
+        more = f" and {len(paths) - _MOST_LOGS} more" if len(paths) > _MOST_LOGS else ""
+        text = f"jail {name}: {', '.join(map(printable, paths[:_MOST_LOGS]))}{more}: {printable(problem, 300)}"
+        yield Trouble(text, mend, "bad" if none else "warning")
     for action in jail["actions"]:
         if action["problem"]:
             text = f"jail {name}: action {printable(action['name'])}: {printable(action['problem'], 300)}"
             mend = f"sipguard test-action {shlex.quote(printable(action['name']))} --jail {shlex.quote(name)}"
             yield Trouble(text, mend, "warning")
+
+
+def _by_problem(logs: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """What is wrong with logs → those that it is wrong with: what is not there is mended at once."""
+    found: dict[str, list[str]] = {}
+    for path, problem in logs.items():
+        if problem:
+            found.setdefault(problem, []).append(path)
+    return found
 
 
 def _of_feeds(feeds: Iterable[Mapping[str, Any]]) -> Iterator[Trouble]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ class EventConnection:
         except SipguardError as error:
             self._became(speaks=False, problem=str(error))
         except (OSError, EOFError) as error:
-            self._became(speaks=False, problem=(getattr(error, "strerror", None) or str(error) or "connection lost"))
+            self._became(speaks=False, problem=_why(error))
         except asyncio.CancelledError:
             if writer is not None and dialogue is not None:
                 with contextlib.suppress(OSError):
@@ -141,3 +142,9 @@ def _notice_death(writer: asyncio.StreamWriter) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in ((socket.TCP_KEEPIDLE, 2), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 2)):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _why(error: OSError | EOFError) -> str:
+    """What the system calls it: asyncio's own text for a refused connection is a Python tuple."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number and number > 0 else str(error) or "connection lost"
