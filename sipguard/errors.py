@@ -1,5 +1,17 @@
 """What may go wrong in a way that a person can mend: one line each, never a traceback."""
 
+import sys
+from pathlib import Path
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs what an extra needs, by the pip of the venv that sipguard runs in; else by any.
+
+    It asks no registry for sipguard itself, which is installed already.
+    """
+    pip = Path(sys.prefix, "bin", "pip") if sys.prefix != sys.base_prefix else "pip"
+    return f"{pip} install 'sipguard[{extra}]'"
+
 
 class SipguardError(Exception):
     """An error for the operator. Its text is one line: what is wrong, where, and how to mend it."""

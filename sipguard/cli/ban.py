@@ -19,10 +19,16 @@ AT_ONCE = 1000
 @click.command("ban")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @click.option(
-    "--jail", shell_complete=jail_names, help="For this jail's ports.  [default: every port, in a jail of its own]"
+    "--jail",
+    metavar="NAME",
+    shell_complete=jail_names,
+    help="For this jail's ports.  [default: every port, in a jail of its own]",
 )
 @click.option(
-    "--time", "length", help="How long, e.g. 1h; -1 for good.  [default: the jail's bantime; without a jail 24h]"
+    "--time",
+    "length",
+    metavar="TIME",
+    help="How long, e.g. 1h; -1 for good.  [default: the jail's bantime; without a jail 24h]",
 )
 @click.option("--reason", help="Kept with the ban, for `sipguard explain`.")
 @json_option

@@ -40,7 +40,7 @@ def show(page: dict[str, Any], *, past: bool) -> None:
     """Print one page."""
     bans, now = page["bans"], time.time()
     if not page["total"]:
-        output.say("nobody was banned" if past else "nobody is banned")
+        output.say(f"nobody was banned since {output.moment(page['since'])}" if past else "nobody is banned")
         return
     places = origins([ban["address"] for ban in bans], page["geoip"])
     columns: dict[str, Callable[[dict[str, Any]], object]] = {

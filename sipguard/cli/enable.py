@@ -28,7 +28,7 @@ _RELOAD_WITHIN = 30
 
 
 @click.command("enable")
-@click.argument("server", required=False, default="", metavar="[SERVER]", type=click.Choice(["", *_SERVERS]))
+@click.argument("server", required=False, metavar="[SERVER]", type=click.Choice(_SERVERS))
 @click.option("--yes", is_flag=True, help="Write without asking, as scripts want it.")
 @click.option("--undo", is_flag=True, help="Put back every file as it was before, byte for byte.")
 @click.option(
@@ -39,7 +39,7 @@ _RELOAD_WITHIN = 30
     help="Look at and write to the machine below this folder; nothing is reloaded.",
 )
 @socket_option
-def command(server: str, *, yes: bool, undo: bool, root: Path, path: Path) -> None:
+def command(server: str | None, *, yes: bool, undo: bool, root: Path, path: Path) -> None:
     """Protect the SIP servers of this machine: freeswitch, asterisk, kamailio, opensips, or all that are here.
 
     Looks at processes, packages, configuration and sockets. Shows each file that it would write, and asks. Your carriers go
@@ -52,7 +52,7 @@ def command(server: str, *, yes: bool, undo: bool, root: Path, path: Path) -> No
     if undo:
         _undo(machine, path)
         return
-    _enable(machine, server, path, yes=yes)
+    _enable(machine, server or "", path, yes=yes)
 
 
 def _enable(machine: Machine, server: str, path: Path, *, yes: bool) -> None:
@@ -61,8 +61,10 @@ def _enable(machine: Machine, server: str, path: Path, *, yes: bool) -> None:
 
     proposal = propose(machine, server, _new_password)
     if not proposal.servers:
+        known = ", ".join(one for one in _SERVERS if one != server)
+        where = "on this machine" if machine.is_own else f"below {machine.at('/')}"
         output.complain(
-            f"sipguard: no {server or 'SIP server'} found on this machine; name one: sipguard enable asterisk"
+            f"sipguard: no {server or 'SIP server'} found {where}; it {'also ' if server else ''}looks for {known}"
         )
         raise click.exceptions.Exit(1)
     _show(machine, proposal)
@@ -88,7 +90,7 @@ def _new_password() -> str:
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        output.complain("sipguard: nobody can be asked here; --yes writes it")
+        output.complain("sipguard: there is no terminal to ask on; add --yes to write it")
         return False
     return click.confirm("Write this?")
 

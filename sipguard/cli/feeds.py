@@ -21,17 +21,22 @@ from sipguard.text import printable
 @socket_option
 @click.pass_context
 def command(context: click.Context, as_json: bool, path: Path) -> None:
-    """Lists of addresses that others know to attack: how many entries, when they came, what is wrong."""
+    """Lists of addresses that others know to attack: how many entries, when they came, what is wrong.
+
+    Exit status 1 if no feed is configured.
+    """
     if context.invoked_subcommand:
         context.obj = path
         return
     feeds = ask(path, "feeds")
     if as_json:
         output.as_json(feeds)
-        return
-    if not feeds:
+    elif feeds:
+        _show(feeds)
+    else:
         click.echo("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
-    _show(feeds)
+    if not feeds:
+        raise click.exceptions.Exit(1)
 
 
 @command.command("refresh")

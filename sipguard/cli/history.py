@@ -20,8 +20,8 @@ from sipguard.cli.client import ask, json_option, socket_option
 def command(since: str, as_json: bool, path: Path, **query: Any) -> None:
     """The bans of the last 24 hours, or as far back as you ask: those that are over and those of now.
 
-    sipguard keeps ended bans for a week. ADDRESS is an address, or a network for everybody in it. Exit status 1 if there
-    was none.
+    sipguard keeps ended bans for a week; those that `unban` or `flush` ended are forgotten. ADDRESS is an address, or a
+    network for everybody in it. Exit status 1 if there was none.
     """
     page = ask(path, "history", since=since, **query)
     if as_json:

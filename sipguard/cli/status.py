@@ -175,7 +175,7 @@ def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
         output.table(("counted", "attempts"), jail["counted"].items())
     now = time.time()
     output.table(
-        ("banned", "since", "for another", "why"),
+        ("banned", "since", "left", "why"),
         (
             [
                 ban["address"],

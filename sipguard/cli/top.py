@@ -14,7 +14,7 @@ import click
 
 from sipguard.cli.client import ask, socket_option
 from sipguard.cli.explain import tell
-from sipguard.errors import SipguardError
+from sipguard.errors import SipguardError, pip_install
 
 
 @click.command("top")
@@ -26,9 +26,7 @@ def command(path: Path) -> None:
     question, q quits. Needs the extra `top`.
     """
     if importlib.util.find_spec("textual") is None:
-        raise SipguardError(
-            "sipguard top needs textual: pip install 'sipguard[top]', where sipguard was installed by pip"
-        )
+        raise SipguardError(f"sipguard top needs the library textual: {pip_install('top')}")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise SipguardError("sipguard top needs a terminal; for scripts there is sipguard status --json")
     ask(path, "ping")  # said in a line, before the screen is taken

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sipguard.config.values import duration
-from sipguard.errors import SipguardError
+from sipguard.errors import SipguardError, pip_install
 
 READ_SOCKET = Path("/run/sipguard/sipguard-read.sock")
 WRITE_SOCKET = Path("/run/sipguard/sipguard.sock")
@@ -50,10 +50,21 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     "--user-header", default="", metavar="NAME", help="Header in which the proxy names who has logged in there."
 )
 @click.option(
-    "--idle", default="30m", show_default=True, callback=_seconds, help="A session ends when unused for so long."
+    "--idle",
+    default="30m",
+    show_default=True,
+    metavar="TIME",
+    callback=_seconds,
+    help="A session ends when unused for so long.",
 )
 @click.option(
-    "--session", "longest", default="12h", show_default=True, callback=_seconds, help="A session ends after that."
+    "--session",
+    "longest",
+    default="12h",
+    show_default=True,
+    metavar="TIME",
+    callback=_seconds,
+    help="A session ends after that.",
 )
 @click.option(
     "--socket",
@@ -84,7 +95,7 @@ def command(context: click.Context, /, write: bool, write_socket: Path, **given:
         return
     missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
-        raise SipguardError(f"the page needs the library {missing[0]}: pip install 'sipguard[web]'")
+        raise SipguardError(f"the page needs the library {missing[0]}: {pip_install('web')}")
     if os.geteuid() == 0:
         how = f"use the unit sipguard-web.service, or: runuser -u {USER} -- sipguard web"
         raise SipguardError(f"the page does not run as root; {how}")

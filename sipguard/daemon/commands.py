@@ -293,7 +293,7 @@ def _seconds(value: Any, option: str = "--time") -> float:
     except (TypeError, ValueError) as error:
         raise SipguardError(f"{option}: {error}") from error
     if seconds <= 0:
-        raise SipguardError(f"{option}: a ban that ends at once is none; write e.g. 10m or 1h30m, or -1 for ever")
+        raise SipguardError(f"{option}: must be more than 0; write e.g. 10m or 1h30m, or -1 for ever")
     return seconds
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sipguard.config.fleet import silent_fleet
 from sipguard.config.settings import Settings
 from sipguard.daemon.foreign_runner import ForeignRunner
-from sipguard.errors import ConfigError, FleetError
+from sipguard.errors import ConfigError, FleetError, pip_install
 from sipguard.model import Ban, Fleet
 from sipguard.networks import admit
 from sipguard.policy.ignore import own_addresses
@@ -24,7 +24,7 @@ log = logging.getLogger("sipguard.fleet")
 def need_redis(settings: Settings) -> None:
     """Raise `ConfigError` if there is a fleet and the library for it is not there."""
     if settings.fleet and importlib.util.find_spec("redis") is None:
-        raise ConfigError("[fleet] needs the library redis: pip install sipguard[fleet]", str(settings.config_file))
+        raise ConfigError(f"[fleet] needs the library redis: {pip_install('fleet')}", str(settings.config_file))
 
 
 class FleetRunner(ForeignRunner):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.daemon import Daemon
-from sipguard.errors import ConfigError, FirewallError, StateError
+from sipguard.errors import ConfigError, FirewallError, StateError, pip_install
 from sipguard.sockets import cut, listening
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def measured(daemon: Daemon, serve: Serve) -> Serve:
 def need_library(settings: Settings) -> None:
     """Raise `ConfigError` if numbers are wanted and the library for them is not there."""
     if settings.metrics and importlib.util.find_spec("prometheus_client") is None:
-        what = "[metrics] needs the library prometheus_client: pip install sipguard[metrics]"
+        what = f"[metrics] needs the library prometheus_client: {pip_install('metrics')}"
         raise ConfigError(what, str(settings.config_file))
 
 

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from sipguard.errors import FirewallError
+from sipguard.errors import FirewallError, pip_install
 from sipguard.firewall import programs
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def legacy_refusal(program: str = "iptables") -> str:
     if kind == "none":
         return "backend iptables: this host has no iptables: choose the firewall nftables"
     if importlib.util.find_spec("iptc") is None:
-        return "backend iptables needs python-iptables (pip install 'sipguard[iptables]'): or choose the firewall ipset"
+        return f"backend iptables needs python-iptables: {pip_install('iptables')}; or choose the firewall ipset"
     return ""
 
 
