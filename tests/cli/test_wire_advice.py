@@ -39,9 +39,18 @@ def test_sockets_are_found(tmp_path):
     (tmp_path / "self" / "ns").mkdir(parents=True)
     (tmp_path / "self" / "ns" / "net").symlink_to("net:[1]")
     table(tmp_path, "tcp", (ANY, 5060, "0A", 1), (ANY, 5038, "0A", 2), (LOOPBACK, 8088, "0A", 3), (ANY, 22, "0A", 8))
-    table(tmp_path, "udp", (ANY, 5070, "07", 4), (ANY, 12000, "07", 5), (ANY, 6000, "07", 6), (ANY, 4569, "07", 7))
+    table(tmp_path, "udp6")
+    table(
+        tmp_path,
+        "udp",
+        (ANY, 5062, "07", 99),
+        (ANY, 5070, "07", 4),
+        (ANY, 12000, "07", 5),
+        (ANY, 6000, "07", 6),
+        (ANY, 4569, "07", 7),
+    )
     assert find(tmp_path) == SipServers(
-        (SipSocket("asterisk", "tcp", 5060), SipSocket("asterisk", "udp", 5070)),
+        (SipSocket("asterisk", "tcp", 5060), SipSocket("asterisk", "udp", 5070), SipSocket("root", "udp", 5062)),
         (SipSocket("asterisk", "udp", 6000),),
         ("kamailio (process 12)",),
         ("freeswitch (process 13)",),

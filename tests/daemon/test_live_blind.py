@@ -41,7 +41,8 @@ def found(lab, address):
 
 def test_overrun(tmp_path):
     """The daemon stands still while more comes than the kernel keeps: that is lost, known to be lost, and said."""
-    addresses = [f"198.51.100.{last}" for last in range(20, 80)]
+    quiet = "198.51.100.90"
+    addresses = [quiet, *(f"198.51.100.{last}" for last in range(20, 80))]
     with wire_lab(tmp_path, addresses=addresses, wire={"rate": 10_000}) as lab:
         for net in (lab.server_net, lab.net):
             net.run("ip", "link", "set", "veth0", "mtu", "65000")
@@ -51,7 +52,7 @@ def test_overrun(tmp_path):
         lab.daemon.wait_logged("[wire] packets were lost")
         wire = lab.wire()
         assert any("were lost" in one["reason"] for one in wire["blind_times"])
-        lab.client(GUESSER).register()
+        lab.client(quiet).register()  # the gap in the numbers is seen at the next packet
         lab.daemon.wait_for(lambda: lab.wire()["packets"].get("lost", 0) > 0, "the number of lost packets")
 
 
@@ -68,6 +69,21 @@ def test_unlisted_port(tmp_path):
         time.sleep(0.3)
         assert (lab.banned(), found(lab, GUESSER)) == (set(), 0)
         assert lab.wire()["ports"] == "5060-5061, 5070, 5080-5081"
+
+
+def test_a_server_that_listens_is_watched(tmp_path):
+    """A port that no jail names, at which a SIP server listens."""
+    with wire_lab(tmp_path) as lab:
+        server = Server(lab.server_net, port=5090)
+        try:
+            lab.daemon.sipguard("reload")
+            assert lab.wire()["ports"] == "5060-5061, 5080-5081, 5090"
+            client = lab.client(GUESSER, port=5090)
+            for _ in range(5):
+                assert client.register() == 403
+            lab.daemon.wait_for(lambda: lab.banned() == {GUESSER}, "the ban")
+        finally:
+            server.close()
 
 
 def test_macvlan(tmp_path):

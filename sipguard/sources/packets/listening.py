@@ -1,11 +1,13 @@
 """The SIP servers of this machine, and the ports at which they listen: proc(5).
 
 A server's UDP sockets are those of media too, so of these the ones count that it also listens at over TCP, and those of the usual
-SIP ports; the other low ones are doubtful. Another user's process can be looked into by root alone.
+SIP ports; the other low ones are doubtful. Another user's process can be looked into by root alone, but whose a socket is, is
+known to all: the users of SIP servers are called like them.
 """
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +19,8 @@ SERVERS = frozenset(
 )
 """Names of processes (comm) of SIP servers."""
 _USUAL = frozenset(range(5060, 5100))
-_NOT_SIP = frozenset({22, 53, 80, 443, 2727, 3478, 4520, 4569, 5038, 8021})
-"""Other services of the same servers: SSH, DNS, HTTP, MGCP, STUN, DUNDi, IAX2, the manager interface, the event socket."""
+_NOT_SIP = frozenset({22, 53, 80, 123, 443, 2000, 2727, 3478, 4520, 4569, 5000, 5038, 5353, 8021})
+"""Other services of the same servers: DNS, HTTP, Skinny, MGCP, STUN, DUNDi, IAX2, Unistim, manager interface, event socket."""
 _LISTENS, _UNCONNECTED = "0A", "07"
 """States of sockets: TCP_LISTEN, and of UDP TCP_CLOSE (net/tcp_states.h)."""
 _MEDIA = 10_000
@@ -105,20 +107,30 @@ def _sockets(process: Path) -> Iterator[str]:
 
 def _ports(proc: Path, owners: dict[str, str]) -> Iterator[tuple[SipSocket, bool]]:
     """The servers' ports, each with whether it is SIP's for certain."""
-    if not owners:
-        return
-    tcp = {(owners[inode], port) for port, inode in _table(proc, "tcp", _LISTENS) if inode in owners}
-    for server, port in tcp:
-        if port not in _NOT_SIP and port < _MEDIA:
+
+    def server_of(port: int, inode: str, user: int) -> str:
+        name = owners.get(inode) or _name(user)
+        return name if name in SERVERS or port in _USUAL else ""
+
+    tcp = set()
+    for port, inode, user in _table(proc, "tcp", _LISTENS):
+        if port < _MEDIA and port not in _NOT_SIP and (server := server_of(port, inode, user)):
+            tcp.add((server, port))
             yield SipSocket(server, "tcp", port), True
-    for port, inode in _table(proc, "udp", _UNCONNECTED):
-        if inode in owners and port not in _NOT_SIP and port < _MEDIA:
-            server = owners[inode]
+    for port, inode, user in _table(proc, "udp", _UNCONNECTED):
+        if port < _MEDIA and port not in _NOT_SIP and (server := server_of(port, inode, user)):
             yield SipSocket(server, "udp", port), port in _USUAL or (server, port) in tcp
 
 
-def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[int, str]]:
-    """Local port and inode of each socket in this state, of both families, but for those on loopback."""
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
+
+
+def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[int, str, int]]:
+    """Local port, inode and user of each socket in this state, of both families, but for those on loopback."""
     for name in (protocol, f"{protocol}6"):
         try:
             lines = (proc / "self" / "net" / name).read_text().splitlines()[1:]
@@ -128,7 +140,7 @@ def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[int, str]]:
             words = line.split()
             address, _, port = words[1].rpartition(":")
             if words[3] == state and not _is_loopback(address):
-                yield int(port, 16), words[9]
+                yield int(port, 16), words[9], int(words[7])
 
 
 def _is_loopback(address: str) -> bool:
