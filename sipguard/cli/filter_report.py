@@ -126,6 +126,10 @@ class Report:
 
     def _show_reasons(self) -> None:
         """Hits by what the regexes find; by number where the filter does not say."""
+        names = [line for line in self.filter.options.get("reasons", "").split("\n") if line.strip()]
+        if names and not self.filter.reasons:
+            regexes = output.counted(len(self.filter.failregex), "failregex")
+            output.say(f"reasons: {output.counted(len(names), 'name')} for {regexes}, so none is used", "warn")
         hits = Counter[str]()
         for regex, count in self._regexes.items():
             hits[self.filter.reason(regex) or f"failregex {regex + 1}"] += count

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from annotations import FILTERS
+from command_line import sipguard
 
 from sipguard.config.filters import read_filter
 
@@ -48,3 +49,14 @@ def test_names_that_do_not_fit_are_none(options):
     found = replace(read_filter("recidive", [FILTERS]), failregex=("a", "b"), options=options)
     assert found.reasons == ()
     assert found.reason(0) is None
+
+
+def test_the_author_is_told(tmp_path):
+    """`test-filter` says that the names do not fit, and counts by number."""
+    file = tmp_path / "mine.conf"
+    file.write_text("[Definition]\nfailregex = from <HOST>$\n            of <HOST>$\nreasons = wrong password\n")
+    told = sipguard("test-filter", "bad login from 203.0.113.5", file).stdout
+    assert "reasons: 1 name for 2 failregexes, so none is used\n" in told
+    assert "1\tfailregex 1\n" in told
+    file.write_text(file.read_text() + "          unknown user\n")
+    assert "1\twrong password\n" in sipguard("test-filter", "bad login from 203.0.113.5", file).stdout
