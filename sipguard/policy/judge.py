@@ -187,12 +187,12 @@ class Judge:
             self._remember_login(source, time)
         subject = self.subject(source)
         self._logins.add(source if self._is_proven else subject, time)
-        counted = self.window.count(subject, now)
-        if counted:
-            self.grounds.forget(subject)
-        if success.user and counted:
+        if subject not in self.window or not self.window.count(subject, now):
+            return ""
+        self.grounds.forget(subject)
+        if success.user:
             self.window.forgive(subject, success.user, time)
-        return subject if counted and not self.window.count(subject, now) else ""
+        return "" if self.window.count(subject, now) else subject
 
     def _remember_login(self, source: str, time: float) -> None:
         """Somebody in this network is welcome: its other addresses are counted each for itself."""

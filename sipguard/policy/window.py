@@ -42,6 +42,10 @@ class Window:
     def __len__(self) -> int:
         return len(self._once) + len(self._attempts)
 
+    def __contains__(self, address: str) -> bool:
+        """Whether anything of this address is remembered."""
+        return address in self._once or address in self._attempts
+
     def _of(self, address: str) -> _Attempts:
         return self._once.get(address) or self._attempts.get(address) or []
 

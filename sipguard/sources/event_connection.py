@@ -28,7 +28,7 @@ WITHIN = 10.0
 _AT_ONCE = 262_144
 _BUSY = 500
 """Events a second from which they are gathered: waking for each costs more than reading it."""
-_GATHER = 0.05
+_GATHER = 0.1
 """Seconds for which they are."""
 
 

@@ -76,7 +76,8 @@ class EventTable:
 
     def __init__(self, rules: Mapping[str, list[EventRule]], time: str, log_tells: re.Pattern[str] | None) -> None:
         self.tampered = 0
-        self._rules = rules
+        counted = {name: [rule for rule in each if rule.kind != "nothing"] for name, each in rules.items()}
+        self._counted = {name: each for name, each in counted.items() if each}
         self._time = time
         self._log_tells = log_tells
 
@@ -96,11 +97,9 @@ class EventTable:
     @property
     def wanted(self) -> dict[str, list[str]]:
         """The events to ask the server for, those that count for something, and the fields that their rules read."""
-        counted = {name: [rule for rule in rules if rule.kind != "nothing"] for name, rules in self._rules.items()}
         return {
             name: sorted({self._time, *(field for rule in rules for field in rule.fields)})
-            for name, rules in counted.items()
-            if rules
+            for name, rules in self._counted.items()
         }
 
     def is_told_by_log_alone(self, line: str) -> bool:
@@ -109,8 +108,8 @@ class EventTable:
 
     def event_of(self, event: ServerEvent, now: float) -> LogEvent | None:
         """What jails weigh; None for an event that counts for nothing."""
-        for rule in self._rules.get(event.name, ()):
-            if rule.kind != "nothing" and rule.holds(event.fields):
+        for rule in self._counted.get(event.name, ()):
+            if not rule.when or rule.holds(event.fields):
                 return self._made(rule, event, now)
         return None
 
