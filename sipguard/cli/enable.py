@@ -38,8 +38,9 @@ _RELOAD_WITHIN = 30
     metavar="DIR",
     help="Look at and write to the machine below this folder; nothing is reloaded.",
 )
+@click.option("--no-wire", is_flag=True, help="Leave SIP packets alone: judge by logs and events.")
 @socket_option
-def command(server: str | None, *, yes: bool, undo: bool, root: Path, path: Path) -> None:
+def command(server: str | None, *, yes: bool, undo: bool, root: Path, no_wire: bool, path: Path) -> None:
     """Protect the SIP servers of this machine: freeswitch, asterisk, kamailio, opensips, or all that are here.
 
     Looks at processes, packages, configuration and sockets. Shows each file that it would write, and asks. Your carriers go
@@ -52,14 +53,14 @@ def command(server: str | None, *, yes: bool, undo: bool, root: Path, path: Path
     if undo:
         _undo(machine, path)
         return
-    _enable(machine, server or "", path, yes=yes)
+    _enable(machine, server or "", path, yes=yes, wire=not no_wire)
 
 
-def _enable(machine: Machine, server: str, path: Path, *, yes: bool) -> None:
+def _enable(machine: Machine, server: str, path: Path, *, yes: bool, wire: bool) -> None:
     from sipguard.enable.proposal import propose  # noqa: PLC0415
     from sipguard.enable.writing import write  # noqa: PLC0415
 
-    proposal = propose(machine, server, _new_password)
+    proposal = propose(machine, server, _new_password, wire=wire)
     if not proposal.servers:
         known = ", ".join(one for one in _SERVERS if one != server)
         where = "on this machine" if machine.is_own else f"below {machine.at('/')}"

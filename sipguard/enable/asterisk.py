@@ -42,7 +42,7 @@ def find_asterisk(machine: Machine, new_password: Callable[[], str], *, asked: b
     found.ports = machine.listening(processes) | set(_ports(pjsip, sip))
     if sip and any(section.name != "general" for section in sip.sections):
         found.notes.append(
-            "Asterisk: chan_sip is in use; what accuses an address there, and can be trusted, is in docs/logs.md"
+            "Asterisk: chan_sip is in use; the wire sees who guesses there; what its logs are worth is in docs/logs.md"
         )
     _manager(machine, found, new_password)
     return found

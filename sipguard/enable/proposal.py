@@ -16,7 +16,7 @@ from sipguard.enable.carriers import proposed
 from sipguard.enable.found import Carrier, FoundServer
 from sipguard.enable.freeswitch import find_freeswitch
 from sipguard.enable.proxies import find_proxy
-from sipguard.enable.toml_edit import with_ignored, with_keys
+from sipguard.enable.toml_edit import with_ignored, with_keys, with_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sipguard.enable.machine import Machine
 
 SERVERS = ("freeswitch", "asterisk", "kamailio", "opensips")
+WIRE_JAIL = "sip"
 MAIN = str(paths.CONFIG_DIR / paths.CONFIG_FILE)
 _PASSWORD_FILES = {"asterisk": "manager-password", "freeswitch": "event-socket-password"}
 _HEAD = "# By `sipguard enable`; `--undo` takes it back. Keys: docs/configuration.md\n"
@@ -56,14 +57,17 @@ class Proposal:
     """What must not be shown."""
 
 
-def propose(machine: Machine, server: str, new_password: Callable[[], str]) -> Proposal:
-    """Look at the machine. `server`: one of `SERVERS`, or empty for all that are there. Raises ConfigError."""
+def propose(machine: Machine, server: str, new_password: Callable[[], str], *, wire: bool) -> Proposal:
+    """Look at the machine. `server`: one of `SERVERS`, or empty for all that are there. Raises ConfigError.
+
+    `wire`: whether the SIP packets of the machine shall be watched.
+    """
     made = Proposal(servers=[found for name in SERVERS if (found := _find(machine, name, server, new_password))])
     for found in made.servers:
         made.secrets += [found.password] if found.password else []
         _jail(machine, found, made, asked=bool(server))
         made.notes += found.notes
-    _ignored(machine, made)
+    _main(machine, made, wire=wire and bool(made.servers) and _wire_jail(machine, made))
     if made.servers and machine.processes("fail2ban-server"):
         made.notes.append("Fail2ban runs here too: `sipguard adopt` takes over its jails and its bans")
     return made
@@ -118,15 +122,36 @@ def _uncovered(found: FoundServer) -> list[int]:
     return sorted(port for port in found.ports if not any(one.first <= port <= one.last for one in known))
 
 
-def _ignored(machine: Machine, made: Proposal) -> None:
-    """The carriers of all servers go into `[defaults]`: no jail and no feed rejects them then."""
+def _wire_jail(machine: Machine, made: Proposal) -> bool:
+    """Enable the jail of the wire; whether it is wanted: not where the operator has switched it off."""
+    path = str(paths.CONFIG_DIR / paths.JAILS_DIR / f"{WIRE_JAIL}.toml")
+    before = machine.text(path)
+    given = parse(before, Path(path)).data
+    if given.get("enabled") is False:
+        return False
+    keys: dict[str, Any] = {} if given else {"enabled": True}
+    more = {port for found in made.servers for port in _uncovered(found)}
+    if more and "port" not in given:
+        keys["port"] = [*_packaged_ports(WIRE_JAIL), *map(str, sorted(more))]
+    if keys:
+        _add(machine, made, FileChange(path, with_keys(before or _HEAD, keys, path)))
+    return True
+
+
+def _main(machine: Machine, made: Proposal, *, wire: bool) -> None:
+    """sipguard.toml: the wire, and in `[defaults]` the carriers of all servers: no jail and no feed rejects them then."""
     good, made.refused = proposed(carrier for found in made.servers for carrier in found.carriers)
     before = machine.text(MAIN)
-    given = parse(before, Path(MAIN)).data.get("defaults", {}).get("ignoreip", [])
-    known = set(items(given, IGNORED_SEPARATOR))
+    data = parse(before, Path(MAIN)).data
+    known = set(items(data.get("defaults", {}).get("ignoreip", []), IGNORED_SEPARATOR))
     made.ignored = {host: carrier for host, carrier in good.items() if host not in known}
-    if made.ignored:
-        _add(machine, made, FileChange(MAIN, with_ignored(before or _HEAD, list(made.ignored), MAIN)))
+    text = with_ignored(before or _HEAD, list(made.ignored), MAIN) if made.ignored else before
+    if wire and "enabled" not in data.get("wire", {}):
+        text = with_wire(text or _HEAD, MAIN)
+        made.notes.append(
+            "SIP packets are watched too: an address is banned for what it has sent (docs/wire.md); or --no-wire"
+        )
+    _add(machine, made, FileChange(MAIN, text))
 
 
 def _add(machine: Machine, made: Proposal, change: FileChange) -> None:

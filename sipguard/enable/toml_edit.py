@@ -64,6 +64,19 @@ def with_ignored(text: str, hosts: Sequence[str], path: str) -> str:
     return _checked("\n".join(lines), {**data, "defaults": {**defaults, "ignoreip": expected}}, path, "ignoreip")
 
 
+def with_wire(text: str, path: str) -> str:
+    """The text with `enabled = true` in `[wire]`. Raises ConfigError where it cannot be added to."""
+    data = parse(text, Path(path)).data
+    places = {statement.keys: statement.line for statement in scan(text)}
+    lines = text.split("\n")
+    if ("wire",) in places:
+        lines.insert(places["wire",], "enabled = true")
+    else:
+        lines = [*text.rstrip("\n").split("\n"), "", "[wire]", "enabled = true", ""]
+    expected = {**data, "wire": {**data.get("wire", {}), "enabled": True}}
+    return _checked("\n".join(lines), expected, path, "[wire] enabled")
+
+
 def _checked(text: str, expected: Mapping[str, Any], path: str, keys: str) -> str:
     """The new text, if it says what it should."""
     try:

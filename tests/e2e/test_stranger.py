@@ -36,9 +36,9 @@ def _walk(debian):
     assert "no jail is enabled" in debian.run("sipguard check")
     said = debian.run("sipguard enable --yes")
     assert "FreeSWITCH: " in said
-    assert "sipguard has read it; running: freeswitch" in said
+    assert "sipguard has read it; running: freeswitch, sip" in said
     checked = debian.run("sipguard check")
-    assert "1 jail" in checked
+    assert "2 jails" in checked
     assert "sip.carrier-one.example" in checked
     debian.run(f'for i in 1 2 3 4 5; do echo "{FAILURE}" >> /var/log/freeswitch/freeswitch.log; done')
     debian.until("nft list ruleset | grep -q 203.0.113.66")

@@ -24,6 +24,9 @@ def _written(tree, *arguments, status=0):
     folder = tree.root / "etc/sipguard"
     main = toml.loads((folder / "sipguard.toml").read_text()) if (folder / "sipguard.toml").exists() else {}
     jails = {one.stem: toml.loads(one.read_text()) for one in (folder / "jails.d").glob("*.toml")}
+    if "--no-wire" not in arguments:
+        assert main["wire"] == {"enabled": True}
+        assert jails.pop("sip")["enabled"] is True
     return done.stdout, main.get("defaults", {}).get("ignoreip"), jails
 
 
@@ -155,7 +158,37 @@ def test_opensips(tree):
     said, ignored, jails = _written(tree("opensips"))
     assert jails == {"opensips": {"enabled": True, "port": ["5060-5061", "5070"]}}
     assert ignored is None
+    assert said.count("note:") == 1
+    assert "SIP packets are watched too" in said
+
+
+def test_without_the_wire(tree):
+    """Logs and events alone, for whoever wants that."""
+    said, _, jails = _written(tree("opensips"), "--no-wire")
+    assert set(jails) == {"opensips"}
     assert "note:" not in said
+
+
+def test_ports_of_the_wire(tree):
+    """Its jail has those that the servers listen on besides the usual ones."""
+    machine = tree("opensips")
+    _written(machine)
+    jail = toml.loads(machine.text("/etc/sipguard/jails.d/sip.toml"))
+    assert jail == {"enabled": True, "port": ["5060-5061", "5080-5081", "5070"]}
+
+
+@pytest.mark.parametrize(
+    ("main", "jail"), [("[wire]\nenabled = false\n", "enabled = false\n"), ("[wire]\nrate = 900\n", "enabled = true\n")]
+)
+def test_a_wire_that_is_configured(tree, main, jail):
+    """What the operator has said of it stays."""
+    machine = tree("asterisk-debian")
+    machine.write("/etc/sipguard/sipguard.toml", main)
+    machine.write("/etc/sipguard/jails.d/sip.toml", jail)
+    assert sipguard("enable", "--root", machine.root, "--yes").returncode == 0
+    given = toml.loads(machine.text("/etc/sipguard/sipguard.toml"))["wire"]
+    assert given == ({"enabled": False} if "false" in main else {"rate": 900, "enabled": True})
+    assert machine.text("/etc/sipguard/jails.d/sip.toml") == jail
 
 
 @pytest.mark.parametrize("name", sorted(one.name for one in MACHINES.iterdir() if one.is_dir()))
@@ -171,7 +204,7 @@ def test_what_is_written_can_be_run(tree, name, tmp_path, monkeypatch):
     main.touch()
     settings = load(main)
     assert settings.errors == ()
-    assert {jail.name for jail in settings.jails} == set(jails), said
+    assert {jail.name for jail in settings.jails} == {*jails, "sip"}, said
     again = sipguard("enable", "--root", machine.root, "--yes")
     assert again.returncode == 0
 

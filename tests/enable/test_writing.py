@@ -82,7 +82,11 @@ def test_two_servers_one_after_the_other(tmp_path):
     before = tree.snapshot()
     for name in ("kamailio", "opensips"):
         assert sipguard("enable", name, "--root", tree.root, "--yes").returncode == 0
-    assert {one.name for one in (tree.root / "etc/sipguard/jails.d").iterdir()} == {"kamailio.toml", "opensips.toml"}
+    assert {one.name for one in (tree.root / "etc/sipguard/jails.d").iterdir()} == {
+        "kamailio.toml",
+        "opensips.toml",
+        "sip.toml",
+    }
     assert sipguard("enable", "--root", tree.root, "--undo").returncode == 0
     assert tree.snapshot() == before
 
