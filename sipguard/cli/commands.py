@@ -31,7 +31,7 @@ TASKS = (
     Task("Begin", ("enable", "check", "run", "reload", "service", "adopt")),
     Task("See what happens", ("status", "bans", "history", "explain", "top", "web")),
     Task("Act", ("ban", "unban", "flush")),
-    Task("Try before you trust", ("test-filter", "replay", "test-action")),
+    Task("Try before you trust", ("selftest", "test-filter", "replay", "test-action")),
     Task("Know more than this server", ("feeds", "fleet")),
     Task("Below and beside", ("firewall", "client", "completion", "man")),
 )
@@ -142,6 +142,13 @@ COMMANDS = {
         (
             ("sipguard run", "in the foreground, as systemd wants it"),
             ("sipguard run --fail2ban-dir /etc/fail2ban", "the jails of a Fail2ban tree"),
+        ),
+    ),
+    "selftest": Described(
+        "Follow one failed login of this machine to the firewall.",
+        (
+            ("sipguard selftest", "each transport at 127.0.0.1"),
+            ("sipguard selftest --to 192.0.2.10 --transport udp", "where the server listens"),
         ),
     ),
     "service": Described(
