@@ -26,7 +26,7 @@ class NotListeningError(OSError):
     """Nobody takes connections there."""
 
 
-class Outcome(NamedTuple):
+class Refusal(NamedTuple):
     """What the server has answered: status codes, 0 for none."""
 
     first: int
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     """The address that it came from."""
 
 
-def register(transport: Transport, address: str, port: int, *, user: str = USER) -> Outcome:
+def register(transport: Transport, address: str, port: int, *, user: str = USER) -> Refusal:
     """Try to register with a wrong password. Raises `NotListeningError`, or `OSError` when there is no way there."""
     with _connected(transport, address, port) as sock:
         local, call = sock.getsockname()[:2], secrets.token_hex(8)
@@ -45,11 +45,11 @@ def register(transport: Transport, address: str, port: int, *, user: str = USER)
         status = _status(first)
         challenge = _CHALLENGE.search(first)
         if status not in (401, 407) or challenge is None:
-            return Outcome(status, 0, local[0])
+            return Refusal(status, 0, local[0])
         told = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(challenge[1])}
         answer = _answer(told, f"sip:{_host(address)}", user)
         header = f"{'Authorization' if status == 401 else 'Proxy-Authorization'}: Digest {answer}"
-        return Outcome(
+        return Refusal(
             status, _status(_ask(sock, _message(transport, address, local, call, 2, user, header))), local[0]
         )
 

@@ -10,7 +10,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, socket_option
-from sipguard.cli.register import NotListeningError, Outcome, Transport, register
+from sipguard.cli.register import NotListeningError, Refusal, Transport, register
 from sipguard.policy.ignore import own_addresses
 from sipguard.text import printable
 
@@ -82,7 +82,7 @@ def _try(transport: Transport, to: str, port: int, path: Path, *, must: bool) ->
     return stages + _follow(before, path)
 
 
-def _of_server(outcome: Outcome, transport: Transport, to: str, port: int) -> list[Stage]:
+def _of_server(outcome: Refusal, transport: Transport, to: str, port: int) -> list[Stage]:
     where = f"{transport} {to}, port {port}"
     if not outcome.first:
         return [Stage("answers", _RED, f"no answer from {where}; is it the server's address?")]
