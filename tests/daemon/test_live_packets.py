@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from wire_lab import GUESSER, GUESSER6, OTHER, PHONE, SERVER, Server, WireLab, wire_lab
 
 from sipguard.sources.packets.nflog import Group
+from tests.as_nobody import USER, setpriv
 from tests.backends import within
 from tests.netns import LEGACY, link, namespace
 
@@ -211,6 +214,22 @@ table ip nat {
   }
 }
 """
+
+
+OPEN = ["sh", "-c", 'umask 0; chmod -R a+rwX "$(dirname "$0")"; exec "$@"']
+"""The daemon's folder is everybody's; the next word is a file in it."""
+
+
+def test_rights_of_the_service():
+    """A user of its own who may change the firewall and read logs, and nothing else, can watch and ban."""
+    with (
+        tempfile.TemporaryDirectory() as folder,  # not below a folder that only root may enter
+        wire_lab(folder, prefix=[*OPEN, f"{folder}/sipguard.toml", *setpriv("+net_admin,+dac_read_search")]) as lab,
+    ):
+        pid = lab.daemon.process.pid
+        assert f"Uid:\t{USER}" in Path(f"/proc/{pid}/status").read_text()
+        assert guess(lab.client(), 5) == 5
+        lab.daemon.wait_for(lambda: lab.banned() == {GUESSER}, "the ban")
 
 
 def test_containers(tmp_path):

@@ -105,10 +105,10 @@ def test_kamailio_guesses(kamailio):
     """Every guess is seen; proven where the nonces can prove, and over TCP whatever they are."""
     before = kamailio.counted()
     for method in METHODS:
-        assert kamailio.client("atk", "guess", 25, method, "udp") == ["401"] * 25
+        assert kamailio.client("atk", "guess", 12, method, "udp") == ["401"] * 12
     counted = failures(kamailio, before)
     assert set(counted) == {(ATTACKER, "", "failure", kamailio.evidence)}
-    assert is_nearly(counted.total(), 100)
+    assert is_nearly(counted.total(), 48)
     before = kamailio.counted()
     assert kamailio.client("atk", "guess", 10, "REGISTER", "tcp") == ["401"] * 10
     assert failures(kamailio, before) == {(ATTACKER, "", "failure", "proven"): 10}
