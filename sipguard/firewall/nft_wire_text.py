@@ -25,7 +25,7 @@ PER_SOURCE, BURST = 100, 200
 """Packets per second of one address (IPv6: one /64) that are copied, and at once."""
 SEGMENTS = 4
 """As many times that of TCP: a message takes several segments, and each is acknowledged."""
-AT_ONCE = 100
+AT_ONCE = 200
 """Failing answers per second that wake us up each for itself; of more, each waits for some milliseconds."""
 PIECES = 0.4
 """Share of the rate that fragments may take: they come for all ports."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sipguard.firewall.nft_names import Family
     from sipguard.wire_model import Watch
 
-PER_SOURCE, BURST, AT_ONCE = 100, 200, 100
+PER_SOURCE, BURST, AT_ONCE = 100, 200, 200
 SEGMENTS = 4
 PIECES = 0.4
 WHOLE = 65_531

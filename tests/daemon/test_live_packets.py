@@ -170,7 +170,7 @@ def test_latency(tmp_path):
     """From the answer to the fifth guess to the refusal that the guesser's socket sees: milliseconds, printed."""
     taken = []
     with wire_lab(tmp_path, addresses=[f"198.51.100.{last}" for last in range(20, 80)]) as lab:
-        for last in range(20, 70):
+        for last in range(20, 50):
             client = lab.client(f"198.51.100.{last}")
             assert guess(client, 5) == 5
             begin = time.monotonic()
@@ -183,10 +183,10 @@ def test_latency(tmp_path):
                 except TimeoutError:
                     continue
             taken.append(time.monotonic() - begin)
-            time.sleep(0.05)
+            time.sleep(0.4)  # the packets that asked whether it is rejected are read too
     taken.sort()
-    median, slow = taken[25], taken[48]
-    print(f"fifth refusal to rejection: median {median * 1000:.1f} ms, p98 {slow * 1000:.1f} ms")
+    median, slow = taken[15], taken[28]
+    print(f"fifth refusal to rejection: median {median * 1000:.1f} ms, the second longest {slow * 1000:.1f} ms")
     assert median < within(0.01)
 
 

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 _REST, _LONG_REST = 0.004, 0.01
 """Seconds between two looks while packets come all the time, and while there are many: a look costs more than a packet."""
-_MANY = 20
-"""Packets of one look from which on they are many."""
-_BUSY = 0.004
-"""Seconds since the last look within which packets come all the time."""
+_MANY = 3000
+"""Packets a second from which on they are many."""
+_PROMPT, _PROMPTS = 30.0, 20.0
+"""Looks per second, and in a row, that are taken at once."""
+_MARGIN = 0.004
+"""Seconds by which a loss may be older than the packet that shows it."""
 _AT_ONCE = 1000
 """Packets read in one look, of each group: the loop has other work too."""
 _LONGEST_HELD = 0.2
@@ -83,6 +85,8 @@ class PacketListener:
         """Answers whose requests may not be here yet, with the times at which they came."""
         self._looked, self._many = 0.0, False
         """When the last look was, and whether it found many."""
+        self._credit, self._credited = _PROMPTS, 0.0
+        """Looks that may be taken at once, and when that was so."""
         self._last = 0.0
         """When packets were read last."""
         self._timer: asyncio.TimerHandle | None = None
@@ -121,13 +125,16 @@ class PacketListener:
             self._loop.remove_reader(self._ears.fileno())
 
     def _ready(self) -> None:
-        """Something has come: look at once after a pause, else with all that comes in the next milliseconds."""
+        """Something has come: look at once, or, when that happens all the time, at all that comes in the next milliseconds."""
         now = time.monotonic()
-        if now - self._looked < _BUSY and self._loop is not None:
+        self._credit = min(_PROMPTS, self._credit + (now - self._credited) * _PROMPT)
+        self._credited = now
+        if self._credit >= 1.0:
+            self._credit -= 1.0
+            self._look()
+        else:
             self._rest()
             self._after(_LONG_REST if self._many else _REST, self._wake)
-        else:
-            self._look()
 
     def _wake(self) -> None:
         self._timer = None
@@ -166,7 +173,8 @@ class PacketListener:
         self._watch_losses(now)
         if found:
             self._deliver(found)
-        self._looked, self._many = time.monotonic(), len(asked) + len(replies) + len(said) >= _MANY
+        before, self._looked = self._looked, time.monotonic()
+        self._many = len(asked) + len(replies) + len(said) > _MANY * (self._looked - before)
         if self._answers and self._timer is None:
             self._after(COLLECTED_FOR if complete else 0.0, self._settle)
 
@@ -249,7 +257,7 @@ class PacketListener:
             if lost or group.overrun:
                 self._lost[group.number], group.overrun = group.lost, False
                 self.received["lost"] += lost
-                self._blind(self._last - _BUSY, now, LOST, "")
+                self._blind(self._last - _MARGIN, now, LOST, "")
         pieces = self._ip.cut + self._ip.fragments.crowded_out
         if pieces != self._pieces:
             self.received["damaged"] += pieces - self._pieces
