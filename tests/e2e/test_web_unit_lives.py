@@ -63,8 +63,13 @@ def test_the_page_lives(packages, machine):
     told = machine.run("systemd-analyze security sipguard-web --no-pager | tail -n 1")
     assert float(re.search(r"level for sipguard-web.service: ([\d.]+)", told)[1]) <= 1.5
 
-    machine.run("sed -i '1i socket_group = \"sipguard-web\"' /etc/sipguard/sipguard.toml; systemctl restart sipguard")
     machine.run("echo 'SIPGUARD_WEB=--write' > /etc/default/sipguard-web; systemctl restart sipguard-web")
+    machine.until(f"{visit} | grep -q 'ban 503'")  # the other socket is not its to use yet
+    machine.run("mkdir -p /etc/systemd/system/sipguard-web.service.d")
+    machine.run(
+        "printf '[Service]\\nSupplementaryGroups=sipguard\\n' > /etc/systemd/system/sipguard-web.service.d/write.conf"
+    )
+    machine.run("systemctl daemon-reload; systemctl restart sipguard-web")
     machine.until(f"{visit} | grep -q 'ban 200'")
     assert "203.0.113.7 counter" in machine.run("nft list ruleset")
     journal = machine.run("journalctl -u sipguard-web")
