@@ -15,6 +15,7 @@ from dataclasses import replace
 from sipguard.config.values import format_duration
 from sipguard.daemon.action_dispatcher import ActionDispatcher
 from sipguard.daemon.ban_ledger import BanLedger, State
+from sipguard.daemon.enforcement import Enforcement
 from sipguard.daemon.firewall_worker import FirewallWorker, Verb
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.own_log import NOTICE, LogBatch
@@ -43,6 +44,9 @@ class Bans:
         self.dispatcher = ActionDispatcher(self.live, store, runners, clock=clock)
         self.firewall_worker = FirewallWorker(
             firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)], self.live
+        )
+        self.enforcement = Enforcement(
+            self.firewall_worker, lambda jail: runners[jail].jail.rule if jail in runners else None, clock=clock
         )
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
@@ -201,6 +205,8 @@ class Bans:
         if ban := self.live.get(jail, address):
             log.log(NOTICE, "[%s] %s already banned", jail, address)
             self.dispatcher.seen_again(ban)
+            if self._enforced(ban):
+                self.enforcement.passed(ban)
             self._order("ban", [ban])
 
     def prolong(self, jail: str, address: str, until: float) -> None:

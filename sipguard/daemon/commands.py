@@ -130,6 +130,7 @@ class Commands:
             "search": told(),
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "others": daemon.others.problems(),
+            "unenforced": daemon.bans.enforcement.problems(),
             "working": daemon.working,
             "errors": daemon.errors,
         }
