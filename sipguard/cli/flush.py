@@ -8,6 +8,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.errors import SipguardError
 
 
 @click.command("flush")
@@ -38,9 +39,12 @@ def command(yes: bool, as_json: bool, path: Path, kernel: bool, config: Path | N
 def _remove(as_json: bool, config: Path | None) -> None:
     # Imported here: a daemon is asked without them.
     from sipguard.config.settings import load  # noqa: PLC0415
+    from sipguard.firewall.host import may_change_firewalls  # noqa: PLC0415
     from sipguard.firewall.options import Options  # noqa: PLC0415
     from sipguard.firewall.removal import remove_all  # noqa: PLC0415
 
+    if not may_change_firewalls():  # else all looks as if nothing were there
+        raise SipguardError("only root may look into the firewall; use sudo: sudo sipguard flush --kernel")
     removed, problems = remove_all(Options(chain=load(config).chain))
     if as_json:
         output.as_json({"removed": removed, "problems": problems})
