@@ -16,7 +16,7 @@ from sipguard.text import printable
 
 MOST_ADDRESSES = 20
 WORTH_CUTTING = 20
-"""Characters that all regexes of a filter begin with, from which on they are shown only once."""
+"""A prefix that all regexes of a filter share is shown once if it has at least this many characters."""
 MOST_LINES = 1000
 """Lines of a kind that are kept to be printed: a log may have millions."""
 
@@ -70,7 +70,7 @@ class Report:
             self._keep("missed", number, line)
 
     def add_survey(self, surveyor: Surveyor) -> None:
-        """What has come of a piece of the log: see `survey_done` for the lines that nobody looked at."""
+        """Add the results of one chunk of the log; `survey_done` adds the lines that were skipped."""
         for failure in surveyor.failures:
             self._regexes[failure.regex] += 1
             self._count(failure)

@@ -28,7 +28,7 @@ MOST_NETWORKS = 65_536
 _MASK = "ffff:ffff:ffff:ffff::"
 """The first `PREFIX` bits."""
 HEAVY_RATE, HEAVY_BURST = 20, 50
-"""Packets per second, and at once, up to which a banned address is told that it is rejected: beyond that they are dropped."""
+"""Packets per second, and burst, of a banned address that are rejected; what exceeds them is dropped."""
 _LIMIT = f"limit rate over {HEAVY_RATE}/second burst {HEAVY_BURST} packets"
 _HEAVY = (
     "heavy4 { type ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }",
@@ -38,7 +38,7 @@ _DROPPED = (
     f"update @heavy4 {{ ip saddr {_LIMIT} }} drop",
     f"update @heavy6 {{ ip6 saddr & {_MASK} {_LIMIT} }} drop",
 )
-"""To reject a packet costs this host twice what it costs to drop it. Who calms down is rejected again."""
+"""Rejecting a packet costs this host twice as much as dropping it. An address that slows down is rejected again."""
 _CHUNK = 500
 _DAY = 86_400_000
 _LONGEST_DAYS = 36_500

@@ -1,4 +1,4 @@
-"""Log and events tell of the same attempts: each counts once, from whichever told first, and the log is silent meanwhile."""
+"""Counts an attempt once although both the log and the events report it; while events arrive, the log is not counted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 Teller = Literal["log", "events"]
 
 TOLERANCE = 2.0
-"""Seconds between what log and event say of the time of one attempt: Asterisk's lines have whole seconds alone."""
+"""Seconds by which log and event may differ on the time of one attempt: Asterisk's lines have whole seconds only."""
 _REMEMBERED = 10.0
-"""Seconds that attempts are remembered of which one has told."""
+"""Seconds for which an attempt that only one of them has reported is remembered."""
 _ADDRESSES = 4096
 _OF_ONE = 256
 _SPANS = 64
 HELD = 6.0
-"""Seconds that what the silent log has told is kept: a server that dies may have written what it could not tell."""
+"""Seconds for which uncounted log lines are kept: a server that dies may have logged what it sent no event for."""
 _MOST_HELD = 1000
 
 
@@ -42,7 +42,7 @@ class ToldOnce:
 
     @property
     def events_speak(self) -> bool:
-        """Whether they do now."""
+        """Whether events arrive now."""
         return bool(self._spans) and self._spans[-1][1] == math.inf
 
     def begin(self, now: float) -> None:
@@ -51,7 +51,7 @@ class ToldOnce:
             self._spans.append([now, math.inf])
 
     def end(self, now: float) -> list[Failure]:
-        """The events have ended; gives what the log has told just before and they have not."""
+        """Note that the events have ended. Returns the attempts that the log reported just before and the events did not."""
         if not self.events_speak:
             return []
         self._spans[-1][1] = now
@@ -59,12 +59,12 @@ class ToldOnce:
         return [one for one in held if (one.time or now) > now - HELD and self._is_new("log", one, now)]
 
     def told_before(self, attempts: Iterable[tuple[str, float]]) -> None:
-        """Attempts that events told to an earlier run: the log may tell of them once more."""
+        """Add attempts that events reported to an earlier run: the log may report them again."""
         for address, time in attempts:
             self._earlier.setdefault(address, []).append(time)
 
     def log_counts(self, event: LogEvent, now: float) -> bool:
-        """Whether what the log tells is to be weighed."""
+        """Return whether this event of the log counts."""
         time = now if event.time is None else event.time
         if any(since <= time and (until == math.inf or time <= until - 1) for since, until in self._spans):
             self.silenced += 1
@@ -74,7 +74,7 @@ class ToldOnce:
         return not isinstance(event, Failure) or self._is_new("log", event, now)
 
     def event_counts(self, event: LogEvent, now: float) -> bool:
-        """Whether what an event tells is to be weighed."""
+        """Return whether this event of the server counts."""
         return not isinstance(event, Failure) or self._is_new("events", event, now)
 
     def _is_new(self, teller: Teller, failure: Failure, now: float) -> bool:
