@@ -74,7 +74,7 @@ function events(story) {
       { name: "When", kind: "short", cell: (one) => moment(one.time) },
       { name: "Jail", kind: "short", cell: (one) => one.jail },
       { name: "User", cell: (one) => one.user ? stranger(one.user, 60) : "" },
-      { name: "What", cell: (one) => one.reason ?? "" },
+      { name: "What", kind: "words", cell: (one) => one.reason ?? "" },
       { name: "Class", cell: (one) => one.class ? evidence(one.class) : h("span", { class: "tag" }, "counted") },
       { name: "Line, packet or event", kind: "full", cell: (one) => one.line ? stranger(one.line, 240) : "" },
     ], rows.slice(0, 500)),
