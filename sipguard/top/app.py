@@ -131,6 +131,8 @@ class Top(App[None]):
 
     def show_all(self) -> None:
         """Everything anew, at what is known."""
+        if not self.query("#head"):
+            return  # not put together yet, or closing
         head = self.query_one("#head", Static)
         if self._told is None:
             head.update(Text(printable(self._lost) or "asking …", "bold red" if self._lost else ""))

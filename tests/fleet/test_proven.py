@@ -14,7 +14,7 @@ from sip_packets import SERVER, answer, request, uuid
 
 from sipguard.cli.client import ask
 from sipguard.wire_model import Packet
-from tests.daemon.test_wire import KEY, free_port
+from tests.daemon.hep_daemon import KEY, free_port
 
 pytestmark = pytest.mark.root  # seconds: not for `make test`
 PROVEN, REPORTED, LENDER, HELPER = "203.0.113.5", "203.0.113.6", "203.0.113.7", "203.0.113.8"
