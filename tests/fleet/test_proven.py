@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 
@@ -78,6 +79,7 @@ def test_proven_goes_and_reported_stays(redis, tmp_path):
         assert redis.cli("KEYS", "sipguard:pbx1:bans:*").split() == ["sipguard:pbx1:bans:proven"]
         story = two.sipguard("explain", PROVEN).stdout
         assert f"{PROVEN} is rejected: node pbx1 has banned it until" in story
-        assert "(proven by sip: 3 failures within 600 s)" in story
+        # Both jails count what the wire has seen; which of the two told the fleet first does not matter.
+        assert re.search(r"\(proven by (sip|freeswitch): 3 failures within 600 s\)", story)
         one.sipguard("unban", PROVEN)
         two.wait_logged(f"[fleet] Unban {PROVEN}")
