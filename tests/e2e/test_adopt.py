@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -197,7 +198,9 @@ def _compare(fail2ban, before):
     assert ends.keys() == set(BANNED)
     assert all(abs(ends[address] - sum(before["sip", address])) <= 2 for address in BANNED)
     kernel = fail2ban.host.run("nft", "list", "table", "inet", "sipguard")
-    assert kernel.count("expires") == len(BANNED)
+    # Whoever goes on sending is dropped for a while: that is no ban.
+    bans = re.sub(r"set (?!a4_|a6_|n4_|n6_)\w+ \{.*?\n\t\}", "", kernel, flags=re.DOTALL)
+    assert bans.count("expires") == len(BANNED)
     assert "2001:db8::5" in kernel
     assert jail["detection"]["lines"] == 0
     with fail2ban.log.open("a") as log:
