@@ -14,6 +14,8 @@ from sipguard.firewall.nft_names import MAX_LENGTH, SetName, escape_jail, parse_
 from sipguard.model import Rule
 from tests.netns import namespace
 
+DROPPED = 2
+"""Sets of those who go on sending, of IPv4 and IPv6: one each for all jails."""
 CASES = [
     pytest.param("asterisk", "asterisk", id="plain"),
     pytest.param("asterisk-udp", "asterisk-udp", id="hyphen"),
@@ -69,10 +71,6 @@ def test_cut_names(jail):
 
 
 @pytest.mark.root
-DROPPED = 2
-"""Sets of those who go on sending, of IPv4 and IPv6: one each for all jails."""
-
-
 def test_kernel_takes_them():
     """The kernel takes the names of all the cases and of the longest jail, at once."""
     names = [str(case.values[0]) for case in CASES] + ["x" * 252, "x" * 253, "\N{PILE OF POO}" * 300]
