@@ -18,6 +18,9 @@ from sipguard.wire_model import Evidence
 Clock = Callable[[], float]
 """Gives the time now in POSIX seconds. Injected, so that tests and replays have their own."""
 
+BY_HAND = "by-hand"
+"""The jail of bans by hand that name no other: it reads nothing."""
+
 FOREVER = math.inf  # the end of a ban that does not end by itself
 
 Verdict = Literal["reject", "drop"]  # what the firewall does with a banned address's packets

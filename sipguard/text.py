@@ -18,6 +18,25 @@ def printable(text: str, limit: int | None = None) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
+def span(seconds: float | None) -> str:
+    """`90` → `1m 30s`; None, which has no end, → `for good`."""
+    if seconds is None:
+        return "for good"
+    parts = []
+    rest = max(0, round(seconds))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def short(text: str, limit: int) -> str:
+    """What a stranger chose, printable and no longer than that: he may have made it as long as he likes."""
+    shown = printable(text[: limit + 1])
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
 def log_codec(name: str) -> str:
     """Python's own name for the codec of a log: one for text, by which lines that the byte 0A ends can be read one by one.
 

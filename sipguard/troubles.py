@@ -8,9 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 from sipguard.text import printable
 
-BY_HAND = "by-hand"
-"""The jail of bans by hand, as `daemon.by_hand` names it: it reads nothing."""
-
 Level = Literal["bad", "warning"]
 """`bad`: somebody may get in who should not."""
 _MOST_LOGS = 4

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Evidence = Literal["proven", "lent", "corroborated", "reported", "unproven", "contradicted", "hand"]
 """What an accusation rests on, docs/wire.md: from strong to weak; `hand` is the word of an operator."""
+CLASSES: tuple[Evidence, ...] = get_args(Evidence)
+OF_ATTEMPTS = tuple(one for one in CLASSES if one != "hand")
+"""What an attempt, or a line about one, can rest on."""
 
 Transport = Literal["udp", "tcp", "tls", "ws", "wss", "sctp"]
 """What carries SIP."""

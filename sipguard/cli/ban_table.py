@@ -11,12 +11,14 @@ import click
 from sipguard.cli import output
 from sipguard.cli.completion import banned_addresses, jail_names
 from sipguard.geoip import origins
+from sipguard.text import short, span
+from sipguard.wire_model import CLASSES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ORDERS = ("since", "until", "address", "jail", "attempts", "count", "packets", "evidence")
 """As the daemon knows them (`daemon.ban_list`), which is not imported here: the command would start late."""
-CLASSES = ("proven", "lent", "corroborated", "reported", "unproven", "hand")
+_BANNING = tuple(one for one in CLASSES if one != "contradicted")
 _STATES = {"proven": "good", "lent": "good", "corroborated": "good", "unproven": "warn"}
 
 
@@ -28,7 +30,7 @@ def list_options(function: F) -> F:
         click.option("--from", type=click.IntRange(min=0), default=0, help="Number of the first, for the next page."),
         click.option("--reverse", is_flag=True, help="The other way round."),
         click.option("--sort", type=click.Choice(ORDERS), default="since", show_default=True, help="What comes first."),
-        click.option("--evidence", type=click.Choice(CLASSES), help="Those that rest on this alone."),
+        click.option("--evidence", type=click.Choice(_BANNING), help="Those that rest on this alone."),
         click.option("--user", metavar="NAME", help="Those who tried this user."),
         click.option("--jail", metavar="NAME", shell_complete=jail_names, help="Of this jail alone."),
     ):
@@ -63,17 +65,17 @@ def show(page: dict[str, Any], *, past: bool) -> None:
 def _end(ban: dict[str, Any], now: float, past: bool) -> object:
     if ban["ended"] is not None:
         return output.lately(ban["ended"])
-    left = output.span(None if ban["until"] is None else ban["until"] - now)
+    left = span(None if ban["until"] is None else ban["until"] - now)
     return output.cell(f"{left} left" if past and ban["until"] is not None else left, "warn")
 
 
 def _why(ban: dict[str, Any]) -> str:
     """The reason; the users of the attempts behind it, where it does not name them."""
-    reason = output.short(str(ban["reason"]), 80)
+    reason = short(str(ban["reason"]), 80)
     if not ban["users"] or "user" in reason:
         return reason
     more = f" … ({ban['user_count']} users)" if ban["user_count"] > 3 else ""
-    return f"{reason}, users {' '.join(output.short(user, 16) for user in ban['users'][:3])}{more}"
+    return f"{reason}, users {' '.join(short(user, 16) for user in ban['users'][:3])}{more}"
 
 
 def _foot(page: dict[str, Any]) -> None:

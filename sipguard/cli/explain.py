@@ -10,7 +10,7 @@ import click
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
 from sipguard.cli.completion import banned_addresses
-from sipguard.text import printable
+from sipguard.text import printable, short
 
 MOST_GROUPS = 10
 """Kinds of attempts that are shown unless everything is asked for."""
@@ -87,7 +87,7 @@ def _tell_kinds(attempts: list[dict[str, Any]]) -> None:
                 output.lately(last["time"]),
                 last["jail"],
                 _reason(last),
-                output.short(last["user"] or "", 40),
+                short(last["user"] or "", 40),
             ]
             for alike in ranked[:MOST_GROUPS]
             if (last := alike[-1])

@@ -13,7 +13,7 @@ from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_of, socket_option
 from sipguard.config import paths
 from sipguard.errors import SipguardError
-from sipguard.text import printable
+from sipguard.text import printable, span
 
 
 @click.group("feeds", invoke_without_command=True)
@@ -116,7 +116,7 @@ def _show(feeds: list[dict[str, Any]]) -> None:
                 feed["entries"],
                 feed["networks"] if feed["applied"] else "not yet",
                 output.lately(feed["fetched"]) if feed["fetched"] else "never",
-                output.span(max(0.0, feed["next"] - now)) if feed["next"] else "now",
+                span(max(0.0, feed["next"] - now)) if feed["next"] else "now",
                 feed["id"] or "",
                 feed["source"],
             ]

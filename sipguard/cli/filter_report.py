@@ -12,7 +12,7 @@ from sipguard.cli import output
 from sipguard.detection.results import Counts, Examined
 from sipguard.detection.survey import Surveyor
 from sipguard.model import Failure, Filter
-from sipguard.text import printable
+from sipguard.text import printable, short
 
 MOST_ADDRESSES = 20
 WORTH_CUTTING = 20
@@ -165,5 +165,5 @@ class Report:
 
 
 def _names(users: Counter[str]) -> str:
-    names = [output.short(name, 24) for name, _ in users.most_common() if name]
+    names = [short(name, 24) for name, _ in users.most_common() if name]
     return " ".join(names[:5]) + (f" … ({len(names)} users)" if len(names) > 5 else "")

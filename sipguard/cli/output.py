@@ -122,25 +122,6 @@ def confirm(question: str, *, yes: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def span(seconds: float | None) -> str:
-    """`90` → `1m 30s`; None, which has no end, → `for good`."""
-    if seconds is None:
-        return "for good"
-    parts = []
-    rest = max(0, round(seconds))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        number, rest = divmod(rest, size)
-        if number:
-            parts.append(f"{number}{unit}")
-    return " ".join(parts[:2]) or "0s"
-
-
-def short(text: str, limit: int) -> str:
-    """What a stranger chose, printable and no longer than that: he may have made it as long as he likes."""
-    shown = printable(text)
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
-
-
 def by(jail: str) -> str:
     """`by asterisk`; of the jail of bans by hand, `by hand`."""
     return f"by {jail.removeprefix('by-')}"

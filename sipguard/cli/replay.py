@@ -25,10 +25,9 @@ from sipguard.model import Jail, LogEvent
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.replay import Replay, Story
 from sipguard.policy.sight import OffWire
-from sipguard.wire_model import Attempt
+from sipguard.text import span
+from sipguard.wire_model import OF_ATTEMPTS, Attempt
 
-CLASSES = ("proven", "lent", "corroborated", "reported", "unproven", "contradicted")
-"""The classes of evidence that are told of each address (docs/wire.md)."""
 _PIECE = 1 << 18
 """Bytes read at once."""
 _LONGEST_LINE = 1 << 20
@@ -200,7 +199,7 @@ def _story_as_json(story: Story, jail: Jail) -> dict[str, Any]:
     return {
         "address": story.address,
         "attempts": story.attempts,
-        **{name: story.evidence.get(name, 0) for name in CLASSES},
+        **{name: story.evidence.get(name, 0) for name in OF_ATTEMPTS},
         "lines": story.lines,
         "users": len(story.users),
         "banned_at": _iso(story.banned_at),
@@ -241,7 +240,7 @@ def _show(jail: Jail, stories: Sequence[Story], summary: dict[str, Any]) -> None
     read = " and ".join(output.counted(summary[f"{what}s"], what) for what in ("line", "packet") if summary[f"{what}s"])
     read = read or output.counted(0, "packet" if jail.source == "wire" else "line")
     output.say(
-        f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {output.span(jail.findtime)} ban; "
+        f"jail {jail.name}: {output.counted(jail.maxretry, 'attempt')} within {span(jail.findtime)} ban; "
         f"{read}, {output.counted(banned, 'address')} banned"
     )
     rows = [

@@ -11,8 +11,9 @@ import click
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
 from sipguard.cli.completion import jail_names
-from sipguard.text import printable
-from sipguard.troubles import BY_HAND, Trouble, troubles, unprotected
+from sipguard.model import BY_HAND
+from sipguard.text import printable, span
+from sipguard.troubles import Trouble, troubles, unprotected
 
 _NOT_COUNTS = ("last_failure", "first", "last")
 
@@ -50,7 +51,7 @@ def _tell(status: dict[str, Any]) -> None:
     """All jails on one screen: whether anybody is protected, by what, what is wrong, and what mends it."""
     wrong = troubles(status)
     _verdict(status, wrong)
-    running = output.span(time.time() - status["since"])
+    running = span(time.time() - status["since"])
     firewall = status["firewall"]["backend"]
     bans = sum(jail["banned"] for jail in status["jails"])
     why = f" ({printable(reason, 200)})" if (reason := status["firewall"]["why"]) else ""
@@ -145,10 +146,10 @@ def _tell_examination(told: dict[str, Any] | None) -> None:
 def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
     for trouble in troubles({**status, "errors": []}):
         output.say(trouble.text, "warn")
-    bantime = output.span(jail["bantime"])
+    bantime = span(jail["bantime"])
     output.say(
         f"jail {jail['name']}: filter {jail['filter']}, {jail['maxretry']} failures within "
-        f"{output.span(jail['findtime'])} ban for {bantime}"
+        f"{span(jail['findtime'])} ban for {bantime}"
     )
     for path, problem in jail["logs"].items():
         output.say(f"log {printable(path)}: {printable(problem) if problem else 'followed'}", "warn" if problem else "")
@@ -156,7 +157,7 @@ def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
         output.say(f"this log: {printable(why, 500)}")
     for path, seconds in jail["lags"].items():
         side = "behind" if seconds > 0 else "ahead of"
-        output.say(f"log {printable(path)}: its lines are {output.span(abs(seconds))} {side} this machine's clock")
+        output.say(f"log {printable(path)}: its lines are {span(abs(seconds))} {side} this machine's clock")
     if events := jail["events"]:
         told = f"told; the log is silent ({events['silenced']})" if events["speaks"] else "not told"
         output.say(
@@ -180,7 +181,7 @@ def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
             [
                 ban["address"],
                 output.lately(ban["since"]),
-                output.span(None if ban["until"] is None else ban["until"] - now),
+                span(None if ban["until"] is None else ban["until"] - now),
                 ban["reason"],
             ]
             for ban in jail["banned"]

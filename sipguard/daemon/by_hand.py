@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sipguard.model import Ban, Filter, Jail, Rule
+from sipguard.model import BY_HAND, Ban, Filter, Jail, Rule
 
-NAME = "by-hand"
 BANTIME = 86_400.0
 """Seconds of a ban that names no time."""
 
@@ -15,9 +14,9 @@ def jail_by_hand(jails: Iterable[Jail], ignoreip: Iterable[str]) -> Jail:
     """It; whom one of these jails never bans, and the defaults' `ignoreip`, is not banned here either."""
     never = dict.fromkeys([*ignoreip, *(one for jail in jails for one in jail.ignoreip)])
     return Jail(
-        NAME,
-        Filter(NAME, ()),
-        rule=Rule(NAME),
+        BY_HAND,
+        Filter(BY_HAND, ()),
+        rule=Rule(BY_HAND),
         bantime=BANTIME,
         ignoreip=tuple(never),
         lag="now",
@@ -27,4 +26,4 @@ def jail_by_hand(jails: Iterable[Jail], ignoreip: Iterable[str]) -> Jail:
 
 def any_by_hand(bans: Iterable[Ban]) -> bool:
     """Whether one of these bans needs the jail."""
-    return any(ban.jail == NAME for ban in bans)
+    return any(ban.jail == BY_HAND for ban in bans)

@@ -12,16 +12,15 @@ from dataclasses import replace
 from functools import partial
 
 from sipguard.config.settings import Settings
-from sipguard.daemon import by_hand
 from sipguard.daemon.bans import Bans
-from sipguard.daemon.by_hand import any_by_hand
+from sipguard.daemon.by_hand import any_by_hand, jail_by_hand
 from sipguard.daemon.jail_runner import JailRunner, make_runner
 from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
 from sipguard.errors import ConfigError, FirewallError, SipguardError
-from sipguard.model import Ban, Clock, Jail, Rule
+from sipguard.model import BY_HAND, Ban, Clock, Jail, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
 
@@ -80,13 +79,13 @@ class Jails:
         wanted = {jail.name: jail for jail in settings.jails}
         wanted |= {name: jail for name, jail in last_good.items() if name in broken}
         if any_by_hand(self._bans.live):
-            wanted.setdefault(by_hand.NAME, self._by_hand())
+            wanted.setdefault(BY_HAND, self._by_hand())
         self._bans.set_aside([ban for ban in self._bans.live if ban.jail not in wanted.keys() | broken])
         with contextlib.suppress(SipguardError):  # a kernel that refuses now is tried again, by the new jails as well
             await self._bans.settle()
         stored = self._read_state()
         if stored and any_by_hand(stored.bans):
-            wanted.setdefault(by_hand.NAME, self._by_hand())
+            wanted.setdefault(BY_HAND, self._by_hand())
         self._make_runners(wanted, last_good)
         self._hold(broken | {error.jail for error in self.errors if error.jail}, stored)
         await self.learn_ignored()
@@ -175,29 +174,27 @@ class Jails:
         del self.runners[name]
 
     def _by_hand(self) -> Jail:
-        return by_hand.jail_by_hand(self.settings.jails, self.settings.ignoreip)
+        return jail_by_hand(self.settings.jails, self.settings.ignoreip)
 
     async def begin_by_hand(self) -> None:
         """Have the jail of bans by hand that name none. Raises `ConfigError` where the configuration has one of that name."""
-        if any(jail.name == by_hand.NAME for jail in self.settings.jails):
-            raise ConfigError(
-                f"a jail of yours is named {by_hand.NAME}; name a jail with --jail, or name yours otherwise"
-            )
-        if by_hand.NAME not in self.runners:
+        if any(jail.name == BY_HAND for jail in self.settings.jails):
+            raise ConfigError(f"a jail of yours is named {BY_HAND}; name a jail with --jail, or name yours otherwise")
+        if BY_HAND not in self.runners:
             await self.add(self._by_hand())
             await self.learn_ignored()
 
     async def tend_by_hand(self) -> None:
         """End the jail of bans by hand with its last ban; begin it for bans that could be read only now."""
-        if self.hand.locked() or any(jail.name == by_hand.NAME for jail in self.settings.jails):
+        if self.hand.locked() or any(jail.name == BY_HAND for jail in self.settings.jails):
             return
         async with self.hand:
             late, self._late_by_hand = self._late_by_hand, []
             if late:
                 await self.begin_by_hand()
                 self._bans.restore(late)
-            elif (runner := self.runners.get(by_hand.NAME)) and not runner.banned:
-                await self.remove(by_hand.NAME)
+            elif (runner := self.runners.get(BY_HAND)) and not runner.banned:
+                await self.remove(BY_HAND)
                 await self.open_firewall()
 
     async def learn_ignored(self) -> None:
@@ -244,14 +241,14 @@ class Jails:
             worker = self._bans.firewall_worker
             with contextlib.suppress(FirewallError):
                 entries = await worker.call(worker.firewall.entries)
-                if any(entry.jail == by_hand.NAME for entry in entries):
+                if any(entry.jail == BY_HAND for entry in entries):
                     await self.begin_by_hand()
                 self._bans.adopt(entries)
                 self._to_adopt = False
 
     def _merge(self, stored: Stored) -> None:
         """The state can be read at last. The logs were read again meanwhile: what it has of them is not counted twice."""
-        self._late_by_hand = [ban for ban in stored.bans if ban.jail == by_hand.NAME]
+        self._late_by_hand = [ban for ban in stored.bans if ban.jail == BY_HAND]
         self._bans.merge(stored.bans)
         changes = self._store.changes
         oldest = min((attempt.time for attempt in changes.attempts), default=math.inf)

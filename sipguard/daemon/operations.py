@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from sipguard.addresses import canonical, covers
-from sipguard.daemon import by_hand
 from sipguard.daemon.advice import Review
 from sipguard.daemon.ban_list import BanList, BanPage, BanQuery
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FirewallError, SipguardError
-from sipguard.model import Ban, Failure, Jail
+from sipguard.model import BY_HAND, Ban, Failure, Jail
 from sipguard.state.changes import CountedAttempt
 from sipguard.text import printable
 
@@ -209,7 +208,7 @@ class Operations:
             return await self._ban(jail, addresses, seconds, reason)
         async with self.daemon.jails.hand:
             await self.daemon.jails.begin_by_hand()
-            return await self._ban(by_hand.NAME, addresses, seconds, reason)
+            return await self._ban(BY_HAND, addresses, seconds, reason)
 
     async def _ban(self, jail: str, addresses: Iterable[str], seconds: float | None, reason: str) -> Banned:
         runner, bans = self.runner(jail), self.daemon.bans

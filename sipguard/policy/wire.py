@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.model import Failure, Success
 from sipguard.text import printable
+from sipguard.wire_model import OF_ATTEMPTS
 
 if TYPE_CHECKING:
     from sipguard.model import LogEvent
@@ -19,7 +20,6 @@ STRONG: tuple[Evidence, ...] = ("proven", "lent", "corroborated")
 """Classes of evidence that leave no doubt of the address, from strong to weak."""
 NO_REGEX = -1
 """What packets tell was matched by none."""
-_CLASSES = frozenset({"proven", "lent", "corroborated", "reported", "unproven", "contradicted"})
 _OF_LINES = frozenset({"session", "source", "probe", "answer", "once"})
 """Tags that say which lines are about one attempt (`policy.attempts`): of what has been counted as one they say nothing more."""
 LONGEST_SCAN_BAN = 3600.0
@@ -86,7 +86,7 @@ def told_as(evidence: Evidence | None, line: str) -> str:
     if evidence is None:
         return line
     head, colon, rest = line.partition(": ")
-    return f"{evidence}: {rest if colon and head in _CLASSES else line}"
+    return f"{evidence}: {rest if colon and head in OF_ATTEMPTS else line}"
 
 
 def describe(attempt: Attempt) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sipguard.text import printable
+from sipguard.model import BY_HAND
+from sipguard.text import short, span
 
 MOST = 200
 """Rows of a table: more are found by searching."""
@@ -46,24 +47,6 @@ class Table(NamedTuple):
     """How many rows there are beside these."""
 
 
-def left(seconds: float | None) -> str:
-    """`4m 12s`, `2h 3m`, `for good`."""
-    if seconds is None:
-        return "for good"
-    rest = max(0, int(seconds))
-    for size, (big, small) in ((86_400, "dh"), (3600, "hm"), (60, "ms")):
-        if rest >= size:
-            part = {"dh": 3600, "hm": 60, "ms": 1}[big + small]
-            return f"{rest // size}{big} {rest % size // part}{small}"
-    return f"{rest}s"
-
-
-def short(text: object, limit: int = 24) -> str:
-    """Printable, and no longer than that."""
-    shown = printable(str(text), 300)
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
-
-
 def tables(told: Told, search: str = "") -> list[Table]:
     """Every table, in the order in which they are shown; with `search`, the rows that hold it."""
     made = [_bans(told), _attackers(told), _users(told), _jails(told), _feeds(told), _fleet(told)]
@@ -82,9 +65,9 @@ def _bans(told: Told) -> Table:
         Row(
             f"{ban['jail']} {ban['address']}",
             (
-                ban["address"], short(ban["jail"], 16), left(None if ban["until"] is None else ban["until"] - now),
+                ban["address"], short(ban["jail"], 16), span(None if ban["until"] is None else ban["until"] - now),
                 str(ban["attempts"]), ban["evidence"] or "", "" if ban["packets"] is None else str(ban["packets"]),
-                short(" ".join(map(str, ban["users"])) or ban["reason"]),
+                short(" ".join(map(str, ban["users"])) or ban["reason"], 24),
             ),
             ban["address"],
         )
@@ -112,7 +95,7 @@ def _users(told: Told) -> Table:
             tried[user] += 1
             jails.setdefault(user, set()).add(ban["jail"])
     rows = [
-        Row(f"user {user!r}", (short(user, 40), str(count), short(" ".join(sorted(jails[user])))))
+        Row(f"user {user!r}", (short(user, 40), str(count), short(" ".join(sorted(jails[user])), 24)))
         for user, count in tried.most_common()
     ]
     return Table("users", ("user under attack", "banned attackers", "jails"), rows)
@@ -123,7 +106,7 @@ def _jails(told: Told) -> Table:
     for jail in told.overview["jails"]:
         events, totals = jail["events"], jail["totals"]
         reads = sum(not problem for problem in jail["logs"].values()) + bool(events and events["speaks"])
-        is_wrong = jail["problem"] or not (reads or jail["source"] == "wire" or jail["name"] == "by-hand")
+        is_wrong = jail["problem"] or not (reads or jail["source"] == "wire" or jail["name"] == BY_HAND)
         numbers = (totals["failures"], jail["counting"], jail["banned"], totals["bans"])
         cells = (short(jail["name"], 20), *map(str, numbers), short(jail["problem"] or "", 60))
         rows.append(Row(jail["name"], cells, state="bad" if is_wrong else "good"))
@@ -135,7 +118,7 @@ def _feeds(told: Told) -> Table:
     rows = []
     for feed in told.feeds:
         wrong = feed["held"] or feed["problem"] or ""
-        fetched = f"{left(now - feed['fetched'])} ago" if feed["fetched"] else "never"
+        fetched = f"{span(now - feed['fetched'])} ago" if feed["fetched"] else "never"
         cells = (short(feed["name"], 20), str(feed["entries"]), fetched, short(wrong, 60))
         rows.append(Row(feed["name"], cells, state="warn" if wrong else "good"))
     return Table("feeds", ("feed", "entries", "fetched", "problem"), rows)
@@ -145,7 +128,7 @@ def _fleet(told: Told) -> Table:
     now, fleet = told.overview["now"], told.others.get("fleet") or {}
     rows = []
     for node in fleet.get("nodes", ()):
-        heard = f"{left(now - node['heard'])} ago" if node["heard"] else "never"
+        heard = f"{span(now - node['heard'])} ago" if node["heard"] else "never"
         cells = (short(node["name"], 24), heard, str(node["bans"]), short(node["held"] or "", 60))
         rows.append(Row(node["name"], cells, state="warn" if node["held"] else "good"))
     return Table("fleet", ("node", "heard", "bans", "held"), rows)
