@@ -38,8 +38,17 @@ def list_options(function: F) -> F:
     return function
 
 
-def show(page: dict[str, Any], *, past: bool) -> None:
-    """Print one page."""
+def answer(page: dict[str, Any], *, past: bool, as_json: bool) -> None:
+    """Print one page. Exit status 1 if there is no ban at all."""
+    if as_json:
+        output.as_json(page)
+    else:
+        _show(page, past=past)
+    if not page["total"]:
+        raise click.exceptions.Exit(1)
+
+
+def _show(page: dict[str, Any], *, past: bool) -> None:
     bans, now = page["bans"], time.time()
     if not page["total"]:
         output.say(f"nobody was banned since {output.moment(page['since'])}" if past else "nobody is banned")

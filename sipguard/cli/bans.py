@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from sipguard.cli import output
-from sipguard.cli.ban_table import list_options, show
+from sipguard.cli.ban_table import answer, list_options
 from sipguard.cli.client import ask, json_option, socket_option
 
 
@@ -21,10 +20,4 @@ def command(as_json: bool, path: Path, **query: Any) -> None:
 
     ADDRESS is an address, or a network for everybody in it. Exit status 1 if there is none.
     """
-    page = ask(path, "bans", **query)
-    if as_json:
-        output.as_json(page)
-    else:
-        show(page, past=False)
-    if not page["total"]:
-        raise click.exceptions.Exit(1)
+    answer(ask(path, "bans", **query), past=False, as_json=as_json)

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from sipguard.cli import output
-from sipguard.cli.ban_table import list_options, show
+from sipguard.cli.ban_table import answer, list_options
 from sipguard.cli.client import ask, json_option, socket_option
 
 
@@ -23,10 +22,4 @@ def command(since: str, as_json: bool, path: Path, **query: Any) -> None:
     sipguard keeps ended bans for a week; those that `unban` or `flush` ended are forgotten. ADDRESS is an address, or a
     network for everybody in it. Exit status 1 if there was none.
     """
-    page = ask(path, "history", since=since, **query)
-    if as_json:
-        output.as_json(page)
-    else:
-        show(page, past=True)
-    if not page["total"]:
-        raise click.exceptions.Exit(1)
+    answer(ask(path, "history", since=since, **query), past=True, as_json=as_json)
