@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import email
-import socket
 from email import policy
 
-
-def free_port():
-    """A TCP port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+from ports import free_port
 
 
 class MailServer:

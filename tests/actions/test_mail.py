@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from mail_server import MailServer, free_port
+from mail_server import MailServer
 from notices import NOW, action, ban, tell
+from ports import free_port
 
 from sipguard.actions.mail import Mail
 from sipguard.actions.queue import ActionQueue, finish

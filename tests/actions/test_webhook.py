@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
-from mail_server import free_port
 from notices import HOSTILE, NOW, SIP, action, ban, tell
+from ports import free_port
 
 from sipguard.actions.base import Notice
 from sipguard.actions.ticket import blank

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import toml
 from hep_packets import hep
+from ports import free_udp_port
 from running import RunningDaemon
 from sip_packets import SERVER, answer, request, uuid
 
@@ -35,19 +36,12 @@ def recorded():
     return recorded_and_moved()[0]
 
 
-def free_port():
-    """A UDP port that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 class Listening:
     """A daemon with a HEP listener."""
 
     def __init__(self, folder, *, key=KEY, name="sip", options=None, **jail):
         """`options` are the daemon's."""
-        self.port = free_port()
+        self.port = free_udp_port()
         # The laboratory's phones and attackers share one network: each address counts for itself.
         self.daemon = RunningDaemon(folder, {name: {"ipv6prefix": 128, **jail}}, **(options or {}))
         config = self.daemon.config

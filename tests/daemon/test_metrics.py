@@ -6,6 +6,7 @@ import time
 
 import pytest
 import toml
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from running import RunningDaemon, append, failure
 
@@ -22,12 +23,6 @@ class _Local(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(self._path)
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _ask(connection):
@@ -50,7 +45,7 @@ def test_what_prometheus_reads(tmp_path, kind):
     """Lines, failures, bans, live bans and how long a ban took, per jail; the kernel has what we think it has."""
     log = tmp_path / "freeswitch.log"
     log.touch()
-    where = f"127.0.0.1:{_free_port()}" if kind == "port" else str(tmp_path / "metrics.sock")
+    where = f"127.0.0.1:{free_port()}" if kind == "port" else str(tmp_path / "metrics.sock")
     daemon = RunningDaemon(tmp_path, {"freeswitch": {"logpath": str(log)}})
     daemon.config.write_text(daemon.config.read_text() + "\n" + toml.dumps({"metrics": {"listen": where}}))
     daemon.start()

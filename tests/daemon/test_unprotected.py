@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 
+from ports import free_udp_port
 from running import running
 
 GOOD = {"filter": "asterisk", "maxretry": 3}
@@ -33,7 +33,7 @@ def test_a_jail_of_the_wire_works_without_a_log(tmp_path):
     """It reads SIP messages: with nobody to send them it protects nobody."""
     with running(tmp_path, {"sip": {"source": "wire"}}) as daemon:
         assert daemon.sipguard("status", check=False).returncode == 1
-        listen(daemon.config, free_port())
+        listen(daemon.config, free_udp_port())
         daemon.sipguard("reload")
         assert daemon.sipguard("status").returncode == 0
 
@@ -41,13 +41,6 @@ def test_a_jail_of_the_wire_works_without_a_log(tmp_path):
 def listen(config, port):
     """Let the daemon of this file receive HEP packets."""
     config.write_text(config.read_text() + f'[hep]\nlisten = "127.0.0.1:{port}"\n')
-
-
-def free_port():
-    """A UDP port that nobody has now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def test_reload_names_what_runs(tmp_path):

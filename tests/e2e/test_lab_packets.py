@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from lab.asterisk_conf import PASSWORD
-from lab.lab import ATTACKER, LabUnavailableError
+from lab.lab import ATTACKER
 from lab.wire import ATTACKER6, NONCES, PACKET_COLLECTOR, PBX6, AsteriskWire, KamailioWire
+from lab.wire_trial import FORGED, METHODS, OTHER, VICTIM, Since, asked_before, is_nearly, serving
 from needs import needs
 
 pytestmark = pytest.mark.timeout(900)
-METHODS = ("REGISTER", "INVITE", "SUBSCRIBE", "MESSAGE")
-VICTIM, OTHER = "198.51.100.90", "198.51.100.91"
-FORGED = 500
-"""Of each kind: a thousand in all."""
 
 
 class AsteriskPackets(AsteriskWire):
@@ -29,20 +24,6 @@ class KamailioPackets(KamailioWire):
     collector = PACKET_COLLECTOR
 
 
-def serving(make, which):
-    """A running server, or the reason why there is none."""
-    try:
-        with make(which) as running:
-            yield running
-    except LabUnavailableError as reason:
-        pytest.skip(str(reason))
-
-
-def is_nearly(counted, made):
-    """Whether at least 99 % and at most 101 % were counted."""
-    return made * 0.99 <= counted <= made * 1.01
-
-
 @pytest.fixture(scope="module", params=["sid", "bullseye"])
 @needs("root", "lab")
 def asterisk(request):
@@ -54,41 +35,32 @@ def asterisk(request):
 @needs("root", "lab")
 def kamailio(request):
     """Kamailio with each kind of nonces, after phones and others have asked it for some within a second."""
-    for one in serving(KamailioPackets, request.param):
-        for _ in range(8):
-            for host in ("phone", "atk"):
-                one.client(host, "guess", 1, "REGISTER", "udp", "1000", PASSWORD)
-        yield one
-
-
-def failures(lab, before):
-    """(address, source where it is another, verdict, evidence) → how often, since; no logins."""
-    return Counter({key: count for key, count in (lab.counted() - before).items() if key[2] != "success"})
+    yield from asked_before(KamailioPackets, request.param)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
 def test_asterisk_guesses(asterisk, transport):
     """Every guess by every method is counted, and proven."""
-    before = asterisk.counted()
+    since = Since(asterisk)
     for method in METHODS:
         assert asterisk.client("atk", "guess", 10, method, transport) == ["401"] * 10
-    assert failures(asterisk, before) == {(ATTACKER, "", "failure", "proven"): 40}
+    assert since.counted() == {(ATTACKER, "", "failure", "proven"): 40}
     assert {one["transport"] for one in asterisk.attempts()[-40:]} == {transport}
 
 
 def test_asterisk_ipv6(asterisk):
     """Over IPv6 too."""
-    before = asterisk.counted()
+    since = Since(asterisk)
     assert asterisk.client("atk", "guess", 10, "REGISTER", "udp", server=PBX6) == ["401"] * 10
-    assert failures(asterisk, before) == {(ATTACKER6, "", "failure", "proven"): 10}
+    assert since.counted() == {(ATTACKER6, "", "failure", "proven"): 10}
 
 
 def test_asterisk_forged(asterisk):
     """Invented nonces prove nobody; who fetches nonces for others' packets is charged with them."""
-    before = asterisk.counted()
+    since = Since(asterisk)
     assert asterisk.client("atk", "invented", FORGED, VICTIM) == [str(FORGED)]
     assert asterisk.client("atk", "borrowed", FORGED, OTHER) == [str(FORGED)]
-    counted = failures(asterisk, before)
+    counted = since.counted()
     print(counted)
     assert set(counted) == {(VICTIM, "", "failure", "unproven"), (ATTACKER, OTHER, "failure", "lent")}
 
@@ -96,30 +68,30 @@ def test_asterisk_forged(asterisk):
 @pytest.mark.parametrize(("count", "pause"), [(20, 0), (3, 4)])
 def test_asterisk_phone(asterisk, count, pause):
     """A phone that tries a used nonce first, or one that has expired, is never accused."""
-    before = asterisk.counted()
+    since = Since(asterisk)
     assert asterisk.client("phone", "phone", count, "1000", PASSWORD, pause) == ["200"] * count
-    assert {key for key in failures(asterisk, before) if key[2] == "failure"} == set()
+    assert {key for key in since.counted() if key[2] == "failure"} == set()
 
 
 def test_kamailio_guesses(kamailio):
     """Every guess is seen; proven where the nonces can prove, and over TCP whatever they are."""
-    before = kamailio.counted()
+    since = Since(kamailio)
     for method in METHODS:
         assert kamailio.client("atk", "guess", 12, method, "udp") == ["401"] * 12
-    counted = failures(kamailio, before)
+    counted = since.counted()
     assert set(counted) == {(ATTACKER, "", "failure", kamailio.evidence)}
     assert is_nearly(counted.total(), 48)
-    before = kamailio.counted()
+    since = Since(kamailio)
     assert kamailio.client("atk", "guess", 10, "REGISTER", "tcp") == ["401"] * 10
-    assert failures(kamailio, before) == {(ATTACKER, "", "failure", "proven"): 10}
+    assert since.counted() == {(ATTACKER, "", "failure", "proven"): 10}
 
 
 def test_kamailio_forged(kamailio):
     """Nobody is proven by a forged packet."""
-    before = kamailio.counted()
+    since = Since(kamailio)
     assert kamailio.client("atk", "invented", FORGED, VICTIM) == [str(FORGED)]
     assert kamailio.client("atk", "borrowed", FORGED, OTHER) == [str(FORGED)]
-    counted = failures(kamailio, before)
+    counted = since.counted()
     print(counted)
     assert not any(address in {VICTIM, OTHER} and evidence == "proven" for address, _, _, evidence in counted)
 
@@ -127,6 +99,6 @@ def test_kamailio_forged(kamailio):
 @pytest.mark.parametrize(("count", "pause"), [(20, 0), (3, 4)])
 def test_kamailio_phone(kamailio, count, pause):
     """A phone that tries a used nonce first, or one that has expired, is never accused."""
-    before = kamailio.counted()
+    since = Since(kamailio)
     assert kamailio.client("phone", "phone", count, "1000", PASSWORD, pause) == ["200"] * count
-    assert {key for key in failures(kamailio, before) if key[2] == "failure"} == set()
+    assert {key for key in since.counted() if key[2] == "failure"} == set()

@@ -8,30 +8,13 @@ from collections import Counter
 import pytest
 import toml
 from lab.asterisk_conf import PASSWORD
-from lab.lab import ATTACKER, LabUnavailableError
+from lab.lab import ATTACKER
 from lab.wire import ATTACKER6, KEY, NONCES, PBX6, PORT, AsteriskWire, KamailioWire
+from lab.wire_trial import FORGED, METHODS, OTHER, VICTIM, Since, asked_before, is_nearly, serving
 from needs import needs
 from running import RunningDaemon
 
 pytestmark = pytest.mark.timeout(900)
-METHODS = ("REGISTER", "INVITE", "SUBSCRIBE", "MESSAGE")
-VICTIM, OTHER = "198.51.100.90", "198.51.100.91"
-FORGED = 500
-"""Of each kind: a thousand in all."""
-
-
-def serving(make, which):
-    """A running server, or the reason why there is none."""
-    try:
-        with make(which) as running:
-            yield running
-    except LabUnavailableError as reason:
-        pytest.skip(str(reason))
-
-
-def is_nearly(counted, made):
-    """Whether at least 99 % and at most 101 % were counted."""
-    return made * 0.99 <= counted <= made * 1.01
 
 
 @pytest.fixture(scope="module", params=["sid", "bullseye"])
@@ -45,24 +28,7 @@ def asterisk(request):
 @needs("root", "lab")
 def kamailio(request):
     """Kamailio with each kind of nonces, after phones and others have asked it for some within a second."""
-    for one in serving(KamailioWire, request.param):
-        for _ in range(8):
-            for host in ("phone", "atk"):
-                one.client(host, "guess", 1, "REGISTER", "udp", "1000", PASSWORD)
-        yield one
-
-
-class Since:
-    """What is counted from here on."""
-
-    def __init__(self, lab):
-        self._lab = lab
-        self._before = lab.counted()
-
-    def counted(self):
-        """(address, source where it is another, verdict, evidence) → how often; no logins."""
-        found = self._lab.counted() - self._before
-        return Counter({key: count for key, count in found.items() if key[2] != "success"})
+    yield from asked_before(KamailioWire, request.param)
 
 
 class TestAsterisk:

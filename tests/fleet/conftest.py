@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 
 import pytest
+from ports import free_port
 
 pytest.importorskip("redis", reason="needs the library redis")
-
-
-def free_port(host="127.0.0.1"):
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
 
 
 class RedisServer:

@@ -13,12 +13,12 @@ import toml
 from hypothesis import given
 from hypothesis import strategies as st
 from json_manual import hold
+from ports import free_port
 from running import RunningDaemon, append, failure
 
 from sipguard.cli.client import ask
 from sipguard.fleet.crowdsec import Decisions
 from sipguard.fleet.lapi import Decision, seconds
-from tests.fleet.conftest import free_port
 
 CONFIG = """
 common: {{daemonize: false, log_media: stdout, log_level: warning, working_dir: .}}

@@ -9,11 +9,12 @@ import time
 import pytest
 import toml
 from json_manual import hold
+from ports import free_port
 from running import ROOT, RunningDaemon, append, failure
 
 from sipguard.cli.client import ask
 from tests.feeds.web_server import make_certificates
-from tests.fleet.conftest import RedisServer, free_port, need_redis, serving
+from tests.fleet.conftest import RedisServer, need_redis, serving
 
 REPORTED = {"share": ["reported", "hand"], "accept": ["reported", "hand"]}
 

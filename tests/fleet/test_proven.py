@@ -10,12 +10,13 @@ import time
 import pytest
 import toml
 from hep_packets import hep
+from ports import free_udp_port
 from running import RunningDaemon, append, failure
 from sip_packets import SERVER, answer, request, uuid
 
 from sipguard.cli.client import ask
 from sipguard.wire_model import Packet
-from tests.daemon.hep_daemon import KEY, free_port
+from tests.daemon.hep_daemon import KEY
 
 pytestmark = pytest.mark.root  # seconds: not for `make test`
 PROVEN, REPORTED, LENDER, HELPER = "203.0.113.5", "203.0.113.6", "203.0.113.7", "203.0.113.8"
@@ -30,7 +31,7 @@ def member(folder, url, name):
     log.touch()
     jails = {"freeswitch": {"logpath": str(log), "maxretry": 3}, "sip": {"maxretry": 3}}
     daemon = RunningDaemon(home, jails, firewall="memory")
-    daemon.port, daemon.server_log = free_port(), log
+    daemon.port, daemon.server_log = free_udp_port(), log
     more = {"hep": {"listen": f"127.0.0.1:{daemon.port}", "key": KEY}, "fleet": {"url": url, "name": name}}
     daemon.config.write_text(daemon.config.read_text() + "\n" + toml.dumps(more))
     daemon.fleet = lambda: (ask(daemon.socket, "fleet") or {}).get("fleet") or {"nodes": []}

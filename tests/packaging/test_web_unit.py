@@ -6,16 +6,17 @@ import re
 import shutil
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 from running import PATIENCE, ROOT
 
-from tests.web.page_process import NOBODY, free_port, showing
+from tests.packaging.units import analyze, exposure, with_a_program
+from tests.web.page_process import NOBODY, showing
 
 UNIT = ROOT / "packaging/systemd/sipguard-web.service"
 EXAMPLES = ROOT / "packaging/web"
@@ -25,28 +26,17 @@ MOST_EXPOSED = 1.5
 @pytest.fixture
 def unit(tmp_path):
     """The unit, with a program that is there."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("needs the program systemd-analyze")
-    path = tmp_path / UNIT.name
-    path.write_text(UNIT.read_text().replace("/usr/bin/sipguard", sys.executable))
-    return path
-
-
-def _analyze(*arguments):
-    done = subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+    return with_a_program(UNIT, tmp_path)
 
 
 def test_verify_is_silent(unit):
     """No key is unknown, no value wrong."""
-    assert _analyze("verify", unit) == (0, "")
+    assert analyze("verify", unit) == (0, "")
 
 
 def test_exposure(unit):
     """No capability, and next to nothing of the machine."""
-    status, told = _analyze("security", "--offline=true", unit)
-    assert status == 0, told
-    assert float(re.search(r"Overall exposure level for sipguard-web.service: ([\d.]+)", told)[1]) <= MOST_EXPOSED
+    assert exposure(unit) <= MOST_EXPOSED
 
 
 def test_it_has_no_right():

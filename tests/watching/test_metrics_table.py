@@ -6,11 +6,11 @@ import re
 
 import pytest
 import toml
+from ports import free_port, free_udp_port
 from prometheus_client.parser import text_string_to_metric_families
 from running import ROOT, RunningDaemon, append, failure
 
 from sipguard.daemon.metric_families import Looked
-from tests.daemon.test_metrics import _free_port
 from tests.watching.scraping import scrape
 
 ATTACKER, OTHER = "203.0.113.66", "203.0.113.67"
@@ -27,10 +27,10 @@ def daemon_of(folder, **more):
     key = folder / "key"
     key.write_text("secret")
     key.chmod(0o600)
-    daemon.metrics = f"127.0.0.1:{_free_port()}"
+    daemon.metrics = f"127.0.0.1:{free_port()}"
     settings = {
         "metrics": {"listen": daemon.metrics},
-        "hep": {"listen": f"127.0.0.1:{_free_port()}"},
+        "hep": {"listen": f"127.0.0.1:{free_udp_port()}"},
         "feeds": {"office": {"file": str(listed)}},
         "fleet": {"url": "redis://127.0.0.1:1", "name": "a"},
         "crowdsec": {"url": "http://127.0.0.1:1", "key_file": str(key)},

@@ -13,9 +13,9 @@ import urllib.parse
 import urllib.request
 
 import pytest
+from ports import free_port
 from running import ROOT, append, failure
 
-from tests.daemon.test_metrics import _free_port
 from tests.watching.scraping import scrape
 from tests.watching.test_metrics_table import ATTACKER, DOCS, OTHER, daemon_of
 
@@ -53,7 +53,7 @@ class Prometheus:
     """One that scrapes a daemon each second."""
 
     def __init__(self, folder, target):
-        self.port = _free_port()
+        self.port = free_port()
         rules = (PACKAGED / "sipguard.rules.yml").read_text()
         for long, short in SOON:
             assert long in rules, long
@@ -160,7 +160,7 @@ def test_a_real_fault(tmp_path, fault):
     from tests.fleet.conftest import serving
 
     with contextlib.ExitStack() as stack:
-        port = _free_port()
+        port = free_port()
         redis = stack.enter_context(serving(tmp_path / "redis", port=port))
         listed = tmp_path / "later.txt"
         feeds = {"office": {"file": str(listed)}}

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from ports import free_port
 from running import PATIENCE, ROOT
 
 from sipguard.web.token import Token
@@ -87,11 +88,6 @@ class PageProcess:
         request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {cookie}\r\n\r\n"
         sock.sendall(request.encode())
         return sock
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 @contextlib.contextmanager

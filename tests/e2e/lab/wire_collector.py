@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-import time
-from pathlib import Path
 
-from sipguard.detection.sip.replies import PATIENCE
-from sipguard.detection.sip.tracker import Tracker
+from collecting import collect
+
 from sipguard.sources.hep import HepListener
 
 
 async def main(port, key, own, path):
     """Until it is killed."""
-    tracker = Tracker(own=set(own.split(",")), patience=PATIENCE)
-    with Path(path).open("w") as file:
 
-        def write(attempts):
-            for attempt in attempts:
-                file.write(json.dumps(attempt._asdict()) + "\n")
-            file.flush()
-
-        def take(packets):
-            for packet in packets:
-                write(tracker.feed(packet))
-
+    def start(_tracker, take):
         listener = HepListener(f"127.0.0.1:{port}", key=key, senders=[], deliver=take)
         listener.start()
-        print("ready", flush=True)
-        while True:
-            await asyncio.sleep(1)
-            write(tracker.expire(time.time()))
-            file.write(json.dumps({"received": listener.received}) + "\n")
-            file.flush()
+        return listener
+
+    await collect(own, path, start)
 
 
 if __name__ == "__main__":
