@@ -86,11 +86,11 @@ class Commands:
             ],
         }
 
-    async def overview(self, _request: Request) -> Any:
+    async def overview(self, request: Request) -> Any:
         """What `status` tells, with the number of bans instead of the bans: for those who ask every moment.
 
         `latest` are the newest ones; `moves` grows with every ban that begins, ends or gets another end; `now` is this
-        machine's clock; `took` are the seconds that it took to say all this.
+        machine's clock; `took` are the seconds that it took to say all this. `counted` asks for a page of whom each jail counts.
         """
         live, begun = self._daemon.bans.live, time.perf_counter()
         told = {
@@ -103,6 +103,7 @@ class Commands:
                     **self._numbers(runner),
                     "counting": len(runner.judge.window),
                     "banned": live.count(name),
+                    **self._counted(name, request.get("counted")),
                 }
                 for name in self._operations.jails()
                 if (runner := self._operations.runner(name))

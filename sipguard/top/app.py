@@ -27,7 +27,7 @@ Ask = Callable[..., Any]
 EVERY = 1.0
 """Seconds between two looks."""
 SLOWER = 10.0
-"""Seconds between two questions for feeds and fleet, which change seldom."""
+"""Seconds between two questions for feeds and fleet, which change seldom, and for packets, which the kernel has to count."""
 WIDE = 120
 """Columns from which the newest attackers stand beside the table."""
 NAMES = ("bans", "attackers", "users", "jails", "feeds", "fleet")
@@ -70,6 +70,8 @@ class Top(App[None]):
         self._told: Told | None = None
         self._slow: tuple[list[Any], dict[str, Any]] = [], {}
         self._slow_at = -SLOWER
+        self._page: tuple[object, dict[str, Any]] = None, {}
+        """The bans last asked for, and what the daemon's state and the question were then."""
         self._sort = ORDERS[0]
         self._searched = ""
         self._paused = False
@@ -108,16 +110,29 @@ class Top(App[None]):
             await asyncio.sleep(EVERY)
 
     async def _asked(self) -> Told:
-        overview = await self._of("overview")
+        """What costs the daemon little is asked for each time, the rest when it may have changed, or is old."""
+        overview = await self._of("overview", counted=0)
         self._rates.look(overview)
-        bans = await self._of("bans", limit=MOST, sort=self._sort, **self._wanted())
-        status = await self._of("status", counted=0)
-        loop = asyncio.get_running_loop()
-        if loop.time() > self._slow_at + SLOWER:
-            self._slow_at = loop.time()
+        now = asyncio.get_running_loop().time()
+        query = {"limit": MOST, "sort": self._sort, **self._wanted()}
+        state = overview["since"], overview["moves"], query
+        is_old = now > self._slow_at + SLOWER
+        if is_old:
+            self._slow_at = now
             self._slow = await self._of("feeds"), await self._of("fleet") or {}
-        counting = {jail["name"]: jail.get("counted", {}) for jail in status["jails"]}
-        return Told(overview, bans, counting, *self._slow)
+        if is_old or state != self._page[0]:
+            self._page = state, await self._bans(query, count=is_old or self._sort == "packets")
+        counting = {jail["name"]: jail["counted"] for jail in overview["jails"]}
+        return Told(overview, self._page[1], counting, *self._slow)
+
+    async def _bans(self, query: dict[str, Any], *, count: bool) -> dict[str, Any]:
+        """A page; unless the kernel is to `count` anew, with the packets that it has counted last."""
+        if count:
+            page: dict[str, Any] = await self._of("bans", **query)
+            return page
+        before = {ban["address"]: ban["packets"] for ban in self._page[1].get("bans", ())}
+        page = await self._of("bans", **query, packets=False)
+        return {**page, "bans": [{**ban, "packets": before.get(ban["address"])} for ban in page["bans"]]}
 
     def _wanted(self) -> dict[str, str]:
         """What the daemon itself can search for, among more bans than are shown."""

@@ -36,12 +36,12 @@ def shown(app):
     return "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
 
 
-def on_screen(daemon, size, body):
+def on_screen(daemon, size, body, question=None):
     """Run the program on a screen of that size."""
     from sipguard.top.app import Top
 
     async def main():
-        app = Top(partial(ask, daemon.socket), _as_text)
+        app = Top(question or partial(ask, daemon.socket), _as_text)
         async with app.run_test(size=size) as pilot:
             await until(pilot, lambda: ATTACKER in shown(app))
             await body(app, pilot)
@@ -75,6 +75,26 @@ def test_bans_attackers_and_users_are_shown(daemon, size):
         await until(pilot, lambda: "failures" in shown(app))
 
     on_screen(daemon, size, look)
+
+
+def test_what_costs_the_daemon_much_is_asked_for_only_when_it_has_changed(daemon, monkeypatch):
+    """Bans by the hundred thousand are never asked for as a whole, and a page of them not again while nothing moves."""
+    monkeypatch.setattr("sipguard.top.app.SLOWER", 1000.0)
+    asked = []
+
+    def counting(command, **arguments):
+        asked.append(command)
+        return ask(daemon.socket, command, **arguments)
+
+    async def watch(app, pilot):
+        await until(pilot, lambda: asked.count("overview") >= 4)
+        assert "status" not in asked
+        assert asked.count("bans") == 1
+        append(daemon.server_log, failure("203.0.113.77") * 3)
+        await until(pilot, lambda: "203.0.113.77" in shown(app))
+        assert asked.count("bans") == 2
+
+    on_screen(daemon, (140, 40), watch, counting)
 
 
 def test_enter_explains_and_unban_asks(daemon):
