@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,10 @@ class PacketWatch:
         settings = self._settings
         if wire is None or settings is None:
             raise FirewallError(f"the firewall {self._worker.firewall.name} cannot watch packets: choose nftables")
-        self.servers = find()
+        servers = await asyncio.to_thread(find)  # /proc and the names of users: a directory of users may be slow
+        if settings is not self._settings or not self.enabled:
+            return  # read anew meanwhile, or stopped
+        self.servers = servers
         jails = [runner.jail for runner in self._runners.values()]
         self.ports = ports_of(jails, settings.wire_ports, self.servers, settings.wire_corroborate)
         if not self.ports:
