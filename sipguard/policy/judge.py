@@ -145,7 +145,7 @@ class Judge:
         evidence = failure.evidence
         if evidence is not None and (evidence in NO_GROUNDS or SCAN in failure.tags):
             return self._count_scan(failure, subject, time)
-        again = self._told[subject, time] > 0
+        again = bool(self._told) and self._told[subject, time] > 0
         if again:
             self._told[subject, time] -= weight
         new = 0 if again else self._attempts.new(source, failure, time)

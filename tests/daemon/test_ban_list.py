@@ -6,9 +6,16 @@ import time
 import pytest
 from running import append, ask, failure, running
 
+from sipguard.cli import ban_table
+from sipguard.daemon import ban_list
 from sipguard.errors import SipguardError
 
 FIRST, SECOND, THIRD = "203.0.113.66", "203.0.113.9", "198.51.100.7"
+
+
+def test_the_command_knows_the_orders_of_the_daemon():
+    """It does not import them: it would start late."""
+    assert ban_table.ORDERS == ban_list.ORDERS
 
 
 @pytest.fixture(scope="module")
