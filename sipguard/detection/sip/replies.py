@@ -8,7 +8,7 @@ they are judged.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.detection.sip import messages
@@ -16,7 +16,7 @@ from sipguard.detection.sip.nonces import kind_of
 from sipguard.wire_model import without_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from sipguard.detection.sip.transactions import Pending
     from sipguard.wire_model import Packet
@@ -51,12 +51,17 @@ def reply_of(packet: Packet, status: int) -> Reply:
 
 
 class Held:
-    """Answers that wait for a challenge that may come late: for `patience` seconds of the packets' time, `MOST` at once."""
+    """Answers that wait for a copy that comes late: of the challenge, or of what another request with the same nonce was told.
+
+    For `patience` seconds of the packets' time, `MOST` at once; what they wait for releases them before.
+    """
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._waiting: deque[tuple[Pending, Reply]] = deque()
-        self._of_one: Counter[str] = Counter()
+        self._number = 0
+        self._waiting: dict[int, tuple[Pending, Reply]] = {}
+        """In the order of coming."""
+        self._of_one: defaultdict[str, dict[int, tuple[Pending, Reply]]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -64,19 +69,33 @@ class Held:
     def keep(self, pending: Pending, reply: Reply) -> bool:
         """Whether there is room to let it wait."""
         address = pending.packet.source
-        if not self._patience or len(self._waiting) >= MOST or self._of_one[address] >= MOST_OF_ONE:
+        if not self._patience or len(self._waiting) >= MOST or len(self._of_one.get(address, ())) >= MOST_OF_ONE:
             return False
-        self._of_one[address] += 1
-        self._waiting.append((pending, reply._replace(packet=without_payload(reply.packet))))
+        self._number += 1
+        held = pending, reply._replace(packet=without_payload(reply.packet))
+        self._waiting[self._number] = self._of_one[address][self._number] = held
         return True
 
-    def due(self, now: float) -> Iterator[tuple[Pending, Reply]]:
+    def due(self, now: float) -> list[tuple[Pending, Reply]]:
         """Those that have waited long enough; all whose time is not that of `now`, where clocks differ or were set."""
-        waiting = self._waiting
-        while waiting and not -1 < now - waiting[0][1].packet.time < self._patience:
-            pending, reply = waiting.popleft()
-            address = pending.packet.source
-            self._of_one[address] -= 1
-            if not self._of_one[address]:
-                del self._of_one[address]
-            yield pending, reply
+        numbers = []
+        for number, (_, reply) in self._waiting.items():
+            if -1 < now - reply.packet.time < self._patience:
+                break
+            numbers.append(number)
+        return [self._release(number) for number in numbers]
+
+    def of(self, address: str, nonces: Iterable[int]) -> list[tuple[Pending, Reply]]:
+        """Those of this address that carry one of these nonces: what they wait for may have come."""
+        wanted = set(nonces)
+        of_one = self._of_one.get(address, {})
+        numbers = [number for number, (pending, _) in of_one.items() if not wanted.isdisjoint(pending.request.nonces)]
+        return [self._release(number) for number in numbers]
+
+    def _release(self, number: int) -> tuple[Pending, Reply]:
+        pending, reply = self._waiting.pop(number)
+        address = pending.packet.source
+        del self._of_one[address][number]
+        if not self._of_one[address]:
+            del self._of_one[address]
+        return pending, reply

@@ -134,28 +134,38 @@ class Tracker:
             found += self._scan(packet, answer)
         if status in {401, 407}:
             self._record(packet, pending.request.nonces if pending is not None else ())
+            if self._held:
+                nonces, _ = messages.nonces_in(messages.challenge(packet.payload))
+                found += self._judge_again(packet.destination, nonces)
         return found
 
     def _judge(self, pending: Pending, packet: Packet, status: int) -> list[Attempt]:
         self._learn_server(pending.packet, packet)
-        weighed = weigh(pending, packet, self._server(packet.source), self.nonces)
-        reply = reply_of(packet, status)
-        # Copies may come out of order: this challenge's, or that of the answer that accepts the nonce before it is refused.
-        late = not weighed.known or (status in {401, 407} and self._transactions.waits_with_nonce_of(pending))
-        if late and self._held.keep(pending, reply):
-            return []
-        return self._decide(pending, reply, weighed)
+        return self._weigh(pending, reply_of(packet, status), wait=True)
+
+    def _weigh(self, pending: Pending, reply: Reply, *, wait: bool) -> list[Attempt]:
+        """Judge this answer, or let it wait: copies may come out of order, that of the challenge it answers, or that of the
+        answer that accepts the nonce before it is refused."""
+        weighed = weigh(pending, reply.packet, self._server(reply.packet.source), self.nonces)
+        if wait:
+            late = not weighed.known or (reply.status in {401, 407} and self._transactions.waits_with_nonce_of(pending))
+            if late and self._held.keep(pending, reply):
+                return []
+        pending.judged = True
+        found = self._decide(pending, reply, weighed)
+        return found + self._judge_again(pending.packet.source, pending.request.nonces) if self._held else found
 
     def _judge_held(self, now: float) -> list[Attempt]:
-        """Judge what has waited long enough for the challenge that it answers."""
-        found = []
-        for pending, reply in self._held.due(now):
-            server = self._server(reply.packet.source)
-            found += self._decide(pending, reply, weigh(pending, reply.packet, server, self.nonces))
-        return found
+        """Judge what has waited long enough."""
+        due = self._held.due(now)
+        return [attempt for one in due for attempt in self._weigh(*one, wait=False)]
+
+    def _judge_again(self, address: str, nonces: tuple[int, ...]) -> list[Attempt]:
+        """Look again at what waits with these nonces."""
+        held = self._held.of(address, nonces)
+        return [attempt for one in held for attempt in self._weigh(*one, wait=True)]
 
     def _decide(self, pending: Pending, reply: Reply, weighed: Weighed) -> list[Attempt]:
-        pending.judged = True
         verdict = self._verdict(pending, reply, weighed)
         if verdict is None:
             return []
