@@ -30,7 +30,7 @@ test-rest: $(TESTED) $(BROWSER)
 	$(PYTEST) --dist loadgroup -m 'not long and not ($(QUICK))' $(ARGS)
 
 test-long: $(TESTED) ## what takes its time: millions of lines, random trees and partitions, fuzzing; then the soak
-	SIPGUARD_TESTS=long $(PYTEST) --dist loadgroup -m 'long or fuzz' $(ARGS)
+	SIPGUARD_TESTS=long $(PYTEST) --dist loadgroup -m 'long or fuzz or timed' $(ARGS)
 	$(MAKE) soak
 
 lint: $(TESTED) ## style and types

@@ -62,15 +62,3 @@ def host_run(net, backend, command):
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
     )
     return done.stdout + done.stderr
-
-
-def within(limit):
-    """A limit in seconds on this machine now: where a program gets a third of a processor, it needs three times as long.
-
-    Twice that on a busy machine, as most limits are for several programs, of which each has to wait for its turn.
-    """
-    begun, spent = time.monotonic(), time.thread_time()
-    while time.thread_time() - spent < 0.05:
-        pass
-    slower = max((time.monotonic() - begun) / 0.05, os.getloadavg()[0] / (os.cpu_count() or 1))
-    return limit if slower < 1.2 else 2 * slower * limit

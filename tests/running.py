@@ -18,13 +18,12 @@ from pathlib import Path
 
 import toml
 from command_line import sipguard
+from limits import PATIENCE
 
 from sipguard.cli.client import ask
 from sipguard.errors import SipguardError
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 45.0
-"""Seconds that a test waits for what should happen at once: the machine may be busy."""
 
 
 class RunningDaemon:

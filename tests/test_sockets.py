@@ -5,6 +5,7 @@ import socket
 import stat
 
 import pytest
+from limits import PATIENCE
 
 from sipguard.errors import StateError
 from sipguard.sockets import cut, listening
@@ -88,7 +89,7 @@ def test_cut_after_the_last_bytes_went_out(tmp_path):
             reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
             read = len(await reader.read())
             writer.close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 done = await cuts.get()
             server.close()
         return read, done

@@ -20,6 +20,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 from effort import effort
+from limits import PATIENCE
 from running import running
 
 from sipguard.cli.check import command as check_command
@@ -36,8 +37,6 @@ from sipguard.firewall.memory import MemoryFirewall
 CASES = effort(40, 500)
 ATTACKER, NEIGHBOUR = "203.0.113.5", "198.51.100.9"
 ATTEMPTS = 12
-WAITING = 20.0
-"""Seconds that a ban may take on a busy machine."""
 
 # Right and wrong values; a value behind None is left out. Those that keep a jail from banning are in HARMLESS.
 COMMON = {
@@ -193,7 +192,7 @@ async def run_and_attack(configuration, settings, names):
         told = [str(error) for error in daemon.errors]
         expected = {name for name in names if must_ban(daemon.runners[name].jail)}
         configuration.attack()
-        deadline = time.monotonic() + WAITING
+        deadline = time.monotonic() + PATIENCE
         banned = set()
         while expected - banned and time.monotonic() < deadline:
             await asyncio.sleep(0.01)

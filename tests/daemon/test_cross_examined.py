@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
 import signal
+import sqlite3
 import sys
 import time
 from datetime import datetime, timedelta
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from hep_daemon import Listening, recorded_and_moved
+from limits import within
 from running import failure
 from sip_packets import uuid
 
@@ -66,6 +69,12 @@ def examined(daemon):
 def counted(daemon):
     """Address → what counts."""
     return ask(daemon.socket, "status", jail="freeswitch", counted=0)["jails"][0]["counted"]
+
+
+def stored(daemon, table, address):
+    """How many rows of this address are on disk."""
+    with contextlib.closing(sqlite3.connect(daemon.folder / "state" / "sipguard.db")) as database:
+        return len(database.execute(f"SELECT 1 FROM {table} WHERE address = ?", (address,)).fetchall())
 
 
 def sighted(wire, log):
@@ -164,6 +173,7 @@ def test_invented_nonces(examining):
     assert examined(wire.daemon)["reasons"] == {"nobody can be held back here": 5}
 
 
+@pytest.mark.timed
 def test_a_burst_on_invented_nonces(examining):
     """A fast guesser does not gain the second in which an answer may wait for its challenge."""
     wire, log = examining()
@@ -172,7 +182,7 @@ def test_a_burst_on_invented_nonces(examining):
     wire.guess(ONE, times=20, nonce=uuid(999))
     write(log, *[failure(ONE)] * 20)
     wire.daemon.wait_for(lambda: wire.daemon.banned("freeswitch") == {ONE})
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < within(1.0)
 
 
 class TestCrash:
@@ -188,8 +198,7 @@ class TestCrash:
         wire, log = examining(maxretry=100)
         sighted(wire, log)
         write(log, failure(ONE))
-        time.sleep(0.6)  # read and stored, and not yet due
-        assert ONE not in counted(wire.daemon)
+        wire.daemon.wait_for(lambda: stored(wire.daemon, "unpaired", ONE))  # and not yet due
         self.crash(wire)
         wire.daemon.wait_for(lambda: counted(wire.daemon) == {ONE: 1, "192.0.2.99": 3})
         self.crash(wire)
@@ -200,8 +209,7 @@ class TestCrash:
         """It was counted by the wire; the line is read by the next run."""
         wire, log = examining(maxretry=100)
         wire.guess(ONE, times=2)
-        wire.daemon.wait_for(lambda: counted(wire.daemon) == {ONE: 2})
-        time.sleep(0.4)  # stored
+        wire.daemon.wait_for(lambda: stored(wire.daemon, "attempts", ONE) == 2)
         wire.daemon.stop(signal.SIGKILL)
         write(log, *[failure(ONE)] * 3)
         wire.daemon.start()

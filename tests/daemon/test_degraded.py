@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from limits import PATIENCE
 from running import append, failure, running
 
 from sipguard.model import Failure, Filter, Jail, Success
@@ -154,7 +155,7 @@ def test_the_other_jail_goes_on(tmp_path, log, monkeypatch):
         await daemon.ready.wait()
         monkeypatch.setattr(daemon.runners["one"].judge, "consider", lambda _failure, **_options: 1 / 0)
         append(log, failure(ATTACKER) * 2)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not daemon.bans.live.of_jail("two"):
                 await asyncio.sleep(0.02)
         assert not running_daemon.done()

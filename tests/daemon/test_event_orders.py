@@ -9,6 +9,7 @@ import time
 
 import pytest
 from event_server import EventServer
+from limits import within
 from running import RunningDaemon, append, failure, running
 
 ATTACKER, OTHER = "203.0.113.66", "203.0.113.67"
@@ -79,6 +80,7 @@ class Attack(threading.Thread):
         self.join()
 
 
+@pytest.mark.timed
 def test_the_server_starts_last(tmp_path, server):
     """sipguard waits for it, says so, and listens within 5 s of its start."""
     jail = jail_of(tmp_path, server)
@@ -89,11 +91,12 @@ def test_the_server_starts_last(tmp_path, server):
         server.start()
         begun = time.monotonic()
         speaking(daemon)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < within(5)
         server.tell(*[ATTACKER] * 5)
         daemon.wait_for(lambda: counts(daemon) == 5)
 
 
+@pytest.mark.timed
 def test_the_server_is_killed_thrice_under_load(tmp_path, server):
     """Without a log: what is told is counted, once each; each gap is told; listened to again within 5 s."""
     attack = Attack(server)
@@ -108,12 +111,13 @@ def test_the_server_is_killed_thrice_under_load(tmp_path, server):
             server.start()
             begun = time.monotonic()
             daemon.wait_logged("they were gone for", times=number + 1)
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < within(5)
         attack.end()
         time.sleep(1)
         assert attack.told - 20 < counts(daemon) <= attack.told
 
 
+@pytest.mark.timed
 def test_sipguard_is_killed_twice_under_load(tmp_path, log):
     """With a log: each attempt counts once, whichever told it, and those while sipguard was dead are read from the log.
 
@@ -133,7 +137,7 @@ def test_sipguard_is_killed_twice_under_load(tmp_path, log):
             daemon.start()
             begun = time.monotonic()
             speaking(daemon)
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < within(5)
         attack.end()
         time.sleep(2)
         daemon.stop()

@@ -8,10 +8,11 @@ import sys
 import time
 
 import pytest
+from limits import within
 from running import running
 
 from sipguard.cli.client import ask
-from tests.backends import host_prefix, within
+from tests.backends import host_prefix
 from tests.netns import namespace
 from tests.probe import BACK, BANNED, Probe, lay
 
@@ -51,6 +52,7 @@ def attacked(request, tmp_path_factory):
                 yield net, daemon, probe, backend
 
 
+@pytest.mark.timed
 @pytest.mark.root
 @pytest.mark.parametrize(
     "gaps",

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from limits import PATIENCE
 from running import RunningDaemon
 
 from sipguard.cli.client import DaemonError, ask
@@ -45,7 +46,7 @@ def bans_of(jail, count):
 
 
 async def until_idle(firewall_worker):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await firewall_worker.settled()
 
 

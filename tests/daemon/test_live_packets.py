@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from limits import within
 from wire_lab import GUESSER, GUESSER6, OTHER, PHONE, SERVER, Server, WireLab, wire_lab
 
 from sipguard.sources.packets.nflog import Group
 from tests.as_nobody import USER, setpriv
-from tests.backends import within
 from tests.netns import LEGACY, link, namespace
 
 pytestmark = pytest.mark.root
@@ -166,6 +166,7 @@ def test_off_removes_the_rules(tmp_path):
         assert lab.client().rejected()
 
 
+@pytest.mark.timed
 def test_latency(tmp_path):
     """From the answer to the fifth guess to the refusal that the guesser's socket sees: milliseconds, printed."""
     taken = []

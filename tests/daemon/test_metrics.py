@@ -6,6 +6,7 @@ import time
 
 import pytest
 import toml
+from limits import within
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from running import RunningDaemon, append, failure
@@ -61,7 +62,7 @@ def test_what_prometheus_reads(tmp_path, kind):
     assert found["sipguard_bans_total", jail] == 1
     assert found["sipguard_live_bans", jail] == 1
     assert found["sipguard_line_to_kernel_seconds_count", ""] == 1
-    assert found["sipguard_line_to_kernel_seconds_sum", ""] < 5
+    assert found["sipguard_line_to_kernel_seconds_sum", ""] < within(5)
     assert found["sipguard_drift_bans", ""] == 0
     assert found["sipguard_oversize_lines_total", jail] == found["sipguard_timed_out_lines_total", jail] == 0
     assert found["sipguard_firewall_ok", ""] == found["sipguard_state_ok", ""] == 1

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from limits import PATIENCE
 from running import append, failure, running
 
 from sipguard.config.filters import read_filter
@@ -67,7 +68,7 @@ def test_syslog(tmp_path, monkeypatch):
     monkeypatch.setattr(logs, "SYSLOG_SOCKET", str(tmp_path / "log"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(tmp_path / "log"))
-        ear.settimeout(5)
+        ear.settimeout(PATIENCE)
         logs.start("SYSLOG", "INFO")
         _say()
         daemon, notice = 3, 5
@@ -83,7 +84,7 @@ def test_no_syslog(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(tmp_path / "log"))
-        ear.settimeout(5)
+        ear.settimeout(PATIENCE)
         _say()
         assert b"Ban 203.0.113.66" in ear.recv(1000)
 

@@ -6,10 +6,11 @@ import json
 import time
 
 import pytest
+from limits import within
 from running import RunningDaemon, running
 
 from sipguard.cli.client import ask
-from tests.backends import host_prefix, host_run, within
+from tests.backends import host_prefix, host_run
 from tests.netns import namespace
 
 pytestmark = pytest.mark.root
@@ -60,6 +61,7 @@ def rejected(net, backend):
     return first and "-A sipguard-asterisk -s 203.0.113.5/32" in chain and "-j sipguard-asterisk" in chain
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(("backend", "command"), CASES)
 def test_put_back(tmp_path, backend, command):
     """What is lost is back within the limit, with the ban's remaining time; the log says what it was."""

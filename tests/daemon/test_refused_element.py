@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from limits import PATIENCE
 from running import append, failure, running
 
 from sipguard.daemon.ban_ledger import BanLedger, State
@@ -59,7 +60,7 @@ def _carried_out(firewall, orders, live=()):
             for verb, bans in orders:
                 worker.order(verb, bans)
             job = asyncio.create_task(worker.run())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await worker.settled()
             job.cancel()
             return worker.problem, (
@@ -134,7 +135,7 @@ def _with_jails(firewall, use):
         worker = FirewallWorker(firewall, lambda _, bans: made.extend(bans), lambda: list(made), ledger)
         job = asyncio.create_task(worker.run())
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await use(worker, ledger, made)
         finally:
             job.cancel()

@@ -6,10 +6,11 @@ import os
 import time
 
 import pytest
+from limits import within
 from running import running
 
 from sipguard.cli.client import ask
-from tests.backends import host_prefix, within
+from tests.backends import host_prefix
 from tests.netns import namespace
 
 MANY = 100_000
@@ -34,6 +35,7 @@ def test_no_firewall(tmp_path):
             assert "all there" not in told.stdout
 
 
+@pytest.mark.timed
 @pytest.mark.root
 def test_reload_with_many_bans(tmp_path):
     """With 100,000 live bans a reload gives the kernel nothing twice: a ban right behind it is made within two seconds."""

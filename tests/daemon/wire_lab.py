@@ -26,7 +26,8 @@ GUESSER6 = "2001:db8:0:66::66"
 GOOD = "a" * 32
 _NONCE = re.compile(rb'nonce="([^"]+)"')
 _RESPONSE = re.compile(rb'response="([^"]+)"')
-PATIENCE = 10.0
+ANSWER = 2.0
+"""Seconds that a client waits for an answer; who is held back waits in vain."""
 
 
 def judged(payload):
@@ -96,7 +97,7 @@ class Client:
         server = server or (SERVER6 if ":" in address else SERVER)
         with net.inside():
             self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-            self.socket.settimeout(1.0)
+            self.socket.settimeout(ANSWER)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.socket.bind((address, source_port))
             self.socket.connect((server, port))

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
+from limits import within
 from needs import needs
 
 from sipguard.firewall.nftables import NftablesFirewall
 from sipguard.model import Feed
-from tests.backends import within
 from tests.feeds.conftest import KEY, Sink, apiban, entries, managing
 from tests.feeds.web_server import ApibanServer
 from tests.netns import link, namespace
@@ -75,6 +75,7 @@ def listed_entries(extra):
     return entries(3000 - len(extra)) + [(2_000_000_000 + i, address) for i, address in enumerate(extra)]
 
 
+@pytest.mark.timed
 def test_three_thousand_addresses_and_a_foreign_flush(lab, certificates, ca_file, tmp_path):
     """3,000 listed addresses are rejected, a listed customer in `ignoreip` is not; a flush takes nothing for long, unasked."""
     with lab.server.inside():
@@ -121,6 +122,7 @@ def check(lab, sink, web):
     assert lab.gets_through(STRANGER)
 
 
+@pytest.mark.timed
 def test_two_hundred_thousand_from_a_list(lab, tmp_path, capsys):
     """200,000 networks of a file are rejected within 5 s of reading it; a packet costs what it costs with 10."""
     path = tmp_path / "list.txt"
@@ -149,9 +151,8 @@ def test_two_hundred_thousand_from_a_list(lab, tmp_path, capsys):
         print(f"\n200,000 networks: fetched, judged, applied in {taken:.2f} s, {used:.2f} s of CPU;", end=" ")
         print(f"per packet {cheap * 1e6:.2f} us with few, {dear * 1e6:.2f} us with all; largest resident {memory} MiB")
     assert status["entries"] == 200_000
-    # Nothing here waits for anybody, so this is what it takes where nobody else uses the CPU: other programs' share is not ours.
-    assert used < 5
-    assert taken < within(30)
+    assert used < within(5)
+    assert taken < within(5)
     assert dear < 2 * cheap + 2e-6
     assert [lab.gets_through(source) for source in LISTED] == [False] * 3
     assert lab.gets_through(STRANGER)

@@ -7,9 +7,10 @@ import subprocess
 import time
 
 import pytest
+from limits import within
 from running import running
 
-from tests.backends import host_prefix, host_run, within
+from tests.backends import host_prefix, host_run
 from tests.netns import missing, namespace
 from tests.probe import BACK, BANNED, Probe, lay
 
@@ -50,6 +51,7 @@ class RealFail2ban:
         return done.stdout
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(("backend", "action"), CASES)
 def test_both(tmp_path, backend, action):
     """Fail2ban starts, bans, reloads and stops while sipguard runs: theirs works, our banned address is rejected soon."""

@@ -8,13 +8,14 @@ import subprocess
 import time
 
 import pytest
+from limits import within
 from needs import with_root
 
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
 from sipguard.firewall.nft_events import NftEvents
 from sipguard.model import FOREVER, Ban, PortRange, Rule
-from tests.backends import backend_of, within
+from tests.backends import backend_of
 from tests.foreign import dump
 from tests.netns import namespace
 
@@ -249,6 +250,7 @@ def test_ten_thousand(firewall):
     assert firewall.entries() == []
 
 
+@pytest.mark.timed
 def test_many_ipv6_networks(firewall):
     """Ten thousand networks of the length by which jails ban IPv6 are no more work than addresses, nor is one more."""
     first = int(ipaddress.ip_address("2001:db8::"))

@@ -8,11 +8,12 @@ import subprocess
 import time
 
 import pytest
+from limits import within
 from needs import with_root
 
 from sipguard.errors import FirewallError
 from sipguard.model import Ban, Rule
-from tests.backends import backend_of, within
+from tests.backends import backend_of
 from tests.firewall import test_contract
 from tests.foreign import dump
 from tests.netns import namespace
@@ -144,6 +145,7 @@ def many(count):
     return four + [text.replace(":0::/", "::/") for text in six]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("firewall", with_root("memory", "nftables", "ipset"), indirect=True)
 def test_two_hundred_thousand_networks(firewall, capsys):
     """200,000 networks go in within 5 s, and are replaced within 5 s; how long and how much memory is printed."""

@@ -14,10 +14,10 @@ import time
 from typing import NamedTuple
 
 import pytest
+from limits import within
 from running import RunningDaemon
 
 from sipguard.cli.client import ask
-from tests.backends import within
 from tests.foreign import dump
 from tests.neighbours import Host
 from tests.netns import namespace
@@ -237,6 +237,7 @@ def sipguard_on(host, folder, backend):
     return RunningDaemon(folder, jails, firewall=backend, prefix=host.prefix)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(("name", "backend"), CASES)
 def test_side_by_side(tmp_path, name, backend):
     """They are installed, live, and end while sipguard runs; sipguard starts, bans, reloads, is killed, and is removed."""
@@ -283,6 +284,7 @@ def test_side_by_side(tmp_path, name, backend):
         pair.same("removal")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("first", ["theirs", "ours"])
 @pytest.mark.parametrize(("name", "backend"), CASES)
 def test_boot(tmp_path, name, backend, first):

@@ -8,9 +8,10 @@ import threading
 import time
 
 import pytest
+from limits import within
 from running import running
 
-from tests.backends import host_prefix, host_run, within
+from tests.backends import host_prefix, host_run
 from tests.netns import SO_TIMESTAMP, arrival, link, namespace
 
 pytestmark = pytest.mark.root
@@ -69,6 +70,7 @@ class Flood(contextlib.AbstractContextManager):
                 self.arrived.append(arrival(self._listener))
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("backend", STORMS)
 def test_flush_storm(tmp_path, capsys, backend):
     """After each flush the banned address is rejected again within the limit; the longest gap is printed."""

@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 import pytest
+from limits import PATIENCE
 from wire_foreign import HOST_RULES, host_rules, rules_of_others
 
 from sipguard.model import Ban, PortRange, Rule
@@ -69,7 +70,7 @@ class Lab:
         here.connect((server, port))
         return here, there
 
-    def copies(self, number, count, *, patience=3.0):
+    def copies(self, number, count, *, patience=PATIENCE):
         """As many copies as are expected of a group, and what more comes meanwhile."""
         found, end = [], time.monotonic() + patience
         while len(found) < count and time.monotonic() < end:
@@ -201,9 +202,10 @@ def test_meter(lab, client, server):
     here, there = lab.udp(client, server)
     lab.inside(wire.unmeter, [client, OTHER])
     assert through(here, there, 10) == 10
-    lab.inside(wire.meter, [Meter(client, time.time() + 2, 1)])
+    end = time.time() + 3
+    lab.inside(wire.meter, [Meter(client, end, 1)])
     assert through(here, there, 5) == 1
-    time.sleep(3)
+    time.sleep(max(0.0, end + 1 - time.time()))
     assert through(here, there, 5) == 5
 
 

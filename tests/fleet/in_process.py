@@ -7,6 +7,7 @@ import contextlib
 import time
 
 import redis as redis_library
+from limits import PATIENCE
 
 from sipguard.fleet import teller
 from sipguard.fleet.node import Node
@@ -90,7 +91,7 @@ async def members(url, *names, **keys):
         await asyncio.gather(*(one.task for one in found), return_exceptions=True)
 
 
-async def until(holds, what, seconds=20.0):
+async def until(holds, what, seconds=PATIENCE):
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():

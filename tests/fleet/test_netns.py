@@ -10,9 +10,9 @@ import subprocess
 import time
 
 import pytest
+from limits import within
 from needs import needs
 
-from tests.backends import within
 from tests.fleet.conftest import need_redis, serving
 from tests.fleet.test_daemons import node
 from tests.netns import link, namespace
@@ -107,6 +107,7 @@ def _moment(sent, arrived, through):
     return sent[max(arrived, default=-1) + 1]
 
 
+@pytest.mark.timed
 def test_rejected_elsewhere_in_a_tenth_of_a_second(lab, tmp_path, capsys):
     """50 addresses, one after another: banned on one server, rejected on both others; then unbanned, and let through."""
     with contextlib.ExitStack() as stack:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from limits import within
 from needs import CHROMIUM, needs
 from running import append, failure, running
 
@@ -147,6 +148,7 @@ def test_login_by_keyboard(site, window):
     assert "/login" in tab.url
 
 
+@pytest.mark.timed
 def test_a_ban_is_seen_within_a_second(site, window, daemon):
     """From the last line of the log to the screen, on the overview and in the list."""
     took = []
@@ -161,7 +163,7 @@ def test_a_ban_is_seen_within_a_second(site, window, daemon):
             took.append(time.monotonic() - begun)
             time.sleep(1.3)  # while bans come, the list is asked anew once a second
     print("seconds from the log to the screen:", [round(one, 2) for one in took])
-    assert sorted(took)[len(took) // 2] <= 1.0
+    assert sorted(took)[len(took) // 2] <= within(1.0)
 
 
 def test_search_and_explain_show_hostile_names_as_text(site, window):

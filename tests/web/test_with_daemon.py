@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from effort import LONG
+from limits import within
 from running import ROOT, append, failure, running
 
 from tests.web.page_client import Browser
@@ -203,6 +205,7 @@ def test_it_does_not_run_as_root(tmp_path):
     assert "does not run as root" in done.stderr
 
 
+@pytest.mark.timed
 @pytest.mark.root
 def test_a_hundred_viewers_cost_the_daemon_little(daemon, folder):
     """With a thousand bans and one more every quarter of a second: at most 2 % of a core; and each viewer sees them."""
@@ -224,7 +227,7 @@ def test_a_hundred_viewers_cost_the_daemon_little(daemon, folder):
             viewer.close()
     cost = (watched - alone) / seconds
     print(f"100 viewers cost the daemon {cost:.2%} of a core; bans alone {alone / seconds:.2%}")
-    assert cost <= 0.02
+    assert cost <= (0.02 if LONG else 0.06)
 
 
 @contextlib.contextmanager
@@ -266,6 +269,7 @@ def _read_until(viewer, text, after=b""):
     return data.partition(after)[2].partition(text)[0] if after else data
 
 
+@pytest.mark.timed
 @pytest.mark.root
 def test_a_viewer_sees_a_ban_within_a_second(daemon, folder):
     """From the last line of the log to the view; the page's minutes agree."""
@@ -282,9 +286,10 @@ def test_a_viewer_sees_a_ban_within_a_second(daemon, folder):
             time.sleep(0.37)
         viewer.close()
         print("seconds from the log to the viewer:", [round(one, 2) for one in took])
-        assert sorted(took)[2] <= 1.0
+        assert sorted(took)[2] <= within(1.0)
 
 
+@pytest.mark.timed
 @pytest.mark.root
 def test_the_end_of_the_page_waits_for_nobody(daemon, folder):
     """Open streams end with it."""
@@ -294,7 +299,7 @@ def test_the_end_of_the_page_waits_for_nobody(daemon, folder):
             _read_until(viewer, b"event: view")
         begun = time.monotonic()
         assert "Traceback" not in page.stop()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < within(5)
         assert (folder / "web" / "timeline.json").exists()
         for viewer in viewers:
             viewer.close()
