@@ -48,15 +48,11 @@ def test_no_link_is_dead(page):
     assert dead == []
 
 
-LONG_STILL = {"fleet.md": 20, "logs.md": 20, "performance.md": 30, "wire.md": 20}
-"""Page → sentences that are longer than they should be, for now: the numbers go down, never up."""
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_sentences_are_short(page):
     """At most 25 words: who reads them may have been woken by an alarm."""
     long = [f"{page.name}:{one.line}: {one.words} words: {one.text}" for one in prose.too_long(page.read_text())]
-    assert len(long) <= LONG_STILL.get(page.name, 0), "\n".join(long)
+    assert long == []
 
 
 def test_long_sentences_are_found():
