@@ -31,6 +31,23 @@ def span(seconds: float | None) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
+_WITHIN = re.compile(r"(\d+ (?:failures?|calls to nowhere) within )(\d+) s")
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def in_words(reason: str) -> str:
+    """`5 failures within 600 s`, as logs and JSON have the reason of a ban, for people: `5 failures within 10 minutes`.
+
+    What somebody has written himself stays as it is.
+    """
+    match = _WITHIN.fullmatch(reason)
+    if match is None or not (seconds := int(match[2])):
+        return reason
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    number = seconds // size
+    return f"{match[1]}{number} {unit}{'' if number == 1 else 's'}"
+
+
 def short(text: str, limit: int) -> str:
     """What a stranger chose, printable and no longer than that: he may have made it as long as he likes."""
     shown = printable(text[: limit + 1])

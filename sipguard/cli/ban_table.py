@@ -11,7 +11,7 @@ import click
 from sipguard.cli import output
 from sipguard.cli.completion import banned_addresses, jail_names
 from sipguard.geoip import origins
-from sipguard.text import short, span
+from sipguard.text import in_words, short, span
 from sipguard.wire_model import CLASSES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,7 +80,7 @@ def _end(ban: dict[str, Any], now: float, past: bool) -> object:
 
 def _why(ban: dict[str, Any]) -> str:
     """The reason; the users of the attempts behind it, where it does not name them."""
-    reason = short(str(ban["reason"]), 80)
+    reason = short(in_words(str(ban["reason"])), 80)
     if not ban["users"] or "user" in reason:
         return reason
     more = f" … ({ban['user_count']} users)" if ban["user_count"] > 3 else ""

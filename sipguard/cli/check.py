@@ -76,6 +76,10 @@ def _advice(settings: Settings | None) -> list[str]:
         from sipguard.cli.wire_advice import wire_advice  # noqa: PLC0415 - as below
 
         hints += wire_advice(settings)
+    if jails:
+        from sipguard.cli.port_advice import port_advice  # noqa: PLC0415 - as below
+
+        hints += port_advice(jails)
     return list(dict.fromkeys(hints))
 
 

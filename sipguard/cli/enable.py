@@ -158,7 +158,7 @@ def _ran(line: tuple[str, ...]) -> bool:
 
 
 def _undo(machine: Machine, path: Path) -> None:
-    from sipguard.enable.asterisk import FOLDER  # noqa: PLC0415
+    from sipguard.enable.found import ASTERISK_FOLDER, MANAGER_RELOAD  # noqa: PLC0415
     from sipguard.enable.writing import undo  # noqa: PLC0415
 
     done, left = undo(machine)
@@ -169,7 +169,7 @@ def _undo(machine: Machine, path: Path) -> None:
     if not done and not left:
         output.say("Nothing to undo.")
         return
-    manager = [("asterisk", "-rx", "manager reload")] if any(one.startswith(FOLDER) for one in done) else []
+    manager = [MANAGER_RELOAD] if any(one.startswith(f"{ASTERISK_FOLDER}/") for one in done) else []
     _reload(machine, path, manager)
     if left:
         raise click.exceptions.Exit(1)

@@ -10,7 +10,7 @@ import click
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
 from sipguard.cli.completion import banned_addresses
-from sipguard.text import printable, short
+from sipguard.text import in_words, printable, short
 
 MOST_GROUPS = 10
 """Kinds of attempts that are shown unless everything is asked for."""
@@ -42,10 +42,8 @@ def tell(story: dict[str, Any], *, verbose: bool = False) -> None:
         end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"
         part = "" if ban["address"] == address else f" as part of {ban['address']}"
         since = output.moment(ban["since"])
-        output.say(
-            f"{address} is banned{part} {output.by(ban['jail'])} since {since} {end}: {printable(ban['reason'], 300)}",
-            "bad",
-        )
+        why = printable(in_words(ban["reason"]), 300)
+        output.say(f"{address} is banned{part} {output.by(ban['jail'])} since {since} {end}: {why}", "bad")
         times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
         output.say(f"banned {times}; to let it through: sipguard unban {ban['address']}")
         if ban["evidence"] and ban["evidence"] != "hand":
@@ -139,4 +137,4 @@ def _tell_of_others(story: dict[str, Any]) -> None:
 
 def _by(jail: str, reason: str) -> str:
     by = f" by {jail}" if jail else ""
-    return f"{by}: {reason}" if reason else by
+    return f"{by}: {in_words(reason)}" if reason else by

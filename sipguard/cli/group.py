@@ -33,7 +33,8 @@ class LazyGroup(click.Group):
         command.epilog = f"\b\n{examples}\n\n{EXIT_STATUS}" if examples else EXIT_STATUS
         command.short_help = COMMANDS[cmd_name].line
         for below in command.commands.values() if isinstance(command, click.Group) else ():
-            below.short_help = inspect.cleandoc(below.help or "").split(". ")[0].rstrip(".") + "."
+            first = inspect.cleandoc(below.help or "").partition("\n\n")[0]
+            below.short_help = first.split(". ")[0].rstrip(".") + "."
         return command
 
     def resolve_command(

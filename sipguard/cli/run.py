@@ -11,6 +11,7 @@ import click
 
 from sipguard.cli.tree import BanActions, banactions_option, fail2ban_dir_option, load_settings
 from sipguard.config.settings import Settings
+from sipguard.errors import SipguardError
 
 _STRAY_SIGNALS = (
     signal.SIGHUP,
@@ -69,10 +70,26 @@ def command(
         )
 
     settings = read()
+    _need_rights(settings)
     # Imported here: a wrong configuration is told before a second is spent on the rest.
     from sipguard.daemon.start import protect  # noqa: PLC0415
 
     asyncio.run(protect(settings, read))
+
+
+def _need_rights(settings: Settings) -> None:
+    """Raise SipguardError for a user who may not change the firewall: nothing that happens later would give him that right."""
+    from sipguard.firewall import host  # noqa: PLC0415 - after a wrong configuration is told
+
+    if settings.firewall == "memory" or host.has_right(host.CAP_NET_ADMIN):
+        return
+    lacks = ["CAP_NET_ADMIN, to change the firewall"]
+    if not host.has_right(host.CAP_DAC_READ_SEARCH):
+        lacks.append("CAP_DAC_READ_SEARCH, to read others' logs")
+    raise SipguardError(
+        f"run lacks rights: {'; '.join(lacks)}. Start the service: systemctl start sipguard; or use sudo. "
+        "For a trial without them: --firewall memory --state-dir DIR --socket PATH"
+    )
 
 
 def _outlive_signals() -> None:

@@ -35,7 +35,15 @@ def _install(root: Path) -> None:
 @_ROOT
 @click.option("--purge", is_flag=True, help="Remove configuration, state and the user `sipguard` too.")
 def _uninstall(root: Path, *, purge: bool) -> None:
-    """Stop the service, remove its files, and everything of sipguard's in the firewall."""
+    """Stop the service, remove its files, and everything of sipguard's in the firewall.
+
+    With --purge, what `sipguard enable` has written is put back first.
+    """
     from sipguard.service.install import uninstall  # noqa: PLC0415
 
+    if purge:
+        from sipguard.enable.machine import Machine  # noqa: PLC0415
+        from sipguard.enable.purging import take_back  # noqa: PLC0415
+
+        take_back(Machine(root), output.say)
     uninstall(root, output.say, purge=purge)

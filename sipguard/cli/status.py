@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,11 @@ from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
 from sipguard.cli.completion import jail_names
 from sipguard.model import BY_HAND
-from sipguard.text import printable, span
+from sipguard.text import in_words, printable, span
 from sipguard.troubles import Trouble, troubles, unprotected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NOT_COUNTS = ("last_failure", "first", "last")
 
@@ -53,13 +56,12 @@ def _tell(status: dict[str, Any]) -> None:
     _verdict(status, wrong)
     running = span(time.time() - status["since"])
     firewall = status["firewall"]["backend"]
-    bans = sum(jail["banned"] for jail in status["jails"])
     why = f" ({printable(reason, 200)})" if (reason := status["firewall"]["why"]) else ""
-    live = output.counted(bans, "live ban")
+    live = output.counted(status["live"], "live ban")
     output.say(f"sipguard {status['version']}, running {running}, {live}, firewall {firewall}{why}")
     output.table(
         ("jail", "reads", "failures", "counting", "banned", "bans"),
-        ([*_numbers(one)] for one in status["jails"]),
+        [*map(_numbers, status["jails"]), *_held(status["held"])],
     )
     if status["wire"] and status["wire"]["watched"]:
         _wire(status["wire"]["watched"])
@@ -111,6 +113,12 @@ def _numbers(jail: dict[str, Any]) -> list[object]:
         jail["banned"],
         totals["bans"],
     ]
+
+
+def _held(bans: dict[str, int]) -> Iterator[list[object]]:
+    """Rows for jails that cannot run now, whose bans stay."""
+    for name, count in bans.items():
+        yield [name, output.cell("nothing", "bad"), "", "", count, ""]
 
 
 def _evidence(jail: dict[str, Any]) -> tuple[str, str]:
@@ -182,7 +190,7 @@ def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
                 ban["address"],
                 output.lately(ban["since"]),
                 span(None if ban["until"] is None else ban["until"] - now),
-                ban["reason"],
+                in_words(ban["reason"]),
             ]
             for ban in jail["banned"]
         ),

@@ -132,6 +132,8 @@ class Commands:
             "state": {"directory": str(daemon.store.directory), "problem": daemon.store.problem},
             "others": daemon.others.problems(),
             "unenforced": daemon.bans.enforcement.problems(),
+            "live": len(daemon.bans.live),
+            "held": {name: count for name in daemon.bans.held if (count := daemon.bans.live.count(name))},
             "working": daemon.working,
             "errors": daemon.errors,
         }

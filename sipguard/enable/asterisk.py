@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from sipguard.enable.asterisk_conf import AsteriskConf, Section, is_true
 from sipguard.enable.carriers import host_of
-from sipguard.enable.found import Carrier, FoundServer, ManagerUser
+from sipguard.enable.found import ASTERISK_FOLDER, MANAGER_RELOAD, Carrier, FoundServer, ManagerUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sipguard.enable.machine import Machine
 
-FOLDER = "/etc/asterisk"
+FOLDER = ASTERISK_FOLDER
 USER = "sipguard"
 """Name of the manager user that is made."""
 _REGISTER = re.compile(r"@([^@/]+?)(?:/[^/]*)?$")
@@ -111,7 +111,7 @@ def _manager(machine: Machine, found: FoundServer, new_password: Callable[[], st
         found.password = new_password()
         found.user = _new_user(machine, conf, found.password, switch_on=not runs)
     found.events = f"asterisk://{USER}@127.0.0.1:{port}"
-    found.reload = ("asterisk", "-rx", "manager reload")
+    found.reload = MANAGER_RELOAD
 
 
 def _new_user(machine: Machine, conf: AsteriskConf, secret: str, *, switch_on: bool) -> ManagerUser:

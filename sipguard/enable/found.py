@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+ASTERISK_FOLDER = "/etc/asterisk"
+MANAGER_RELOAD = ("asterisk", "-rx", "manager reload")
+"""What makes a running Asterisk read its manager users again."""
+
 
 class Carrier(NamedTuple):
     """A host that a server's configuration names as a trunk."""

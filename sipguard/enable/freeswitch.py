@@ -121,11 +121,11 @@ def _trusted(files: _Files) -> Iterator[Carrier]:
 
 
 def _sip_ports(files: _Files) -> Iterator[int]:
+    """Of every profile: one file may hold several, as that of FusionPBX's cache does."""
     for _, root in _profiles(files):
-        params = files.params(root)
-        for key in _PORTS:
-            port = params.get(key, "").rpartition(":")[2]
-            if port.isdecimal() and 0 < int(port) < 65536:
+        for one in root.iter("param"):
+            port = files.value(one.get("value", "")).rpartition(":")[2]
+            if one.get("name") in _PORTS and port.isdecimal() and 0 < int(port) < 65536:
                 yield int(port)
 
 

@@ -62,7 +62,7 @@ def propose(machine: Machine, server: str, new_password: Callable[[], str], *, w
 
     `wire`: whether the SIP packets of the machine shall be watched.
     """
-    made = Proposal(servers=[found for name in SERVERS if (found := _find(machine, name, server, new_password))])
+    made = Proposal(servers=[found for name in SERVERS if (found := _wanted(machine, name, server, new_password))])
     for found in made.servers:
         made.secrets += [found.password] if found.password else []
         _jail(machine, found, made, asked=bool(server))
@@ -73,10 +73,14 @@ def propose(machine: Machine, server: str, new_password: Callable[[], str], *, w
     return made
 
 
-def _find(machine: Machine, name: str, server: str, new_password: Callable[[], str]) -> FoundServer | None:
-    if server and name != server:
-        return None
-    asked = name == server
+def _wanted(machine: Machine, name: str, server: str, new_password: Callable[[], str]) -> FoundServer | None:
+    return None if server and name != server else find(machine, name, new_password, asked=name == server)
+
+
+def find(
+    machine: Machine, name: str, new_password: Callable[[], str] = str, *, asked: bool = False
+) -> FoundServer | None:
+    """The server of this name (one of `SERVERS`) on this machine; None if there is none. `asked`: its folder is enough."""
     if name == "freeswitch":
         return find_freeswitch(machine, asked=asked)
     if name == "asterisk":
@@ -93,7 +97,7 @@ def _jail(machine: Machine, found: FoundServer, made: Proposal, *, asked: bool) 
         made.notes.append(f"{found.title}: {path} disables it; `sipguard enable {found.name}` enables it")
         return
     keys: dict[str, Any] = {} if given.get("enabled") is True else {"enabled": True}
-    if "port" not in given and (more := _uncovered(found)):
+    if "port" not in given and (more := uncovered(found)):
         keys["port"] = [*_packaged_ports(found.name), *map(str, more)]
     if found.events and "events" not in given:
         keys["events"] = found.events
@@ -116,7 +120,7 @@ def _packaged_ports(name: str) -> list[str]:
     return [port] if isinstance(port, str) else list(port)
 
 
-def _uncovered(found: FoundServer) -> list[int]:
+def uncovered(found: FoundServer) -> list[int]:
     """The server's ports that the packaged jail does not have."""
     known = port_ranges(_packaged_ports(found.name))
     return sorted(port for port in found.ports if not any(one.first <= port <= one.last for one in known))
@@ -130,7 +134,7 @@ def _wire_jail(machine: Machine, made: Proposal) -> bool:
     if given.get("enabled") is False:
         return False
     keys: dict[str, Any] = {} if given else {"enabled": True}
-    more = {port for found in made.servers for port in _uncovered(found)}
+    more = {port for found in made.servers for port in uncovered(found)}
     if more and "port" not in given:
         keys["port"] = [*_packaged_ports(WIRE_JAIL), *map(str, sorted(more))]
     if keys:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from sipguard.enable.machine import Machine
     from sipguard.enable.proposal import FileChange
 
-RECORD = "/etc/sipguard/undo/enable.json"
+_OWN = "/etc/sipguard/"
+RECORD = f"{_OWN}undo/enable.json"
 
 
 def write(machine: Machine, changes: Sequence[FileChange]) -> None:
@@ -41,10 +42,11 @@ def write(machine: Machine, changes: Sequence[FileChange]) -> None:
         raise _failed(error, "; `sipguard enable --undo` puts back what was written") from None
 
 
-def undo(machine: Machine) -> tuple[list[str], list[str]]:
+def undo(machine: Machine, *, purge: bool = False) -> tuple[list[str], list[str]]:
     """Put everything back: the files that are as they were again, and one line for each that was left alone, and why.
 
-    A file that somebody has changed since is left: undoing would undo that too. Raises SipguardError.
+    A file that somebody has changed since is left: undoing would undo that too. `purge`: sipguard goes away, so what is gone
+    already of its own files is not brought back. Raises SipguardError.
     """
     record = _read(machine)
     done: list[str] = []
@@ -52,6 +54,8 @@ def undo(machine: Machine) -> tuple[list[str], list[str]]:
     kept: list[dict[str, Any]] = []
     try:
         for one in reversed(record["files"]):
+            if purge and one["path"].startswith(_OWN) and not machine.there(one["path"]):
+                continue
             if reason := _put_back(machine, one):
                 left.append(f"{one['path']}: {reason}")
                 kept.insert(0, one)

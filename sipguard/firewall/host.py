@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 Kind = Literal["nf_tables", "legacy", "none"]
 
-_CAP_NET_ADMIN = 12
-"""Its bit in a set of capabilities: linux/capability.h."""
+CAP_DAC_READ_SEARCH, CAP_NET_ADMIN = 2, 12
+"""Their bits in a set of capabilities: linux/capability.h."""
 SAVERS = {
     "/usr/share/netfilter-persistent/plugins.d/15-ip4tables": "iptables-persistent",
     "/usr/share/netfilter-persistent/plugins.d/25-ip6tables": "iptables-persistent",
@@ -70,13 +70,18 @@ def may_open_raw_sockets() -> bool:
 
 
 def may_change_firewalls() -> bool:
-    """Whether we have CAP_NET_ADMIN (capabilities(7)), without which no firewall can even be asked."""
+    """Whether we have CAP_NET_ADMIN, without which no firewall can even be asked."""
+    return has_right(CAP_NET_ADMIN)
+
+
+def has_right(capability: int) -> bool:
+    """Whether this process has a capability now (capabilities(7), proc(5))."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return os.geteuid() == 0
     effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
-    return bool(int(effective, 16) & 1 << _CAP_NET_ADMIN)
+    return bool(int(effective, 16) & 1 << capability)
 
 
 def legacy_refusal(program: str = "iptables") -> str:

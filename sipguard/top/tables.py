@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sipguard.model import BY_HAND
-from sipguard.text import short, span
+from sipguard.text import in_words, short, span
 
 MOST = 200
 """Rows of a table: more are found by searching."""
@@ -67,7 +67,7 @@ def _bans(told: Told) -> Table:
             (
                 ban["address"], short(ban["jail"], 16), span(None if ban["until"] is None else ban["until"] - now),
                 str(ban["attempts"]), ban["evidence"] or "", "" if ban["packets"] is None else str(ban["packets"]),
-                short(" ".join(map(str, ban["users"])) or ban["reason"], 24),
+                short(" ".join(map(str, ban["users"])) or in_words(ban["reason"]), 24),
             ),
             ban["address"],
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
-from annotations import FILTERS, LOGS
+from annotations import FILTERS, LOGS, ROOT
 
 from sipguard.cli.advice import advice
+from sipguard.cli.port_advice import port_advice
 from sipguard.config.filters import read_filter
-from sipguard.model import Filter, Jail, LogPath
+from sipguard.enable.machine import Machine
+from sipguard.model import Filter, Jail, LogPath, PortRange, Rule
 
 
 @pytest.mark.parametrize(
@@ -113,3 +116,24 @@ def test_advice_for_the_journal(tmp_path, monkeypatch):
     given = list(advice(Jail("j", read_filter("asterisk", [FILTERS]), journal=True)))
     assert [text for text in given if "journal" in text and "asterisk[channels=sip]" in text] == given
     assert len(given) == 1
+
+
+def test_ports_that_no_ban_covers(tmp_path):
+    """A port of a SIP profile that the jail has not; what is covered, or all ports are, or no such server: nothing."""
+    shutil.copytree(ROOT / "fixtures/machines/freeswitch-vanilla", tmp_path / "machine")
+    profile = tmp_path / "machine/etc/freeswitch/sip_profiles/internal.xml"
+    profile.write_text(profile.read_text().replace("$${internal_sip_port}", "5070"))
+    rule = Rule("pbx", (PortRange(5060, 5061),))
+    pbx = Jail("pbx", Filter("freeswitch-scan", ()), rule=rule)
+    wire = replace(pbx, name="sip", filter=Filter("sip", ()), source="wire")
+    told = list(port_advice([pbx, wire], Machine(tmp_path / "machine")))
+    assert [line.partition(":")[0] for line in told] == ["jail pbx", "jail sip"]
+    assert "FreeSWITCH listens on 5070 too" in told[0]
+    assert "add it to port in jails.d/pbx.toml" in told[0]
+    covered = (
+        replace(pbx, rule=Rule("pbx", (PortRange(5060, 5070),))),
+        replace(pbx, rule=Rule("pbx")),
+        replace(pbx, filter=Filter("asterisk", ())),
+        replace(pbx, filter=Filter("sshd", ())),
+    )
+    assert not list(port_advice(covered, Machine(tmp_path / "machine")))

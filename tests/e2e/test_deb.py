@@ -41,6 +41,28 @@ def test_install_use_purge(packages, debian):
     assert debian.run("getent passwd sipguard", status=2) == ""
 
 
+@pytest.mark.timeout(900)
+def test_purge_takes_back_what_enable_wrote(packages, debian, tmp_path):
+    """Also where nobody has said `enable --undo`: no manager user stays in Asterisk's configuration."""
+    asterisk = PROJECT / "fixtures/machines/asterisk-debian"
+    subprocess.run(["tar", "-C", asterisk, "-cf", tmp_path / "asterisk.tar", "usr", "etc"], check=True)
+    debian.take(*packages, tmp_path / "asterisk.tar")
+    debian.run("tar -C / -xf /srv/asterisk.tar --no-same-owner; chmod 755 /usr /usr/sbin /etc")
+    every = "cd / && find etc/asterisk etc/sipguard -printf '%p %m\\n' -type f -exec sha256sum {} + 2>/dev/null | sort || true"
+    before = debian.run(every)
+    debian.run("apt-get install -y --no-install-recommends /srv/sipguard_*.deb")
+    debian.run("sipguard enable --yes")
+    assert "secret" in debian.run("grep -r secret /etc/asterisk/manager.d")
+    debian.run("apt-get remove -y sipguard")
+    assert "secret" in debian.run("grep -r secret /etc/asterisk/manager.d")
+    debian.run("apt-get install -y --no-install-recommends /srv/sipguard_*.deb")
+    debian.run("test ! -e /etc/sipguard/undo/program && test -e /etc/sipguard/undo/enable.json")
+    said = debian.run("apt-get purge -y sipguard")
+    assert "as it was before: /etc/asterisk/manager.d/sipguard.conf" in said
+    assert debian.run(every) == before
+    assert debian.run("ls /etc/sipguard", status=2)
+
+
 @pytest.mark.root
 @pytest.mark.timeout(900)
 def test_lintian(packages):

@@ -76,6 +76,23 @@ def test_fusionpbx(tree):
     assert "not-this-one" not in said
 
 
+def test_ports_of_every_profile(tree):
+    """One file may hold several, and a port may be a variable."""
+    machine = tree("freeswitch-vanilla")
+    machine.write(
+        "/etc/freeswitch/sip_profiles/two.xml",
+        '<profile name="a"><settings><param name="sip-port" value="5070"/></settings></profile>\n'
+        '<profile name="b"><settings><param name="sip-port" value="$${second_port}"/></settings></profile>\n',
+    )
+    text = machine.text("/etc/freeswitch/vars.xml")
+    machine.write(
+        "/etc/freeswitch/vars.xml",
+        text.replace("</include>", '<X-PRE-PROCESS cmd="set" data="second_port=5090"/></include>'),
+    )
+    _, _, jails = _written(machine)
+    assert jails["freeswitch"]["port"][-2:] == ["5070", "5090"]
+
+
 def test_freepbx(tree):
     """The manager user goes into the file that FreePBX leaves alone; bytes of another encoding stay."""
     machine = tree("freepbx")
