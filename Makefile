@@ -8,12 +8,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TESTED := $(VENV)/ready-for-tests
 BROWSER := $(VENV)/ready-for-browser
-# Tests run in as many processes as there are processors; ARGS="tests/policy -k window" chooses among them.
-WORKERS ?= $(shell nproc)
+# Tests wait half of their time, so two run for each processor; ARGS="tests/policy -k window" chooses among them.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
 QUICK := not (root or fail2ban or lab or long or site or browser)
 
-.PHONY: run test test-all test-rest test-long lint format bench deb docs picture soak clean help
+# Hundreds of daemons start in the tests: with compiled modules in a quarter of the time.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: run test test-all test-rest test-long lint format bench deb docs picture soak messages clean help
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -56,6 +59,11 @@ picture: $(TESTED) ## the picture of the README, made from the real program
 
 soak: $(TESTED) ## the daemon under load, kill -9, rotation and flushes for SOAK seconds (300)
 	PYTHONPATH=.:tests $(BIN)/python -m soak $(SOAK)
+
+messages: $(TESTED) ## all that a test run has shown to users, in build/messages.txt: to be read together
+	rm -rf build/messages
+	SIPGUARD_MESSAGES=build/messages $(PYTEST) --dist worksteal -m '$(QUICK)' $(ARGS)
+	$(BIN)/python tests/messages.py build/messages build/messages.txt
 
 clean: ## remove what these targets have made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,6 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import messages
+
 from sipguard.cli.main import main
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def sipguard(*arguments: object, stdin: str = "", timezone: str = "") -> subproc
         finally:
             sys.argv, sys.stdin = before
     texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    messages.note_command([str(one) for one in arguments], *texts)
     return subprocess.CompletedProcess(["sipguard", *map(str, arguments)], int(status or 0), *texts)
 
 

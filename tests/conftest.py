@@ -2,11 +2,14 @@
 
 import time
 
+import messages
 import needs
 import pytest
 from effort import load_profile
 
 load_profile()
+if messages.FOLDER:
+    messages.begin()
 
 
 @pytest.fixture
@@ -30,3 +33,9 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     """What a test lacks here it says in its skip."""
     needs.begin(item)
+
+
+def pytest_sessionfinish():
+    """`make messages` writes them into one file."""
+    if messages.FOLDER:
+        messages.end()

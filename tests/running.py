@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import messages
 import toml
 from command_line import sipguard
 from limits import PATIENCE
@@ -88,6 +89,7 @@ class RunningDaemon:
             self.process.kill()
             self.process.communicate()
             raise
+        messages.note_log(self.logged())
         return self.process.returncode
 
     def sipguard(self, *arguments, check=True):

@@ -153,14 +153,14 @@ def check(found, data, before=b""):
     assert Counter(one.host for one in told if isinstance(one, Failure)) == made
 
 
-@examples(200)
+@examples(50)
 @given(found=st.lists(st.one_of(*events(), CHAN_SIP), min_size=1, max_size=6), data=st.data())
 def test_from_the_first_line_on(found, data):
     """Whoever else writes into it: the thread's number tells what hangs on what."""
     check(found, data)
 
 
-@examples(200)
+@examples(50)
 @given(found=st.lists(st.one_of(*events(*OTHERS), CHAN_SIP), min_size=1, max_size=6), data=st.data())
 def test_heads_of_other_levels(found, data):
     """Once it is known that the log has none."""
@@ -170,7 +170,7 @@ def test_heads_of_other_levels(found, data):
 OWN = [head(kind, service, THREAD) for kind in ("InvalidAccountID", "FailedACL") for service in ("PJSIP", "AMI")]
 
 
-@examples(200)
+@examples(50)
 @given(found=st.lists(st.one_of(*events(*OWN)[:3]), min_size=1, max_size=6), data=st.data())
 def test_who_knows_the_number_hides_nothing_by_events_that_count(found, data):
     """In a container it is small, and easily guessed: nobody is accused who is not, and what is whole still counts."""

@@ -41,7 +41,7 @@ def test_there_are_such():
     assert len(BOTH) == 4
 
 
-@examples(300)
+@examples(75)
 @given(st.data())
 def test_one_way_to_read_it(data):
     """Whatever stands in account, Call-ID, challenge and response: both searches find the same, or both nothing."""

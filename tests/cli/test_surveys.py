@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from annotations import FILTERS, LOGS, SAMPLES
 from click.testing import CliRunner
+from effort import effort
 
 from sipguard.cli import fail2ban_regex, test_filter
 from sipguard.cli.trial import Trial
@@ -82,7 +83,7 @@ def test_damaged_logs(name, ascii_, tmp_path, monkeypatch):
     log = tmp_path / "log"
     base = name.partition("[")
     filter_ = f"{FILTERS / base[0]}.conf{base[1]}{base[2]}"
-    for seed in range(4):
+    for seed in range(effort(2, 40)):
         log.write_bytes(damaged(1500, seed, ascii_=ascii_))
         for command, options in ((test_filter.command, ("--now", NOW)), (fail2ban_regex.command, ())):
             fast, _, slow = reports(monkeypatch, command, *options, log, filter_)

@@ -332,7 +332,7 @@ def test_a_refusal_of_asterisk_is_one_line(told, said):
 
 
 @pytest.mark.fuzz
-@examples(300)
+@examples(100)
 @given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([BANNER, RECORDED[:3000], block(), b"\r\n\r\n"]))))
 def test_no_bytes_make_a_reader_fail(pieces):
     """Refusals are all that leaves it."""
@@ -359,7 +359,7 @@ PIECES = [
 
 
 @pytest.mark.fuzz
-@examples(300)
+@examples(100)
 @given(st.lists(st.sampled_from(PIECES)).map(lambda pieces: "".join(pieces)[:36]))
 def test_no_name_accuses_another_or_hides_the_next_event(name):
     """Whatever of Asterisk's own words it is made of, in the 36 characters that there are."""
@@ -400,7 +400,7 @@ NAMES = ["sofia::register", "sofia::register_failure", "x"]
 
 
 @pytest.mark.fuzz
-@examples(2000)
+@examples(400)
 @given(
     st.lists(
         st.tuples(st.sampled_from(KEYS), st.one_of(st.sampled_from([*ODD, *NAMES]), st.text(max_size=9))), max_size=9
@@ -427,7 +427,7 @@ def test_recorded_events_are_read_by_their_keys_alone():
 
 
 @pytest.mark.fuzz
-@examples(1000)
+@examples(250)
 @given(
     st.sampled_from(["ChallengeResponseFailed", "InvalidAccountID", "SuccessfulAuth", "ChallengeSent", "Other"]),
     st.dictionaries(
@@ -462,7 +462,7 @@ def test_odd_bytes_in_a_field_of_freeswitch_hide_no_attempt(agent, blank):
 
 
 @pytest.mark.fuzz
-@examples(300)
+@examples(100)
 @given(st.dictionaries(st.text(max_size=12), st.one_of(st.text(max_size=40), st.integers(), st.none()), max_size=6))
 def test_no_fields_make_a_table_fail(fields):
     """Whatever an event holds."""

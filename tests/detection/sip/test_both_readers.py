@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from effort import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sip_packets import request, uuid
 
@@ -33,7 +34,7 @@ lines = st.builds(
 )
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(300, suppress_health_check=list(HealthCheck))
 @given(st.lists(lines, max_size=12))
 def test_same_headers(found):
     """For lines that end in CR LF and are not folded."""
@@ -55,7 +56,7 @@ FIELDS = (
 ).split(b"|")
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(300, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(FIELDS), max_size=8), st.booleans(), st.sampled_from([b", ", b","]))
 def test_same_credentials(fields, usual, comma):
     """The usual form of credentials gives what a search gives."""
@@ -66,7 +67,7 @@ def test_same_credentials(fields, usual, comma):
     assert quoted is None or quoted == messages._any_credentials(text)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(100, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.sampled_from(

@@ -12,8 +12,9 @@ import random
 import time
 
 import pytest
+from effort import examples
 from hep_packets import hep
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from raw_packets import ethernet, ipv4, ipv6, pcap, pcapng, tcp, udp
 from sip_packets import SERVER, answer, request, uuid
@@ -28,7 +29,7 @@ from sipguard.sources.wire.tcp import Connections
 from sipguard.wire_model import Packet
 
 CLIENTS = ["192.0.2.20", "198.51.100.66", "2001:db8::5"]
-FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = examples(60, suppress_health_check=list(HealthCheck))
 WORDS = [
     b"SIP/2.0 401 x\r\n", b"SIP/2.0 403 x\r\n", b"SIP/2.0 200 OK\r\n", b"REGISTER sip:a SIP/2.0\r\n", b"v:", b"Via: ",
     b"SIP/2.0/UDP a;branch=z9", b";branch=", b'"', b"\\", b"\r\n", b"\r", b"\n", b" ", b"\t", b"\r\n ", b"i:1\r\n",
