@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from sipguard.config.filters import read_filter
+from sipguard.config.paths import packaged
 from sipguard.daemon.examiner import Examiner, failure_of
 from sipguard.errors import FirewallError
 from sipguard.policy.metering import Metering
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from sipguard.daemon.jail_runner import JailRunner
     from sipguard.daemon.state_writer import StateWriter
     from sipguard.daemon.wire import Wire
-    from sipguard.model import Clock, Jail
+    from sipguard.model import Clock, Filter, Jail
     from sipguard.wire_model import Attempt, Meter
 
 log = logging.getLogger("fail2ban.server")
@@ -28,12 +30,18 @@ _RELAYED = 5.0
 _SOONEST = 0.005
 
 
+def _packaged() -> list[Filter]:
+    """sipguard's own filters that say which lines are no SIP."""
+    return [read_filter(name, [packaged("filters")]) for name in ("asterisk", "freeswitch")]
+
+
 class WireSight:
     """What the wire knows, for the lines of one jail. Raises `ConfigError`."""
 
-    def __init__(self, jail: Jail, owner: Corroborator, *, packets: bool) -> None:
+    def __init__(self, jail: Jail, owner: Corroborator, *, packets: bool, of_tree: bool = False) -> None:
+        """`of_tree`: the jail is one of a Fail2ban tree, whose filter does not say what is no SIP."""
         self._owner = owner
-        self._off_wire = OffWire(jail.filter, packets=packets)
+        self._off_wire = OffWire(jail.filter, packets=packets, known=_packaged() if of_tree else ())
 
     def unable(self, address: str, line: str) -> str:
         """See `Sight`."""
@@ -136,7 +144,9 @@ class Corroborator:
             if known is not None:
                 before[name] = known
             with runner.degrading():
-                self._examine(runner, Examiner(jail, WireSight(jail, self, packets=self.by_packets)))
+                of_tree = name in settings.wire_corroborate
+                sight = WireSight(jail, self, packets=self.by_packets, of_tree=of_tree)
+                self._examine(runner, Examiner(jail, sight))
         for name, (_, examiner) in before.items():
             if ended := self._runners.get(name):
                 ended.take_examined(examiner.end(self._store.changes), self._store.changes)

@@ -196,7 +196,7 @@ class JailRunner:
         """Weigh what the wire, or a server's events, tell."""
         self._failed = False
         with self.degrading():
-            self._weigh_all(self._examined(events, EVENTS, changes), changes)
+            self._weigh_all(self._examined(events, changes, EVENTS), changes)
         if not self._failed:
             self.problem = None
 
@@ -217,11 +217,11 @@ class JailRunner:
         with self.degrading():
             self._weigh_all(events, changes)
 
-    def _examined(self, events: Sequence[LogEvent], log_name: str, changes: Changes) -> Sequence[LogEvent]:
-        """What is left to weigh of what somebody tells, where that is held against the wire."""
+    def _examined(self, events: Sequence[LogEvent], changes: Changes, teller: str | None = None) -> Sequence[LogEvent]:
+        """What is left to weigh of what somebody (the log that is read now) tells, where that is held against the wire."""
         if self.examiner is None or not events:
             return events
-        events = self.examiner.lines(events, log_name, self._clock(), changes)
+        events = self.examiner.lines(events, teller or self.lags.seen_as, self._clock(), changes)
         self.waits()
         return events
 
@@ -258,7 +258,7 @@ class JailRunner:
     def _take_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """What a log tells, at the times at which it happened."""
         heard = events if self.heard is None else list(filter(self.heard, events))
-        self._weigh_all(self._examined(self.lags.in_time(heard), self.lags.path, changes), changes)
+        self._weigh_all(self._examined(self.lags.in_time(heard), changes), changes)
 
     def _weigh_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
         bans = self.totals.bans
@@ -300,7 +300,7 @@ class JailRunner:
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
         for path in ("", *self.detectors):
-            for event in self._examined(self.lags.released(path, now), path, changes):
+            for event in self._examined(self.lags.released(path, now), changes):
                 self._take_event(event, changes)
         self._line_problems.tell(self.jail.name, self.jail.filter.name)
         window = self.judge.window

@@ -42,6 +42,8 @@ class Lag:
         """Seconds that are added to the time of every line."""
         self.odd: float | None = None
         """By how many seconds lines are late that no zone explains; None when they are not."""
+        self.moved = 0.0
+        """Seconds that were added to the times that were given last."""
         self._log = log_name
         self._way = way
         self._findtime = findtime
@@ -52,6 +54,7 @@ class Lag:
 
     def correct(self, events: Sequence[LogEvent], now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
         """The events that can be weighed now, each with the time at which it happened. Some may be held back for the next."""
+        self.moved = self.offset
         if self._is_in_step(events, now, live=live, ended=ended):
             return events
         return [one for event in events for one in self._correct(event, now, live=live, ended=ended)]
@@ -83,7 +86,7 @@ class Lag:
         return held
 
     def _as_now(self, event: LogEvent, now: float) -> LogEvent:
-        self.odd = now - (event.time or now)
+        self.odd = self.moved = now - (event.time or now)
         if now > self._told + TOLD_EVERY:
             self._told = now
             log.warning(
@@ -108,7 +111,7 @@ class Lag:
                 return (*earlier, self._moved(event))
             self._held.append(event)
             return earlier
-        self.offset = offset
+        self.offset = self.moved = offset
         log.warning(
             "%s: its clock is %s %s ours, a time zone that its lines do not name: their times are corrected by that. "
             "Say `timezone` in the jail to be sure of it", self._log, _span(offset), "behind" if offset > 0 else "ahead of",
@@ -147,6 +150,13 @@ class Lags:
     def path(self) -> str:
         """The log that is read now."""
         return self._chunk[0]
+
+    @property
+    def seen_as(self) -> str:
+        """The log that is read now, with the correction of its times: a witness of one correction vouches for no other."""
+        lag = self._logs.get(self.path)
+        minutes = round(lag.moved / 60) if lag is not None else 0
+        return f"{self.path}, its times moved by {minutes} min" if minutes else self.path
 
     def reading(self, path: str, now: float, live: bool = False, ended: bool = False) -> None:
         """What follows is of this log, read at `now`; `live` and `ended` as in `Chunk`."""

@@ -75,10 +75,16 @@ class OffWire:
     off_hep     about SIP that a server does not copy into HEP packets
     """
 
-    def __init__(self, filter: Filter, *, packets: bool) -> None:  # noqa: A002 - the noun of the field
-        """`packets`: the machine's own packets are watched, not HEP alone. Raises `ConfigError`."""
-        keys = ("off_wire",) if packets else ("off_wire", "off_hep")
-        texts = [text for key in keys for text in filter.options.get(key, "").split("\n") if text]
+    KEYS = ("off_wire", "off_hep")
+
+    def __init__(self, filter: Filter, *, packets: bool, known: Iterable[Filter] = ()) -> None:  # noqa: A002 - the noun of the field
+        """`packets`: the machine's own packets are watched, not HEP alone. Raises `ConfigError`.
+
+        `known` are the filters that say it for one that does not: Fail2ban's have no such keys.
+        """
+        keys = self.KEYS[:1] if packets else self.KEYS
+        says = (filter,) if any(key in filter.options for key in self.KEYS) else (filter, *known)
+        texts = [text for one in says for key in keys for text in one.options.get(key, "").split("\n") if text]
         try:
             self._regex = re.compile("|".join(texts)) if texts else None
         except re.error as error:

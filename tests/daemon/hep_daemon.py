@@ -39,8 +39,8 @@ def recorded():
 class Listening:
     """A daemon with a HEP listener."""
 
-    def __init__(self, folder, *, key=KEY, name="sip", options=None, **jail):
-        """`options` are the daemon's."""
+    def __init__(self, folder, *, key=KEY, name="sip", options=None, wire=None, **jail):
+        """`options` are the daemon's, `wire` the keys of `[wire]`."""
         self.port = free_udp_port()
         # The laboratory's phones and attackers share one network: each address counts for itself.
         self.daemon = RunningDaemon(folder, {name: {"ipv6prefix": 128, **jail}}, **(options or {}))
@@ -48,6 +48,7 @@ class Listening:
         options = {"listen": f"127.0.0.1:{self.port}"} | ({"key": key} if key else {})
         self.metrics_socket = folder / "metrics.sock"
         more = {"hep": options, "metrics": {"listen": str(self.metrics_socket)}}
+        more |= {"wire": wire} if wire else {}
         config.write_text(config.read_text() + "\n" + toml.dumps(more))
         self.daemon.start()
 

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import sipguard
 from running import failure
 from sip_packets import uuid
+from tree_of_fail2ban import write_tree
 from wire_lab import GUESSER, OTHER, PHONE, wire_lab
 
 from sipguard.cli.client import ask
@@ -108,3 +110,24 @@ def test_the_law_of_the_meter(logging_lab):
     assert one.lab.wire()["metered"] == 1
     assert f"{GUESSER} is held back" in one.daemon.logged()
     assert one.guess(one.lab.client(PHONE), PHONE) == 1
+
+
+def test_a_tree_of_fail2ban(tmp_path):
+    """`[wire] corroborate` with `--fail2ban-dir`: five guesses that packets prove ban in the kernel, forged lines nobody."""
+    folder, log = tmp_path / "lab", tmp_path / "freeswitch.log"
+    folder.mkdir()
+    log.touch()
+    arguments = write_tree(folder, log)
+    with wire_lab(folder, jails={}, arguments=arguments, wire={"corroborate": ["freeswitch"]}, prefix=SHORT) as lab:
+        one = Logging(lab, log)
+        one.sighted()
+        one.write(SILENT, 20)
+        one.daemon.wait_for(lambda: one.examined["contradicted"] == 20)
+        client = lab.client()
+        assert one.guess(client, GUESSER, times=5) == 5
+        one.daemon.wait_for(lambda: one.daemon.banned("freeswitch") == {GUESSER})
+        one.daemon.wait_for(client.rejected)
+        (ban,) = one.daemon.status("freeswitch")["banned"]
+        assert ban["evidence"] == "proven"
+        told = sipguard("client", "-s", str(folder / "f2b.sock"), "status", "freeswitch").stdout
+        assert f"Banned IP list:\t{GUESSER}" in told

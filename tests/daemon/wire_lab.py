@@ -125,13 +125,14 @@ class Client:
 class WireLab:
     """One server namespace with a daemon, and one for clients."""
 
-    def __init__(self, folder, server, clients, *, backend="nftables", wire=None, jails=None, prefix=()):
+    def __init__(self, folder, server, clients, *, backend="nftables", wire=None, jails=None, prefix=(), arguments=()):
         Path(folder).mkdir(exist_ok=True)
         self.server_net, self.net = server, clients
         self.stack = contextlib.ExitStack()
         jail = {"ipv6prefix": 64, "maxretry": 5, "bantime": 600}
         where = ["ip", "netns", "exec", server.name, *prefix]
-        self.daemon = RunningDaemon(folder, jails or {"sip": jail}, firewall=backend, prefix=where)
+        jails = {"sip": jail} if jails is None else jails
+        self.daemon = RunningDaemon(folder, jails, firewall=backend, prefix=where, arguments=arguments)
         self.metrics_socket = Path(folder) / "metrics.sock"
         more = {"wire": {"enabled": True, **(wire or {})}, "metrics": {"listen": str(self.metrics_socket)}}
         self.daemon.config.write_text(self.daemon.config.read_text() + "\n" + toml.dumps(more))
