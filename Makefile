@@ -7,11 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 TESTED := $(VENV)/ready-for-tests
-BROWSER := $(VENV)/ready-for-browser
+REST := $(VENV)/ready-for-rest
 # Tests wait half of their time, so two run for each processor; ARGS="tests/policy -k window" chooses among them.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
-QUICK := not (root or fail2ban or lab or long or site or browser)
+QUICK := not (root or fail2ban or lab or long or site or browser or ansible)
 
 # Hundreds of daemons start in the tests: with compiled modules in a quarter of the time.
 export PYTHONDONTWRITEBYTECODE :=
@@ -29,7 +29,7 @@ test: $(TESTED) ## what needs no root, no Fail2ban and no real server: minutes
 
 test-all: test test-rest ## the rest too, as root: real firewalls, Fail2ban, Asterisk; what is missing is said
 
-test-rest: $(TESTED) $(BROWSER)
+test-rest: $(TESTED) $(REST)
 	$(PYTEST) --dist loadgroup -m 'not long and not ($(QUICK))' $(ARGS)
 
 test-long: $(TESTED) ## what takes its time: millions of lines, random trees and partitions, fuzzing; then the soak
@@ -81,8 +81,10 @@ $(TESTED): $(READY)
 		|| echo "python-iptables cannot be built here (see $(VENV)/iptables.log): the tests of that backend are skipped"
 	touch $@
 
-$(BROWSER): $(TESTED)
+$(REST): $(TESTED)
 	@# It drives the chromium of the distribution, and downloads none.
 	$(BIN)/pip install --quiet --disable-pip-version-check 'playwright>=1.45' 2>$(VENV)/playwright.log \
 		|| echo "playwright cannot be installed here (see $(VENV)/playwright.log): the tests in a browser are skipped"
+	$(BIN)/pip install --quiet --disable-pip-version-check 'ansible-core>=2.14' 'ansible-lint>=6' 2>$(VENV)/ansible.log \
+		|| echo "ansible cannot be installed here (see $(VENV)/ansible.log): the tests of the role are skipped"
 	touch $@

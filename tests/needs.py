@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function")
 
-ROOT, FAIL2BAN, LAB, LONG, BROWSER = "root", "fail2ban", "lab", "long", "browser"
+ROOT, FAIL2BAN, LAB, LONG, BROWSER, ANSIBLE = "root", "fail2ban", "lab", "long", "browser", "ansible"
 CHROMIUM = "/usr/bin/chromium"
 """Debian's; no other is downloaded."""
 
@@ -53,6 +54,8 @@ def lacking(markers: Iterable[str]) -> str:
         return "needs root"
     if FAIL2BAN in markers and not reference.THERE:
         return reference.WHY_NOT
+    if ANSIBLE in markers and not (Path(sys.executable).parent / "ansible-lint").exists():
+        return "ansible-core and ansible-lint are not there: make test-rest installs them"
     if BROWSER in markers and not Path(CHROMIUM).exists():
         return f"there is no {CHROMIUM}: Debian's package chromium brings it"
     if BROWSER in markers and importlib.util.find_spec("playwright") is None:
