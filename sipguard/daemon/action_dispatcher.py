@@ -23,6 +23,7 @@ from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import ConfigError, of_jail
 from sipguard.fail2ban.config.role import role_of, told
 from sipguard.model import Action, Ban, Clock, Failure, Jail, NativeAction
+from sipguard.policy.doubts import Alarms
 from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.actions")
@@ -46,6 +47,7 @@ class ActionDispatcher:
         self._runner = Runner()
         self._evidence = Evidence()
         self._made_from: dict[tuple[str, str], Action | NativeAction] = {}
+        self._alarms = Alarms()
 
     async def set_up(self, settings: Settings) -> list[ConfigError]:
         """Have each jail's actions as the configuration says: what is new starts, what is gone stops, the rest goes on.
@@ -92,16 +94,20 @@ class ActionDispatcher:
         if self.queues.get(jail):
             self._evidence.add(jail, address, failure)
 
-    def alarmed(self, jail: str, address: str, failure: Failure) -> None:
-        """A password may be known: whoever wants alarms is told. Nothing proves the address, so Fail2ban's actions are not."""
+    def alarmed(self, jail: str, address: str, failure: Failure) -> bool:
+        """A password may be known: whoever wants alarms is told. Nothing proves the address, so Fail2ban's actions are not.
+
+        Several jails may see one attempt: an action that they share is told once. False where another jail has told before.
+        """
         now = self._clock()
         user = printable(failure.user or "a user", 64)
         ban = Ban(address, jail, now, now, count=0, reason=f"the password of {user} may be known: change it")
         ticket = Ticket(ban, self._facts_of(jail), failure.lines, {"user": user})
         for name, queue in self.queues.get(jail, {}).items():
             action = self._made_from[jail, name]
-            if isinstance(action, NativeAction) and "alarm" in action.on:
+            if isinstance(action, NativeAction) and "alarm" in action.on and self._alarms.is_news(user, now, action):
                 self._put(queue, "alarm", ticket)
+        return self._alarms.is_news(user, now)
 
     def banned(self, ban: Ban, *, restored: bool = False) -> None:
         """The firewall rejects an address now, or, if it was told before, until another time."""

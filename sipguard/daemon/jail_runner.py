@@ -76,7 +76,7 @@ class JailRunner:
         ledger: BanLedger | None = None,
         detectors: SharedDetectors | None = None,
         observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
-        alarm: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
+        alarm: Callable[[str, str, Failure], bool] = lambda _jail, _address, _failure: True,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _runner, _failure: False,
         registered: Callable[[str], None] = lambda _address: None,

@@ -30,8 +30,9 @@ class Unproven:
     """Takes what the judge has found to be unproven or contradicted. `tell` logs what has waited, in its order."""
 
     def __init__(
-        self, jail: Jail, *, alarm: Callable[[str, str, Failure], None], clock: Clock, tell: Callable[[], None]
+        self, jail: Jail, *, alarm: Callable[[str, str, Failure], bool], clock: Clock, tell: Callable[[], None]
     ) -> None:
+        """`alarm` tells others, and gives whether it is news to them."""
         self.doubts = Doubts()
         self.metering: Metering | None = None
         """Counts what is unproven, where the wire is watched: see `corroborator`."""
@@ -58,13 +59,12 @@ class Unproven:
             self._tell_of_forgery(judgement)
             return
         totals.unproven += 1
-        if "alarm" in failure.tags and self.doubts.is_news(failure.user or "", judgement.time):
+        if "alarm" in failure.tags and self._alarm(self._jail.name, judgement.source, failure):
             self._tell()
             log.warning(
                 "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
                 self._jail.name, judgement.source, printable(failure.user or "a user", 64),
             )  # fmt: skip
-            self._alarm(self._jail.name, judgement.source, failure)
         if self.metering is not None and "blind" not in failure.tags:
             self._count(failure, judgement, self.metering)
 
