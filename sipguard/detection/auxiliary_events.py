@@ -46,7 +46,7 @@ class AuxiliaryEvents:
         """What a line without its date tells of; of successes only in a line that is `trusted`."""
         for key, expressions in self._events.items():
             for expression in expressions if trusted or key != _SUCCESS else ():
-                match = search(expression, text)
+                match = search(expression, text) if expression.holds in text else None
                 if match is None:
                     continue
                 groups = expression.groups_of(match)
@@ -60,4 +60,4 @@ class AuxiliaryEvents:
 
     def is_tampered(self, text: str, search: Search) -> bool:
         """Whether the line is one that its server does not write by itself."""
-        return any(search(expression, text) is not None for expression in self._tampered)
+        return any(each.holds in text and search(each, text) is not None for each in self._tampered)

@@ -9,10 +9,12 @@ line of another.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import pairwise
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sipguard.detection.dateformats import AT_BEGIN
 from sipguard.detection.literals import SHORTEST, Literal, Need
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.translate import ONE, characters, escaped, parse, sre
@@ -313,21 +315,25 @@ def _cover(covers: Mapping[frozenset[str], set[int]], regexes: int, cost: Mappin
 def _covers(regexes: tuple[tuple[frozenset[str], ...], ...]) -> Mapping[frozenset[str], set[int]]:
     """Which regexes are found by an option: a text that meets one of their needs holds one of the option's."""
     options = _options(regexes)
-    texts = frozenset().union(*options)
-    parts = {
-        each: frozenset(text for text in texts if text in each) for needs in regexes for need in needs for each in need
-    }
+    # Sets of options are numbers, a bit for each: those that have a text, and those that a regex's matches hold.
+    having: dict[str, int] = {}
+    for number, option in enumerate(options):
+        for text in option:
+            having[text] = having.get(text, 0) | 1 << number
+
+    def held_in(literal: str) -> int:
+        return reduce(or_, (bits for text, bits in having.items() if text in literal), 0)
+
+    found_by = [reduce(or_, (reduce(and_, map(held_in, need)) for need in needs), 0) for needs in regexes]
     return {
-        option: {
-            index
-            for index, needs in enumerate(regexes)
-            if any(all(option & parts[each] for each in need) for need in needs)
-        }
-        for option in options
+        option: {index for index, bits in enumerate(found_by) if bits >> number & 1}
+        for number, option in enumerate(options)
     }
 
 
 _EVERY = frozenset(map(chr, range(128)))
+_USUAL = re.compile(rf"(?:\(\?[a-z]+\))?{re.escape(AT_BEGIN)}(?=\((?!\?))")
+"""What stands before the first group of a date at the beginning of the line."""
 _Lead = frozenset[str] | str | None
 """What may stand before a date: characters; a text: anything that ends in it; None: anything, but the date is a word."""
 
@@ -336,7 +342,8 @@ def _lead(form: DateFormat) -> _Lead:
     """The characters that may precede what is cut; raises nothing: what cannot be known is every character."""
     if not form.at_begin:
         return None if form.is_word else _EVERY
-    return _lead_at_begin(form.source)
+    usual = _USUAL.match(form.source)  # of most the rest need not be parsed
+    return _lead_at_begin(usual[0] + "()" if usual is not None else form.source)
 
 
 @lru_cache(maxsize=128)

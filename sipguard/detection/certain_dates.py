@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from sipguard.detection.dated import DateSearch, Times, date_search
+from sipguard.detection.datefields import MONTHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ class CertainDates:
         winner: tuple[DateFormat, regex.Match[str]] | None = None
         result: tuple[tuple[int, int], float | None] | None = None
         for form, limit, quick in self._formats:
-            if quick is not None and quick(line) is None:
+            if quick is not None and not quick(line):
                 continue
             match = form.pattern.search(line) if limit is None else form.pattern.search(line, timeout=limit)
             if match is None:
@@ -145,11 +146,27 @@ class CertainDates:
         return self._resolver.resolve(match.groupdict()) or (None, 0.0)
 
 
-@lru_cache(maxsize=256)
-def _quick_match(form: DateFormat) -> Callable[[str], re.Match[str] | None] | None:
+class _QuickMatch:
     """`re`'s own search for a date at the beginning of a line: of the patterns built in, which need no time limit."""
-    if not form.at_begin:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
-        return re.compile(form.source).match
+
+    _month = re.compile(f"(?i){'|'.join(name[:3] for name in MONTHS)}")
+
+    def __init__(self, form: DateFormat) -> None:
+        self._source = form.source
+        self._names_month = "%b" in form.name
+
+    def __call__(self, line: str) -> bool:
+        return (not self._names_month or self._month.search(line) is not None) and self._match(line) is not None
+
+    @cached_property
+    def _match(self) -> Callable[[str], re.Match[str] | None]:
+        """Compiled when it is needed: names of months take a millisecond each."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
+            return re.compile(self._source).match
+
+
+@lru_cache(maxsize=256)
+def _quick_match(form: DateFormat) -> Callable[[str], bool] | None:
+    """Whether a date of this form may begin a line; None where that cannot be asked so."""
+    return _QuickMatch(form) if form.at_begin else None

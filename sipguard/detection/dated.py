@@ -58,7 +58,7 @@ class DatePart:
         order = sorted(names, key=lambda name: names[name])
         self.ends_with_second = not set(order[order.index("S") + 1 :]) - {"f"}
         """Whether no field of the date stands behind its seconds, but for their fraction."""
-        self.source = f"{''.join(none)}(?>{text})(?({writer.mark})|(?!))"
+        self.source = f"{none}(?>{text})(?({writer.mark})|(?!))"
 
 
 def reader(groups: Iterable[int]) -> tuple[Callable[[Any], tuple[int, ...]], dict[int, int]]:
@@ -189,8 +189,16 @@ def any_of(writer: Writer, sources: Sequence[str]) -> str:
     return f"(?:{found})" if found else ""
 
 
-def none_of(writer: Writer, sources: Sequence[str]) -> list[str]:
+def none_of(writer: Writer, sources: Sequence[str]) -> str:
     """That none of these is found. Those that begin alike, as the usual date patterns do, share that beginning."""
+    text, writer.groups = _none_of(tuple(sources), writer.groups)
+    return text
+
+
+@lru_cache(maxsize=64)
+def _none_of(sources: tuple[str, ...], groups: int) -> tuple[str, int]:
+    """As `none_of`, and how many groups are written then: the same dates are asked about in several patterns."""
+    writer = Writer(groups)
     alike: dict[str, list[Any]] = {}
     for source in sources:
         tree = parse(source)
@@ -205,4 +213,4 @@ def none_of(writer: Writer, sources: Sequence[str]) -> list[str]:
         head = writer.regex(tree_of(list(trees[0])[:2], trees[0]), (), at_line=True)
         rests = [writer.regex(tree_of(list(tree)[2:], tree), (), at_line=True) for tree in trees]
         written.append(f"(?!{head}(?:{'|'.join(rests)}))")
-    return written
+    return "".join(written), writer.groups

@@ -17,6 +17,8 @@ import regex
 from sipguard.detection.datefields import ABBREVIATION, MONTHS, WEEKDAYS, this_year
 from sipguard.detection.translate import checked
 
+AT_BEGIN = r"^(?:\W{0,2})?"
+"""What stands before the date in the pattern of one at the beginning of the line, behind its flags."""
 _BEGIN = "{^LN-BEG}"
 _UNBOUND = "{UNB}"
 _WORD_BEGIN = "{*WD-BEG}"
@@ -127,8 +129,15 @@ class DateFormat:
 
 
 @lru_cache(maxsize=512)
-def date_format(written: str, weight: float = 1.0) -> DateFormat:
-    """Compile one line of `datepattern`. Raises ValueError saying what is wrong with it."""
+def date_format(written: str, weight: float = 1.0, *, built_in: bool = False) -> DateFormat:
+    """One line of `datepattern`. Raises ValueError saying what is wrong with it; one that is `built_in` is not checked."""
+    form = _date_format(written, weight)
+    if not built_in:
+        checked(form.source)
+    return form
+
+
+def _date_format(written: str, weight: float) -> DateFormat:
     key = written.strip()
     if "%" not in key and not _EPOCH_TAG.search(key):
         upper = key.upper()
@@ -180,7 +189,7 @@ def _epoch(written: str, weight: float, *, long: bool, begin: bool) -> DateForma
 def _bounded(
     name: str, body: str, weight: float, *, begin: str = "word", end: bool = True, absolute: Read | None = None
 ) -> DateFormat:
-    """Add the boundaries that the pattern does not bring itself, a group if it has none, and compile it.
+    """Add the boundaries that the pattern does not bring itself, and a group if it has none.
 
     `begin` is `word`, `line` (at most two characters that are not of a word may precede) or nothing.
     """
@@ -195,7 +204,7 @@ def _bounded(
         body = f"{parts[1]}({parts[2]}){parts[3]}"
     at_begin = bound_begin and begin == "line"
     if bound_begin:
-        body = (r"^(?:\W{0,2})?" if at_begin else r"(?=^|\b|\W)") + body
+        body = (AT_BEGIN if at_begin else r"(?=^|\b|\W)") + body
     if bound_end:
         body += r"(?=\b|\W|$)"
     at_begin = at_begin or bool(_LINE_BEGIN.match(body))
@@ -203,12 +212,7 @@ def _bounded(
     for stars in (_STARS_BEGIN, _STARS_END):
         body = stars.sub(lambda match: match[0].replace("**", ""), body)
     is_word = bound_begin and begin == "word" and bound_end and bool(_BEGINS_WORD.match(name.strip()))
-    return DateFormat(name, _checked(flags + body), at_begin or at_end, at_begin, weight, is_word, absolute)
-
-
-def _checked(source: str) -> str:
-    checked(source)
-    return source
+    return DateFormat(name, flags + body, at_begin or at_end, at_begin, weight, is_word, absolute)
 
 
 @lru_cache(maxsize=512)

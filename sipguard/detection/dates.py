@@ -275,9 +275,9 @@ def _defaults(*, begin_only: bool) -> Iterator[DateFormat]:
     """Every default bound to the beginning of the line, then every one anywhere."""
     for written in _DEFAULTS:
         if not written.startswith(("^", _BEGIN)):
-            yield date_format(_BEGIN + written, _AT_BEGIN_WEIGHT)
+            yield date_format(_BEGIN + written, _AT_BEGIN_WEIGHT, built_in=True)
     for written in _DEFAULTS:
-        form = replace(date_format(written), is_word=True)
+        form = replace(date_format(written, built_in=True), is_word=True)
         if form.at_begin or not begin_only:
             yield form
 

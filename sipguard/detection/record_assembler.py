@@ -68,7 +68,6 @@ class RecordAssembler:
         self._thread = OwnThread.of_filter(filter)
         self._tail = SessionTail(self.rule.session) if self.rule.session is not None else None
         self._decode = decode
-        self._mixed_bytes = in_bytes(self.rule.mixed) if self.rule.mixed is not None else None
         self.is_mixed = False
         """Whether others than the server could have written lines of this log as a whole: none is trusted from now on."""
         self.first_mixed: tuple[int, int] | None = None
@@ -120,12 +119,12 @@ class RecordAssembler:
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
         self.first_mixed = None
-        if self._mixed_bytes is None or self.is_mixed:
+        if self.rule.mixed is None or self.is_mixed:
             return True
-        begin = 0
+        mixed, begin = in_bytes(self.rule.mixed), 0
         try:
             for _ in range(_MOST_TRIES):
-                match = self._mixed_bytes.search(data, begin, timeout=SEARCH_LIMIT)
+                match = mixed.search(data, begin, timeout=SEARCH_LIMIT)
                 if match is None:
                     return True
                 start = data.rfind(b"\n", 0, match.start()) + 1

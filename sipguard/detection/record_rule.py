@@ -27,7 +27,7 @@ a record with one write, but a reader may see the first half of that. `FOLDED_SE
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import regex
@@ -77,7 +77,6 @@ class RecordRule:
         """Raises ConfigError when a key's regex does not compile, or its number is none."""
         one = partial(one_of, filter)
         self._forms = each_of(filter, "recordstart")
-        self._form_bytes = [in_bytes(form) for form in self._forms]
         self._left_to_learn = _LEARNT_FROM if len(self._forms) > 1 else 0
         self.opens = one("recordopen")
         self.fold = one("recordfold")
@@ -117,15 +116,15 @@ class RecordRule:
         """Look in a chunk for the surest form that it has; later ones are not searched any more."""
         if self._left_to_learn <= 0:
             return
-        for number, form in enumerate(self._form_bytes):
-            if form.search(data[: self._left_to_learn], timeout=SEARCH_LIMIT):
+        for number, form in enumerate(self._forms):
+            if in_bytes(form).search(data[: self._left_to_learn], timeout=SEARCH_LIMIT):
                 self._keep(number)
                 break
         self._left_to_learn -= len(data)
 
     def _keep(self, number: int) -> None:
         """The log has shown this form: those below it mean nothing."""
-        self._forms, self._form_bytes = self._forms[: number + 1], self._form_bytes[: number + 1]
+        self._forms = self._forms[: number + 1]
         if number == 0:
             self._left_to_learn = 0
 
@@ -157,6 +156,7 @@ def declares(filter: Filter) -> bool:  # noqa: A002
     return any(filter.options.get(key) for key in KEYS)
 
 
+@lru_cache(maxsize=64)
 def in_bytes(expression: Expression) -> regex.Pattern[bytes]:
     """The same search in undecoded lines."""
     return regex.compile(expression.source.encode(), regex.MULTILINE)

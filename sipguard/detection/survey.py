@@ -54,8 +54,8 @@ class _Runs:
             return f"(?:{''.join(conditions)}{rest}\\n)++()"
 
         head = any_of(writer, headers)
-        runs = [run(_DATED, head, *none_of(writer, sources), asked(writer, form.source, "="))]
-        runs.append(run(_UNDATED, head, *none_of(writer, [*sources, form.source])))
+        runs = [run(_DATED, head, none_of(writer, sources), asked(writer, form.source, "="))]
+        runs.append(run(_UNDATED, head, none_of(writer, [*sources, form.source])))
         if headers:
             runs.append(run(_NO_RECORD, *(asked(writer, header, "!") for header in headers)))
         self.pattern = Pattern("|".join(runs), anchored=True)

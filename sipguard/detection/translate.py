@@ -222,7 +222,7 @@ class Writer:
         return self.groups
 
     def _sequence(self, items: Sequence[Any], like: Any, place: _Place) -> str:
-        widths = [_width(op, argument, like) for op, argument in items]
+        widths = [(1, 1) if op in ONE else _width(op, argument, like) for op, argument in items]
         written, before, most = [], place.before, place.most_before
         behind = place.behind + sum(low for low, _ in widths)
         any_case, end = place.flags & _IGNORECASE, len(items) - 1
