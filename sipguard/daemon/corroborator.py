@@ -227,9 +227,21 @@ class Corroborator:
         for attempt in attempts:
             if attempt.verdict == "success" and attempt.evidence == "proven":
                 self._lift(attempt)
+            elif attempt.verdict == "failure" and attempt.evidence in {"proven", "lent"}:
+                self._note_guess(attempt)
         for runner in list(self._runners.values()):
             if runner.examiner is not None and not runner.jail.idle:
                 runner.take_attempts(attempts, changes)
+
+    def _note_guess(self, attempt: Attempt) -> None:
+        """The meter counts what the jails charge to whoever has lent the nonce: else his helper would guess without end."""
+        for name in self._meterings:
+            runner = self._runners[name]
+            if runner.judge.ignore.reason(attempt.source) is not None:
+                continue
+            subject = runner.judge.subject(attempt.source)
+            tell = runner.unproven.proven if attempt.evidence == "proven" else runner.unproven.guessed
+            tell(attempt.source, subject, attempt.user, attempt.time)
 
     def _lift(self, attempt: Attempt) -> None:
         lifted = [

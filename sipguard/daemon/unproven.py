@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from sipguard.addresses import network_of
 from sipguard.policy.doubts import Doubt, Doubts
 from sipguard.policy.wire import told_as
 from sipguard.text import printable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fail2ban.filter")
 
 METERED = 64
-"""Length of the networks that the kernel meters IPv6 addresses by, where it does not each for itself."""
+"""Length of the networks that the kernel meters IPv6 addresses by, where a jail counts them by one as large or larger."""
 _TOLD_EVERY = 3600.0
 """Seconds between two lines of our log about a log that somebody writes into."""
 
@@ -65,18 +66,32 @@ class Unproven:
                 "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
                 self._jail.name, judgement.source, printable(failure.user or "a user", 64),
             )  # fmt: skip
-        if self.metering is not None and "blind" not in failure.tags:
-            self._count(failure, judgement, self.metering)
+        if "blind" not in failure.tags:
+            self.guessed(judgement.source, judgement.address, failure.user or "", judgement.time)
 
-    def _count(self, failure: Failure, judgement: Judgement, metering: Metering) -> None:
-        who = judgement.address if self._jail.ipv6prefix == METERED else judgement.source
-        order = metering.unproven(who, failure.user or "", judgement.time, self._clock())
+    def guessed(self, source: str, subject: str, user: str, time: float) -> None:
+        """Somebody has guessed over UDP, in this address's name at least; `subject`: what a ban would be of."""
+        if self.metering is None:
+            return
+        who = self._metered(source, subject)
+        order = self.metering.unproven(who, user, time, self._clock())
         if order is not None and self.meter(order):
             self._tell()
+            plural = "" if order.requests == 1 else "s"
             log.warning(
-                "[%s] %s is held back: %d failures that nothing proves. It gets %d more requests over UDP",
-                self._jail.name, who, self._jail.maxretry, order.requests,
+                "[%s] %s is held back for failures that nothing proves: it gets %d more request%s over UDP",
+                self._jail.name, who, order.requests, plural,
             )  # fmt: skip
+
+    def proven(self, source: str, subject: str, user: str, time: float) -> None:
+        """A failure that is counted, and leaves the fewer guesses for others."""
+        if self.metering is not None:
+            self.metering.proven(self._metered(source, subject), user, time)
+
+    def _metered(self, source: str, subject: str) -> str:
+        if subject == source or self._jail.ipv6prefix > METERED:
+            return source
+        return network_of(source, METERED)
 
     def _tell_of_forgery(self, judgement: Judgement) -> None:
         now = self._clock()

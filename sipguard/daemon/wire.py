@@ -141,12 +141,19 @@ class Wire:
             if settings.hep_listen:
                 self._begin(settings)
         if settings.wire_enabled and not self.packets.enabled:
-            self.live = self._tracker(trusted=True)
+            self.live = self._tracker(trusted=True, ordered=True)
         await self.packets.start(settings)
         await self.check()
 
-    def _tracker(self, *, trusted: bool) -> Tracker:
-        tracker = Tracker(own=self._own, proxies=self._proxies, spoilt=self._spoilt, trusted=trusted, patience=PATIENCE)
+    def _tracker(self, *, trusted: bool, ordered: bool = False) -> Tracker:
+        tracker = Tracker(
+            own=self._own,
+            proxies=self._proxies,
+            spoilt=self._spoilt,
+            trusted=trusted,
+            patience=PATIENCE,
+            ordered=ordered,
+        )
         tracker.blind(0.0, self._clock() + START, "sipguard has just started")
         return tracker
 

@@ -37,6 +37,7 @@ SIGHTED_FOR = 86_400.0
 _MOST_HELD = 4096
 _MOST_HELD_OF_ONE = 64
 _MOST_TAKEN = 20_000
+_MOST_REPORTED = 10_000
 _NO_FAILURE = frozenset({"again", "stale"})
 """What became of an attempt that a server may log as a failure and that is none."""
 
@@ -122,6 +123,8 @@ class Corroboration:
         self._told = Waiting()
         """Testimony that counts, and whose attempt the wire has not shown yet."""
         self._held = Waiting(_MOST_HELD, _MOST_HELD_OF_ONE)
+        self._reported_lately: dict[str, None] = {}
+        """Who has failures that count as without the wire: the last ones, without end."""
         self._taken: dict[tuple[str, float, int, str], None] = {}
         """Unanswered requests that a line has told of."""
 
@@ -150,7 +153,15 @@ class Corroboration:
         if failure.evidence == "proven":  # by the connection that the server tells of
             self._told.add(testimony, now + MEMORY)
             return [classed(failure, "proven")]
+        return self._wait_or_judge(testimony, now)
+
+    def _wait_or_judge(self, testimony: Testimony, now: float) -> list[Failure]:
+        """Testimony whose attempt the wire has not shown yet."""
+        failure, address = testimony.failure, testimony.address
         why = self._why_unknown(testimony, now)
+        if why and (address in self._held or address in self._reported_lately):
+            # It will count anyway, and to wait again would give a guesser time: as many tries as in all these moments.
+            return [*self._judge_held(self._held.of(address), now), *self._judge(testimony, why, now)]
         patience = self._wait if not why else self._brief if self.sight.heard_from(address) else 0.0
         if patience and self._held.add(testimony, now + patience):
             self._keep("line", testimony, failure.regex, failure.lines[-1] if failure.lines else "")
@@ -207,25 +218,28 @@ class Corroboration:
             return []
         evidence = attempt.evidence or ("unproven" if attempt.transport == "udp" else "reported")
         if evidence == "unproven" and (why := attempt.blind or self.sight.unmetered(seen=True)):
-            return [self._reported(failure, why)]  # nobody is to have more guesses than without the wire
+            return [self._reported(testimony, why)]  # nobody is to have more guesses than without the wire
         if witness.counted:
             self._repeated(attempt.address, failure)
             return []
         if evidence == "reported":
-            return [self._reported(failure, "the server's nonces prove nothing")]
+            return [self._reported(testimony, "the server's nonces prove nothing")]
         return [classed(failure, evidence, attempt=attempt)]
 
     def due(self, now: float) -> list[Failure]:
         """What has waited long enough: what is to be weighed of it."""
+        return self._judge_held(self._held.ended(now), now)
+
+    def _judge_held(self, waited: Iterable[Testimony], now: float) -> list[Failure]:
         found: list[Failure] = []
-        for testimony in self._held.ended(now):
+        for testimony in waited:
             self._settle(testimony.number)
             found += self._judge(testimony, self._why_unknown(testimony, now), now)
         return found
 
     def end(self) -> list[Failure]:
         """The examination ends: what waits counts as without the wire."""
-        found = [self._reported(one.failure, "the wire is not watched any more") for one in self._held.ended(math.inf)]
+        found = [self._reported(one, "the wire is not watched any more") for one in self._held.ended(math.inf)]
         self.settled |= set(self.kept)
         return found
 
@@ -257,15 +271,18 @@ class Corroboration:
                 self._repeated(address, failure)  # other names, and nothing says that it is another attempt
                 return []
             self._told.add(testimony, now + MEMORY)
-            return [self._reported(failure, why)]
+            return [self._reported(testimony, why)]
         evidence: Evidence = "unproven" if present else "contradicted"
         self.classes[evidence] += 1
         return [classed(failure, evidence)]
 
-    def _reported(self, failure: Failure, why: str) -> Failure:
+    def _reported(self, testimony: Testimony, why: str) -> Failure:
         self.classes["reported"] += 1
         self.reasons[why] += 1
-        return classed(failure, "reported", why=why)
+        self._reported_lately[testimony.address] = None
+        if len(self._reported_lately) > _MOST_REPORTED:
+            del self._reported_lately[next(iter(self._reported_lately))]
+        return classed(testimony.failure, "reported", why=why)
 
     def _why_unknown(self, testimony: Testimony, now: float) -> str:
         """Why the wire cannot know of this; "" when it would."""

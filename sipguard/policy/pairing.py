@@ -197,6 +197,14 @@ class Waiting:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else None
 
+    def __contains__(self, address: str) -> bool:
+        """Whether any about this address waits."""
+        return address in self._of
+
+    def of(self, address: str) -> list[Testimony]:
+        """All about this address, which are removed."""
+        return list(self._of.pop(address, {}).values())
+
     def add(self, testimony: Testimony, end: float) -> bool:
         """Let it wait; False when there is no room."""
         under = self._of.get(testimony.address, {})

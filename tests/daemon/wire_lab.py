@@ -64,6 +64,10 @@ class Server:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
+    def judged(self, payload, sender):
+        """The answer to a message."""
+        return judged(payload)
+
     def _answer(self, udp):
         with contextlib.suppress(OSError):
             while True:
@@ -73,7 +77,7 @@ class Server:
                         return
                     self.asked += 1
                     if payload.strip():
-                        udp.sendto(judged(payload), sender)
+                        udp.sendto(self.judged(payload, sender[0]), sender)
                 except ConnectionRefusedError:
                     continue
 
@@ -87,7 +91,7 @@ class Server:
         with contextlib.suppress(OSError), client:
             while payload := client.recv(65_535):
                 self.asked += 1
-                client.sendall(judged(payload))
+                client.sendall(self.judged(payload, client.getpeername()[0]))
 
 
 class Client:

@@ -13,8 +13,8 @@ ONE = "192.0.2.66"
 
 
 def metering(**keys):
-    """Of a jail with three tries."""
-    return Metering(Jail("sip", Filter("sip", ()), maxretry=3, findtime=600.0, **{"bantime": 600.0, **keys}))
+    """Of a jail with three tries, if nothing else is said."""
+    return Metering(Jail("sip", Filter("sip", ()), findtime=600.0, **{"maxretry": 3, "bantime": 600.0, **keys}))
 
 
 def guesses(one, number, *, address=ONE, user="1000", time=NOW):
@@ -24,32 +24,55 @@ def guesses(one, number, *, address=ONE, user="1000", time=NOW):
 
 
 def test_the_law():
-    """After maxretry within findtime so many more requests, once per bantime, however many come."""
-    one = metering()
+    """Before and after together maxretry guesses within findtime, once per bantime, however many come."""
+    one = metering(maxretry=5)
     assert guesses(one, 2) == []
     (order,) = guesses(one, 500, time=NOW + 2)
-    assert order == (ONE, NOW + 2 + 600, 3, ())
+    assert order == (ONE, NOW + 2 + 600, 2, ())
     assert one.metered(NOW + 2) == 1
     assert len(guesses(one, 3, time=NOW + 700)) == 1
+
+
+@pytest.mark.parametrize("maxretry", [2, 3, 4, 5, 10, 100])
+def test_no_more_guesses_than_without_the_wire(maxretry):
+    """Those that are counted before the kernel is told, and those that it lets through."""
+    one, made = metering(maxretry=maxretry), 0
+    while not (orders := guesses(one, 1, time=NOW + made)):
+        made += 1
+    assert made + 1 + orders[0].requests == maxretry
+
+
+def test_proven_failures_leave_fewer():
+    """Who fails both ways has no more guesses for it; of an address with logins only what is unproven is counted."""
+    one = metering(maxretry=5)
+    for _ in range(3):
+        one.proven(ONE, "1000", NOW)
+    (order,) = guesses(one, 1)
+    assert order.requests == 1
+    one = metering(maxretry=5)
+    one.login(ONE, 5060, "2000", NOW)
+    for _ in range(4):
+        one.proven(ONE, "1000", NOW)
+    assert guesses(one, 2) == []
 
 
 def test_slow_guesses():
     """Too slow to be banned, too slow to be metered."""
     one = metering()
-    assert [one.unproven(ONE, "1000", NOW + 301 * n, NOW + 301 * n) for n in range(10)] == [None] * 10
+    assert [one.unproven(ONE, "1000", NOW + 601 * n, NOW + 601 * n) for n in range(10)] == [None] * 10
 
 
 def test_login_lifts_it():
     """The phone is itself; who has an account is metered again at the next guess at another's."""
     one = metering()
-    guesses(one, 3)
+    guesses(one, 2)
     assert one.login(ONE, 5060, "2000", NOW + 4)
     assert not one.login(ONE, 5060, "2000", NOW + 5)
     assert len(guesses(one, 1, time=NOW + 6)) == 1
     other = metering()
     guesses(other, 3)
     assert other.login(ONE, 5060, "1000", NOW + 4)
-    assert guesses(other, 2, time=NOW + 6) == []
+    assert guesses(other, 1, time=NOW + 6) == []
 
 
 def test_ports_of_logins_pass():
@@ -66,7 +89,7 @@ def test_ports_of_logins_pass():
 def test_a_ban_for_ever_is_metered_for_a_day():
     """The kernel's sets have no end of their own."""
     (order,) = guesses(metering(bantime=float("inf")), 3)
-    assert order.until == NOW + 2 + 86_400
+    assert order.until == NOW + 1 + 86_400
 
 
 def test_memory_is_bounded():
@@ -90,6 +113,6 @@ def test_the_clock_is_set(seconds):
     guesses(one, 3)
     one.shift(seconds)
     assert one.metered(NOW + seconds + 600) == 1
-    assert one.metered(NOW + seconds + 603) == 0
+    assert one.metered(NOW + seconds + 602) == 0
     one.prune(NOW + seconds + 603)
     assert one.ports(ONE, NOW + seconds) == (5060,)

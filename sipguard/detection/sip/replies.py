@@ -56,8 +56,9 @@ class Held:
     For `patience` seconds of the packets' time, `MOST` at once; what they wait for releases them before.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, most_of_one: int = MOST_OF_ONE) -> None:
         self._patience = patience
+        self._most_of_one = most_of_one
         self._number = 0
         self._waiting: dict[int, tuple[Pending, Reply]] = {}
         """In the order of coming."""
@@ -69,7 +70,7 @@ class Held:
     def keep(self, pending: Pending, reply: Reply) -> bool:
         """Whether there is room to let it wait."""
         address = pending.packet.source
-        if not self._patience or len(self._waiting) >= MOST or len(self._of_one.get(address, ())) >= MOST_OF_ONE:
+        if not self._patience or len(self._waiting) >= MOST or len(self._of_one.get(address, ())) >= self._most_of_one:
             return False
         self._number += 1
         held = pending, reply._replace(packet=without_payload(reply.packet))
@@ -91,6 +92,10 @@ class Held:
         of_one = self._of_one.get(address, {})
         numbers = [number for number, (pending, _) in of_one.items() if not wanted.isdisjoint(pending.request.nonces)]
         return [self._release(number) for number in numbers]
+
+    def all_of(self, address: str) -> list[tuple[Pending, Reply]]:
+        """All of this address, whatever they wait for."""
+        return [self._release(number) for number in list(self._of_one.get(address, ()))]
 
     def _release(self, number: int) -> tuple[Pending, Reply]:
         pending, reply = self._waiting.pop(number)

@@ -42,7 +42,8 @@ class Tracker:
     `own` are the machine's addresses: packets between them count for nothing, and they are never accused. Where they are
     not known (another machine's capture), `servers` collects who has answered credentials. `proxies` are never accused, and
     prove nobody. `spoilt`: servers that have shown predictable nonces before. `patience`: seconds that an answer to unknown
-    nonces waits for its challenge, where packets may come out of order.
+    nonces waits for its challenge, where packets may come out of order. `ordered`: answers come in the order in which they were
+    sent, so that a nonce that is not known was not sent; and no guesser gains by answers that wait.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Tracker:
         spoilt: Iterable[str] = (),
         trusted: bool = True,
         patience: float = 0.0,
+        ordered: bool = False,
     ) -> None:
         self.own = own
         self.proxies = proxies
@@ -62,7 +64,8 @@ class Tracker:
         self.servers: dict[str, int] = {}
         """Who has answered requests with credentials that were sent to it, and how often."""
         self._transactions = Transactions()
-        self._held = Held(patience)
+        self._ordered = ordered
+        self._held = Held(patience, 1) if ordered else Held(patience)
         self._accepted: Generations[int, bool] = Generations(_ACCEPTED_LIFETIME, _ACCEPTED_MOST)
         self._calls: Generations[int, bool] = Generations(_CALLS_LIFETIME, _CALLS_MOST)
         self._doubts: Generations[str, bool] = Generations(NONCE_LIFETIME, _DOUBTS_MOST)
@@ -148,12 +151,19 @@ class Tracker:
         answer that accepts the nonce before it is refused."""
         weighed = weigh(pending, reply.packet, self._server(reply.packet.source), self.nonces)
         if wait:
-            late = not weighed.known or (reply.status in {401, 407} and self._transactions.waits_with_nonce_of(pending))
+            late = not (weighed.known or self._ordered)
+            late = late or (reply.status in {401, 407} and self._transactions.waits_with_nonce_of(pending))
             if late and self._held.keep(pending, reply):
                 return []
         pending.judged = True
         found = self._decide(pending, reply, weighed)
-        return found + self._judge_again(pending.packet.source, pending.request.nonces) if self._held else found
+        if not self._held:
+            return found
+        found += self._judge_again(pending.packet.source, pending.request.nonces)
+        if self._ordered:
+            for one in self._held.all_of(pending.packet.source):
+                found += self._weigh(*one, wait=False)
+        return found
 
     def _judge_held(self, now: float) -> list[Attempt]:
         """Judge what has waited long enough."""
@@ -178,7 +188,8 @@ class Tracker:
             self._doubts.put(pending.packet.source, True, time)
         attempt = self._attempt(pending, time, reply.status, verdict, weighed.evidence)
         if weighed.evidence == "unproven":
-            attempt = attempt._replace(blind=self.blindness(time - NONCE_LIFETIME, time, attempt.source), alarm=alarm)
+            # What is limited of one address is its requests. Its proof is in answers, which have a limit of their own.
+            attempt = attempt._replace(blind=self.blindness(time - NONCE_LIFETIME, time), alarm=alarm)
         elif verdict == "failure" and weighed.address:
             attempt = attempt._replace(address=weighed.address)
         return self._released(attempt)

@@ -11,9 +11,9 @@ from sipguard.detection.sip.replies import PATIENCE
 from sipguard.detection.sip.tracker import Tracker
 
 
-async def collect(own, path, start):
+async def collect(own, path, start, *, ordered=False):
     """`start` is given the tracker and what takes packets, and gives the listener that it has started; `own` are addresses."""
-    tracker = Tracker(own=set(own.split(",")), patience=PATIENCE)
+    tracker = Tracker(own=set(own.split(",")), patience=PATIENCE, ordered=ordered)
     with Path(path).open("w") as file:
 
         def write(attempts):

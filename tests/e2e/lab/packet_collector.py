@@ -25,7 +25,7 @@ async def main(_port, _key, own, path):
         NftablesFirewall(clock=time.time).wire.watch(Watch(PORTS, *listener.groups, 5000))
         return listener
 
-    await collect(own, path, start)
+    await collect(own, path, start, ordered=True)
 
 
 if __name__ == "__main__":
