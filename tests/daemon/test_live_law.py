@@ -206,8 +206,8 @@ def reached(folder, way, *, wired, seconds, pause, blind=False):
 @pytest.mark.parametrize("way", [invented, rotating, rotating_on_one, shared, spoilt, blinding])
 def test_no_more_guesses_than_without_the_wire(tmp_path, way):
     """Paced: what reaches the server with the wire on, without it, and who is banned."""
-    without, banned = reached(tmp_path / "off", way, wired=False, seconds=3, pause=PAUSE)
-    with_it, proven = reached(tmp_path / "on", way, wired=True, seconds=3, pause=PAUSE)
+    without, banned = reached(tmp_path / "off", way, wired=False, seconds=2, pause=PAUSE)
+    with_it, proven = reached(tmp_path / "on", way, wired=True, seconds=2, pause=PAUSE)
     print(f"{way.__name__}: {without} guesses without the wire, {with_it} with it; banned {banned}, {proven}")
     assert without % TRIES == 0
     assert with_it <= 1.1 * without
