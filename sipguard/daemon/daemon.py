@@ -11,7 +11,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,10 +252,10 @@ class Daemon:
         """Whether every ban of earlier runs is known."""
         return self.jails.is_complete
 
-    def _registered(self, address: str) -> None:
-        """Somebody has logged in: no list of others rejects that address for a time."""
-        self.feeding.registered(address)
-        self.others.registered(address)
+    def _registered(self, addresses: Iterable[str]) -> None:
+        """Somebody has logged in: no list of others rejects these addresses for a time."""
+        self.feeding.registered(addresses)
+        self.others.registered(addresses)
 
     async def _reapply_lists(self) -> None:
         """The firewall was flushed: what others have listed comes back too."""

@@ -92,10 +92,10 @@ class FeedRunner:
         """The feeds that list an address."""
         return await self._manager.holding(address) if self._manager else []
 
-    def registered(self, address: str) -> None:
-        """Somebody has registered successfully from this address."""
+    def registered(self, addresses: Iterable[str]) -> None:
+        """Somebody has registered successfully from these addresses."""
         if self._manager:
-            self._manager.registered(address)
+            self._manager.registered(addresses)
 
     def protected(self) -> Iterable[str]:
         """What no list of others may reject: they reject every port, so any jail's `ignoreip` counts, and the machine itself."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sipguard.addresses import canonical
 from sipguard.daemon.auth_lines import AuthLines, handled_by
 from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.examiner import EVENTS, Examiner
@@ -79,7 +78,7 @@ class JailRunner:
         alarm: Callable[[str, str, Failure], bool] = lambda _jail, _address, _failure: True,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _runner, _failure: False,
-        registered: Callable[[str], None] = lambda _address: None,
+        registered: Callable[[Iterable[str]], None] = lambda _addresses: None,
     ) -> None:
         """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can.
 
@@ -268,6 +267,9 @@ class JailRunner:
             except Exception:
                 with self.degrading():
                     raise
+        if self.judge.welcomed:
+            self._registered(self.judge.welcomed)
+            self.judge.welcomed = []
         for failure in self.judge.overdue():
             self._weigh(failure, changes)
         if not self.patient or self.totals.bans > bans or len(self._say) > MOST_UNSAID:
@@ -281,8 +283,6 @@ class JailRunner:
             self.judge.challenge(event)
         else:
             self.totals.successes += 1
-            with suppress(ValueError):  # a log that names hosts
-                self._registered(canonical(event.host))
             if forgiven := self.judge.welcome(event):
                 changes.forgotten.add((self.jail.name, forgiven))
 
@@ -300,8 +300,8 @@ class JailRunner:
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
         for path in ("", *self.detectors):
-            for event in self._examined(self.lags.released(path, now), changes):
-                self._take_event(event, changes)
+            if events := self._examined(self.lags.released(path, now), changes):
+                self._weigh_all(events, changes)
         self._line_problems.tell(self.jail.name, self.jail.filter.name)
         window = self.judge.window
         if window.dropped:

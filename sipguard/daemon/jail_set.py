@@ -38,7 +38,7 @@ class Jails:
         bans: Bans,
         store: StateWriter,
         names: Resolver,
-        registered: Callable[[str], None],
+        registered: Callable[[Iterable[str]], None],
         clock: Clock,
     ) -> None:
         self.settings = settings

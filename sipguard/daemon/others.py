@@ -87,10 +87,11 @@ class Others:
             for one in runners:
                 one.moved(bans)
 
-    def registered(self, address: str) -> None:
-        """Somebody has logged in from this address: no ban of others rejects it."""
+    def registered(self, addresses: Iterable[str]) -> None:
+        """Somebody has logged in from these addresses: no ban of others rejects them."""
         for one in self._runners:
-            one.registered(address)
+            for address in addresses:
+                one.registered(address)
 
     def shift(self, seconds: float) -> None:
         """The clock was set."""

@@ -130,9 +130,9 @@ class Manager:
             for one in sorted(found, key=lambda one: order.index(one.feed) if one.feed in order else len(order))
         ]
 
-    def registered(self, address: str) -> None:
-        """Record a successful registration from this address: a feed that lists it will be held."""
-        self._seen[address] = self._shared.clock()
+    def registered(self, addresses: Iterable[str]) -> None:
+        """Record successful registrations from these addresses: a feed that lists one will be held."""
+        self._seen.update(dict.fromkeys(addresses, self._shared.clock()))
 
     async def close(self) -> None:
         """Stop fetching. The firewall and the local copy stay as they are."""

@@ -88,6 +88,8 @@ class Judge:
         self._banned = banned
         self._attempts = Attempts(jail.filter)
         self._logins = Logins()
+        self.welcomed: list[str] = []
+        """Addresses that have logged in, until somebody takes them."""
         self._challenges = Challenges(seconds(jail.filter, "attempt_window"), jail.findtime)
         self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
         self._is_proven = jail.source == "wire"
@@ -181,7 +183,8 @@ class Judge:
         try:
             source = canonical(success.host)
         except ValueError:
-            return ""
+            return ""  # a log that names hosts
+        self.welcomed.append(source)
         time = now if success.time is None else min(success.time, now)
         if self._is_proven:
             self._remember_login(source, time)

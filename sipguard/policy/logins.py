@@ -7,6 +7,8 @@ from collections import OrderedDict
 KEPT = 86_400.0
 """Seconds for which a login vouches for its address: phones log in again at least daily."""
 _ADDRESSES = 10_000
+_NOTED_EVERY = 60.0
+"""Seconds within which a further login of an address changes nothing."""
 PATIENCE = 10
 """An address with logins is banned only after this many times `maxretry` failures within findtime.
 
@@ -23,8 +25,12 @@ class Logins:
 
     def add(self, address: str, time: float) -> None:
         """Record a login from this address."""
-        self._seen[address] = max(time, self._seen.get(address, time))
-        self._seen.move_to_end(address)
+        before = self._seen.get(address)
+        if before is not None:
+            if time - before < _NOTED_EVERY:
+                return
+            self._seen.move_to_end(address)
+        self._seen[address] = time
         if len(self._seen) > _ADDRESSES:
             self._excused.pop(self._seen.popitem(last=False)[0], None)
 

@@ -212,14 +212,16 @@ class FreeSwitchDialogue:
         JSON has no quotation mark in a text without a backslash before it: behind a comma, a key in its quotation marks with a
         colon and another mark is that key, wherever it stands. No letter of a key is written as `\\u0061`: cJSON never does.
         """
-        if not _WITHOUT_BLANKS.match(body) or not body.endswith(b'"}'):
+        if body[:2] != b'{"' or body[-2:] != b'"}':
             return None
-        named: dict[str, str] = {}
-        if not _find(body, _SUBCLASS, named) or (not any(named.values()) and not _find(body, _NAME, named)):
+        named = _find(body, _SUBCLASS)
+        if named is not None and not any(named.values()):
+            named = _find(body, _NAME)
+        if not named:
             return None
         name = _name_of(named)
-        fields: dict[str, str] = {}
-        return ServerEvent(name, fields) if _find(body, self._marks.get(name, ()), fields) else None
+        fields = _find(body, self._marks.get(name, ()))
+        return None if fields is None else ServerEvent(name, fields)
 
     def _decoded(self, body: bytes) -> ServerEvent | None:
         """Any event. None if a key that is wanted stands twice with different values (the profile's name does, with one)."""
@@ -232,7 +234,7 @@ class FreeSwitchDialogue:
         naming = [key for key, _ in (_SUBCLASS if fields.get("Event-Subclass") else (*_SUBCLASS, *_NAME))]
         if any(key in (*wanted, *naming) and fields[key] != value for key, value in pairs):
             return None
-        return ServerEvent(name, {key: fields[key] for key in wanted if key in fields})
+        return ServerEvent(name, {key: text for key in wanted if isinstance(text := fields.get(key), str)})
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -248,7 +250,6 @@ def _marks(keys: Iterable[str]) -> _Marks:
     return tuple((key, f'"{key}":"'.encode()) for key in keys)
 
 
-_WITHOUT_BLANKS = re.compile(rb'\{"[A-Za-z-]{1,40}":"')
 _SUBCLASS, _NAME = _marks(("Event-Subclass",)), _marks(("Event-Name",))
 
 
@@ -257,18 +258,19 @@ def _name_of(fields: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else "?"
 
 
-def _find(body: bytes, marks: _Marks, fields: dict[str, str]) -> bool:
-    """Put the values of these keys into `fields`; False where that cannot be told without reading the whole event."""
+def _find(body: bytes, marks: _Marks) -> dict[str, str] | None:
+    """The values of these keys; None where they cannot be told without reading the whole event."""
+    fields: dict[str, str] = {}
     for key, mark in marks:
-        at = body.find(mark)
+        at = body.rfind(mark)  # `find` takes three times as long: it skips less on text like this
         if at < 0:
             continue
         begin = at + len(mark)
         value = body[begin : body.find(b'"', begin)]
-        if body[at - 1] not in b"{," or b"\\" in value or body.find(mark, begin) >= 0:
-            return False
+        if body[at - 1] not in b"{," or b"\\" in value or body.rfind(mark, 0, at) >= 0:
+            return None
         fields[key] = value.decode("utf-8", "replace")
-    return True
+    return fields
 
 
 def _text(value: bytes) -> str:

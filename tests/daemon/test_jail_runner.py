@@ -25,7 +25,7 @@ def told_of(text):
         clock=lambda: 1795292280.0,
         decide=lambda _ban: None,
         reinforce=lambda _jail, _address: None,
-        registered=registered.append,
+        registered=registered.extend,
     )
     runner.take(text.encode(), Changes())
     return registered

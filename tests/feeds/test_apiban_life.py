@@ -257,7 +257,7 @@ def test_registered_address_is_held(server, ca_file, tmp_path, aged, clock):
         async with managing([apiban(server, ca_file)], tmp_path, aged, clock=clock, sleep=clock.sleep) as manager:
             await manager.refresh("apiban")
             server.entries.append((1002, "198.51.100.50"))
-            manager.registered("198.51.100.50")
+            manager.registered(["198.51.100.50"])
             await manager.check()
             held = await manager.refresh("apiban")
             kept = aged.addresses()

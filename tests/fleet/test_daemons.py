@@ -63,7 +63,7 @@ def test_a_ban_is_heard_explained_and_let_go(redis, tmp_path):
         two.wait_logged("[fleet] Ban 203.0.113.5")
         story = two.sipguard("explain", "203.0.113.5").stdout
         assert "203.0.113.5 is rejected: node pbx1 has banned it until" in story
-        assert "(reported by freeswitch: 3 failures within 600 s)" in story
+        assert "(reported by freeswitch: 3 failures within 10 minutes)" in story
         assert two.banned("freeswitch") == set()
         shown = two.sipguard("fleet").stdout
         hold("fleet", ask(two.socket, "fleet"))

@@ -81,6 +81,6 @@ def test_proven_goes_and_reported_stays(redis, tmp_path):
         story = two.sipguard("explain", PROVEN).stdout
         assert f"{PROVEN} is rejected: node pbx1 has banned it until" in story
         # Both jails count what the wire has seen; which of the two told the fleet first does not matter.
-        assert re.search(r"\(proven by (sip|freeswitch): 3 failures within 600 s\)", story)
+        assert re.search(r"\(proven by (sip|freeswitch): 3 failures within 10 minutes\)", story)
         one.sipguard("unban", PROVEN)
         two.wait_logged(f"[fleet] Unban {PROVEN}")

@@ -108,20 +108,19 @@ class EventTable:
 
     def event_of(self, event: ServerEvent, now: float) -> LogEvent | None:
         """What jails weigh; None for an event that counts for nothing."""
-        for rule in self._counted.get(event.name, ()):
-            if not rule.when or rule.holds(event.fields):
-                return self._made(rule, event, now)
-        return None
-
-    def _made(self, rule: EventRule, event: ServerEvent, now: float) -> LogEvent | None:
-        fields = event.fields
-        place = _place(rule.form, _string(fields.get(rule.address)))
+        name, fields = event
+        for rule in self._counted.get(name, ()):
+            if not rule.when or rule.holds(fields):
+                break
+        else:
+            return None
+        place = _place(rule.form.pattern, fields.get(rule.address, ""))
         if place is None:
             self.tampered += 1
             return None
         address, found = place
-        time = _time(_string(fields.get(self._time)), now)
-        user = printable(_string(fields.get(rule.user)), 64) or None
+        time = _time(fields.get(self._time, ""), now)
+        user = printable(fields.get(rule.user, ""), 64) or None
         if rule.kind == "success":
             return Success(address, time, user=user)
         return self._failure(rule, event, address, time, user, found)
@@ -131,7 +130,7 @@ class EventTable:
         rule: EventRule, event: ServerEvent, address: str, time: float, user: str | None, found: Mapping[str, str]
     ) -> Failure:
         fields = event.fields
-        get: Callable[[str], str] = lambda name: _string(fields.get(name)) if name else ""  # noqa: E731
+        get: Callable[[str], str] = lambda name: fields.get(name, "")  # noqa: E731
         transport = (rule.transport or found.get("transport") or "").lower()
         evidence: Evidence = "proven" if transport in _CONNECTED else "reported"
         tags = {**rule.tags, "class": evidence}
@@ -166,14 +165,10 @@ def _rule(one: Mapping[str, Any]) -> EventRule:
     )
 
 
-def _string(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
 @lru_cache(maxsize=8192)  # phones register again and again
-def _place(form: re.Pattern[str], text: str) -> tuple[str, Mapping[str, str]] | None:
-    """The address that a field holds, and what else it says of it; None where it holds none."""
-    match = form.fullmatch(text)
+def _place(form: str, text: str) -> tuple[str, Mapping[str, str]] | None:
+    """The address that a field of this form holds, and what else it says of it; None where it holds none."""
+    match = re.fullmatch(form, text)
     try:
         address = canonical(match["address"]) if match else "/"
     except ValueError:
