@@ -49,9 +49,7 @@ def troubles(
     """All that is wrong, the worst first. `feeds` and `nodes` are what `feeds` and `fleet` answer, where that was asked."""
     found = [*_of_firewall(status["firewall"]), *_of_state(status["state"]), *_of_wire(status.get("wire"))]
     for address, why in list(status.get("unenforced", {}).items())[:MOST_NAMED]:
-        found.append(
-            Trouble(f"the ban of {printable(address)} does not work: {printable(why, 500)}", "sipguard firewall verify")
-        )
+        found.append(Trouble(f"the ban of {printable(address)} does not work: {printable(why, 500)}"))
     for name, problem in status.get("others", {}).items():
         found.append(Trouble(f"{_NAMES.get(name, name)}: {printable(problem, 500)}", "sipguard fleet", "warning"))
     if not status["jails"] and not status["errors"]:

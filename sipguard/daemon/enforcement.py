@@ -1,16 +1,20 @@
-"""Notices a ban that does not work: lines of its address go on though the kernel has it. Says what the kernel's counter shows.
+"""Notices a ban that does not work: its address is heard though the kernel has it. Says why, and mends what is ours.
 
-That a ban is renewed at such a line mends what others have taken away. What is left is a way past the rule.
+That a ban is renewed at such a line mends what others have taken away, and ends the address's flows in connection tracking.
+What is left is a way past the rule (`sipguard.firewall.bypass`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.errors import FirewallError
+from sipguard.firewall.bypass import CAUSES, Bypass, look
 
 if TYPE_CHECKING:
     from sipguard.daemon.firewall_worker import FirewallWorker
@@ -18,12 +22,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fail2ban.firewall")
 
-EVERY = 10.0
-"""Seconds between two questions to the kernel: to read one element's counter it gives its whole set."""
+EVERY = 3.0
+"""Seconds between two looks: to read one element's counter the kernel gives its whole set."""
+SHARE = 0.05
+"""Of its time that the firewall's thread may look: where a look takes long, there are fewer."""
+AT_ONCE = 20
+"""Addresses that one look is about."""
 KEPT = 600.0
 """Seconds without such a line after which an address counts as rejected again."""
+MENDED = 60.0
+"""The same where sipguard has mended the cause."""
 MOST = 1000
 """Addresses that are remembered."""
+
+
+class _Noticed(NamedTuple):
+    at: float
+    bypass: Bypass
 
 
 class Enforcement:
@@ -33,50 +48,89 @@ class Enforcement:
         self._worker = worker
         self._rule = rule
         self._clock = clock
-        self._seen: dict[tuple[str, str], tuple[float, str]] = {}
+        self._seen: dict[tuple[str, str], _Noticed] = {}
+        self._waiting: dict[tuple[str, str], Ban] = {}
         self._next = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def passed(self, ban: Ban) -> None:
         """A line of a banned address came when none should any more. To be called before its ban is renewed."""
-        firewall, now = self._worker.firewall, self._clock()
-        if not (firewall.in_kernel and hasattr(firewall, "rejected")) or 0 <= self._next - now <= EVERY:
+        if not self._worker.firewall.in_kernel or len(self._waiting) >= AT_ONCE:
             return
-        self._next = now + EVERY
-        self._task = asyncio.get_running_loop().create_task(self._look(ban))
+        self._waiting[ban.jail, ban.address] = ban
+        if self._timer:
+            return
+        pause = self._next - time.monotonic()
+        if pause <= 0:
+            self._start()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(pause, self._start)
 
-    async def _look(self, ban: Ban) -> None:
+    def _start(self) -> None:
+        """Ask at once: what is ordered after this, and ends flows, comes after it in the firewall's thread."""
+        self._timer = None
+        self._next = time.monotonic() + EVERY
+        bans = [ban for ban in self._waiting.values() if self._rule(ban.jail)]
+        self._waiting.clear()
+        asked = self._worker.submit(self._look, bans)
+        task = asyncio.get_running_loop().create_task(self._tell(asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _look(self, bans: list[Ban]) -> tuple[list[tuple[Ban, Bypass]], float]:
+        """In the firewall's thread: what each gets past by, and the seconds that it took. Raises `FirewallError`."""
+        begun = time.monotonic()
+        firewall = self._worker.firewall
+        count = getattr(firewall, "rejected", None)
+        problems = firewall.verify()
+        forwards = getattr(firewall, "cover_forwarded", None)
+        found = []
+        for ban in bans:
+            rule = self._rule(ban.jail)
+            packets = count(ban.address) if count else None
+            if rule is None or (count and packets is None):
+                continue  # the kernel did not have it: now it has
+            before = forwards is None
+            bypass = look(ban.address, firewall.reach(rule), packets, before_translation=before, problems=problems)
+            if bypass.cause == "forward" and forwards:
+                forwards()
+            found.append((ban, bypass))
+        return found, time.monotonic() - begun
+
+    async def _tell(self, asked: asyncio.Future[tuple[list[tuple[Ban, Bypass]], float]]) -> None:
         try:
-            packets = await self._worker.call(self._worker.firewall.rejected, ban.address)  # type: ignore[attr-defined]
+            found, took = await asked
         except FirewallError:
             return  # told by whoever gives it bans
-        if packets is None:
-            return  # the kernel did not have it: now it has
-        why, key = self._cause(ban, packets), (ban.jail, ban.address)
-        news = key not in self._seen
-        self._seen.pop(key, None)
-        self._seen[key] = self._clock(), why
-        if len(self._seen) > MOST:
-            del self._seen[next(iter(self._seen))]
-        if news:
-            log.error("[%s] the ban of %s does not work: %s", ban.jail, ban.address, why)
+        self._next = max(self._next, time.monotonic() + took / SHARE - took)
+        for ban, bypass in found:
+            key = (ban.jail, ban.address)
+            before = self._seen.pop(key, None)
+            self._seen[key] = _Noticed(self._clock(), bypass)
+            if len(self._seen) > MOST:
+                del self._seen[next(iter(self._seen))]
+            if before is None or before.bypass.cause != bypass.cause:
+                level = logging.WARNING if bypass.ours else logging.ERROR
+                log.log(
+                    level, "[%s] the ban of %s does not work (%s): %s", ban.jail, ban.address, bypass.cause, bypass.why
+                )
+        if any(bypass.cause == "forward" for _, bypass in found):
+            await self._worker.open(self._worker.rules)
 
-    def _cause(self, ban: Ban, packets: int) -> str:
-        rule = self._rule(ban.jail)
-        ports = ", ".join(map(str, rule.ports)) if rule else ""
-        other = (
-            f"to a port that the jail does not name (it rejects {ports}: try all_ports)"
-            if ports
-            else "over a flow that is offloaded"
-        )
-        if not packets:
-            return (
-                "the server goes on hearing it, and none of its packets has met the rule: they come from another address "
-                f"(a proxy or an address translation in front of this machine: ban there), or {other}"
-            )
-        return f"{packets} of its packets were rejected, and others reach the server: {other}"
+    def _current(self) -> dict[str, Bypass]:
+        now = self._clock()
+        return {
+            address: found.bypass
+            for (_, address), found in self._seen.items()
+            if found.at > now - (MENDED if found.bypass.ours else KEPT)
+        }
 
     def problems(self) -> Mapping[str, str]:
         """Address → why its ban does not work."""
-        oldest = self._clock() - KEPT
-        return {address: why for (_, address), (at, why) in self._seen.items() if at > oldest}
+        return {address: bypass.why for address, bypass in self._current().items()}
+
+    def causes(self) -> Mapping[str, int]:
+        """Cause → how many addresses get past by it; every cause is named."""
+        found = Counter(bypass.cause for bypass in self._current().values())
+        return {cause: found[cause] for cause in CAUSES}

@@ -35,7 +35,7 @@ from sipguard.wire_model import Attempt
 
 log = logging.getLogger("fail2ban.filter")
 
-RECENT = 10
+RECENT = 5
 """Seconds after a ban in which lines of its address are what was already under way, not a sign that the ban does not work."""
 
 _new = tuple.__new__

@@ -87,12 +87,13 @@ def _of_daemon(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
         ("working_jails", "Jails that can ban now; 0: nobody is protected.", len(daemon.working)),
         ("jails_not_running", "Jails with an error in their configuration.", len(daemon.errors)),
         ("drift_bans", "Bans that the kernel lacks or has too many.", looked.drift),
-        ("unenforced_bans", "Banned addresses that reach the server.", len(daemon.bans.enforcement.problems())),
         ("queued_orders", "Bans and unbans that wait for the kernel.", waiting),
         ("firewall_ok", "Whether the kernel takes what it is told.", worker.problem is None),
         ("state_ok", "Whether the state can be written.", daemon.store.problem is None),
     ):
         yield _gauge(name, told, value)
+    told = "Banned addresses that reach the server, by how."
+    yield _labelled(GaugeMetricFamily, "unenforced_bans", told, ["cause"], daemon.bans.enforcement.causes().items())
 
 
 def _of_jails(daemon: Daemon, looked: Looked) -> Iterator[Metric]:

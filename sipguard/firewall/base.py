@@ -83,6 +83,9 @@ class Firewall(Protocol):
     def entries(self) -> list[Entry]:
         """Every address that is banned now; those of feeds are not among them."""
 
+    def reach(self, rule: Rule) -> Rule:
+        """What a ban of this jail rejects, as the configuration has this backend make it."""
+
     def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
         """Reject exactly these (address or network, until) for a feed: on every port, in every protocol, until their time.
 

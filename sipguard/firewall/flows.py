@@ -43,12 +43,13 @@ class Flows:
 
     def end(self, bans: Sequence[Ban]) -> int:
         """Delete the entries whose first packet came from these addresses, and give their number. Raises nothing."""
-        if not bans or not _any_entry():
+        if not bans or not any_entry():
             return 0
         targets = list(dict.fromkeys(parse_target(ban.address) for ban in bans))
         try:
             with netlink.Conversation() as kernel:
-                return sum(_delete(kernel, family, body) for family, body in list(_entries_of(kernel, targets)))
+                found = [(family, _named(entry)) for family, entry in entries_of(kernel, targets)]
+                return sum(_delete(kernel, family, body) for family, body in found)
         except OSError as error:
             if self._problem != str(error):
                 log.warning("Flows of banned addresses are not ended in connection tracking: %s", error)
@@ -56,7 +57,7 @@ class Flows:
             return 0
 
 
-def _any_entry() -> bool:
+def any_entry() -> bool:
     """Whether connections are tracked at all: to ask takes the kernel 10 ms, to look here nothing."""
     try:
         return int(_COUNT.read_text()) > 0
@@ -75,8 +76,8 @@ def _delete(kernel: netlink.Conversation, family: int, body: bytes) -> bool:
     return True
 
 
-def _entries_of(kernel: netlink.Conversation, targets: Sequence[Target]) -> Iterator[tuple[int, bytes]]:
-    """Give (family, what names the entry) for each entry of one of the targets."""
+def entries_of(kernel: netlink.Conversation, targets: Sequence[Target]) -> Iterator[tuple[int, bytes]]:
+    """Give (family, attributes) of each entry whose first packet came from one of the targets. Raises `OSError`."""
     for version, family in _FAMILIES.items():
         ours = [target for target in targets if target.version == version]
         if not ours:
@@ -91,7 +92,7 @@ def _entries_of(kernel: netlink.Conversation, targets: Sequence[Target]) -> Iter
                 original = netlink.first(entry, _TUPLE_ORIG)
                 source = netlink.first(netlink.first(original, _TUPLE_IP), _V4_SRC if version == 4 else _V6_SRC)
                 if source in wanted:
-                    yield family, _named(entry, original)
+                    yield family, entry
 
 
 def _question(target: Target) -> bytes:
@@ -102,9 +103,9 @@ def _question(target: Target) -> bytes:
     ) + netlink.attribute(_FILTER, by_source, nested=True)
 
 
-def _named(entry: bytes, original: bytes) -> bytes:
+def _named(entry: bytes) -> bytes:
     """What tells the kernel which entry to delete: the tuple as it gave it, its id, its zone."""
-    named = netlink.attribute(_TUPLE_ORIG, original, nested=True)
+    named = netlink.attribute(_TUPLE_ORIG, netlink.first(entry, _TUPLE_ORIG), nested=True)
     for kind in (_ID, _ZONE):
         if value := netlink.first(entry, kind):
             named += netlink.attribute(kind, value)

@@ -123,6 +123,15 @@ class IpsetFirewall:
             self._latest[name] = max((now + left for _, left, _ in items), default=0.0)
         return found
 
+    def reach(self, rule: Rule) -> Rule:
+        """What a ban of this jail rejects, as the configuration has this backend make it."""
+        return self._options.adapt([rule])[0]
+
+    def cover_forwarded(self) -> None:
+        """Have the next `open` jump to our chain from FORWARD too: a server behind this machine is not reached by INPUT."""
+        for chain in self._chains:
+            chain.add_hook("FORWARD")
+
     def rejected(self, address: str) -> int | None:
         """Packets rejected from a banned address, or one in a banned network, since it was last given to the kernel.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -137,6 +138,14 @@ class IptablesFirewall:
     def feed_entries(self, name: str) -> list[Entry]:  # noqa: ARG002
         """There are none."""
         return []
+
+    def reach(self, rule: Rule) -> Rule:
+        """What a ban of this jail rejects, as the configuration has this backend make it."""
+        return self._options.adapt([rule])[0]
+
+    def cover_forwarded(self) -> None:
+        """Have the next `open` jump to our chain from FORWARD too: a server behind this machine is not reached by INPUT."""
+        self._options = replace(self._options, more_hooks=(*self._options.more_hooks, "FORWARD"))
 
     def verify(self) -> list[str]:
         """Compare the tables with what was made."""

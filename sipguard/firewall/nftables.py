@@ -132,6 +132,10 @@ class NftablesFirewall:
             for target, until in entries.items()
         ]
 
+    def reach(self, rule: Rule) -> Rule:
+        """What a ban of this jail rejects, as the configuration has this backend make it."""
+        return self._options.adapt([rule])[0]
+
     def rejected(self, address: str) -> int | None:
         """Packets rejected from a banned address, or one in a banned network, since it was banned or its ban changed.
 

@@ -79,6 +79,11 @@ class XtChain:
             raise FirewallError(f"{self._program}: another program changed chain {self.name} while it was made")
         self._made = made
 
+    def add_hook(self, hook: str) -> None:
+        """Have `make` jump to the chain from this one too."""
+        if hook not in self._all_hooks:
+            self._all_hooks += (hook,)
+
     def remove(self) -> None:
         """Remove the chain and the jumps to it, unless it is none of ours or not there. Raises `FirewallError`."""
         found = self._filter.read()
@@ -102,7 +107,12 @@ class XtChain:
         for hook in self._hooks(found):
             if not self._is_first(found, hook):
                 there = self._jump(hook) in found
-                what = f"comes after a rule of others in {hook}" if there else f"is no longer jumped to from {hook}"
+                first = self._jumps(found, hook)[0].removeprefix(f"-A {hook} ") if there else ""
+                what = (
+                    f"comes after a rule of others in {hook} ({first})"
+                    if there
+                    else f"is no longer jumped to from {hook}"
+                )
                 problems.append(f"{self._program}: chain {self.name} {what}")
         return problems
 

@@ -61,7 +61,19 @@ def test_documented_one_by_one(daemon):
     names = {f"{family.name}_total" if family.type == "counter" else family.name for family in told}
     assert {name for name in names if not name.endswith("_created")} == DOCS - ONLY_WITH_PACKETS
     labels = {label for one in samples for label in one.labels}
-    assert labels <= {"jail", "feed", "origin", "result", "source", "state", "le", "version", "python", "firewall"}
+    assert labels <= {
+        "jail",
+        "feed",
+        "origin",
+        "result",
+        "source",
+        "cause",
+        "state",
+        "le",
+        "version",
+        "python",
+        "firewall",
+    }
     assert not [one for one in samples if ATTACKER in str(one.labels) or "1001" in one.labels.values()]
 
 
