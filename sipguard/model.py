@@ -302,6 +302,8 @@ class Jail:
     """Of a jail of the wire: whether it counts calls to nowhere too."""
     corroborate: bool = False
     """Whether lines and events count as far as the wire confirms them, where it is watched (docs/evidence.md)."""
+    liberal: Filter | None = None
+    """How such a jail reads its logs too where the wire proves who fails: what is found so alone counts with its word only."""
     events: str = ""
     """Where the server tells its events: `freeswitch://127.0.0.1:8021`, `asterisk://USER@127.0.0.1:5038`; none: nowhere."""
     events_password_file: str = ""

@@ -147,6 +147,8 @@ def _tell_examination(told: dict[str, Any] | None) -> None:
     for path, sighted in told["sighted"].items():
         if not sighted:
             output.say(f"log {printable(path)}: the wire has not confirmed it yet, so nothing is held against it")
+    if told["liberal"]:
+        output.say(f"logs are read liberally too: {told['hearsay']} proven attempts were told of so alone")
     if told["metered"]:
         output.say(f"{output.counted(told['metered'], 'address')} held back for failures that nothing proves")
 

@@ -15,6 +15,7 @@ from sipguard.config.jail_schema import GROWTH, JAIL
 from sipguard.config.log_choice import choose
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.paths import exists
+from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
 from sipguard.model import BanGrowth, Filter, Jail, LogPath, Rule
 from sipguard.secret import SECRET_NAME
@@ -144,6 +145,7 @@ def build(
         log_places=logs.places,
         log_choice=logs.why,
         rule=Rule(layers.name, values["port"], values["protocol"], values["verdict"]),
+        liberal=_liberal(found, values, directories, read_filter),
         polling=values["backend"] == "polling",
         journal=journal,
         growth=BanGrowth(**{key.name.removeprefix("bantime_"): values[key.name] for key in GROWTH}),
@@ -203,6 +205,22 @@ def _filter(
         # The filter reader usually knows the place within the filter; otherwise use the place of the reference.
         layers.fail(f"filter = {shown(values['filter'])}: {error.what}", error.where or layers.given["filter"].where)
         return None
+
+
+def _liberal(
+    found: Filter, values: Mapping[str, Any], directories: Sequence[Path], read_filter: ReadFilter
+) -> Filter | None:
+    """The same filter with the options of its key `liberal`, for a jail whose lines are held against the wire."""
+    more = found.options.get("liberal", "")
+    if not more or not values.get("corroborate"):
+        return None
+    name, options = parse_reference(values["filter"])
+    options |= parse_reference(f"{name}[{more}]")[1]
+    if values.get("backend") == "systemd":
+        options.setdefault("logtype", "journal")
+    given = ", ".join(f'{key}="{value}"' for key, value in options.items())
+    liberal = read_filter(f"{name}[{given}]", directories)
+    return dataclasses.replace(liberal, journalmatch=found.journalmatch)
 
 
 class _Logs(NamedTuple):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sipguard.config.filters import read_filter
 from sipguard.config.paths import packaged
 from sipguard.daemon.examiner import Examiner, failure_of
+from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.errors import FirewallError
 from sipguard.policy.metering import Metering
 from sipguard.policy.sight import EncryptedSessions, OffWire, Presence
@@ -103,6 +104,7 @@ class Corroborator:
         self._clock = clock
         self._paused = paused
         self._relayed = 0.0
+        self._detectors = SharedDetectors(clock)
         self._examiners: dict[str, tuple[Jail, Examiner]] = {}
         self._meterings: dict[str, Metering] = {}
         self._orders: list[Meter] = []
@@ -138,7 +140,7 @@ class Corroborator:
             if jail.source == "wire":
                 continue
             known = before.pop(name, None)
-            if known is not None and known[0].filter == jail.filter:
+            if known is not None and (known[0].filter, known[0].liberal) == (jail.filter, jail.liberal):
                 self._examine(runner, known[1])
                 continue
             if known is not None:
@@ -146,7 +148,7 @@ class Corroborator:
             with runner.degrading():
                 of_tree = name in settings.wire_corroborate
                 sight = WireSight(jail, self, packets=self.by_packets, of_tree=of_tree)
-                self._examine(runner, Examiner(jail, sight))
+                self._examine(runner, Examiner(jail, sight, self._detectors))
         for name, (_, examiner) in before.items():
             if ended := self._runners.get(name):
                 ended.take_examined(examiner.end(self._store.changes), self._store.changes)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sipguard.daemon.liberal import LiberalReading
 from sipguard.model import Failure, LogEvent
-from sipguard.policy.corroboration import Corroboration, Sight
+from sipguard.policy.corroboration import SIGHTED, Corroboration, Sight
+from sipguard.policy.pairing import TOLERANCE
 from sipguard.policy.wire import event_of
 from sipguard.wire_model import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sipguard.model import Jail
+    from sipguard.daemon.log_detectors import SharedDetectors
+    from sipguard.model import Chunk, Jail
     from sipguard.state.changes import Changes
     from sipguard.wire_model import Unpaired
 
@@ -23,9 +26,12 @@ EVENTS = "events"
 class Examiner:
     """Between a jail's detectors and its judge. Raises `ConfigError`: its filter cannot be used."""
 
-    def __init__(self, jail: Jail, sight: Sight) -> None:
+    def __init__(self, jail: Jail, sight: Sight, detectors: SharedDetectors) -> None:
+        """`detectors` are those of liberal readings."""
         self.corroboration = Corroboration(jail.filter, sight)
         self._jail = jail.name
+        self._sight = sight
+        self.liberal = LiberalReading(jail, detectors) if jail.liberal is not None else None
         self._logs: set[str] = set()
 
     def lines(self, events: Sequence[LogEvent], log: str, now: float, changes: Changes) -> list[LogEvent]:
@@ -50,6 +56,21 @@ class Examiner:
                 found += self.corroboration.witness(attempt, now)
         self._keep(changes)
         return found
+
+    def hear(self, chunk: Chunk, now: float) -> list[LogEvent]:
+        """What is to be weighed of what only a liberal reading of a log finds: nothing unless the wire proves who fails."""
+        if self.liberal is None:
+            return []
+        if not self.is_liberal(now):
+            self.liberal.leave()
+            return []
+        return [one for failure in self.liberal.read(chunk) for one in self.corroboration.hear(failure, now)]
+
+    def is_liberal(self, now: float) -> bool:
+        """Whether logs are read liberally too: the wire has proven some attempts, and misses nothing now."""
+        if self.liberal is None or self.liberal.problem or self.corroboration.proven < SIGHTED:
+            return False
+        return not self._sight.unable("", "") and not self._sight.blindness(now - TOLERANCE, now, "")
 
     def due(self, now: float, changes: Changes) -> list[LogEvent]:
         """What is to be weighed of what has waited long enough."""
@@ -96,6 +117,8 @@ class Examiner:
             "no_failure": one.cleared,
             **{name: one.classes[name] for name in ("corroborated", "unproven", "contradicted", "reported")},
             "reasons": dict(one.reasons),
+            "liberal": self.is_liberal(now),
+            "hearsay": one.hearsay_counted,
         }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.addresses import network_of
 from sipguard.policy.doubts import Doubt, Doubts
-from sipguard.policy.wire import told_as
+from sipguard.policy.wire import STRONG, told_as
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Unproven:
                 "[%s] %s may know the password of %s: guesses with invented nonces, and the server has taken one",
                 self._jail.name, judgement.source, printable(failure.user or "a user", 64),
             )  # fmt: skip
-        if "blind" not in failure.tags:
+        if "blind" not in failure.tags and failure.evidence not in STRONG:
             self.guessed(judgement.source, judgement.address, failure.user or "", judgement.time)
 
     def guessed(self, source: str, subject: str, user: str, time: float) -> None:

@@ -125,6 +125,11 @@ class Corroboration:
         self._held = Waiting(_MOST_HELD, _MOST_HELD_OF_ONE)
         self._reported_lately: dict[str, None] = {}
         """Who has failures that count as without the wire: the last ones, without end."""
+        self._hearsay = Waiting(_MOST_HELD, _MOST_HELD_OF_ONE)
+        """What only a liberal reading has found, and may yet be confirmed."""
+        self.proven = 0
+        """Attempts that the wire has proven."""
+        self.hearsay_counted = 0
         self._taken: dict[tuple[str, float, int, str], None] = {}
         """Unanswered requests that a line has told of."""
 
@@ -168,11 +173,36 @@ class Corroboration:
             return []
         return self._judge(testimony, why, now)
 
+    def hear(self, failure: Failure, now: float) -> list[Failure]:
+        """A line that only a liberal reading has found accuses somebody: what is to be weighed of it now.
+
+        Whoever can write into the log may have written it. So it counts as the proven attempt that it agrees with, if nothing
+        else has told of that; never without one, and it takes nothing from those who tell of the same.
+        """
+        try:
+            address = canonical(failure.host)
+        except ValueError:
+            return []
+        time = now if failure.time is None or failure.time > now else failure.time
+        testimony = Testimony.of(failure, address, time, "")
+        if found := self._seen.first(testimony, _may_be_told_by_hearsay):
+            return self._confirmed(testimony, found)
+        if time > now - MEMORY:
+            self._hearsay.add(testimony, now + self._wait)
+        return []
+
+    def _confirmed(self, testimony: Testimony, witness: Witness) -> list[Failure]:
+        witness.counted = True
+        self.hearsay_counted += 1
+        assert witness.attempt.evidence is not None  # noqa: S101 - it is proven
+        return [classed(testimony.failure, witness.attempt.evidence, attempt=witness.attempt)]
+
     def witness(self, attempt: Attempt, now: float) -> list[Failure]:
         """The wire has seen an attempt: what is to be weighed now."""
         if attempt.verdict == "success":
             return []
         witness = Witness(attempt)
+        self.proven += attempt.evidence == "proven" and attempt.verdict == "failure"
         if (testimony := self._held.take(witness)) is not None:
             self._settle(testimony.number)
             return self._pair(testimony, witness, now)
@@ -183,6 +213,8 @@ class Corroboration:
         if found is not None and found.evidence in STRONG:
             self._keep("wire", witness, -1, "")
         self._seen.add(witness)
+        if found is None and _may_be_told_by_hearsay(witness) and (heard := self._hearsay.take(witness)):
+            return self._confirmed(heard, witness)
         return [found] if found is not None else []
 
     def _own_word(self, witness: Witness) -> Failure | None:
@@ -246,8 +278,9 @@ class Corroboration:
     def expire(self, now: float) -> None:
         """Forget what is too old to be told of."""
         self._seen.expire(now - MEMORY)
-        for _ in self._told.ended(now):
-            pass
+        for forgotten in (self._told, self._hearsay):
+            for _ in forgotten.ended(now):
+                pass
 
     def _judge(self, testimony: Testimony, why: str, now: float) -> list[Failure]:
         """Testimony that has found no attempt."""
@@ -317,6 +350,13 @@ class Corroboration:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: what is behind lies as far behind as before."""
-        for keeper in (self.confirmations, self._attempts, self._seen, self._told, self._held):
+        for keeper in (self.confirmations, self._attempts, self._seen, self._told, self._held, self._hearsay):
             keeper.shift(seconds)
         self._taken.clear()
+
+
+def _may_be_told_by_hearsay(witness: Witness) -> bool:
+    """Whether the wire has proven this attempt, and nothing has counted it yet: a call to nowhere."""
+    return (
+        not witness.counted and witness.attempt.evidence == "proven" and witness.attempt.verdict in {"failure", "scan"}
+    )

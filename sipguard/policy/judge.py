@@ -20,7 +20,7 @@ from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
-from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN, STRONG
+from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, NO_REGEX, SCAN, STRONG
 from sipguard.wire_model import Evidence
 
 _new = tuple.__new__
@@ -145,7 +145,8 @@ class Judge:
 
     def _count(self, failure: Failure, subject: str, source: str, time: float, now: float, weight: int) -> Outcome:
         evidence = failure.evidence
-        if evidence is not None and (evidence in NO_GROUNDS or SCAN in failure.tags):
+        doubtful = evidence is not None and (evidence in NO_GROUNDS or SCAN in failure.tags)
+        if doubtful and not self._is_of_a_guesser(failure, subject, now):
             return self._count_scan(failure, subject, time)
         again = bool(self._told) and self._told[subject, time] > 0
         if again:
@@ -163,6 +164,15 @@ class Judge:
         if not self.window.add(subject, time, new * weight, user):
             return Outcome.COUNTED
         return Outcome.MISCONFIGURED if self._is_misconfigured(subject, source, time) else Outcome.BAN
+
+    def _is_of_a_guesser(self, failure: Failure, subject: str, now: float) -> bool:
+        """Whether a proven call to nowhere, which a log tells of too, counts: beside failed logins, and nobody who has logged in.
+
+        A carrier, or phones that are known by their address, call wrong numbers too, and fail to log in never.
+        """
+        if self._is_proven or failure.evidence != "proven" or failure.regex == NO_REGEX:
+            return False
+        return self.window.count(subject, now) > 0 and not self._logins.knows(subject, now)
 
     def _count_scan(self, failure: Failure, subject: str, time: float) -> Outcome:
         """What rests on no proof: only a jail that is told to bans for calls to nowhere, and nobody who has logged in."""
@@ -269,7 +279,7 @@ class Judge:
     def _ban(self, address: str, now: float, last: Failure | None = None) -> Ban:
         jail = self.jail
         failures = self.window.maxretry
-        if last is not None and last.tag(SCAN) is not None:
+        if self.jail.mode == "scan" and last is not None and last.tag(SCAN) is not None:
             self.scans.forget(address)
             unproven = last.evidence in NO_GROUNDS
             until = now + (min(jail.bantime, LONGEST_SCAN_BAN) if unproven else jail.bantime)

@@ -147,6 +147,10 @@ class Witnesses:
         """One that counts already, whatever its names are: one attempt may go by two."""
         return self._take([one for one in self._near(testimony) if one.counted], testimony)
 
+    def first(self, testimony: Testimony, wanted: Callable[[Witness], bool]) -> Witness | None:
+        """One that this line may tell of and that is wanted; it stays for other lines."""
+        return next((one for one in self._near(testimony) if wanted(one) and agrees(testimony, one)), None)
+
     def _near(self, testimony: Testimony) -> list[Witness]:
         under = self._of.get(testimony.address, ())
         return [one for one in under if abs(one.time - testimony.time) <= TOLERANCE]

@@ -3,93 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from testimony import ATTACKER, FILTER, LENDER, NOW, PHONE, Eyes, attempt, classes, examined, line
 
-from sipguard.model import Failure, Filter
-from sipguard.policy.corroboration import BRIEF, WAIT, Corroboration
+from sipguard.model import Filter
+from sipguard.policy.corroboration import BRIEF, WAIT
 from sipguard.policy.pairing import MEMORY, MOST_OF_ONE, TOLERANCE, Waiting, Witness, Witnesses, plain_name
 from sipguard.policy.pairing import Testimony as Told
 from sipguard.policy.sight import EncryptedSessions, OffWire, Presence
 from sipguard.policy.wire import NO_GROUNDS, STRONG
-from sipguard.wire_model import Attempt
-
-NOW = 1_000_000.0
-ATTACKER, LENDER, PHONE = "192.0.2.66", "192.0.2.78", "192.0.2.20"
-FILTER = Filter("test", failregex=())
-
-
-@dataclass
-class Eyes:
-    """What the wire knows, as a test says."""
-
-    present: set[str] = field(default_factory=lambda: {ATTACKER, PHONE})
-    blind: str = ""
-    cannot: str = ""
-    open: list[Attempt] = field(default_factory=list)
-    sessions: set[str] = field(default_factory=set)
-    no_meter: str = ""
-
-    def unable(self, address, line):
-        """As told."""
-        return self.cannot
-
-    def blindness(self, since, until, address):
-        """As told."""
-        return self.blind
-
-    def heard_from(self, address):
-        """As told."""
-        return address in self.present
-
-    def waiting(self, address):
-        """As told."""
-        return [one for one in self.open if one.source == address]
-
-    def unmetered(self, *, seen):
-        """As told."""
-        return self.no_meter
-
-    def session(self, address, since, until):
-        """As told."""
-        return address in self.sessions
-
-
-def attempt(address=ATTACKER, time=NOW, *, evidence="proven", verdict="failure", user="1000", **more):
-    """An attempt that the wire has seen."""
-    told = {
-        "source": address,
-        "port": 5060,
-        "server": "203.0.113.1",
-        "server_port": 5060,
-        "transport": "udp",
-        "method": "REGISTER",
-        "account": user,
-        "agent": "",
-        "status": 403,
-        **more,
-    }
-    return Attempt(
-        time=time, address=told.pop("charged", address), user=user, verdict=verdict, evidence=evidence, **told
-    )
-
-
-def line(address=ATTACKER, time=NOW, user="1000", text="a line", **tags):
-    """What a detector makes of a line of log."""
-    return Failure(address, time, user=user, users=(user,) if user else (), lines=(text,), tags=tags)
-
-
-def examined(eyes=None, *, sighted=True, jail=FILTER, **more):
-    """A jail's corroboration."""
-    return Corroboration(jail, eyes or Eyes(), sighted=sighted, **more)
-
-
-def classes(found):
-    """(address, class) of what is to be weighed."""
-    return [(one.host, one.evidence) for one in found]
 
 
 @pytest.mark.parametrize("first", ["line", "wire"])
