@@ -9,6 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from sipguard.daemon.copied_places import CopiedPlaces
 from sipguard.daemon.packets import PacketWatch, shown
 from sipguard.detection.sip.replies import PATIENCE
 from sipguard.detection.sip.tracker import Tracker
@@ -95,6 +96,7 @@ class Wire:
             seen=lambda addresses, now: self.saw(addresses, now),  # noqa: PLW0108
             clock=clock,
         )
+        self.places = CopiedPlaces()
         self._listener_problem: str | None = None
         self._runners = runners
         self._store = store
@@ -200,6 +202,8 @@ class Wire:
             return
         self._open()
         await self.packets.look()
+        if self.listener is not None and not self.packets.enabled:
+            await self.places.look()
         own = set(own_addresses())
         self._own |= own
         self._own &= own
@@ -249,6 +253,7 @@ class Wire:
 
     def _take_copies(self, packets: list[Packet]) -> None:
         self.saw({packet.source for packet in packets}, self._clock())
+        self.places.saw(packets, self._own)
         if self.packets.enabled and not self.packets.problem:
             packets = [packet for packet in packets if not self._was_seen(packet)]
         self._take(self.copied, packets)

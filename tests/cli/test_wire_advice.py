@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sipguard.cli.wire_advice import wire_advice
 from sipguard.config.settings import load
-from sipguard.sources.packets.listening import SipServers, SipSocket, find
+from sipguard.sources.packets.listening import Bound, SipServers, SipSocket, find
 
 _LINE = "   0: {address}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000   0 0 {inode} 1\n"
 ANY, LOOPBACK = "00000000", "0100007F"
@@ -54,6 +54,21 @@ def test_sockets_are_found(tmp_path):
         (SipSocket("asterisk", "udp", 6000),),
         ("kamailio (process 12)",),
         ("freeswitch (process 13)",),
+        (Bound("asterisk", "0.0.0.0", 5060), Bound("asterisk", "0.0.0.0", 5070), Bound("root", "0.0.0.0", 5062)),
+    )
+
+
+def test_places_are_found(tmp_path):
+    """The addresses that profiles of a server are bound to, of both families."""
+    process(tmp_path, 10, "freeswitch", inodes=[1, 2, 3])
+    (tmp_path / "self" / "ns").mkdir(parents=True)
+    (tmp_path / "self" / "ns" / "net").symlink_to("net:[1]")
+    table(tmp_path, "udp", ("016433C6", 5060, "07", 1), ("016433C6", 5080, "07", 2))
+    table(tmp_path, "udp6", ("B80D0120000000000000000001000000", 5060, "07", 3))
+    assert find(tmp_path).bound == (
+        Bound("freeswitch", "198.51.100.1", 5060),
+        Bound("freeswitch", "198.51.100.1", 5080),
+        Bound("freeswitch", "2001:db8::1", 5060),
     )
 
 

@@ -7,7 +7,9 @@ known to all: the users of SIP servers are called like them.
 
 from __future__ import annotations
 
+import ipaddress
 import pwd
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +37,15 @@ class SipSocket(NamedTuple):
     port: int
 
 
+class Bound(NamedTuple):
+    """Where a SIP server of this machine listens."""
+
+    server: str
+    address: str
+    """Canonical; `0.0.0.0` or `::` for all of the machine's."""
+    port: int
+
+
 class SipServers(NamedTuple):
     """What there is."""
 
@@ -45,6 +56,8 @@ class SipServers(NamedTuple):
     """SIP servers in other network namespaces, as `asterisk (process 4711)`."""
     unreadable: tuple[str, ...]
     """SIP servers whose sockets we may not see."""
+    bound: tuple[Bound, ...] = ()
+    """The places of `sockets`, each once, whatever the protocol."""
 
 
 def find(proc: Path = Path("/proc")) -> SipServers:
@@ -61,12 +74,14 @@ def find(proc: Path = Path("/proc")) -> SipServers:
             elsewhere.append(told)
         else:
             owners |= dict.fromkeys(_sockets(process), name)
-    ports = sorted(set(_ports(proc, owners)))
+    found = list(_ports(proc, owners))
+    ports = sorted({(one, certain) for one, certain, _ in found})
     return SipServers(
         tuple(one for one, certain in ports if certain),
         tuple(one for one, certain in ports if not certain),
         tuple(elsewhere),
         tuple(unreadable),
+        tuple(sorted({Bound(one.server, address, one.port) for one, certain, address in found if certain})),
     )
 
 
@@ -105,21 +120,21 @@ def _sockets(process: Path) -> Iterator[str]:
         return
 
 
-def _ports(proc: Path, owners: dict[str, str]) -> Iterator[tuple[SipSocket, bool]]:
-    """The servers' ports, each with whether it is SIP's for certain."""
+def _ports(proc: Path, owners: dict[str, str]) -> Iterator[tuple[SipSocket, bool, str]]:
+    """The servers' ports, each with whether it is SIP's for certain, and the address that it is bound to."""
 
     def server_of(port: int, inode: str, user: int) -> str:
         name = owners.get(inode) or _name(user)
         return name if name in SERVERS or port in _USUAL else ""
 
     tcp = set()
-    for port, inode, user in _table(proc, "tcp", _LISTENS):
+    for address, port, inode, user in _table(proc, "tcp", _LISTENS):
         if port < _MEDIA and port not in _NOT_SIP and (server := server_of(port, inode, user)):
             tcp.add((server, port))
-            yield SipSocket(server, "tcp", port), True
-    for port, inode, user in _table(proc, "udp", _UNCONNECTED):
+            yield SipSocket(server, "tcp", port), True, address
+    for address, port, inode, user in _table(proc, "udp", _UNCONNECTED):
         if port < _MEDIA and port not in _NOT_SIP and (server := server_of(port, inode, user)):
-            yield SipSocket(server, "udp", port), port in _USUAL or (server, port) in tcp
+            yield SipSocket(server, "udp", port), port in _USUAL or (server, port) in tcp, address
 
 
 def _name(user: int) -> str:
@@ -129,8 +144,8 @@ def _name(user: int) -> str:
         return f"user {user}"
 
 
-def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[int, str, int]]:
-    """Local port, inode and user of each socket in this state, of both families, but for those on loopback."""
+def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[str, int, str, int]]:
+    """Local address and port, inode and user of each socket in this state, of both families, but for those on loopback."""
     for name in (protocol, f"{protocol}6"):
         try:
             lines = (proc / "self" / "net" / name).read_text().splitlines()[1:]
@@ -140,9 +155,16 @@ def _table(proc: Path, protocol: str, state: str) -> Iterator[tuple[int, str, in
             words = line.split()
             address, _, port = words[1].rpartition(":")
             if words[3] == state and not _is_loopback(address):
-                yield int(port, 16), words[9], int(words[7])
+                yield _address(address), int(port, 16), words[9], int(words[7])
 
 
 def _is_loopback(address: str) -> bool:
     """Of an address as proc(5) writes it: four bytes in the machine's order."""
     return address.endswith("7F") if len(address) == 8 else address == "00000000000000000000000001000000"
+
+
+def _address(text: str) -> str:
+    """The canonical form of an address that proc(5) writes as words of four bytes in the machine's order."""
+    raw = bytes.fromhex(text)
+    words = (raw[begin : begin + 4] for begin in range(0, len(raw), 4))
+    return str(ipaddress.ip_address(b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)))
