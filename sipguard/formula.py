@@ -68,7 +68,7 @@ class Formula:
             self._tree = ast.parse(text.strip(), mode="eval").body
             _check(self._tree)
         except (SyntaxError, RecursionError, MemoryError) as error:
-            raise ValueError("is no expression of Python") from error
+            raise ValueError("is not a Python expression") from error
 
     def __call__(self, time: float, count: int, factor: float) -> float:
         """Seconds for a ban of `time` seconds when `count` bans came before.
@@ -79,9 +79,9 @@ class Formula:
         try:
             value = _evaluate(self._tree, names)
         except (ZeroDivisionError, TypeError, LookupError, RecursionError) as error:
-            raise ValueError(f"has no value for {count} earlier bans: {error}") from error
+            raise ValueError(f"has no value after {count} earlier bans: {error}") from error
         if isinstance(value, tuple | complex) or math.isnan(value):
-            raise ValueError(f"gives no number for {count} earlier bans")
+            raise ValueError(f"gives no number after {count} earlier bans")
         return float(value)
 
 
@@ -94,7 +94,7 @@ def _check(node: ast.AST) -> None:
         return
     if isinstance(node, ast.Call):
         if node.keywords or _function(node.func) is None:
-            raise ValueError(f"calls {ast.unparse(node.func)[:40]!a}, which is no function of numbers")
+            raise ValueError(f"calls {ast.unparse(node.func)[:40]!a}, which is not a function of numbers")
         below: Iterable[ast.AST] = node.args
     else:
         if isinstance(node, ast.Constant) and type(node.value) not in (int, float, bool):

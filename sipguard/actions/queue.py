@@ -81,7 +81,7 @@ class ActionQueue:
                 self._missed.add(notice.ticket.ban.address)
             self.dropped += 1
             if self.dropped == 1 or self.dropped % _TOLD_AGAIN == 0:
-                log.warning("%s is too slow: %d notices dropped so far", self.title, self.dropped)
+                log.warning("%s is too slow; notices dropped so far: %d", self.title, self.dropped)
             return
 
     def _next(self) -> list[Notice]:

@@ -82,7 +82,7 @@ def _captures(jail: Jail, files: Sequence[str]) -> list[str]:
             )
         return captures
     if others := [name for name in files if name not in captures]:
-        raise SipguardError(f"{others[0]}: no capture; jail {jail.name} reads captures, as tcpdump -w writes them")
+        raise SipguardError(f"{others[0]}: not a capture; jail {jail.name} reads captures, as tcpdump -w writes them")
     return captures
 
 

@@ -17,7 +17,6 @@ from sipguard.text import printable
 PORTS: dict[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061}
 FOLLOW = 8.0
 """Seconds until the log must tell of it, and the jail have understood it."""
-STAGES = ("answers", "refuses", "tells", "understood", "bans")
 _GREEN, _RED, _SKIPPED = "good", "bad", "dim"
 
 

@@ -118,7 +118,7 @@ def password_of(password_file: str, own_files: Iterable[Path] = OWN_FILES) -> Se
         text = _own_password(own)
         where = str(own)
     if not text or not text.isprintable() or len(text) > 256:
-        raise ConfigError("holds no password of one line", printable(where))
+        raise ConfigError("must hold the password, on one line", printable(where))
     return Secret(text)
 
 
@@ -148,7 +148,7 @@ def _read(path: Path, forbidden: int, mend: str) -> str:
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", printable(str(path))) from None
     except UnicodeDecodeError:
-        raise ConfigError("is no text", printable(str(path))) from None
+        raise ConfigError("is not text", printable(str(path))) from None
 
 
 def _is_there(path: Path) -> bool:

@@ -52,7 +52,7 @@ def refuse_open_listener(main: TomlFile, values: Mapping[str, Any]) -> None:
     if host and not ipaddress.ip_address(host).is_loopback:
         for name, given in (("key", values["hep_key"].reveal()), ("from", values["hep_from"])):
             if not given:
-                what = f"[hep] listen = {shown(values['hep_listen'])}: others than this machine can send there; write {name} = …"
+                what = f"[hep] listen = {shown(values['hep_listen'])}: other machines can send there; write {name} = …"
                 raise ConfigError(what, main.where("hep", "listen"))
 
 

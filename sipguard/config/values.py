@@ -171,17 +171,3 @@ def protocols(value: str | Iterable[str]) -> tuple[str, ...]:
     if not names:
         raise ValueError("no protocol is given; write e.g. udp, or all")
     return () if "all" in names else tuple(dict.fromkeys(names))
-
-
-def boolean(text: str) -> bool:
-    """Parse a boolean: `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case.
-
-    Raises:
-        ValueError: neither.
-    """
-    word = text.strip().lower()
-    if word in ("true", "yes", "on", "1"):
-        return True
-    if word in ("false", "no", "off", "0"):
-        return False
-    raise ValueError(f"{text}: must be true or false")

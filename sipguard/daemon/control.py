@@ -39,7 +39,7 @@ def group_id(group: str) -> int:
     try:
         return grp.getgrnam(group).gr_gid if group else -1
     except KeyError as error:
-        raise StateError(f'socket_group = "{group}": {error}') from error
+        raise StateError(f'socket_group = "{group}": there is no such group; create it, or name another') from error
 
 
 def read_socket(settings: Settings) -> Path:

@@ -182,7 +182,9 @@ class FirewallWorker:
         await self.call(self.firewall.open, good)
         for jail, why in refused.items():
             if jail not in self.unruled:
-                log.error("Firewall: the rule of jail %s is refused, it bans NOBODY: %s; all others go on", jail, why)
+                log.error(
+                    "Firewall: jail %s bans NOBODY, since its rule is refused: %s; the other jails go on", jail, why
+                )
         self.unruled, self._ruled = refused, good
 
     async def run(self) -> None:

@@ -66,12 +66,6 @@ class Friends:
                     masked[first >> (BITS[version] - length)] = time
         return self._masked[key]
 
-    def forget_old(self, now: float) -> None:
-        """Logins that count no more go."""
-        since = now - KEEP
-        self._logins = {address: time for address, time in self._logins.items() if time > since}
-        self._masked.clear()
-
     def shift(self, seconds: float) -> None:
         """The clock was set."""
         self._logins = {address: time + seconds for address, time in self._logins.items()}

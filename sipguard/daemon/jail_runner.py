@@ -250,7 +250,7 @@ class JailRunner:
             if self._clock() >= self._failure_told + FAILURE_TOLD_EVERY:
                 self._failure_told = self._clock()
                 log.error(
-                    "[%s] %s; what it was about is skipped, the jail goes on", self.jail.name, self.problem,
+                    "[%s] %s; what caused it is skipped, the jail goes on", self.jail.name, self.problem,
                     exc_info=bool(os.environ.get("SIPGUARD_TRACEBACK")),
                 )  # fmt: skip
 

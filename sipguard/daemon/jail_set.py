@@ -179,7 +179,9 @@ class Jails:
     async def begin_by_hand(self) -> None:
         """Have the jail of bans by hand that name none. Raises `ConfigError` where the configuration has one of that name."""
         if any(jail.name == BY_HAND for jail in self.settings.jails):
-            raise ConfigError(f"a jail of yours is named {BY_HAND}; name a jail with --jail, or name yours otherwise")
+            raise ConfigError(
+                f"your configuration has a jail named {BY_HAND}, as sipguard's own is; rename it, or name a jail with --jail"
+            )
         if BY_HAND not in self.runners:
             await self.add(self._by_hand())
             await self.learn_ignored()

@@ -52,7 +52,7 @@ class LogProblems:
             return
         self._oversize[path] = time.monotonic(), 0
         log.warning(
-            "%s: %d lines of more than %d MB are left out and counted for nothing", path, untold, LONGEST_LINE >> 20
+            "%s: skipped %d line%s of more than %d MB", path, untold, "" if untold == 1 else "s", LONGEST_LINE >> 20
         )
 
 

@@ -40,7 +40,7 @@ class NoSuchJailError(SipguardError):
     def __init__(self, name: str, running: Iterable[str], reasons: Iterable[str] = ()) -> None:
         """`reasons` are why it does not run, where the configuration has it."""
         why = "; ".join(reasons) or f"running: {', '.join(running) or 'none'}"
-        super().__init__(f"no jail {printable(name, 100)} is running; {why}")
+        super().__init__(f"no jail named {printable(name, 100)} is running; {why}")
         self.name = name
 
 

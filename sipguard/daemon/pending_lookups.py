@@ -32,8 +32,6 @@ class PendingLookups:
     """The open questions of all jails. `runners` are the running jails; attempts are noted in `store`."""
 
     def __init__(self, names: Resolver, runners: Mapping[str, JailRunner], store: StateWriter, *, clock: Clock) -> None:
-        self.overflowed = 0
-        """Failures that found no room."""
         self._names = names
         self._runners = runners
         self._store = store
@@ -45,7 +43,6 @@ class PendingLookups:
     def ask(self, runner: JailRunner, failure: Failure) -> bool:
         """Take a failure over; False if there is no room."""
         if len(self._tasks) >= MOST_WAITING:
-            self.overflowed += 1
             return False
         task = asyncio.get_running_loop().create_task(self._settle(runner.jail.name, failure))
         self._tasks.add(task)

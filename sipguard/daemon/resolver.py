@@ -99,7 +99,8 @@ class Resolver:
             elif name not in self._unresolved:
                 self._unresolved.add(name)
                 log.warning(
-                    "ignoreip %s has no address; it protects nobody who is not known already", printable(name, 100)
+                    "ignoreip %s: no address found for this name; only its earlier addresses are ignored",
+                    printable(name, 100),
                 )
 
     def _read_list(self, entry: str, ignore: IgnoreList) -> None:
@@ -128,7 +129,7 @@ class Resolver:
         good = _valid(words)
         if len(good) < len(words):
             wrong = next(word for word in words if not _valid([word]))
-            told = "ignoreip %s: %d of its %d words are no addresses and protect nobody; the first is %s"
+            told = "ignoreip %s: %d of its %d entries are not addresses, and protect nobody; the first is %s"
             log.warning(told, entry, len(words) - len(good), len(words), printable(wrong, 60))
         ignore.learn(entry, good)
 

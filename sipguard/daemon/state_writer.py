@@ -221,7 +221,7 @@ class StateWriter:
 
     def _failed(self, error: StateError) -> None:
         if self.problem != str(error):
-            log.error("State: %s; bans go on, and are written as soon as that works", error)
+            log.error("State: %s; bans go on, and are saved once it works again", error)
         self.problem = str(error)
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ def _judge(host: str) -> tuple[str, str]:
     if network.is_loopback or network.is_multicast or (network.is_unspecified and network.num_addresses == 1):
         return "", ""
     if network.prefixlen < WIDEST[network.version] and not (network.is_private and network.prefixlen >= 8):
-        return "", "too large a network to let everybody in it try"
+        return "", "too large a network to exempt from bans"
     alone = network.num_addresses == 1
     return str(network.network_address if alone else network), ""
 

@@ -167,7 +167,7 @@ def _put_back(machine: Machine, one: dict[str, Any]) -> str:
     now = _content(path)
     before = None if one["before"] is None else base64.b64decode(one["before"])
     if now is not None and now != before and _digest(now) not in one["after"]:
-        return "changed since; take out what sipguard has written yourself"
+        return "changed since; remove by hand what sipguard wrote there"
     if before is None:
         path.unlink(missing_ok=True)
     else:

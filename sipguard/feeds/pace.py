@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sipguard.model import Clock
 
@@ -26,11 +26,6 @@ class Pace:
     first_pause: float = 30.0
     longest_pause: float = 3600.0
     """Pauses after errors double, up to this."""
-
-    def faster(self, factor: float) -> Pace:
-        """The same pace in scaled time: for tests."""
-        times = ("window", "silence", "answer", "download", "first_pause", "longest_pause")
-        return replace(self, **{name: getattr(self, name) / factor for name in times})
 
     def pause(self, failures: int) -> float:
         """Seconds to wait after this many failures in a row."""

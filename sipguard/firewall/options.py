@@ -48,7 +48,7 @@ class Options:
                 raise FirewallError(f"hooks: {hook!r}: not allowed; a chain of the filter table, such as FORWARD")
         if not _CHAIN.fullmatch(self.chain) or self.chain.upper() in _BUILT_IN:
             raise FirewallError(
-                f"chain = {self.chain!r}: not allowed; a name of its own, up to 16 letters, digits, - and _"
+                f"chain = {self.chain!r}: not allowed; choose a new name of up to 16 letters, digits, - and _"
             )
 
     def adapt(self, rules: Iterable[Rule]) -> list[Rule]:

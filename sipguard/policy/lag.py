@@ -90,7 +90,7 @@ class Lag:
         if now > self._told + TOLD_EVERY:
             self._told = now
             log.warning(
-                "%s: its lines are %s %s when they are written, a problem of the time zone or of delay: "
+                "%s: its lines are %s %s when they are written; the time zone is wrong, or something delays them: "
                 "they are counted as if they had just happened", self._log, _span(self.odd), _side(self.odd),
             )  # fmt: skip
         return _at(event, now)
@@ -113,8 +113,8 @@ class Lag:
             return earlier
         self.offset = self.moved = offset
         log.warning(
-            "%s: its clock is %s %s ours, a time zone that its lines do not name: their times are corrected by that. "
-            "Say `timezone` in the jail to be sure of it", self._log, _span(offset), "behind" if offset > 0 else "ahead of",
+            "%s: its times are %s %s this machine's clock, and its lines name no time zone: sipguard corrects them by that. "
+            "To be sure, set `timezone` in the jail", self._log, _span(offset), "behind" if offset > 0 else "ahead of",
         )  # fmt: skip
         return (*earlier, *self._forget(offset), self._moved(event))
 

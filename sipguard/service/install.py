@@ -120,7 +120,7 @@ def _write(root: Path, one: ServiceFile) -> None:
         if one.keep:
             return
         if not _is_ours(root, one):
-            raise SipguardError(f"{one.path}: is there already, and not made by this; move it away")
+            raise SipguardError(f"{one.path}: exists, and sipguard has not written it; move it away")
         path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     if one.link:

@@ -102,7 +102,7 @@ class Database:
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
         try:
-            self._move_aside(f"{why}; the live state is written anew")
+            self._move_aside(f"{why.removeprefix(f'{self.path}: ')}; the live state is written anew")
             self._db = _connect(self.path)
             self._inode = self.path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
@@ -202,11 +202,11 @@ class Database:
         try:
             there = self.path.stat().st_ino
         except FileNotFoundError:
-            raise StateLostError(f"{self.path}: is gone") from None
+            raise StateLostError(f"{self.path}: the file is gone") from None
         except OSError as error:
             raise StateError(f"{self.path}: {error.strerror}") from error
         if there != self._inode:
-            raise StateLostError(f"{self.path}: is another file than before")
+            raise StateLostError(f"{self.path}: the file was replaced")
 
     def shift(self, seconds: float) -> None:
         """Move the attempts that still count. Raises `StateError`."""

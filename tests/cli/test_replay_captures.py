@@ -134,7 +134,7 @@ def test_half_a_conversation():
             gzip.decompress((WIRE / "freeswitch-1.11.pcap.gz").read_bytes())[:1000],
             "a capture, but jail asterisk",
         ),
-        ("sip", b"a line of log\n", "no capture; jail sip reads captures"),
+        ("sip", b"a line of log\n", "not a capture; jail sip reads captures"),
         ("sip", gzip.decompress((WIRE / "freeswitch-1.11.pcap.gz").read_bytes())[:1000], "in the middle of a packet"),
     ],
 )

@@ -72,7 +72,7 @@ CASES = [
     pytest.param(
         {"jail.d/wrong.conf": jail("bantime.increment = true\nbantime.formula = __import__('os')\n", name="good")},
         "jail.d/wrong.conf:6",
-        "which is no function of numbers",
+        "which is not a function of numbers",
         id="formula that is code",
     ),
     pytest.param(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.config.values import boolean, canonical, duration, format_duration, ports, protocols
+from sipguard.config.values import canonical, duration, format_duration, ports, protocols
 from sipguard.model import PortRange
 
 YEAR = 31557600.0
@@ -190,18 +190,3 @@ def test_no_protocols(value):
     """A protocol without ports, or none, is refused."""
     with pytest.raises(ValueError, match="protocol"):
         protocols(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("true", True), (" Yes", True), ("1", True), ("off", False), ("No", False)]
-)
-def test_boolean(text, value):
-    """Fail2ban's words."""
-    assert boolean(text) is value
-
-
-@pytest.mark.parametrize("text", ["", "2", "maybe", "truely"])
-def test_no_boolean(text):
-    """Anything else is refused."""
-    with pytest.raises(ValueError, match="must be true or false"):
-        boolean(text)

@@ -66,7 +66,7 @@ def test_it_outlives_a_restart_and_a_reload(daemon, number):
 def test_a_jail_of_the_operators_has_that_name(tmp_path):
     """Then it is theirs, with its ports, and `ban` names it or another."""
     with running(tmp_path, {"by-hand": {"filter": "freeswitch", "logpath": "/dev/null"}}) as daemon:
-        with pytest.raises(SipguardError, match="a jail of yours is named by-hand"):
+        with pytest.raises(SipguardError, match="your configuration has a jail named by-hand"):
             ask(daemon.socket, "ban", addresses=[BAD])
         daemon.sipguard("ban", BAD, "--jail", "by-hand")
         assert daemon.banned("by-hand") == {BAD}

@@ -43,9 +43,9 @@ def test_slips_are_told(tmp_path):
             assert f"warning: {told_so}\n" in told
             daemon.wait_logged(told_so)
         daemon.wait_logged(
-            f"ignoreip file:{listed}: 2 of its 3 words are no addresses and protect nobody; the first is 198.51.100.300"
+            f"ignoreip file:{listed}: 2 of its 3 entries are not addresses, and protect nobody; the first is 198.51.100.300"
         )
-        daemon.wait_logged("ignoreip office has no address; it protects nobody")
+        daemon.wait_logged("ignoreip office: no address found for this name")
         append(log, (bad(FRIEND) + bad(LISTED) + bad(ATTACKER)) * 3)
         daemon.wait_logged(f"[demo] Ban {ATTACKER}")
         assert daemon.banned("demo") == {ATTACKER}

@@ -49,7 +49,7 @@ def test_a_line_of_more_than_a_megabyte(tmp_path, log):
         append(log, failure(ATTACKER, user="1" * 1_200_000) * 5)
         daemon.wait_logged(f"Ban {ATTACKER}")
         append(log, failure(ATTACKER, user="1" * 3_000_000))
-        daemon.wait_logged(f"{log}: 1 lines of more than 2 MB are left out")
+        daemon.wait_logged(f"{log}: skipped 1 line of more than 2 MB")
 
 
 def test_what_passes_is_not_said(caplog):

@@ -163,7 +163,7 @@ def test_one_rule_of_many(bad, caplog):
         await worker.settled()
         assert {ban.jail for ban in made} == {entry.jail for entry in firewall.entries()} == good
         assert {ban.jail for ban in ledger.waiting(State.REFUSED)} == bad
-        assert caplog.text.count("is refused, it bans NOBODY") == len(bad)
+        assert caplog.text.count("bans NOBODY, since its rule is refused") == len(bad)
         firewall.opened.clear()
         await worker.open(worker.rules)
         assert all(opened >= good for opened in firewall.opened), "no good jail loses its rule meanwhile"

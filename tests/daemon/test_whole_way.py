@@ -115,8 +115,8 @@ WRONG_CALLS = [
     (["ban", "nonsense"], "'nonsense' is not an address; write e.g. 203.0.113.5"),
     (["ban", "203.0.113.5", "--time", "soon"], "--time: soon: invalid duration"),
     (["ban", "203.0.113.5", "--time", "0"], "--time: must be more than 0"),
-    (["ban", "203.0.113.5", "--jail", "x"], "no jail x is running; running: freeswitch"),
-    (["status", "x"], "no jail x is running; running: freeswitch"),
+    (["ban", "203.0.113.5", "--jail", "x"], "no jail named x is running; running: freeswitch"),
+    (["status", "x"], "no jail named x is running; running: freeswitch"),
 ]
 
 

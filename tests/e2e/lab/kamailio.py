@@ -10,12 +10,11 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 from lab.asterisk_conf import EXTENSION, PASSWORD
 from lab.chroot import LabUnavailableError, _locked, mirror
-from lab.lab import ANSWERS_WITHIN, PBX, Lab, _call, _require, sweep
+from lab.lab import PBX, Lab, _call
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "kamailio.md"
 
@@ -81,17 +80,8 @@ class KamailioLab(Lab):
         self.root = self.cache / "kamailio"
         self.home = self.root / "srv" / self.name
 
-    def up(self) -> None:
-        _require()
-        sweep(self.cache)
-        try:
-            install_kamailio(self.cache)
-            self._configure()
-            self._connect()
-            self._start()
-        except BaseException:
-            self.down()
-            raise
+    def _install(self) -> None:
+        install_kamailio(self.cache)
 
     def down(self) -> None:
         super().down()
@@ -129,16 +119,7 @@ class KamailioLab(Lab):
         mount = f"mount --bind {self.home}/dev {self.root}/dev"
         inside = f"{mount} && exec chroot {self.root} kamailio -DD -f /srv/{self.name}/kamailio.cfg"
         alone = ["unshare", "--mount", "--propagation", "private", "env", "TZ=UTC", "sh", "-c", inside]
-        with (self.home / "out").open("wb") as out:
-            self._asterisk = subprocess.Popen(
-                self.command("pbx", *alone), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-            )
-        deadline = time.monotonic() + ANSWERS_WITHIN
-        while self.register() != "200":
-            if self._asterisk.poll() is not None or time.monotonic() > deadline:
-                said = (self.home / "out").read_text(errors="replace").strip().splitlines()
-                raise LabUnavailableError(f"Kamailio does not answer: {said[-1] if said else 'it said nothing'}")
-            time.sleep(0.2)
+        self._run_server(self.command("pbx", *alone), "Kamailio")
 
 
 __all__ = ["EXTENSION", "KamailioLab"]

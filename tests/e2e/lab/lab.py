@@ -95,13 +95,16 @@ class Lab:
         _require()
         sweep(self.cache)
         try:
-            install(self.suite, self.cache)
+            self._install()
             self._configure()
             self._connect()
             self._start()
         except BaseException:
             self.down()
             raise
+
+    def _install(self) -> None:
+        install(self.suite, self.cache)
 
     def down(self) -> None:
         """Stop Asterisk, remove the namespaces with what still runs in them, and this run's directory with its logs."""
@@ -219,15 +222,17 @@ class Lab:
         conf = f"/srv/{self.name}/etc/asterisk.conf"
         run = ["asterisk", "-f", "-U", "asterisk", "-G", "asterisk", "-C", conf]
         line = self.command("pbx", "env", "TZ=UTC", "chroot", self.root, *run)
+        self._run_server(line, f"Asterisk ({self.suite})")
+
+    def _run_server(self, line: list[str], name: str) -> None:
+        """Start it, and wait until it answers. Raises `LabUnavailableError`."""
         with (self.home / "out").open("wb") as out:
             self._asterisk = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + ANSWERS_WITHIN
         while self.register() != "200":
             if self._asterisk.poll() is not None or time.monotonic() > deadline:
                 said = (self.home / "out").read_text(errors="replace").strip().splitlines()
-                raise LabUnavailableError(
-                    f"Asterisk ({self.suite}) does not answer: {said[-1] if said else 'it said nothing'}"
-                )
+                raise LabUnavailableError(f"{name} does not answer: {said[-1] if said else 'it said nothing'}")
             time.sleep(0.2)
 
 

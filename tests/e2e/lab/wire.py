@@ -97,6 +97,15 @@ class Collecting:
         )
         assert self._collector.stdout.readline() == "ready\n"
 
+    def _start(self) -> None:
+        self.collect()
+        super()._start()
+
+    def down(self) -> None:
+        """Also the collector."""
+        self.stop_collecting()
+        super().down()
+
     def stop_collecting(self) -> None:
         """End the collector."""
         if self._collector is not None:
@@ -153,15 +162,6 @@ class AsteriskWire(Collecting, Lab):
             device = "lan" if host == "pbx" else "vatk"
             _call("ip", "-n", self.namespace(host), "addr", "add", f"{address}/64", "dev", device, "nodad")
 
-    def _start(self) -> None:
-        self.collect()
-        super()._start()
-
-    def down(self) -> None:
-        """Also the collector."""
-        self.stop_collecting()
-        super().down()
-
 
 class KamailioWire(Collecting, KamailioLab):
     """Kamailio with siptrace; `nonces` is a key of `NONCES`, `evidence` what it can prove over UDP."""
@@ -176,12 +176,3 @@ class KamailioWire(Collecting, KamailioLab):
         hep = documented("Kamailio:").replace(_ONE_TIME, "")
         text = _KAMAILIO.format(pbx=PBX, hep=hep, password=PASSWORD, nonces=NONCES[self._nonces], lifetime=NONCE)
         (self.home / "kamailio.cfg").write_text(text)
-
-    def _start(self) -> None:
-        self.collect()
-        super()._start()
-
-    def down(self) -> None:
-        """Also the collector."""
-        self.stop_collecting()
-        super().down()
