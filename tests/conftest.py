@@ -24,9 +24,15 @@ def zurich(monkeypatch):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Before `-m` chooses among them."""
+    """Before `-m` chooses among them. What takes longest begins first: real servers and their like."""
     for item in items:
         needs.mark(item)
+    items.sort(key=needs.is_quick)
+
+
+def pytest_collection_finish(session):
+    """Tests that share a fixture run in one process."""
+    needs.check_groups(session.items, session.config)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -69,9 +69,7 @@ def mark(item: pytest.Item) -> None:
     used = [definitions[-1] for name, definitions in found.items() if name in item.fixturenames]  # type: ignore[attr-defined]
     for name in {name for one in used for name in getattr(one.func, "needs", ())}:
         item.add_marker(name)
-    if item.get_closest_marker(LAB):
-        item.add_marker(pytest.mark.xdist_group(LAB))
-    elif any(one.scope in SHARED_SCOPES for one in used):
+    if item.get_closest_marker(LAB) or any(one.scope in SHARED_SCOPES for one in used):
         item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
@@ -79,6 +77,18 @@ class _Running:
     """The test that this process runs now."""
 
     item: pytest.Item | None = None
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Whether a test needs no lab and no browser."""
+    return not any(item.get_closest_marker(one) for one in (LAB, BROWSER))
+
+
+def check_groups(items: Iterable[pytest.Item], config: pytest.Config) -> None:
+    """Fail where pytest-xdist does not group: every process would make what takes long to make."""
+    grouped = [item for item in items if item.get_closest_marker("xdist_group")]
+    if getattr(config.option, "loadgroup", False) and not all("@" in item.nodeid for item in grouped):
+        raise pytest.UsageError("pytest-xdist ignores xdist_group with this pytest; install what pyproject.toml names")
 
 
 def begin(item: pytest.Item) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -61,12 +62,20 @@ def packages(tmp_path_factory):
         pytest.skip("needs a Debian to build its packages")
     if 'VERSION_ID="12"' not in Path("/etc/os-release").read_text():
         pytest.skip(f"the cached Debian is {SUITE}; packages are built for the Debian that they are built on")
-    folder = tmp_path_factory.mktemp("debs")
-    built = subprocess.run(
-        [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert built.returncode == 0, built.stderr
-    return [Path(line) for line in built.stdout.split()]
+    # One for all processes of pytest-xdist, which have the folder above their own together.
+    apart = "PYTEST_XDIST_WORKER" in os.environ
+    folder = tmp_path_factory.getbasetemp().parent / "debs" if apart else tmp_path_factory.mktemp("debs")
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        told = folder / "built"
+        if not told.exists():
+            built = subprocess.run(
+                [PROJECT / "packaging/build-deb", folder], capture_output=True, text=True, check=False, timeout=600
+            )
+            assert built.returncode == 0, built.stderr
+            told.write_text(built.stdout)
+    return [Path(line) for line in told.read_text().split()]
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,11 @@ def lasts(firewall, address):
     return until - _made.get(address, _made["last"])
 
 
+def about(seconds):
+    """What `lasts` should give: whole seconds, from when the backend took the ban, which on a busy machine is later."""
+    return pytest.approx(seconds, abs=ROUNDING + time.time() - _made["last"])
+
+
 def pass_time(firewall, seconds):
     """Let time pass, and do what the daemon does for a backend that does not end bans by itself."""
     time.sleep(seconds + TICK.get(firewall.name, 0.0))
@@ -96,7 +101,7 @@ def test_ban_list_unban(firewall, given, kept):
     firewall.open([SIP])
     firewall.ban(bans(given))
     assert listed(firewall) == [kept]
-    assert lasts(firewall, kept) == pytest.approx(600, abs=ROUNDING)
+    assert lasts(firewall, kept) == about(600)
     firewall.unban(bans(given))
     assert firewall.entries() == []
 
@@ -126,14 +131,14 @@ def test_ban_again(firewall, address, first, second):
     firewall.ban(bans(address, seconds=first))
     firewall.ban([*bans(address, seconds=second), *bans("198.51.100.1")])
     assert listed(firewall) == sorted([address, "198.51.100.1"])
-    assert lasts(firewall, address) == pytest.approx(second, abs=ROUNDING)
+    assert lasts(firewall, address) == about(second)
 
 
 def test_same_address_twice(firewall):
     """Of several bans of one address in a call the last counts, and a mapped address is the same one."""
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", seconds=50) + bans("::ffff:203.0.113.5", seconds=500))
-    assert lasts(firewall, "203.0.113.5") == pytest.approx(500, abs=ROUNDING)
+    assert lasts(firewall, "203.0.113.5") == about(500)
 
 
 @pytest.mark.parametrize("seconds", [1e6, 90 * 86400.0, 1e9, 1e12, 1e18])
@@ -149,7 +154,12 @@ def test_expiry(firewall):
     firewall.open([SIP])
     firewall.ban(bans("203.0.113.5", "203.0.113.128/25", "2001:db8::5", seconds=3))
     firewall.ban(bans("203.0.113.7", seconds=0.0) + bans("203.0.113.8", seconds=-5) + bans("203.0.113.9"))
-    assert listed(firewall) == ["2001:db8::5", "203.0.113.128/25", "203.0.113.5", "203.0.113.9"]
+    found = listed(firewall)
+    # A busy machine may need the three seconds to look.
+    assert (
+        found == ["2001:db8::5", "203.0.113.128/25", "203.0.113.5", "203.0.113.9"]
+        or time.time() > _made["203.0.113.5"] + 2
+    )
     pass_time(firewall, 3.2)
     assert listed(firewall) == ["203.0.113.9"]
     firewall.ban(bans("203.0.113.5", "203.0.113.128/25"))
@@ -171,13 +181,13 @@ def test_overlapping_networks(firewall):
     firewall.ban(bans("10.0.0.0/8", "203.0.113.5", seconds=600))
     firewall.ban(bans("10.1.2.0/24", seconds=60))
     assert listed(firewall) == ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "203.0.113.5"]
-    assert lasts(firewall, "10.0.0.0/8") == pytest.approx(600, abs=ROUNDING)
-    assert lasts(firewall, "10.1.0.0/16") == pytest.approx(6000, abs=ROUNDING)
+    assert lasts(firewall, "10.0.0.0/8") == about(600)
+    assert lasts(firewall, "10.1.0.0/16") == about(6000)
     firewall.unban(bans("10.1.0.0/16"))
     assert listed(firewall) == ["10.0.0.0/8", "10.1.2.0/24", "203.0.113.5"]
     firewall.unban(bans("10.0.0.0/8"))
     assert listed(firewall) == ["10.1.2.0/24", "203.0.113.5"]
-    assert lasts(firewall, "10.1.2.0/24") == pytest.approx(60, abs=ROUNDING)
+    assert lasts(firewall, "10.1.2.0/24") == about(60)
 
 
 def test_unban_absent(firewall):
@@ -207,7 +217,7 @@ def test_open_again(firewall):
     assert before.count("\n") == firewall.show().count("\n")
     firewall.open([Rule("asterisk", (PortRange(5080, 5080),))])
     assert [(entry.address, entry.jail) for entry in firewall.entries()] == [("203.0.113.5", "asterisk")]
-    assert lasts(firewall, "203.0.113.5") == pytest.approx(600, abs=ROUNDING)
+    assert lasts(firewall, "203.0.113.5") == about(600)
     assert firewall.verify() == []
     firewall.open([SIP, ALL])
     assert listed(firewall) == ["203.0.113.5"]

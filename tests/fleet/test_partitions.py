@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis as redis_library
+from effort import effort
 from running import ROOT
 
 from sipguard.cli.client import ask
@@ -187,7 +188,7 @@ def weather(folder, seed, seconds, capsys):
 
 
 @pytest.mark.root  # half a minute each: not for `make test`
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(effort(1, 3)))
 def test_a_short_storm(tmp_path, seed, capsys):
     """Ten seconds; Redis with and without persistence."""
     weather(tmp_path, seed, 10, capsys)
