@@ -49,6 +49,12 @@ def unopened(name):
 _made = {}
 
 
+@pytest.fixture(autouse=True)
+def _none_made():
+    """Another test's ban of the same address was made earlier."""
+    _made.clear()
+
+
 def bans(*addresses, jail="asterisk", seconds=600.0):
     now = time.time()
     _made.update(dict.fromkeys([*addresses, "last"], now))
