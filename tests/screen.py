@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -24,10 +25,11 @@ COLOUR = re.compile(r"\x1b\[(?:0|1|2|3[0-7]|1;31)m")
 """The only sequences that sipguard sends."""
 
 
-def on_screen(*arguments, env=None, typed="", after="", columns=COLUMNS):
+def on_screen(*arguments, env=None, typed="", after="", interrupt="", columns=COLUMNS):
     """Run `sipguard ARGUMENTS` on a terminal; gives what it received, and the exit status.
 
-    `typed` is typed at once, or when `after` has come. What does not end within PATIENCE is ended.
+    `typed` is typed at once, or when `after` has come. When `interrupt` has come, it is interrupted as by Ctrl-C. What does
+    not end within PATIENCE is ended.
     """
     terminal, child_end = pty.openpty()
     fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -62,6 +64,9 @@ def on_screen(*arguments, env=None, typed="", after="", columns=COLUMNS):
             if waiting and after.encode() in received:
                 os.write(terminal, waiting)
                 waiting = b""
+            if interrupt and interrupt.encode() in received:
+                process.send_signal(signal.SIGINT)
+                interrupt = ""
     late.cancel()
     os.close(terminal)
     return received.decode().replace("\r\n", "\n"), process.wait(60)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sipguard.cli import output
 from sipguard.cli.client import DEFAULT_SOCKET
 from sipguard.text import printable
 
@@ -81,7 +82,7 @@ def command(
         _services(settings, fail2ban_dir, given, commands),
         firewall_of(settings, clock=time.time),
         time.time,
-        lambda line: click.echo(printable(line)),
+        lambda line: output.say(printable(line)),
     )
     if undo and dry_run:
         raise click.UsageError("--dry-run tells of the way to sipguard alone; --undo has none")

@@ -63,7 +63,7 @@ def _tell(made: list[dict[str, Any]], kept: list[str]) -> None:
         until = ban["until"]
         end = "for good" if until is None else f"until {output.moment(until)}"
         longer = "; that ban lasts longer and is left as it is" if ban["address"] in kept else ""
-        click.echo(f"{ban['address']} banned {output.by(ban['jail'])} {end}{longer}")
+        output.say(f"{ban['address']} banned {output.by(ban['jail'])} {end}{longer}")
 
 
 def _expand(addresses: tuple[str, ...]) -> list[str]:

@@ -32,7 +32,7 @@ complete -o nosort -F _sipguard_completion sipguard
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
     """Print what makes SHELL complete commands, options, jails and banned addresses.

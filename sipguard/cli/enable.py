@@ -127,7 +127,7 @@ def _show_change(machine: Machine, change: FileChange, secrets: list[str]) -> No
             shown = printable(line)
             for secret in secrets:
                 shown = shown.replace(secret, "********")
-            click.echo(f"  {shown}")
+            output.say(f"  {shown}")
 
 
 def _reload(machine: Machine, path: Path, commands: Sequence[tuple[str, ...]]) -> None:

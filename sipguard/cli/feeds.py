@@ -34,7 +34,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
     elif feeds:
         _show(feeds)
     else:
-        click.echo("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
+        output.say("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
     if not feeds:
         raise click.exceptions.Exit(1)
 
@@ -83,10 +83,10 @@ def import_apiban(source: Path | None, config: Path, go_on: bool) -> None:
     key_file = config.resolve().parent / "apiban.key"
     text = f'\n[feeds.apiban]\nkey_file = "{key_file}"\n' + (f'start = "{found.last_id}"\n' if go_on else "")
     _write(config, text, key_file, found.key)
-    click.echo(f"{found.path}: key taken over to {key_file}, [feeds.apiban] written to {config}")
+    output.say(f"{found.path}: key taken over to {key_file}, [feeds.apiban] written to {config}")
     begin = f"ID {found.last_id}" if go_on else "the full list"
-    click.echo(f"sipguard will begin with {begin}: sipguard check, then sipguard reload")
-    click.echo("the original client still runs; while it does, both share the key's limit of requests")
+    output.say(f"sipguard will begin with {begin}: sipguard check, then sipguard reload")
+    output.say("the original client still runs; while it does, both share the key's limit of requests")
 
 
 def _write(config: Path, text: str, key_file: Path, key: str) -> None:
@@ -126,6 +126,6 @@ def _show(feeds: list[dict[str, Any]]) -> None:
     for feed in feeds:
         for label in ("held", "problem"):
             if feed[label]:
-                click.echo(f"{feed['name']}: {label}: {printable(feed[label], 500)}")
+                output.say(f"{feed['name']}: {label}: {printable(feed[label], 500)}")
         if feed["refused"]:
-            click.echo(f"{feed['name']}: {feed['refused']} entries refused: private, reserved, or no address")
+            output.say(f"{feed['name']}: {feed['refused']} entries refused: private, reserved, or no address")

@@ -135,7 +135,7 @@ class Report:
             hits[self.filter.reason(regex) or f"failregex {regex + 1}"] += count
         output.table(("hits", "reason"), [(count, reason) for reason, count in hits.most_common()])
         if not hits:
-            click.echo(f"none of {output.counted(len(self.filter.failregex), 'failregex')} matched (-v shows them)")
+            output.say(f"none of {output.counted(len(self.filter.failregex), 'failregex')} matched (-v shows them)")
 
     def _show_regexes(self) -> None:
         """Hits of each. What all of them begin with (the log's prefix, as a rule) is shown once."""
@@ -144,7 +144,7 @@ class Report:
         common = os.path.commonprefix(texts) if len(texts) > 1 else ""  # noqa: RUF071
         common = common if len(common) > WORTH_CUTTING else ""
         if common:
-            click.echo(f"each failregex begins with  {printable(common, output.MOST_CHARACTERS)}")
+            output.say(f"each failregex begins with  {printable(common, output.MOST_CHARACTERS)}")
         rows = [
             [self._regexes[i], i + 1, ("…" if common else "") + text[len(common) :]] for i, text in enumerate(texts)
         ]
@@ -161,7 +161,7 @@ class Report:
             ([users.total(), address, _names(users)] for address, users in ranked[:MOST_ADDRESSES]),
         )
         if len(ranked) > MOST_ADDRESSES:
-            click.echo(f"… and {len(ranked) - MOST_ADDRESSES} more addresses")
+            output.say(f"… and {len(ranked) - MOST_ADDRESSES} more addresses")
 
 
 def _names(users: Counter[str]) -> str:

@@ -20,7 +20,8 @@ def command() -> None:
 @socket_option
 def show(path: Path) -> None:
     """Print it in the backend's own syntax: nft, iptables, ipset."""
-    click.echo("\n".join(printable(line.expandtabs()) for line in ask(path, "firewall", what="show").splitlines()))
+    for line in ask(path, "firewall", what="show").splitlines():
+        output.say(printable(line.expandtabs(4)))
 
 
 @command.command("verify")
@@ -32,7 +33,7 @@ def verify(as_json: bool, path: Path) -> None:
     if as_json:
         output.as_json(problems)
     elif problems:
-        click.echo("\n".join(printable(problem) for problem in problems))
+        output.say("\n".join(printable(problem) for problem in problems))
     else:
         click.echo("all there")
     if problems:

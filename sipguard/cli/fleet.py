@@ -25,7 +25,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
     if as_json:
         output.as_json(told)
     elif told is None:
-        click.echo("there is no fleet; write [fleet] url = … or [crowdsec] url = … to sipguard.toml")
+        output.say("there is no fleet; write [fleet] url = … or [crowdsec] url = … to sipguard.toml")
     else:
         _show_fleet(told["fleet"])
         _show_crowdsec(told["crowdsec"])
@@ -44,7 +44,7 @@ def accept(context: click.Context, name: str, as_json: bool, path: Path) -> None
     if as_json:
         output.as_json(told)
     else:
-        click.echo(f"{name} is read again")
+        output.say(f"{name} is read again")
 
 
 def _show_connection(who: str, told: dict[str, Any]) -> None:

@@ -49,8 +49,8 @@ def _remove(as_json: bool, config: Path | None) -> None:
     if as_json:
         output.as_json({"removed": removed, "problems": problems})
     else:
-        click.echo(f"removed from {', '.join(removed)}" if removed else "nothing of sipguard's was there")
+        output.say(f"removed from {', '.join(removed)}" if removed else "nothing of sipguard's was there")
     for problem in problems:
-        click.echo(f"sipguard: {problem}", err=True)
+        output.complain(f"sipguard: {problem}")
     if problems:
         raise click.exceptions.Exit(2)

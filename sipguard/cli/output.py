@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-from sipguard.cli.layout import Painted, folded, laid_out, width_of
+from sipguard.cli.layout import Painted, columns_of, folded, laid_out, width_of
 from sipguard.text import printable
 
 MOST_CHARACTERS = 300
@@ -69,6 +69,8 @@ def _folded(text: str, stream: TextIO) -> str:
 
 
 def _lines(text: str, width: int) -> list[str]:
+    if columns_of(text) <= width:
+        return [text]  # with the blanks that it has
     indent = text[: len(text) - len(text.lstrip(" "))]
     first, *rest = folded(text, width - len(indent), later=width - len(indent) - 4)
     return [indent + first, *(f"{indent}    {line}" for line in rest)]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import sqlite3
 import tempfile
+import time
 from pathlib import Path
 
+import click
 import pytest
 from annotations import FILTERS
 from running import append, failure, running
-from screen import ROOT, check, hold_to, on_screen, painted
+from screen import ROOT, SCREENS, check, hold_to, on_screen, painted
 
 from sipguard.actions.tags import host_name
 from sipguard.cli.commands import COMMANDS
+from sipguard.cli.group import cli
 from tests.backends import host_prefix
+from tests.daemon.test_adoption import SCHEMA
 from tests.netns import namespace
 
 ATTACKER, GUESSER, SCANNER, SLOW, LISTED = (
@@ -41,6 +47,8 @@ SHOWN = {
     "feeds": ["feeds"],
     "feeds-refresh": ["feeds", "refresh", "office"],
     "fleet": ["fleet"],
+    "fleet-accept": ["fleet", "accept", "pbx2"],
+    "firewall-show": ["firewall", "show"],
     "firewall-verify": ["firewall", "verify"],
     "client": ["client", "-s", "F2B", "status", "freeswitch"],
     "wrong-command": ["statsu"],
@@ -48,6 +56,7 @@ SHOWN = {
     "wrong-jail": ["status", "asterik"],
 }
 """File → call; none of these changes anything."""
+ADOPT = ["adopt", "--dry-run", "--fail2ban-dir", "TREE", "--socket", "NOWHERE"]
 LOCAL = {
     "check": ["check", "-c", "CONFIG"],
     "check-wrong": ["check", "-c", "WRONG"],
@@ -59,11 +68,61 @@ LOCAL = {
     "test-action": ["test-action", "hook", "--jail", "asterisk", "-c", "CONFIG"],
     "test-action-mail": ["test-action", "letter", "--jail", "asterisk", "-c", "CONFIG"],
     "feeds-import": ["feeds", "import-apiban", "NOWHERE"],
-    "adopt-dry-run": ["adopt", "--dry-run", "--fail2ban-dir", "TREE", "--socket", "NOWHERE"],
+    "adopt-dry-run": [
+        *ADOPT,
+        *("--firewall", "nftables"),
+        *("--stop-fail2ban", "rc-service fail2ban stop"),
+        *("--start-sipguard", "rc-service sipguard start"),
+    ],
+    "adopt-no-database": ADOPT,
+    "run-wrong": ["run", "-c", "BROKEN"],
+    "selftest-nobody": ["selftest", "--port", "9"],
+    "web-as-root": ["web"],
+    "web-token": ["web", "token", "--state-dir", "MACHINE"],
+    "completion-wrong": ["completion", "tcsh"],
+    "service-install": ["service", "install", "--root", "MACHINE"],
+    "service-uninstall": ["service", "uninstall", "--root", "MACHINE"],
     "service-wrong": ["service", "install", "--root", "NOWHERE"],
     "man-wrong": ["man", "CONFIG"],
     "not-running": ["status", "--socket", "NOWHERE"],
 }
+
+CHANGES = {
+    "ban": (["ban", "192.0.2.50", "2001:db8:99::/48", "--time", "26h30m"], ""),
+    "ban-wrong": (["ban", "nobody", "127.0.0.1"], ""),
+    "unban": (["unban", "192.0.2.50"], ""),
+    "unban-nobody": (["unban", "192.0.2.51"], ""),
+    "unban-all-no": (["unban", "--all", "--jail", "freeswitch"], "n\n"),
+    "flush-yes": (["flush"], "y\n"),
+    "reload": (["reload"], ""),
+    "bans-after-flush": (["bans"], ""),
+}
+"""The same with what is typed, in this order: bans by hand, and the questions before something sweeping."""
+ALONE = {"enable": ["enable"], "run": ["run"], "status-unprotected": ["status"], "top": ["top"]}
+"""Those of tests of their own, that of `top` in tests/top."""
+
+
+def _paths(group, context, above=()):
+    """Every command, and every one below a command."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield [*above, name]
+        if isinstance(command, click.Group):
+            yield from _paths(command, click.Context(command, info_name=name, parent=context), (*above, name))
+
+
+def test_every_command_has_a_screen():
+    """All that the program knows, and each of its commands' commands; no screen is left over."""
+    calls = {**SHOWN, **LOCAL, **ALONE, **{name: arguments for name, (arguments, _) in CHANGES.items()}}
+    lacking = [
+        path
+        for path in _paths(cli, click.Context(cli, info_name="sipguard"))
+        if not any(call[: len(path)] == path for call in calls.values())
+    ]
+    assert lacking == []
+    helps = {"help", *(f"help-{name}" for name in COMMANDS if name != "client")}
+    assert {file.stem for file in SCREENS.glob("*.txt")} == {*calls, *helps}
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +193,10 @@ def steady(text, folder):
     text = re.sub(r"running \d+s", "running 9s", text)
     text = re.sub(r"\b\d\.\d\d s\b", "0.01 s", text)
     text = re.sub(r"59m (\d+s|1h)", "59m 50s", text)
+    text = re.sub(r"elements = \{.*?\}", "elements = { … }", text, flags=re.DOTALL)
+    text = re.sub(r"^[\w-]{43}$", "0123456789-_0123456789-_0123456789-_0123456", text, flags=re.MULTILINE)
+    text = re.sub(r"\[\d+\]:", "[4711]:", text)
+    text = re.sub(r",\d{3} ", ",123 ", text)
     return re.sub(r"sipguard \d+\.\d+\.\d+", "sipguard 0.1.0", text)
 
 
@@ -149,6 +212,7 @@ def shown(daemon, arguments, **options):
         "MACHINE": daemon.folder / "machine",
         "TREE": daemon.folder / "fail2ban",
         "FILTER": daemon.folder / "filter.d" / "freeswitch.conf",
+        "BROKEN": daemon.folder / "broken.toml",
         "NOWHERE": daemon.folder / "nowhere.sock",
     }
     received, status = on_screen(*(places.get(one, one) for one in arguments), env=env, **options)
@@ -162,6 +226,15 @@ def shown(daemon, arguments, **options):
 def test_answers(daemon, name):
     """Commands that ask."""
     hold_to(name, shown(daemon, SHOWN[name]))
+
+
+def _write_database(path):
+    """Fail2ban's, with a live ban that can be taken over, and one that cannot."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(SCHEMA)
+        rows = [("203.0.113.80", "pbx", int(time.time()), 90061, 2), ("somebody", "pbx", int(time.time()), 600, 1)]
+        database.executemany("INSERT INTO bips VALUES (?, ?, ?, ?, ?, '{}')", rows)
+        database.commit()
 
 
 @pytest.mark.root
@@ -179,6 +252,12 @@ def test_without_the_daemon(daemon, name):
     (tree / "filter.d").mkdir(parents=True, exist_ok=True)
     (tree / "filter.d" / "pbx.conf").write_text("[Definition]\nfailregex = bad login from <HOST>$\n")
     (tree / "fail2ban.conf").write_text(f"[Definition]\ndbfile = {daemon.folder}/fail2ban.sqlite3\n")
+    (daemon.folder / "broken.toml").write_text('[firewall]\nbackend = "nftable"\n')
+    (daemon.folder / "machine").mkdir(exist_ok=True)
+    database = daemon.folder / "fail2ban.sqlite3"
+    database.unlink(missing_ok=True)
+    if name == "adopt-dry-run":
+        _write_database(database)
     (tree / "jail.conf").write_text(f"[pbx]\nenabled = true\nfilter = pbx\nlogpath = {daemon.folder}/freeswitch.log\n")
     hold_to(name, shown(daemon, LOCAL[name]))
 
@@ -201,19 +280,24 @@ def test_nobody_is_protected(tmp_path):
         hold_to("status-unprotected", steady(painted(received), tmp_path))
 
 
+def test_run(tmp_path):
+    """The daemon on a terminal, until Ctrl-C: its own log, a line of which may be as long as it needs to be."""
+    log = tmp_path / "freeswitch.log"
+    log.touch()
+    (tmp_path / "jails.d").mkdir()
+    (tmp_path / "sipguard.toml").touch()
+    (tmp_path / "jails.d/freeswitch.toml").write_text(f'enabled = true\nlogpath = "{log}"\n')
+    places = ["-c", tmp_path / "sipguard.toml", "--state-dir", tmp_path / "state", "--socket", tmp_path / "sock"]
+    received, status = on_screen("run", "--firewall", "memory", *places, interrupt="Jails started")
+    assert status == 0
+    assert all(line.isprintable() for line in received.split("\n"))
+    hold_to("run", steady(received, tmp_path))
+
+
 @pytest.mark.root
 def test_what_changes_something(daemon):
     """Bans by hand, and the questions before something sweeping; last, since they end what the others show."""
-    for name, arguments, typed in (
-        ("ban", ["ban", "192.0.2.50", "2001:db8:99::/48", "--time", "26h30m"], ""),
-        ("ban-wrong", ["ban", "nobody", "127.0.0.1"], ""),
-        ("unban", ["unban", "192.0.2.50"], ""),
-        ("unban-nobody", ["unban", "192.0.2.51"], ""),
-        ("unban-all-no", ["unban", "--all", "--jail", "freeswitch"], "n\n"),
-        ("flush-yes", ["flush"], "y\n"),
-        ("reload", ["reload"], ""),
-        ("bans-after-flush", ["bans"], ""),
-    ):
+    for name, (arguments, typed) in CHANGES.items():
         hold_to(name, shown(daemon, arguments, typed=typed))
 
 

@@ -1,7 +1,7 @@
-"""Every command in the documentation is run, or is named here with the test that runs it.
+"""Every command in the documentation is run: here, on a machine of its own, or by a test that is named; or it says why not.
 
 A command is a line in a block of `sh` or without a language that begins with a program's name, or such a text in backquotes.
-Those of sipguard run here, against a daemon with bans in it; words that stand for something (ADDRESS, LOG, NAME) are put in.
+Most of sipguard's run here, against a daemon with bans in it; words that stand for something (ADDRESS, LOG, NAME) are put in.
 """
 
 from __future__ import annotations
@@ -13,54 +13,16 @@ import shutil
 import click
 import pytest
 from command_line import sipguard
+from commands import ELSEWHERE, NOT_RUN, commands, told
+from documented import STEPS
 from running import failure, running
-from test_pages import PAGES, ROOT
+from test_pages import ROOT
 
 from sipguard.cli.group import cli
 
-PROGRAMS = "sipguard|fail2ban-client|fail2ban-regex"
-_FENCE = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_LINE = re.compile(rf"^\s*(?:sudo )?((?:/opt/sipguard/bin/)?(?:{PROGRAMS})\b.*)$", re.MULTILINE)
-_INLINE = re.compile(rf"`(?:sudo )?((?:{PROGRAMS})(?: [^`]*)?)`")
-
-ELSEWHERE = {
-    "enable": "tests/enable and tests/e2e/test_stranger.py: it writes into the machine's configuration",
-    "service": "tests/packaging/test_service.py and tests/e2e/test_stranger.py: it makes a service",
-    "adopt": "tests/e2e/test_adopt.py: it stops and starts services",
-    "run": "tests/e2e: it goes on until it is stopped",
-    "web": "tests/web: it goes on until it is stopped",
-    "top": "tests/cli: it goes on until it is stopped",
-    "flush --kernel": "tests/firewall: it changes the machine's firewall",
-    "firewall": "tests/firewall: the firewall in memory has no rules to show",
-    "feeds": "tests/feeds, with servers of lists",
-    "fleet": "tests/fleet, with Redis",
-    "unban ADDRESS --fleet": "tests/fleet, with Redis",
-    "unban --fleet": "tests/fleet, with Redis",
-    "test-action": "tests/actions, with servers for what is sent",
-    "client": "tests/compat, held against Fail2ban's own",
-    "check --fail2ban-dir": "tests/compat: it reads /etc/fail2ban",
-    "replay --jail sip sip.pcap": "tests/cli/test_replay_captures.py: it takes a capture",
-    "replay --jail freeswitch freeswitch.log sip.pcap": "tests/cli/test_cross_examination.py: it takes a capture",
-    "status --socket": "tests/daemon: it names a socket of the service",
-}
-"""Commands that are not run here, only parsed, with the tests that run them."""
-
-
-def _commands():
-    found = {}
-    for page in PAGES:
-        text = page.read_text()
-        lines = [line for block in _FENCE.findall(text) for line in _LINE.findall(block)]
-        outside = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-        for line in [*lines, *_INLINE.findall(outside)]:
-            # A comment, or an explanation behind two blanks, is no part of it.
-            command = re.split(r"\s+#|\s{2,}|;", " ".join(line.split("\n")).strip())[0]
-            found.setdefault(command.replace("\\|", "|").removeprefix("/opt/sipguard/bin/"), page.name)
-    return found
-
-
-COMMANDS = {command: page for command, page in _commands().items() if command.startswith("sipguard ")}
-RUN = [one for one in COMMANDS if not one.removeprefix("sipguard ").startswith(tuple(ELSEWHERE))]
+COMMANDS = {command: page for command, page in commands().items() if command.startswith("sipguard ")}
+ON_A_MACHINE = {step.command for step in STEPS}
+RUN = [one for one in COMMANDS if one not in ON_A_MACHINE and not told(one, ELSEWHERE) and "|" not in one]
 STANDS_FOR = {
     "ADDRESS": "203.0.113.66",
     "JAIL": "asterisk",
@@ -104,16 +66,35 @@ def daemon(tmp_path_factory):
         yield one
 
 
-def test_there_are_many():
-    """The documentation is read at all, most of its commands are run here, and each that is not is in it."""
-    assert len(COMMANDS) > 50
-    assert len(RUN) > 15
+def test_none_is_left_out():
+    """Each has one place where it is run, or the reason why not; and nothing is named that the documentation has not."""
+    every = commands()
+    assert len(every) > 100
+    assert len(RUN) > 35
+    somewhere = {*RUN, *ON_A_MACHINE, *(one for one in every if told(one, ELSEWHERE) or told(one, NOT_RUN))}
+    assert set(every) - somewhere == set()
+    assert ON_A_MACHINE - set(every) == set()
+    unused = [name for name in {**ELSEWHERE, **NOT_RUN} if not any(one.startswith(name) for one in every)]
+    assert unused == []
+
+
+@pytest.mark.parametrize("command", [one for one in commands() if told(one, NOT_RUN) and not told(one, ELSEWHERE)])
+def test_what_no_test_runs(command):
+    """It stands in the report of every run, with the reason."""
+    pytest.skip(f"{command}: {told(command, NOT_RUN)}")
+
+
+@pytest.mark.parametrize("reason", sorted({*ELSEWHERE.values()}))
+def test_what_is_run_elsewhere_is_run_there(reason):
+    """The tests that are named are there."""
+    for path in re.findall(r"tests/[\w/.]+", reason.replace(": ", " ")):
+        assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_can_be_called(command):
     """sipguard knows the command and each of its options."""
-    arguments = _words(command)
+    arguments = _words(command.partition(" | ")[0])
     if arguments[:1] == ["client"]:  # Fail2ban's words, which tests/compat holds against Fail2ban
         return
     group, context = cli, click.Context(cli, info_name="sipguard")

@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib.util
+import re
 import signal
 from functools import partial
 
 import pytest
 from running import append, failure, running
+from screen import hold_to
 
 from sipguard.cli.client import ask
 from sipguard.cli.top import _as_text
@@ -56,6 +58,29 @@ async def until(pilot, holds):
         if holds():
             return
     raise AssertionError(shown(pilot.app))
+
+
+def _steady(text):
+    """The same whenever it is shown, of the same width."""
+    text = re.sub(r"9m \d\ds", "9m 58s", text)
+    text = re.sub(r"\b\d\.\d\b", "0.0", text)
+    text = re.sub(r"[▁-█]", "▁", text)
+    return re.sub(r" +$", "", re.sub(r"[╸╺]", "━", text), flags=re.MULTILINE)
+
+
+def test_screen(daemon):
+    """Its tables on a terminal of 80 columns, held to what people have looked at."""
+    seen = []
+
+    async def look(app, pilot):
+        for key, sign in (("1", "9m"), ("2", "1 of 3"), ("3", "user under attack")):
+            await pilot.press(key)
+            await until(pilot, lambda sign=sign: sign in shown(app))
+            seen.append(shown(app))
+
+    on_screen(daemon, (80, 24), look)
+    assert all(len(line) <= 80 for one in seen for line in one.splitlines())
+    hold_to("top", _steady("\n\n".join(seen)) + "\n")
 
 
 @pytest.mark.parametrize("size", SIZES)
