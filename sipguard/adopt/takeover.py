@@ -61,10 +61,8 @@ class Adoption:
             say(f"not taken over: {line}")
         bans = Counter(ban.jail for ban in kept.bans)
         by_jail = ", ".join(f"{jail} {number}" for jail, number in sorted(bans.items()))
-        say(
         live = f"{len(kept.bans)} live ban{'' if len(kept.bans) == 1 else 's'} ({by_jail or 'none'})"
         say(f"{self.database}: {live}, {len(kept.history)} that have ended")
-        )
         found = positions_of(kept.logs)
         for path, position in sorted(found.items()):
             say(f"{path}: read on at byte {position.offset}")
