@@ -25,8 +25,6 @@ EVERY = 0.35
 """Seconds between two polls."""
 SHARE = 0.01
 """Of the daemon's time that polls may take: where one takes long, there are fewer."""
-WHOLE = 3.0
-"""How many times as long as the daemon says a poll takes, with the JSON and the socket."""
 SLOWER = 10.0
 """Seconds between two questions for feeds, fleet, and where bans come from."""
 ALIVE = 15.0
@@ -67,12 +65,12 @@ class Live:
         """Poll until cancelled."""
         try:
             while True:
-                took = await self._look()
+                await self._look()
                 await self._publish()
                 if time.monotonic() > self._saved + MINUTE:
                     self._saved = time.monotonic()
                     await asyncio.to_thread(self.timeline.save)
-                await self._pause(max(EVERY, WHOLE * took / SHARE))
+                await self._pause(max(EVERY, self._questions.poll_cost / SHARE))
         finally:
             if self._slower:
                 self._slower.cancel()
@@ -93,21 +91,20 @@ class Live:
             async with asyncio.timeout(MINUTE):
                 await self._wanted.wait()
 
-    async def _look(self) -> float:
-        """Ask; gives the seconds that it took the daemon."""
+    async def _look(self) -> None:
+        """Ask the daemon."""
         try:
             self._overview = await self._questions.poll()
         except SipguardError as error:
             mend = START if isinstance(error, UnreachableError) else ""
             before = self._down or {"since": self._clock()}
             self._down = {"since": before["since"], "why": str(error), "mend": mend}
-            return 0.0
+            return
         self._down = None
         self.timeline.look(self._overview)
         if self.viewers and (self._slower is None or self._slower.done()) and time.monotonic() > self._slow_at + SLOWER:
             self._slow_at = time.monotonic()
             self._slower = asyncio.ensure_future(self._look_slowly())
-        return float(self._overview["took"])
 
     async def _look_slowly(self) -> None:
         """What takes longer and changes seldom; no ban is shown later for that."""
@@ -132,7 +129,7 @@ class Live:
         nodes = ((self._slow["others"] or {}).get("fleet") or {}).get("nodes", ())
         return {
             "down": self._down,
-            "overview": {key: value for key, value in overview.items() if key not in ("now", "took")},
+            "overview": {key: value for key, value in overview.items() if key != "now"},
             "attack": attempts >= ATTACK_ATTEMPTS or bans >= ATTACK_BANS,
             "lately": {"attempts": attempts, "bans": bans},
             "hour": {"attempts": hour[0], "bans": hour[1]},

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.errors import SipguardError
-from sipguard.web.daemon_link import ask
+from sipguard.web.daemon_link import ask, ask_at_cost
 from sipguard.web.shown import fit
 
-SHARE = 0.006
+SHARE = 0.004
 """Of the daemon's time that questions may take, beside the poll."""
-BURST = 0.1
+BURST = 0.08
 """Seconds of the daemon's time that may be taken at once: one person who looks around waits for nothing."""
 PATIENCE = 15.0
 """Seconds that a question may wait for its turn."""
-AGAIN = 0.8
+AGAIN = 0.3
 """Seconds between two times that the same question is put: who asks within waits for the second."""
 UNDISTURBED = 5
-"""Questions of a kind whose fastest tells what one costs: the others had to wait for something else."""
+"""Questions of a kind whose cheapest tells what one costs: during the others the daemon had other work as well."""
 MOST_KEPT = 200
 """Answers."""
 
@@ -42,6 +42,8 @@ class Questions:
         self._path = path
         self.moves: object = None
         """Of the last overview: while it stays, bans are the same."""
+        self.poll_cost = 0.0
+        """Seconds of a processor that an overview costs the daemon."""
         self._kept: OrderedDict[str, tuple[float, object, Any]] = OrderedDict()
         """Question → when it was put, what `moves` were then, the answer."""
         self._under_way: dict[str, asyncio.Task[Any]] = {}
@@ -49,7 +51,7 @@ class Questions:
         self._spent = 0.0
         """Seconds of the daemon's time that are not paid back yet."""
         self._counted = time.monotonic()
-        self._fastest: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=UNDISTURBED))
+        self._cheapest: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=UNDISTURBED))
 
     async def ask(self, command: str, *, keep: float = 2.0, free: bool = False, **arguments: Any) -> Any:
         """The answer, not older than `keep` seconds and than the last change of a ban.
@@ -72,9 +74,16 @@ class Questions:
 
     async def poll(self) -> Any:
         """The overview, now."""
-        overview = fit(await ask(self._path, "overview"))
+        told, took = await ask_at_cost(self._path, "overview")
+        overview = fit(told)
         self.moves = overview["since"], overview["moves"]
+        self.poll_cost = self._cost("overview", took)
         return overview
+
+    def _cost(self, command: str, took: float) -> float:
+        """What such a question costs the daemon, in seconds of a processor."""
+        self._cheapest[command].append(took)
+        return min(self._cheapest[command])
 
     def forget(self) -> None:
         """Something has been changed by hand: ask anew."""
@@ -105,13 +114,11 @@ class Questions:
                     raise
         except TimeoutError:
             raise BusyError("too many questions at once; try again in a moment") from None
-        begun = time.monotonic()
         try:
-            return fit(await ask(self._path, command, **arguments))
+            answer, took = await ask_at_cost(self._path, command, **arguments)
+            self._spent += self._cost(command, took)
+            return fit(answer)
         finally:
-            took = self._fastest[command]
-            took.append(time.monotonic() - begun)
-            self._spent += min(took)
             self._turn.release()
 
     async def _afford(self) -> None:

@@ -150,21 +150,24 @@ def test_login_by_keyboard(site, window):
 
 
 @pytest.mark.timed
-def test_a_ban_is_seen_within_a_second(site, window, daemon):
-    """From the last line of the log to the screen, on the overview and in the list."""
+def test_each_ban_is_seen_within_a_second(site, window, daemon):
+    """From the last line of the log to the screen, 20 of 20, on the overview and in the list, at whatever moment it comes."""
     took = []
     for path, last in (("/", 101), ("/bans", 111)):
         tab = window(site, path)
         tab.get_by_role("link", name="203.0.113.1", exact=True).wait_for()
-        for number in range(last, last + effort(3, 5)):
+        for number in range(last, last + effort(3, 10)):
             address = f"198.51.100.{number}"
             begun = time.monotonic()
             attack(daemon, address)
-            tab.get_by_role("link", name=address, exact=True).wait_for()
+            # At each frame: what waits for a locator looks twice a second.
+            tab.wait_for_function(
+                "address => [...document.links].some(link => link.textContent === address)", arg=address
+            )
             took.append(time.monotonic() - begun)
-            time.sleep(1.3)  # while bans come, the list is asked anew once a second
+            time.sleep(0.11 * (number % 10))
     print("seconds from the log to the screen:", [round(one, 2) for one in took])
-    assert sorted(took)[len(took) // 2] <= within(1.0)
+    assert max(took) <= within(1.0)
 
 
 def test_search_and_explain_show_hostile_names_as_text(site, window):

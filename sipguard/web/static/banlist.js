@@ -6,7 +6,7 @@ import { banButton, unbanButton } from "./deeds.js";
 import { addressLink, evidence, until, when } from "./parts.js";
 import { get, live, problem } from "./server.js";
 
-const AGAIN = 1000;
+const AGAIN = 400;
 const SORTS = [["since", "Newest first"], ["until", "Ends first"], ["address", "Address"], ["attempts", "Most attempts"], ["count", "Most often banned"], ["evidence", "Evidence"]];
 const PERIODS = [["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"]];
 
@@ -81,7 +81,7 @@ export function banlist({ past }) {
   fill(content, form, h("section", { class: "card", "aria-label": "Bans" }, h("div", { class: "head" }, summary, past ? null : banner), result));
   load();
   let waiting = false, moved = false;
-  // At once for the first ban, then once a second while they come.
+  // At once for the first ban, then again and again while they come.
   const follow = () => {
     if (waiting || !moved) return;
     moved = false;
