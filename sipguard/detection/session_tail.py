@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from sipguard.detection.encodings import count_lines
+
 if TYPE_CHECKING:
     from sipguard.detection.expressions import Expression
 
@@ -22,8 +24,8 @@ _SHORTEST = 38
 """Bytes of a line that bears the session and nothing else."""
 _BEFORE = (LINES - 1) * _SHORTEST - BYTES
 """Bytes by which so many lines, the shortest there are, reach out of a tail at its end."""
-_BLOCK = 1024
-"""Bytes that are looked at together."""
+_NEAR = 16_384
+"""Bytes in which lines are counted one by one: as many as a hundred usual ones, and a few."""
 
 
 class SessionTail:
@@ -70,7 +72,9 @@ class SessionTail:
         if self._left > 0:
             return False
         clear = self._clear
-        if clear >= 0 and to - clear < LINES * _SHORTEST:
+        if clear >= 0 and (
+            to - clear < LINES * _SHORTEST or (to - clear < _NEAR and count_lines(data[clear:to]) < LINES)
+        ):
             return True
         match, begin = None, 0
         if to >= BYTES + _BEFORE:
@@ -80,24 +84,17 @@ class SessionTail:
             first = data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1
             if match is None or not data.startswith(match[1] + b" ", first):
                 return True
-        if clear >= 0 and data.count(b"\n", clear, to) < LINES:
-            return True
         if match is None:
             return not self._run
-        session = b"\n" + match[1] + b" "
-        count = 1 + data.count(session, begin, to)
-        while count < LINES and data.startswith(session[1:], begin):
-            if not begin:
-                count += self._run
-                break
-            before = data.rfind(b"\n", 0, max(0, begin - _BLOCK)) + 1
-            found = data.count(session, before, begin)
-            count += found
-            if found < data.count(b"\n", before, begin - 1):
-                break
-            begin = before
+        session = match[1] + b" "
+        count = 1 + data.count(b"\n" + session, begin, to)
+        start = max(0, begin - _NEAR)
+        before = data[start:begin].split(b"\n")[bool(start) : -1]
+        for line in reversed(before):
+            if not line.startswith(session):
+                return count < LINES
             count += 1
-        return count < LINES
+        return not start and count + self._run < LINES
 
     def _look(self, data: bytes, to: int) -> None:
         """Find out what stands before `to`, the beginning of a line or the end of the chunk."""
