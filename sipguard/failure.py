@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from sipguard.wire_model import Evidence
 
-_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 class TagReader(Protocol):
@@ -65,7 +65,7 @@ class Failure(_Failure):
         regex: int = 0,
         session: str | None = None,
         lines: tuple[str, ...] = (),
-        tags: Mapping[str, str] = _NO_TAGS,
+        tags: Mapping[str, str] = NO_TAGS,
         evidence: Evidence | None = None,
     ) -> Self:
         """As told."""
@@ -108,7 +108,7 @@ class Failure(_Failure):
         """The names of all `tags`, and perhaps of groups that took no part: to ask this costs next to nothing."""
         if self.told is not None:
             return self.told[2]
-        return self.reader.places if self.reader is not None else _NO_TAGS
+        return self.reader.places if self.reader is not None else NO_TAGS
 
     def __eq__(self, other: object) -> bool:
         """Whether they tell the same, made or not."""

@@ -10,8 +10,9 @@ import fnmatch
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from sipguard.failure import NO_TAGS
 from sipguard.failure import Failure as Failure  # noqa: PLC0414 - one of the nouns
 from sipguard.wire_model import Evidence
 
@@ -118,25 +119,23 @@ class Filter:
         return names[regex] if regex is not None and 0 <= regex < len(names) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(NamedTuple):
     """A login that a filter's `successregex` recognised, in a log that no attacker can write whole lines into."""
 
     host: str
     time: float | None
     user: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = NO_TAGS
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """A server asked for credentials (`challengeregex`) or was answered (`answerregex`); neither is a failure."""
 
     host: str
     time: float | None
     user: str | None = None
     answered: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = NO_TAGS
 
 
 LogEvent = Failure | Success | Challenge

@@ -9,10 +9,8 @@ written now, in every log whose end was read once.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from sipguard.model import Failure
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -194,7 +192,7 @@ class Lags:
 
 
 def _at(event: LogEvent, time: float) -> LogEvent:
-    return event._replace(time=time) if isinstance(event, Failure) else replace(event, time=time)
+    return event._replace(time=time)
 
 
 def _span(seconds: float) -> str:

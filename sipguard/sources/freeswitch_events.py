@@ -214,6 +214,7 @@ class FreeSwitchDialogue:
         """
         if body[:2] != b'{"' or body[-2:] != b'"}':
             return None
+        body = b"," + body[1:]  # before the first key as before the others
         named = _find(body, _SUBCLASS)
         if named is not None and not any(named.values()):
             named = _find(body, _NAME)
@@ -247,7 +248,7 @@ _Marks = tuple[tuple[str, bytes], ...]
 
 def _marks(keys: Iterable[str]) -> _Marks:
     """How each key stands in an event, up to its value."""
-    return tuple((key, f'"{key}":"'.encode()) for key in keys)
+    return tuple((key, f',"{key}":"'.encode()) for key in keys)
 
 
 _SUBCLASS, _NAME = _marks(("Event-Subclass",)), _marks(("Event-Name",))
@@ -267,9 +268,12 @@ def _find(body: bytes, marks: _Marks) -> dict[str, str] | None:
             continue
         begin = at + len(mark)
         value = body[begin : body.find(b'"', begin)]
-        if body[at - 1] not in b"{," or b"\\" in value or body.rfind(mark, 0, at) >= 0:
+        if b"\\" in value or body.rfind(mark, 0, at) >= 0:
             return None
-        fields[key] = value.decode("utf-8", "replace")
+        try:
+            fields[key] = value.decode()
+        except UnicodeDecodeError:
+            fields[key] = value.decode(errors="replace")
     return fields
 
 
