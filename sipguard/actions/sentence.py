@@ -1,7 +1,7 @@
 """One sentence about a notice, for chats: `asterisk on pbx.example.com rejects 203.0.113.5 for 1h: 5 failures …`.
 
-A chat takes some signs for mentions, links and layout, and strangers choose users' names: of those nothing but letters,
-digits and a few harmless signs is left.
+Chat programs turn some characters into mentions, links and layout, and strangers choose user names. So only letters, digits
+and a few harmless characters of a name are kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`sipguard feeds`: APIBAN and block lists as the running daemon has them; fetched now; taken over from the original client."""
+"""`sipguard feeds`: show the running daemon's feeds, fetch one now, take over the key of APIBAN's original client."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 @socket_option
 @click.pass_context
 def refresh(context: click.Context, name: str, accept: bool, as_json: bool, path: Path) -> None:
-    """Fetch the feed NAME now. Its server's limit holds all the same. Exit status 1 if that went wrong."""
+    """Fetch the feed NAME now. The server's rate limit still applies. Exit status 1 if the fetch failed."""
     feed = ask(socket_of(context, path), "feeds refresh", name=name, accept=accept)
     if as_json:
         output.as_json(feed)
@@ -90,7 +90,7 @@ def import_apiban(source: Path | None, config: Path, go_on: bool) -> None:
 
 
 def _write(config: Path, text: str, key_file: Path, key: str) -> None:
-    """The key first: a configuration that names a file that is not there would be an error."""
+    """Write the key's file first: a configuration that names a missing file is an error."""
     try:
         before = config.read_text() if config.exists() else ""
         if "[feeds.apiban]" in before:

@@ -116,13 +116,13 @@ def _numbers(jail: dict[str, Any]) -> list[object]:
 
 
 def _held(bans: dict[str, int]) -> Iterator[list[object]]:
-    """Rows for jails that cannot run now, whose bans stay."""
+    """Rows for jails that could not start; their bans stay."""
     for name, count in bans.items():
         yield [name, output.cell("nothing", "bad"), "", "", count, ""]
 
 
 def _evidence(jail: dict[str, Any]) -> tuple[str, str]:
-    """What the jail knows of attacks by, and the state that this is."""
+    """How the jail learns of attacks, such as `2 logs`, and how to colour that."""
     if jail["name"] == BY_HAND and not jail["logs"]:
         return "bans by hand", ""
     if jail["source"] == "wire":
@@ -137,7 +137,7 @@ def _evidence(jail: dict[str, Any]) -> tuple[str, str]:
 
 
 def _tell_examination(told: dict[str, Any] | None) -> None:
-    """What the wire says of what the log says."""
+    """How much of the log the packets have confirmed or contradicted."""
     if told is None:
         return
     names = ("confirmed", "corroborated", "unproven", "contradicted")

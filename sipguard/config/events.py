@@ -1,4 +1,4 @@
-"""`events` of a jail: where its server tells what happens, and the password for that, which is power over the server."""
+"""A jail's `events`: the address of its server's event interface, and the password: who has that controls the server."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def check_events(url: str, password_file: str, *, allow_remote: bool) -> None:
 
 
 def password_of(password_file: str, own_files: Iterable[Path] = OWN_FILES) -> Secret:
-    """The password for `events`. Raises ConfigError: no file, one that others may read, nothing fit in it."""
+    """The password for `events`. Raises ConfigError if its file is missing, can be read by others, or holds no password."""
     if password_file:
         text = _read(Path(password_file), 0o077, "chmod 600 it").strip()
         where = password_file

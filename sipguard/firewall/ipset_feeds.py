@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sipguard.firewall.options import Options
 
 SIZE = 4_194_304
-"""Elements per set: more than any list, less than memory."""
+"""Most elements of a set: more than any list has, and far from filling memory."""
 
 
 class IpsetFeeds:

@@ -18,7 +18,7 @@ from sipguard.model import Ban
 _PATIENCE = 2.0
 """Seconds to wait for a lock: a reader of WAL hardly ever waits."""
 MOST_USERS = 1000
-"""Users of one ban that are told at most: an attacker may try a million."""
+"""Most users that are reported for one ban: an attacker may try a million."""
 
 
 class PastBan(NamedTuple):
@@ -26,7 +26,7 @@ class PastBan(NamedTuple):
 
     ban: Ban
     ended: float
-    """POSIX seconds: at its time, or when somebody let the address through."""
+    """When it ended, in POSIX seconds: by itself, or by an unban."""
 
 
 @contextlib.contextmanager
