@@ -175,15 +175,18 @@ def test_no_nft_program(tmp_path, log):
 
 @pytest.mark.root
 def test_no_right_to_change_the_firewall(shared_folder):
-    """Without CAP_NET_ADMIN: the message names it."""
+    """Without CAP_NET_ADMIN it does not start: the message names it, and what to do."""
     jails = {"freeswitch": {"logpath": str(shared_folder / "freeswitch.log")}}
     daemon = RunningDaemon(shared_folder / "run", jails, firewall="nftables")
     with namespace("nft", "setpriv") as host, _ended(daemon):
         user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         daemon._prefix = ["ip", "netns", "exec", host.name, *user]
         shutil.chown(shared_folder / "run", 65534)
-        daemon.start()
-        assert "CAP_NET_ADMIN" in daemon.sipguard("status", check=False).stdout
+        daemon.spawn()
+        said = daemon.process.communicate(timeout=PATIENCE)[0]
+        assert daemon.process.returncode == 2
+        assert "run lacks rights: CAP_NET_ADMIN, to change the firewall" in said
+        assert "systemctl start sipguard" in said
 
 
 @pytest.mark.root

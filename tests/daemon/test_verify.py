@@ -20,9 +20,9 @@ MANY = 100_000
 def test_no_firewall(tmp_path):
     """A daemon whose firewall cannot be had says what is wrong, and exits with 1; never that all is there."""
     (tmp_path / "log").touch()
-    with namespace("nft", "setpriv") as net:
-        # Without any right nft cannot do a thing, in process or not.
-        prefix = [*host_prefix(net, "nftables"), "setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    with namespace("nft", "unshare") as net:
+        # Its right is that of a user namespace of its own, which the network is not of: nft cannot do a thing.
+        prefix = [*host_prefix(net, "nftables"), "unshare", "--user", "--map-root-user"]
         with running(
             tmp_path, {"asterisk": {"logpath": str(tmp_path / "log")}}, firewall="nftables", prefix=prefix
         ) as daemon:
