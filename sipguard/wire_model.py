@@ -119,8 +119,8 @@ class Meter(NamedTuple):
     until: float
     requests: int
     """How many until then."""
-    ports: tuple[int, ...] = ()
-    """Source ports of its proven logins: they pass freely."""
+    flows: tuple[tuple[str, int], ...] = ()
+    """Addresses and source ports of its proven logins: they pass freely."""
 
 
 SHORT = 64

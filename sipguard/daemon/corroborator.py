@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sipguard.config.filters import read_filter
 from sipguard.config.paths import packaged
 from sipguard.daemon.examiner import Examiner, failure_of
+from sipguard.daemon.held_back import HeldBack
 from sipguard.daemon.log_detectors import SharedDetectors
-from sipguard.errors import FirewallError
 from sipguard.policy.metering import Metering
 from sipguard.policy.sight import EncryptedSessions, OffWire, Presence
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sipguard.daemon.state_writer import StateWriter
     from sipguard.daemon.wire import Wire
     from sipguard.model import Clock, Filter, Jail
-    from sipguard.wire_model import Attempt, Meter
+    from sipguard.wire_model import Attempt
 
 log = logging.getLogger("fail2ban.server")
 
@@ -109,9 +109,7 @@ class Corroborator:
         self._detectors = SharedDetectors(clock)
         self._examiners: dict[str, tuple[Jail, Examiner]] = {}
         self._meterings: dict[str, Metering] = {}
-        self._orders: list[Meter] = []
-        self._lifted: set[str] = set()
-        self._sending: asyncio.Task[None] | None = None
+        self.held = HeldBack(wire.packets, released=self._released, clock=clock)
         self._timer: asyncio.TimerHandle | None = None
         self._first = True
         wire.told, wire.saw, wire.spoke = self.told, self.saw, self.sessions.saw
@@ -173,31 +171,7 @@ class Corroborator:
             if watched and (runner.jail.source == "wire" or name in self._examiners):
                 self._meterings[name] = metering = before.get(name) or Metering(runner.jail)
                 metering.limit(runner.jail)
-                runner.unproven.metering, runner.unproven.meter = metering, self._order
-
-    def _order(self, order: Meter) -> bool:
-        """Have the kernel hold an address back, if it can."""
-        if self.can_meter:
-            self._orders.append(order)
-            self._send()
-        return self.can_meter
-
-    def _send(self) -> None:
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.get_running_loop().create_task(self._send_all())
-
-    async def _send_all(self) -> None:
-        """What was ordered, in one go; what is ordered meanwhile as well."""
-        while self._orders or self._lifted:
-            orders, self._orders = self._orders, []
-            lifted, self._lifted = self._lifted, set()
-            try:
-                if lifted:
-                    await self.wire.packets.unmeter(sorted(lifted - {order.address for order in orders}))
-                if orders:
-                    await self.wire.packets.meter(orders)
-            except FirewallError as error:
-                log.error("[wire] nobody is held back: %s", error)
+                runner.unproven.metering, runner.unproven.meter = metering, self.held.order
 
     def _restore(self) -> None:
         """What an earlier run has left is judged, by what is known now."""
@@ -248,12 +222,13 @@ class Corroborator:
             tell(attempt.source, subject, attempt.user, attempt.time)
 
     def _lift(self, attempt: Attempt) -> None:
-        lifted = [
-            one.login(attempt.source, attempt.port, attempt.user, attempt.time) for one in self._meterings.values()
-        ]
-        if any(lifted) and self.can_meter:
-            self._lifted.add(attempt.source)
-            self._send()
+        for one in self._meterings.values():
+            one.login(attempt.source, attempt.port, attempt.user, attempt.time)
+        self.held.lift(attempt.source)
+
+    def _released(self, address: str) -> None:
+        for one in self._meterings.values():
+            one.release(address)
 
     def check(self) -> None:
         """What is to be looked at every few seconds."""
@@ -269,12 +244,13 @@ class Corroborator:
             examiner.corroboration.shift(seconds)
         for metering in self._meterings.values():
             metering.shift(seconds)
+        self.held.shift(seconds)
 
     def stop(self) -> None:
         """Look at nothing more: what waits is in the state."""
-        for job in (self._timer, self._sending):
-            if job is not None:
-                job.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.held.stop()
 
     def _arm(self) -> None:
         """Look again when the first that waits is due."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sipguard.config.settings import Settings
     from sipguard.daemon.firewall_worker import FirewallWorker
     from sipguard.daemon.jail_runner import JailRunner
-    from sipguard.model import Clock, Jail, PortRange
+    from sipguard.model import Clock, Entry, Jail, PortRange
     from sipguard.wire_model import Meter, Packet
 
 log = logging.getLogger("fail2ban.server")
@@ -54,6 +54,8 @@ class PacketWatch:
         self.ports: tuple[tuple[int, int], ...] = ()
         """First and last of the ranges that are watched."""
         self.servers = SipServers((), (), (), ())
+        self.found_held: Callable[[list[Entry]], None] = lambda _entries: None
+        """Told whom the kernel holds back when the watch begins: an earlier run has left it so."""
         self._worker = worker
         self._runners = runners
         self._listener = PacketListener(
@@ -144,6 +146,8 @@ class PacketWatch:
         watch = Watch(self.ports, requests, answers, streams, settings.wire_rate)
         if watch != self._made:
             await self._worker.call(wire.watch, watch)
+            if self._made is None and wire.can_meter:
+                self.found_held(await self._worker.call(wire.metered))
             self._made = watch
             log.info("[wire] SIP packets of ports %s are watched", shown(self.ports))
 

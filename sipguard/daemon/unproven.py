@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.addresses import network_of
 from sipguard.policy.doubts import Doubt, Doubts
+from sipguard.policy.metering import METERED
 from sipguard.policy.wire import STRONG, told_as
 from sipguard.text import printable
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fail2ban.filter")
 
-METERED = 64
-"""Length of the networks that the kernel meters IPv6 addresses by, where a jail counts them by one as large or larger."""
 _TOLD_EVERY = 3600.0
 """Seconds between two lines of our log about a log that somebody writes into."""
 

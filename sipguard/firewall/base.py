@@ -27,12 +27,17 @@ class FirewallWire(Protocol):
     """False where nobody can be held back: then what is unproven has to be reported instead."""
 
     def watch(self, watch: Watch | None) -> None:
-        """Have these packets copied from now on, and no others; None: none, and nobody is metered. Safe to call again."""
+        """Have these packets copied from now on, and no others; None: none, and nobody is metered. Safe to call again.
+
+        Whom an earlier run has metered still is.
+        """
 
     def meter(self, meters: Sequence[Meter]) -> None:
-        """Let at most so many further SIP requests over UDP of an address through until its time; `ports` of it pass freely.
+        """Let at most so many further SIP requests over UDP of an address through until its time; `flows` of it pass freely.
 
-        An address that is metered already goes on with what it has left; only new `ports` are taken. Nothing is told to it.
+        An address that is metered for as long already goes on with what it has left; only new `flows` are taken. One that is
+        metered for longer now gets no more requests than it had in all. Nothing is told to it. What the kernel refuses is metered
+        as soon as the rules are put back.
         """
 
     def unmeter(self, addresses: Sequence[str]) -> None:

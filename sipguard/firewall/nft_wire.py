@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sipguard.errors import FirewallError
 from sipguard.firewall import nft_text
 from sipguard.firewall import nft_wire_text as text
+from sipguard.firewall.meters import changes
 from sipguard.firewall.nft_run import NftError
 from sipguard.model import Entry
 from sipguard.wire_model import Meter, Watch, Watched
@@ -37,13 +38,15 @@ class NftWire:
         """What is metered, to be put back with the table."""
 
     def watch(self, watch: Watch | None) -> None:
-        """Copy these packets from now on; None: none, and meter nobody."""
-        self._watch = watch
+        """Copy these packets from now on; None: none, and meter nobody. Whom an earlier run has metered still is."""
+        first, self._watch = self._watch is None, watch
         if watch is None:
             self._meters, self._made = {}, []
             if self._layout():
                 self._nft.run(f"add table {text.TABLE}\ndelete table {text.TABLE}\n")
             return
+        if first:
+            self._meters = {one.address: Meter(one.address, one.until, 1) for one in self.metered()}
         self._make(watch)
 
     def _make(self, watch: Watch) -> None:
@@ -80,14 +83,16 @@ class NftWire:
         return [] if found == self._made else [f"rules of table {text.TABLE} are missing or changed"]
 
     def meter(self, meters: Sequence[Meter]) -> None:
-        """Let only a few more SIP requests over UDP of these through; one that is metered already goes on as it was."""
+        """Let only a few more SIP requests over UDP of these through; who is metered longer already goes on as he was.
+
+        Where the kernel refuses they are metered as soon as the table is put back.
+        """
         self._must_watch()
         now = self._clock()
-        known = [one for one in meters if one.until > now and text.set_of(one.address)[1]]
-        self._nft.run(text.meter_script(known, now))
-        for one in known:
-            if one.address not in self._meters or self._meters[one.address].until <= now:
-                self._meters[one.address] = one
+        new, longer, same = changes(self._meters, [one for one in meters if text.set_of(one.address)[1]], now)
+        self._meters |= {one.address: one for one in (*new, *longer, *same)}
+        again = text.unmeter_script([one.address for one in longer])
+        self._nft.run(again + text.meter_script([*new, *longer], now) + text.flows_script(same, now))
         if len(self._meters) > 2 * text.MOST_REQUESTS:
             self._meters = {name: one for name, one in self._meters.items() if one.until > now}
 
@@ -95,9 +100,9 @@ class NftWire:
         """Let these through again."""
         self._must_watch()
         known = [address for address in addresses if text.set_of(address)[1]]
-        self._nft.run(text.unmeter_script(known))
         for address in known:
             self._meters.pop(address, None)
+        self._nft.run(text.unmeter_script(known))
 
     def metered(self) -> list[Entry]:
         """The addresses that are metered now. `until` may be up to one second early."""

@@ -187,10 +187,22 @@ def meter_script(meters: Iterable[Meter], now: float) -> str:
         lines.append(
             f"add element {TABLE} held{kind} {{ {address} limit rate over 1/week burst {burst} packets{time} }}\n"
         )
-        family = "6" if ":" in address else "4"
-        if one.ports and kind != "64":
-            items = ", ".join(f"{address} . {port}{time}" for port in dict.fromkeys(one.ports))
-            lines.append(f"add element {TABLE} known{family} {{ {items} }}\n")
+        lines.append(flows_script([one], now))
+    return "".join(lines)
+
+
+def flows_script(meters: Iterable[Meter], now: float) -> str:
+    """Let the known flows of these through until their meters end."""
+    lines = []
+    for one in meters:
+        if not one.flows:
+            continue
+        known = f"element {TABLE} known{'6' if ':' in one.address else '4'}"
+        time = nft_text.timeout(one.until, now)
+        items = [f"{source} . {port}" for source, port in one.flows]
+        for item in items:  # anew where it is there: its time is another
+            lines += [f"add {known} {{ {item} }}\n", f"delete {known} {{ {item} }}\n"]
+        lines.append(f"add {known} {{ {', '.join(f'{item}{time}' for item in items)} }}\n")
     return "".join(lines)
 
 

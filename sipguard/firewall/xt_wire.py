@@ -10,6 +10,7 @@ from sipguard.errors import FirewallError
 from sipguard.firewall import ipset_text, programs
 from sipguard.firewall import xt_wire_text as text
 from sipguard.firewall.host import iptables_kind, legacy_tables, may_open_raw_sockets
+from sipguard.firewall.meters import changes
 from sipguard.firewall.xt_chain import families
 from sipguard.firewall.xt_program import LOCK_WAIT
 from sipguard.model import Entry
@@ -17,7 +18,7 @@ from sipguard.wire_model import Meter, Watch, Watched
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sipguard.firewall.nft_names import Family
     from sipguard.model import Clock
@@ -53,12 +54,14 @@ class XtWire:
 
     def watch(self, watch: Watch | None) -> None:
         """Copy these packets from now on; None: none, and meter nobody."""
-        self._watch = watch
+        first, self._watch = self._watch is None, watch
         if watch is None:
             self._meters, self._made = {}, {}
             self._remove()
             return
         self._make(watch)
+        if first:
+            self._meters = self._held()
 
     def _make(self, watch: Watch) -> None:
         for family, program in self._programs.items():
@@ -81,8 +84,9 @@ class XtWire:
                 self._made[family, table] = self._ours(self._rules(family, table))
         now = self._clock()
         self._meters = {name: one for name, one in self._meters.items() if one.until > now}
-        if self.can_meter:
-            self._ipset(self._added(self._meters.values()))
+        if self.can_meter and self._meters:
+            held = self._held()
+            self._ipset(self._added([one for name, one in self._meters.items() if name not in held]))
 
     def _refuse_foreign(self, found: Sequence[str]) -> None:
         """Leave a chain alone that bears our name and holds what we do not make."""
@@ -121,16 +125,21 @@ class XtWire:
         return problems
 
     def meter(self, meters: Sequence[Meter]) -> None:
-        """Let only a few more SIP requests over UDP of these through; one that is metered already goes on as it was."""
+        """Let only a few more SIP requests over UDP of these through; who is metered longer already goes on as he was."""
         self._must_meter()
         now = self._clock()
-        new = [one for one in meters if one.until > now and _set_of(one.address)]
-        held = {entry.address for entry in self.metered()}
-        self._ipset(self._added([one for one in new if one.address not in held]))
-        self._ipset("".join(_known(one, now) for one in new if one.address in held))
-        for one in new:
-            if one.address not in held:
-                self._meters[one.address] = one
+        new, longer, same = changes(self._held(), [one for one in meters if _set_of(one.address)], now)
+        self._meters |= {one.address: one for one in (*new, *longer, *same)}
+        again = "".join(f"del {_set_of(one.address)} {one.address.partition('/')[0]} -exist\n" for one in longer)
+        self._ipset(again + self._added([*new, *longer]) + "".join(_known(one, now) for one in same))
+
+    def _held(self) -> dict[str, Meter]:
+        """What the kernel has; how many requests it let through at first is known of this run's alone."""
+        held = {}
+        for entry in self.metered():
+            known = self._meters.get(entry.address, Meter(entry.address, 0.0, 1))
+            held[entry.address] = known._replace(until=entry.until)
+        return held
 
     def unmeter(self, addresses: Sequence[str]) -> None:
         """Let these through again."""
@@ -190,10 +199,10 @@ class XtWire:
                 there = programs.run(["ipset", "list", "-name"], package="ipset").split()
                 self._ipset("".join(f"destroy {name}\n" for name in text.sets(family) if name in there))
 
-    def _added(self, meters: object) -> str:
+    def _added(self, meters: Iterable[Meter]) -> str:
         now = self._clock()
         lines = []
-        for one in meters:  # type: ignore[attr-defined]
+        for one in meters:
             span = ipset_text.timeout(one.until, now)
             left = text.BIG - max(1, min(one.requests, _MOST))
             bare = one.address.partition("/")[0]
@@ -233,8 +242,7 @@ def _set_of(address: str) -> str:
 
 
 def _known(one: Meter, now: float) -> str:
-    """The flows of an address that pass freely."""
-    if "/" in one.address:
-        return ""
+    """The flows of an address or network that pass freely."""
     family, span = 6 if ":" in one.address else 4, ipset_text.timeout(one.until, now)
-    return "".join(f"add sg_wire_known{family} {one.address},udp:{port} timeout {span} -exist\n" for port in one.ports)
+    lines = (f"add sg_wire_known{family} {source},udp:{port} timeout {span} -exist\n" for source, port in one.flows)
+    return "".join(lines)

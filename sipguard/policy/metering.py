@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from sipguard.addresses import embeds_ipv4, network_of
 from sipguard.policy.logins import KEPT
 from sipguard.policy.window import Window
 from sipguard.wire_model import Meter
@@ -18,11 +19,15 @@ from sipguard.wire_model import Meter
 if TYPE_CHECKING:
     from sipguard.model import Jail
 
+METERED = 64
+"""Length of the networks that the kernel meters IPv6 addresses by, where a jail counts them by one as large or larger."""
 _ADDRESSES = 10_000
+_HELD = 50_000
+"""More than are held back at once (`daemon.held_back`)."""
 _LOGIN = 2
 """Requests that a login takes, the challenged one and the one with credentials: whom others have slandered can show who he is."""
-_PORTS = 32
-"""Ports of one address that pass freely: the phones of an office behind NAT have more, and the youngest count."""
+_FLOWS = 32
+"""Ports of one address or IPv6 network that pass freely: the phones of an office have more, and the youngest count."""
 _LONGEST = 86_400.0
 """Seconds: who is banned for ever is metered for a day, and then again."""
 
@@ -34,7 +39,8 @@ class Metering:
         self._window = Window(jail.maxretry, jail.findtime)
         self.limit(jail)
         self._until: OrderedDict[str, float] = OrderedDict()
-        self._known: OrderedDict[str, dict[int, float]] = OrderedDict()
+        self._known: OrderedDict[str, dict[tuple[str, int], float]] = OrderedDict()
+        """IPv4 address or IPv6 network → addresses and ports of its logins, and their times."""
 
     def limit(self, jail: Jail) -> None:
         """Run by another definition of the jail."""
@@ -49,13 +55,13 @@ class Metering:
             return None
         self._until[address] = until = now + self._bantime
         self._until.move_to_end(address)
-        if len(self._until) > _ADDRESSES:
+        if len(self._until) > _HELD:
             self._until.popitem(last=False)
-        return Meter(address, until, max(1, left), self.ports(address, now))
+        return Meter(address, until, max(1, left), self.flows(address, now))
 
     def proven(self, address: str, user: str, time: float) -> None:
         """Count a proven failure: who fails both ways has no more guesses for it. Not of an address with logins: see `Judge`."""
-        if not self.ports(address, time):
+        if not self.flows(address, time):
             self._count(address, user, time)
 
     def _count(self, address: str, user: str, time: float) -> int:
@@ -63,26 +69,36 @@ class Metering:
         self._window.add(address, time, user=user)
         return self._window.maxretry - self._window.count(address, time)
 
-    def ports(self, address: str, now: float) -> tuple[int, ...]:
-        """From where this address has logged in within a day, youngest first."""
-        known = self._known.get(address, {})
-        return tuple(port for port, time in reversed(known.items()) if now - time < KEPT)
+    def flows(self, address: str, now: float) -> tuple[tuple[str, int], ...]:
+        """From where this address, or whoever in this network, has logged in within a day, youngest first."""
+        known = self._known.get(places(address)[-1], {})
+        return tuple(
+            flow
+            for flow, time in reversed(known.items())
+            if now - time < KEPT and address in (flow[0], *places(flow[0]))
+        )
 
-    def login(self, address: str, port: int, user: str, time: float) -> bool:
-        """A proven login; whether the address is to be let through again.
+    def login(self, address: str, port: int, user: str, time: float) -> None:
+        """A proven login: the address, and its network, are to be let through again.
 
         Guesses at other users still count, so that who has an account cannot lift the meter to go on guessing.
         """
-        known = self._known.setdefault(address, {})
-        known.pop(port, None)
-        known[port] = time
-        if len(known) > _PORTS:
+        *_, place = held_as = places(address)
+        known = self._known.setdefault(place, {})
+        known.pop((address, port), None)
+        known[address, port] = time
+        if len(known) > _FLOWS:
             del known[next(iter(known))]
-        self._known.move_to_end(address)
+        self._known.move_to_end(place)
         if len(self._known) > _ADDRESSES:
             self._known.popitem(last=False)
-        self._window.forgive(address, user, time)
-        return self._until.pop(address, 0.0) > time
+        for one in held_as:
+            self._window.forgive(one, user, time)
+            self.release(one)
+
+    def release(self, address: str) -> None:
+        """The kernel does not hold this address back: its next guess is to complete an order again."""
+        self._until.pop(address, None)
 
     def metered(self, now: float) -> int:
         """How many addresses are metered."""
@@ -100,5 +116,12 @@ class Metering:
         for address in self._until:
             self._until[address] += seconds
         for known in self._known.values():
-            for port in known:
-                known[port] += seconds
+            for flow in known:
+                known[flow] += seconds
+
+
+def places(address: str) -> tuple[str, ...]:
+    """As what an address may be held back: itself, and last the network by which IPv6 is counted."""
+    if ":" not in address or "/" in address or embeds_ipv4(address):
+        return (address,)
+    return address, network_of(address, METERED)

@@ -11,6 +11,7 @@ import pytest
 from limits import PATIENCE
 from wire_foreign import HOST_RULES, host_rules, rules_of_others
 
+from sipguard.errors import FirewallError
 from sipguard.model import Ban, PortRange, Rule
 from sipguard.sources.packets.nflog import Group
 from sipguard.wire_model import Meter, Watch
@@ -43,6 +44,7 @@ class Lab:
         self.server = stack.enter_context(namespace("nft"))
         link(self.net, [f"{CLIENT}/24", f"{OTHER}/24", f"{CLIENT6}/64"], self.server, [f"{SERVER}/24", f"{SERVER6}/64"])
         self.stack = stack
+        self.backend = backend
         with self.server.inside():
             self.groups = {number: Group(number) for number in (REQUESTS, ANSWERS, STREAMS)}
             self.firewall = backend_of(backend)
@@ -191,7 +193,7 @@ def test_meter(lab, client, server):
         pytest.skip("this backend cannot meter, and says so")
     here, there = lab.udp(client, server)
     assert through(here, there, 10) == 10
-    lab.inside(wire.meter, [Meter(client, time.time() + 60, 3, (5070,))])
+    lab.inside(wire.meter, [Meter(client, time.time() + 60, 3, ((client, 5070),))])
     assert [entry.address for entry in lab.inside(wire.metered)] == [client]
     lab.inside(wire.meter, [Meter(client, time.time() + 60, 5)])
     assert through(here, there, 10) == 3
@@ -222,6 +224,68 @@ def test_meter_of_a_network(lab):
     lab.inside(wire.meter, [Meter("2001:db8::/64", time.time() + 60, 2)])
     assert through(here, there, 10) == 2
     assert [entry.address for entry in lab.inside(wire.metered)] == ["2001:db8::/64"]
+
+
+def test_meter_for_longer(lab):
+    """Several jails meter an address: the longest time counts, and it gets no more requests for it."""
+    wire = lab.firewall.wire
+    lab.inside(wire.watch, WATCH)
+    if not wire.can_meter:
+        pytest.skip("this backend cannot meter, and says so")
+    here, there = lab.udp(CLIENT, SERVER)
+    now = time.time()
+    lab.inside(wire.meter, [Meter(CLIENT, now + 3, 2), Meter(OTHER, now + 60, 2), Meter(OTHER, now + 30, 2)])
+    lab.inside(wire.meter, [Meter(CLIENT, now + 60, 5)])
+    assert through(here, there, 10) == 2
+    time.sleep(max(0.0, now + 4.1 - time.time()))
+    assert through(here, there, 10) == 0
+    assert all(entry.until > now + 55 for entry in lab.inside(wire.metered))
+    assert len(lab.inside(wire.metered)) == 2
+
+
+def test_known_flows_of_a_network(lab):
+    """A phone in a /64 that is metered goes on, and its neighbour does not."""
+    wire = lab.firewall.wire
+    lab.inside(wire.watch, WATCH)
+    if not wire.can_meter:
+        pytest.skip("this backend cannot meter, and says so")
+    lab.inside(wire.meter, [Meter("2001:db8::/64", time.time() + 60, 1, ((CLIENT6, 5070),))])
+    known, there = lab.udp(CLIENT6, SERVER6, source_port=5070)
+    assert through(known, there, 10) == 10
+    known.close()
+    there.close()
+    here, there = lab.udp(CLIENT6, SERVER6)
+    assert through(here, there, 10) == 1
+
+
+def test_meter_of_an_earlier_run(lab):
+    """Who is metered stays so across a restart, is known, counted, put back with the rules, and can be let through."""
+    wire = lab.firewall.wire
+    lab.inside(wire.watch, WATCH)
+    if not wire.can_meter:
+        pytest.skip("this backend cannot meter, and says so")
+    lab.inside(wire.meter, [Meter(CLIENT, time.time() + 60, 3)])
+    again = lab.inside(backend_of, lab.backend)
+    lab.stack.callback(again.close)
+    lab.inside(again.open, [SIP])
+    lab.inside(again.wire.watch, WATCH)
+    assert [entry.address for entry in lab.inside(again.wire.metered)] == [CLIENT]
+    assert lab.inside(again.wire.watched).metered == 1
+    lab.inside(again.wire.unmeter, [CLIENT])
+    assert lab.inside(again.wire.metered) == []
+
+
+def test_meter_while_the_table_is_gone(lab):
+    """Others have flushed it, and somebody guesses before it is put back: he is metered with it."""
+    wire = lab.firewall.wire
+    if lab.firewall.name != "nftables":
+        pytest.skip("ipset's sets stay when iptables is flushed")
+    lab.inside(wire.watch, WATCH)
+    lab.server.run("nft", "flush", "ruleset")
+    with pytest.raises(FirewallError):
+        lab.inside(wire.meter, [Meter(CLIENT, time.time() + 60, 3)])
+    lab.inside(lab.firewall.open, [SIP])
+    assert [entry.address for entry in lab.inside(wire.metered)] == [CLIENT]
 
 
 def test_flush_and_put_back(lab):
