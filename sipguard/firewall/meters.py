@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class Changes(NamedTuple):
+class MeterChanges(NamedTuple):
     """New meters, those that last longer than before, and those that stay but for flows that pass freely."""
 
     new: list[Meter]
@@ -18,9 +18,9 @@ class Changes(NamedTuple):
     same: list[Meter]
 
 
-def changes(held: Mapping[str, Meter], orders: Iterable[Meter], now: float) -> Changes:
+def changes(held: Mapping[str, Meter], orders: Iterable[Meter], now: float) -> MeterChanges:
     """Several jails meter an address: the longest time counts, and it gets no more requests than before."""
-    found = Changes([], [], [])
+    found = MeterChanges([], [], [])
     merged: dict[str, Meter] = {}
     for one in orders:
         before = merged.get(one.address)
