@@ -79,9 +79,11 @@ def command(
 
 def _need_rights(settings: Settings) -> None:
     """Raise SipguardError for a user who may not change the firewall: nothing that happens later would give him that right."""
+    if settings.firewall == "memory":
+        return
     from sipguard.firewall import host  # noqa: PLC0415 - after a wrong configuration is told
 
-    if settings.firewall == "memory" or host.has_right(host.CAP_NET_ADMIN):
+    if host.has_right(host.CAP_NET_ADMIN):
         return
     lacks = ["CAP_NET_ADMIN, to change the firewall"]
     if not host.has_right(host.CAP_DAC_READ_SEARCH):

@@ -27,6 +27,7 @@ SCRIPT = """
     bound='TCP Bindaddress: *127'
     for i in $(seq 50); do chroot root asterisk -rx 'manager show settings' | grep -q "$bound" && break; sleep 0.2; done
     chroot root asterisk -rx 'manager show settings'
+    chroot root asterisk -rx 'logger reload'
     chroot root asterisk -rx 'manager show user sipguard'
     {python} - root/etc/sipguard/manager-password <<'PYTHON'
 import pathlib, socket, sys

@@ -98,6 +98,15 @@ def test_venv_on_debian_12(machine, tmp_path):
     assert "Next: sipguard enable" in machine.run("/opt/sipguard/bin/sipguard service install")
     machine.until("sipguard status | grep -q NOBODY")
     _walk(machine)
+    # The other calls of pip that the documentation shows.
+    for extras in (
+        "'.[web,top,metrics,fleet]'",
+        "'sipguard[fleet]'",
+        "'sipguard[web]'",
+        "'sipguard[top]'",
+        "--upgrade .",
+    ):
+        machine.run(f"cd /srv/source && /opt/sipguard/bin/pip install -q {extras}", online=True, timeout=400)
     machine.run("sipguard service uninstall --purge && rm -r /opt/sipguard")
     _nothing_left(machine)
 
