@@ -2,66 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from command_line import sipguard
-from running import failure
+from logging_lab import SHORT, Logging, with_log
 from sip_packets import uuid
 from tree_of_fail2ban import write_tree
-from wire_lab import GUESSER, OTHER, PHONE, wire_lab
+from wire_lab import GUESSER, PHONE, wire_lab
 
 from sipguard.cli.client import ask
 
 pytestmark = pytest.mark.root
-SHORT = [sys.executable, str(Path(__file__).parent / "short_start.py")]
 SILENT = "203.0.113.7"
-
-
-class Logging:
-    """A lab whose server writes the log of FreeSWITCH."""
-
-    def __init__(self, lab, log):
-        self.lab, self.daemon, self.log = lab, lab.daemon, log
-
-    def guess(self, client, address, *, times=1, **more):
-        """Guesses, each with its line; gives how many were answered."""
-        done = 0
-        try:
-            for _ in range(times):
-                assert client.register(**more) == 403
-                self.write(address)
-                done += 1
-        except (ConnectionRefusedError, TimeoutError):
-            pass
-        return done
-
-    def write(self, address, times=1):
-        """Lines about an address."""
-        with self.log.open("a") as file:
-            file.write(failure(address) * times)
-
-    @property
-    def examined(self):
-        """What `status` says of the examination."""
-        return self.daemon.status("freeswitch")["corroboration"]
-
-    def sighted(self):
-        """Three guesses that the wire confirms."""
-        self.guess(self.lab.client(OTHER), OTHER, times=3)
-        self.daemon.wait_for(lambda: self.examined["sighted"] == {str(self.log): True}, "the log is sighted")
 
 
 @pytest.fixture
 def logging_lab(tmp_path):
     """A lab with such a server; it knows all from the start."""
-    log = tmp_path / "freeswitch.log"
-    log.touch()
-    jails = {"freeswitch": {"logpath": str(log), "maxretry": 5, "bantime": 600}}
-    with wire_lab(tmp_path / "lab", jails=jails, prefix=SHORT) as lab:
-        yield Logging(lab, log)
+    with with_log(tmp_path) as lab:
+        yield lab
 
 
 def test_each_attempt_once(logging_lab):
