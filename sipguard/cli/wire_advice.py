@@ -35,4 +35,4 @@ def wire_advice(settings: Settings, servers: SipServers | None = None) -> Iterat
     if settings.firewall == "memory":
         yield "[wire]: the firewall memory cannot watch packets; choose nftables"
     if settings.firewall == "iptables":
-        yield "[wire]: the firewall iptables cannot meter: unproven guesses are reported; nftables and ipset can"
+        yield "[wire]: the firewall iptables cannot meter nor drop who floods: unproven guesses count; choose nftables or ipset"

@@ -6,6 +6,7 @@ refuses one element of many (a full set), those before it are in.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sipguard.firewall.targets import Target
+
+log = logging.getLogger(__name__)
 
 _RENEWAL = 86_400.0
 """Seconds after which a ban that is longer than ipset can count is shown with the end that the kernel has."""
@@ -54,6 +57,7 @@ class IpsetFirewall:
         ]
         self._feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
         self.wire = XtWire(clock, chain=self._options.chain, program="iptables", pids=self._pids, with_sets=True)
+        self._can_limit = True
         self._jails: dict[str, str] = {}
         self._made: list[XtSet] = []
         self._latest: dict[XtSet, float] = {}
@@ -71,13 +75,26 @@ class IpsetFirewall:
         absent = dict.fromkeys(wanted).keys() - {header.name for header in there}
         self._ipset.do("".join(self._ipset.create(name, self._options.size) for name in sorted(absent)))
         for chain in self._chains:
-            chain.make(ipset_text.jail_rules(rules, chain.family, self._options.reject_with))
+            self._make(chain, rules)
         stale = [header.name for header in there if header.name not in wanted]
         self._ipset.do("".join(f"destroy {name}\n" for name in stale))
         self._jails = {set_owner(rule.jail): rule.jail for rule in rules}
         self._made = wanted
         self._latest = {name: end for name, end in self._latest.items() if name in wanted}
         self.wire.restore()
+
+    def _make(self, chain: XtChain, rules: Sequence[Rule]) -> None:
+        """Give a chain its rules; without the match `hashlimit`, which a kernel may lack, nobody's packets are dropped."""
+        try:
+            chain.make(ipset_text.jail_rules(rules, chain.family, self._options.reject_with, heavy=self._can_limit))
+        except FirewallError as error:
+            if not self._can_limit:
+                raise
+            chain.make(ipset_text.jail_rules(rules, chain.family, self._options.reject_with))
+            self._can_limit = False
+            log.warning(
+                "Firewall: who is banned and floods is rejected, not dropped, without the match hashlimit: %s", error
+            )
 
     def ban(self, bans: Sequence[Ban]) -> None:
         """Put these addresses into their sets, with one process. Raises `FirewallError`."""

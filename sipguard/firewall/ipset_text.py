@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from sipguard.firewall.nft_names import Family
     from sipguard.firewall.targets import Network, Target
 
+HEAVY_RATE, HEAVY_BURST, HEAVY_MOST, HEAVY_EXPIRES = 20, 50, 65_536, 10_000
+"""Packets per second, and burst, of a banned address that are rejected; addresses of which that is counted; milliseconds."""
 LONGEST = 2_147_483
 """Seconds: the longest timeout of an element. ipset refuses a longer one."""
 _MULTIPORT = 15
 """Ports that one rule can name; a range counts twice (iptables-extensions(8), multiport)."""
+_ABOVE = (
+    f"-m hashlimit --hashlimit-above {HEAVY_RATE}/sec --hashlimit-burst {HEAVY_BURST} --hashlimit-mode srcip "
+    f"--hashlimit-name sipguard_heavy --hashlimit-htable-max {HEAVY_MOST} --hashlimit-htable-expire {HEAVY_EXPIRES}"
+)
+HEAVY: dict[str, str] = {"4": _ABOVE, "6": f"{_ABOVE} --hashlimit-srcmask 64"}
+"""Matches what a banned address (IPv6: its /64) sends beyond that. All sets of a family share one table."""
 _WITH: dict[str, dict[str, str]] = {
     "4": {
         "port-unreachable": "icmp-port-unreachable",
@@ -117,8 +125,11 @@ def parse_elements(text: str) -> Iterator[Element]:
     yield from (Element(target, *rest) for target, rest in halves.items())
 
 
-def jail_rules(rules: Sequence[Rule], family: Family, reject_with: RejectWith) -> list[str]:
-    """Give the rules of our chain: the jail's ports first, so that media pass cheapest, then the look into its sets."""
+def jail_rules(rules: Sequence[Rule], family: Family, reject_with: RejectWith, *, heavy: bool = False) -> list[str]:
+    """Give the rules of our chain: the jail's ports first, so that media pass cheapest, then the look into its sets.
+
+    `heavy`: what an address sends beyond `HEAVY_RATE` is dropped instead of rejected.
+    """
     lines = []
     for rule in rules:
         names = [name for name in set_names(rule.jail) if name.family == family]
@@ -126,19 +137,22 @@ def jail_rules(rules: Sequence[Rule], family: Family, reject_with: RejectWith) -
             lines += [
                 line
                 for name in names
-                for line in set_rules(name, rule.verdict, reject_with, protocol=protocol, match=match)
+                for line in set_rules(name, rule.verdict, reject_with, protocol=protocol, match=match, heavy=heavy)
             ]
     return lines
 
 
 def set_rules(
-    name: XtSet, verdict: str, reject_with: RejectWith, *, protocol: str = "", match: str = ""
+    name: XtSet, verdict: str, reject_with: RejectWith, *, protocol: str = "", match: str = "", heavy: bool = False
 ) -> Iterator[str]:
     """Give the rules that reject what is in one set; TCP is told by a reset, the others by ICMP."""
     looked_up = f"-m set --match-set {name} src"
     if verdict == "drop":
         yield f"{match}{looked_up} -j DROP"
         return
+    if heavy:
+        yield f"{match}{looked_up} {HEAVY[name.family]} -j DROP"
+        looked_up += " ! --update-counters"  # it has been counted
     if protocol in ("", "tcp"):
         tcp = match or "-p tcp "
         yield f"{tcp}{looked_up} -j REJECT --reject-with tcp-reset"

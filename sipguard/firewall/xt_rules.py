@@ -12,6 +12,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
+from sipguard.firewall import ipset_text
 from sipguard.netlink import attribute, attributes, first
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _RULE = re.compile(
     r"(?:-p (?P<protocol>\S+) )?(?:-m multiport --dports (?P<ports>\S+) )?(?:-m set --match-set (?P<set>\S+) src )?"
+    r"(?P<uncounted>! --update-counters )?(?P<heavy>-m hashlimit --hashlimit-above \S.*? )?"
     r"-j (?P<target>\S+)(?: --reject-with (?P<answer>\S+))?"
 )
 _PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
@@ -58,11 +60,19 @@ _EXTENSION_NAME, _EXTENSION_REVISION, _EXTENSION_INFO = 1, 2, 3  # of a match an
 _MULTIPORT = struct.Struct("=BB15H15BB")
 """struct xt_multiport_v1: flags, count, ports, whether a range begins there, inverted."""
 _DESTINATION, _MOST_PORTS = 1, 15
-_SET = struct.Struct("=HBB44x")
-"""struct xt_set_info_match_v4: index, dimensions, flags; the conditions on counters, which no rule of ours has."""
+_SET = struct.Struct("=HBB36xI4x")
+"""struct xt_set_info_match_v4: index, dimensions, flags; the conditions on counters, which no rule of ours has; flags."""
+_UNCOUNTED = 1 << 3
+"""IPSET_FLAG_SKIP_COUNTER_UPDATE."""
 _SOURCE = 1, 2
 """Dimensions and flags for `src`: one, and IPSET_SRC shifted by its number."""
-_MULTIPORT_REVISION, _SET_REVISION = 1, 4
+_HASHLIMIT = struct.Struct("=255sxQQIIIIIIBB6x8x")
+"""struct xt_hashlimit_mtinfo3: name; rate, burst, mode, buckets, elements, milliseconds between collections and of an idle
+element, interval, bits of source and destination; what the kernel keeps for itself."""
+_SCALE, _BY_SOURCE, _ABOVE = 1_000_000, 1 << 2, 1 << 4
+"""XT_HASHLIMIT_SCALE_v2, XT_HASHLIMIT_HASH_SIP, XT_HASHLIMIT_INVERT."""
+_COLLECTED = 1000
+_MULTIPORT_REVISION, _SET_REVISION, _HASHLIMIT_REVISION = 1, 4, 3
 
 
 def encode(rule: str, family: Family, sets: Mapping[str, int]) -> bytes:
@@ -81,7 +91,13 @@ def encode(rule: str, family: Family, sets: Mapping[str, int]) -> bytes:
     if match["ports"]:
         parts.append(_extension(b"match", b"multiport", _MULTIPORT_REVISION, _multiport(match["ports"])))
     if match["set"]:
-        parts.append(_extension(b"match", b"set", _SET_REVISION, _SET.pack(sets[match["set"]], *_SOURCE)))
+        parts.append(
+            _extension(b"match", b"set", _SET_REVISION, _look(sets[match["set"]], counts=not match["uncounted"]))
+        )
+    if match["heavy"]:
+        if match["heavy"].rstrip() != ipset_text.HEAVY[family]:
+            raise ValueError(f"no rule of sipguard's: {rule}")
+        parts.append(_extension(b"match", b"hashlimit", _HASHLIMIT_REVISION, _heavy(family)))
     parts.append(_expression(b"counter", attribute(1, bytes(8)) + attribute(2, bytes(8))))
     if match["target"] == "REJECT":
         answer = struct.pack("=I4x", _ANSWERS[family][match["answer"]])
@@ -154,6 +170,19 @@ def _multiport(text: str) -> bytes:
     return _MULTIPORT.pack(_DESTINATION, len(ports), *ports, *padding, *begins, *padding, 0)
 
 
+def _look(index: int, *, counts: bool = True) -> bytes:
+    """The match of a packet's source with a set."""
+    return _SET.pack(index, *_SOURCE, 0 if counts else _UNCOUNTED)
+
+
+def _heavy(family: Family) -> bytes:
+    """The match `ipset_text.HEAVY`."""
+    bits = (32, 32) if family == "4" else (64, 128)
+    rate = _SCALE // ipset_text.HEAVY_RATE
+    counted = (rate, ipset_text.HEAVY_BURST, _BY_SOURCE | _ABOVE, 0, ipset_text.HEAVY_MOST, _COLLECTED)
+    return _HASHLIMIT.pack(b"sipguard_heavy", *counted, ipset_text.HEAVY_EXPIRES, 0, *bits)
+
+
 def _read_multiport(info: bytes) -> str:
     kind, count, *rest, inverted = _MULTIPORT.unpack(info)
     ports, begins = rest[:count], rest[_MOST_PORTS:][:count]
@@ -169,10 +198,13 @@ def _read_extension(data: bytes, family: Family, sets: Mapping[int, str]) -> str
     info = first(data, _EXTENSION_INFO)
     if (name, revision, len(info)) == ("multiport", _MULTIPORT_REVISION, _MULTIPORT.size):
         return _read_multiport(info)
+    if name == "hashlimit" and info[: _HASHLIMIT.size] == _heavy(family):
+        return ipset_text.HEAVY[family]
     if name == "set" and len(info) >= 2:
         index = int.from_bytes(info[:2], sys.byteorder)
-        plain = revision == _SET_REVISION and info == _SET.pack(index, *_SOURCE)
-        return f"-m set --match-set {sets.get(index, '?')} {'src' if plain else '[set]'}"
+        forms = {_look(index): "src", _look(index, counts=False): "src ! --update-counters"}
+        form = forms.get(info) if revision == _SET_REVISION else None
+        return f"-m set --match-set {sets.get(index, '?')} {form or '[set]'}"
     if name == "REJECT" and len(info) >= 4:
         number = int.from_bytes(info[:4], sys.byteorder)
         answers = [answer for answer, known in _ANSWERS[family].items() if known == number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -67,6 +68,14 @@ def bans_as_without(one, address, why, *, write=None):
     assert f"5 count as without the wire: {why}" in one.daemon.sipguard("status", "freeswitch").stdout
     (ban,) = [ban for ban in one.daemon.status("freeswitch")["banned"] if ban["address"] == address]
     assert ban["evidence"] == "reported"
+
+
+def on_disk(one):
+    """Stored attempts of the guesser and of the silent one, and what waits for a line or for packets."""
+    with contextlib.closing(sqlite3.connect(one.daemon.folder / "state" / "sipguard.db")) as database:
+        counted = dict(database.execute("SELECT address, sum(attempts) FROM attempts GROUP BY address"))
+        ((waiting,),) = database.execute("SELECT count(*) FROM unpaired")
+    return counted.get(GUESSER, 0), counted.get(SILENT, 0), waiting
 
 
 def is_contradicted(one, address):
@@ -142,8 +151,7 @@ def test_restart_in_the_middle(tmp_path, end):
         assert one.guess(client, GUESSER, times=3) == 3
         one.write(SILENT, 2)
         one.daemon.wait_for(lambda: one.examined["confirmed"] == 3)
-        one.daemon.wait_for(lambda: one.daemon.logged().count(f"Found {SILENT}") == 2)
-        time.sleep(0.4)  # what was counted is on disk
+        one.daemon.wait_for(lambda: on_disk(one) == (3, 2, 0), "all on disk")
         one.daemon.stop(end)
         one.write(SILENT, 2)
         one.lab.start()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import threading
 import time
 
 import pytest
 
+from sipguard.firewall import ipset_text
 from sipguard.firewall.choose import open_firewall
 from sipguard.model import Ban, PortRange, Rule
 from tests.backends import backend_of
@@ -341,19 +343,40 @@ def test_established_flow_stops_at_once(lab):
     assert arrives(neighbours, sip)
 
 
-def test_heavy_hitters_are_dropped(nft_lab):
-    """Who goes on sending hard is told no more that it is rejected, and again once it has calmed down."""
-    nft_lab.server.run("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")
-    nft_lab.listen(socket.SOCK_DGRAM, SERVER, 5060)
-    nft_lab.ban(ATTACKER)
-    flow = nft_lab.connect(socket.SOCK_DGRAM, ATTACKER, SERVER, 5060)
-    told = 0
-    for _ in range(400):
-        try:
-            flow.send(b"x")
-        except ConnectionRefusedError:
-            told += 1
-    assert 30 <= told <= 200
-    time.sleep(1.5)
-    with pytest.raises(ConnectionRefusedError):
-        arrives(flow, flow)
+@pytest.mark.parametrize("backend", ["nftables", "ipset", "ipset as nobody"])
+@pytest.mark.parametrize(("attacker", "server"), [(ATTACKER, SERVER), (ATTACKER6, SERVER6)], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("by_network", [False, True], ids=["address", "network"])
+def test_heavy_hitters_are_dropped(backend, attacker, server, by_network):
+    """Who goes on sending hard is told no more that it is rejected, and again once it has calmed down; all is counted."""
+    with laid(backend) as lab:
+        for limit in ("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"):
+            lab.server.run("sysctl", "-qw", limit)
+        lab.listen(socket.SOCK_DGRAM, server, 5060)
+        banned = f"{attacker}/{126 if ':' in attacker else 30}" if by_network else attacker
+        firewall = lab.ban(str(ipaddress.ip_network(banned, strict=False)) if by_network else banned)
+        flow = lab.connect(socket.SOCK_DGRAM, attacker, server, 5060)
+        told = 0
+        for _ in range(400):
+            try:
+                flow.send(b"x")
+            except ConnectionRefusedError:
+                told += 1
+        assert 30 <= told <= 200
+        with lab.server.inside():
+            assert firewall.rejected(attacker) == 400 - told
+        time.sleep(1.5)
+        with pytest.raises(ConnectionRefusedError):
+            arrives(flow, flow)
+
+
+def test_without_hashlimit(monkeypatch, caplog):
+    """A kernel without that match: bans are made all the same, nobody is dropped, and it is said once."""
+    with laid("ipset") as lab, lab.server.inside():
+        monkeypatch.setitem(ipset_text.HEAVY, "4", "-m no_such_match")
+        monkeypatch.setitem(ipset_text.HEAVY, "6", "-m no_such_match")
+        firewall = lab.firewall()
+        firewall.open([SIP])
+        firewall.open([SIP])
+        assert firewall.verify() == []
+        assert "no_such_match" not in firewall.show()
+        assert caplog.text.count("not dropped") == 1

@@ -21,7 +21,7 @@ from tests.netns import missing, namespace
 
 pytestmark = pytest.mark.root
 
-RULE = "-m set --match-set sg_a4_asterisk src -j REJECT --reject-with icmp-port-unreachable"
+RULE = "-m set --match-set sg_a4_asterisk src ! --update-counters -j REJECT --reject-with icmp-port-unreachable"
 
 
 @pytest.mark.parametrize("backend", ["nftables", "ipset"])

@@ -73,11 +73,12 @@ def in_kernel(family):
 
 @FAMILIES
 @pytest.mark.parametrize("reject_with", ["port-unreachable", "host-unreachable", "admin-prohibited"])
+@pytest.mark.parametrize("heavy", [False, True])
 @pytest.mark.parametrize("jails", JAILS)
-def test_as_iptables_does(net, family, jails, reject_with):
+def test_as_iptables_does(net, family, jails, heavy, reject_with):
     """What one makes, the other reads in the same words, and the kernel holds the same."""
     program, netlink = both(family)
-    script = [":ours - [0:0]", *(f"-A ours {rule}" for rule in jail_rules(jails, family, reject_with))]
+    script = [":ours - [0:0]", *(f"-A ours {rule}" for rule in jail_rules(jails, family, reject_with, heavy=heavy))]
     script.append("-I INPUT 1 -j ours")
     netlink.restore(script)
     first, raw = lines(program), in_kernel(family)
