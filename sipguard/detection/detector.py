@@ -24,9 +24,9 @@ from sipguard.detection.expressions import where
 from sipguard.detection.literals import meets
 from sipguard.detection.matching import Matcher
 from sipguard.detection.plain_rule import PlainRule
-from sipguard.detection.record_assembler import Ready, RecordAssembler
+from sipguard.detection.record_assembler import RecordAssembler
 from sipguard.detection.record_rule import declares
-from sipguard.detection.results import Counts, Examined
+from sipguard.detection.results import Counts, Examined, Ready
 from sipguard.detection.scan import PlainLines
 from sipguard.detection.wrappers import Wrappers
 from sipguard.errors import ConfigError
@@ -238,13 +238,14 @@ class Detector:
         self._count(self._screen)
 
     def _leave_tails(self, data: bytes, first: int, events: list[LogEvent], screen: RecordAssembler) -> None:
-        """Take the plain lines out of `events`, from the `first` on, that may be the tail of a session's message."""
+        """Take the plain lines out of `events`, from the `first` on, that may be a caller's."""
+        if not screen.has_strangers:
+            return
         kept: list[LogEvent] = []
         behind = -1
         for event in events[first:]:
             assert isinstance(event, Failure)  # noqa: S101 - plain lines are nothing else
-            # Behind a record that is none comes none.
-            if event.begin != behind and screen.is_behind_session(data, event.begin):
+            if (event.begin != behind or not screen.has_tails) and screen.is_strangers(data, event.begin):
                 screen.skip(event.line)
                 self.counts.failures -= 1
             else:
@@ -266,7 +267,7 @@ class Detector:
         """Add what the line from `begin` to `end`, its LF, tells."""
         self._before = data, begin
         screen = self._screen
-        if screen is not None and screen.is_behind_session(data, begin):
+        if screen is not None and screen.is_strangers(data, begin):
             screen.skip(self._decode(data[begin:end]))
             self._count(screen)
         else:
@@ -366,7 +367,7 @@ class Detector:
             line = self._decode(raw).rstrip("\r")
             return [(self.counts.lines, self._examined(Ready(line, self.counts.lines, trusted=False, time=time)))]
         self._screen.begin_chunk(raw + b"\n")
-        if self._screen.is_behind_session(raw + b"\n", 0):
+        if self._screen.is_strangers(raw + b"\n", 0):
             self._screen.skip(self._decode(raw))
             ready = []
         else:

@@ -12,6 +12,10 @@ these the other reading is the only one.
 
     recordthread      the head of such a record, wherever it stands; its group 1 is the number
     recordforeign     the same for records whose last address a caller may choose
+    recordended       how a record under way may have ended: while it has not, not even its own thread begins another. So the
+                      number does not help a caller who knows it: his head is a part of the record
+    recordunsure      such an end that a caller may have written, if he knows the number: when another record follows at once,
+                      this one accuses nobody
 """
 
 from __future__ import annotations

@@ -5,13 +5,17 @@ Everything here is bounded: what is held back, and for how long.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from typing import TYPE_CHECKING
 
+from sipguard.detection.hanging import HangingHeads
 from sipguard.detection.json_lines import from_json, read_json
+from sipguard.detection.long_fields import LongFields
 from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Numbered, Packets
 from sipguard.detection.plain_rule import PlainRule
 from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, SEARCH_LIMIT, RecordRule, in_bytes
+from sipguard.detection.results import Ready
 from sipguard.detection.session_tail import SessionTail
 
 if TYPE_CHECKING:
@@ -22,8 +26,6 @@ if TYPE_CHECKING:
 
 _RECORD = 3 * PACKET
 """Characters of a record that are kept: of a longer one its beginning, and half as much of its end."""
-_KNOWN = 65_536
-"""Bytes of a log after which it is known what it has."""
 _MOST_TRIES = 20
 """Matches over several lines, which are none, after which every line is read instead."""
 _MOST_LINES = 40
@@ -31,20 +33,6 @@ _MOST_LINES = 40
 _NEWLINE = "#012"
 _CUT = "…"
 """Stands behind what was cut: no address in it can be told from one that its writer wrote behind it."""
-
-
-class Ready(NamedTuple):
-    """A record for the detector."""
-
-    text: str
-    number: int
-    """Which line it is, counted from 1; of a record of several, its first."""
-    trusted: bool
-    """Nobody but the server can have written it as a whole."""
-    time: float | None = None
-    """When it was logged, where its source tells that, as the journal does; POSIX seconds."""
-    hung: tuple[str, ...] = ()
-    """What to read instead, one after another, while nothing is told: records that seem to hang on others in this line."""
 
 
 class RecordAssembler:
@@ -66,6 +54,10 @@ class RecordAssembler:
         begin = self.rule.begin_packet
         self._packets = Packets(filter, begin) if begin is not None else None
         self._thread = OwnThread.of_filter(filter)
+        self._long = LongFields(filter, self._may_be_of_event)
+        self._heads = HangingHeads(filter, self._may_be_of_event)
+        self._doubted: list[tuple[Ready, str]] = []
+        """Records, and their threads' numbers, that wait until it is known what the log has."""
         self._tail = SessionTail(self.rule.session) if self.rule.session is not None else None
         self._decode = decode
         self.is_mixed = False
@@ -83,9 +75,8 @@ class RecordAssembler:
         self._record_time: float | None = None
         self.held_bytes = 0
         """Of the record under way."""
-        self._is_open = self._is_folded = False
+        self._is_open = self._is_folded = self._was_open = False
         self._time: float | None = None
-        self._seen = 0
         self._number = ""
         """Of the thread that has begun the record under way; empty if that is not known."""
         self._last: list[str] = []
@@ -104,12 +95,16 @@ class RecordAssembler:
     @property
     def busy(self) -> bool:
         """Whether the next line matters whatever it holds: a record or a packet is under way."""
-        return self._is_open or (self._packets is not None and self._packets.busy)
+        return self._is_open or self._must_judge or (self._packets is not None and self._packets.busy)
+
+    @property
+    def _must_judge(self) -> bool:
+        return bool(self._doubted) and self._heads.is_known
 
     @property
     def waits(self) -> bool:
         """Whether something is held back that `release` gives when nothing more comes."""
-        return self._is_open or (self._packets is not None and self._packets.waits)
+        return self._is_open or self._long.reaches_on or (self._packets is not None and self._packets.waits)
 
     def opens_packet(self, line: str) -> bool:
         """Whether strangers' text follows this line. Raises TimeoutError."""
@@ -145,23 +140,47 @@ class RecordAssembler:
         if self._thread is None:
             return False
         if not start:
-            return bool(self._number)
+            return self._was_open
         before = data[data.rfind(b"\n", 0, start - 1) + 1 : start - 1]
         return len(before) < _MOST_LINES or self.rule.may_go_on(self._decode(before))
 
-    def is_behind_session(self, data: bytes, begin: int) -> bool:
-        """Whether the line at `begin` of the chunk at hand may be the unmarked rest of a message of a session."""
-        return self._tail is not None and self._tail.covers(data, begin)
+    @property
+    def has_tails(self) -> bool:
+        """Whether `is_strangers` tells of tails: behind a record that is none comes none."""
+        return self._tail is not None
+
+    @property
+    def has_strangers(self) -> bool:
+        """Whether there may be lines in the chunk at hand for which `is_strangers` holds."""
+        return self._tail is not None or self._long.reaches
+
+    def is_strangers(self, data: bytes, begin: int) -> bool:
+        """Whether the line at `begin` of the chunk at hand may be a caller's, as a part of the message before it.
+
+        That is the unmarked rest of a message of a session, or a line in a field that may hold any.
+        """
+        if self._tail is not None:
+            return self._tail.covers(data, begin)
+        try:
+            return self._long.covers(begin, only_records=self._heads.is_known and not self.is_mixed)
+        except TimeoutError:
+            return True
 
     def begin_chunk(self, data: bytes) -> None:
         """Lines of `data` come next."""
         self.rule.learn(data)
-        self._seen += len(data)
+        self._heads.note(data)
+        self._long.begin(data)
+        self._was_open = bool(self._number)
 
     def end_chunk(self, data: bytes) -> None:
         """All of `data` was fed, or left out."""
         if self._tail is not None:
             self._tail.end(data)
+        try:
+            self._long.end(data)
+        except TimeoutError:
+            self._long.settle()
 
     def plain_rule(self) -> PlainRule:
         """What a record of one line looks like, now."""
@@ -173,6 +192,7 @@ class RecordAssembler:
         first = self._packets.first_held if self._packets is not None else None
         held = [first] if first is not None else []
         held += [self._record_number] if self._is_open else []
+        held += [one.number for one, _ in self._doubted[:1]]
         return min(held) - 1 if held else self.pushed
 
     def begins_record(self, line: str) -> bool:
@@ -191,18 +211,21 @@ class RecordAssembler:
         """
         self.pushed += 1
         self._time = time
-        ready = self._push(self.pushed, raw)
+        ready = self._judged() if self._must_judge else []
+        ready += self._push(self.pushed, raw)
         if self._is_open:
             self.held_bytes = len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
         return ready
 
     def ended_by(self, raw: bytes) -> list[Ready]:
         """The record under way, if the next line ends it; that line has still to be pushed, or left out."""
-        in_packet = self._packets is not None and self._packets.busy
-        if not self._is_open or in_packet or not self.begins_record(self._decode(raw)):
+        if (
+            not self._is_open
+            or (self._packets is not None and self._packets.busy)
+            or not self.begins_record(self._decode(raw))
+        ):
             return []
-        self.by_header += 1
-        return self._close_record()
+        return self._close_before_another()
 
     def skip(self, line: str) -> None:
         """A line goes by in which nothing counts."""
@@ -216,6 +239,10 @@ class RecordAssembler:
             ready = self._close_record()
         else:
             ready = []
+        if idle >= FOLDED_SETTLES:
+            self._long.settle()
+        if idle == inf:
+            ready += self._judged()
         if self._packets is None or idle < FOLDED_SETTLES or not self._packets.waits:
             return ready
         held = self._packets.release()
@@ -242,21 +269,19 @@ class RecordAssembler:
 
     def _cut_at(self, raw: bytes, text: str) -> int:
         """Where in the line the server has cut its record, and the next one begins; 0 where it has not."""
-        rule = self.rule
-        if not rule.cut or len(raw) <= rule.cut or rule.cut_from is None:
-            return 0
-        match = rule.cut_from.search(text[: rule.cut], SEARCH_LIMIT)
-        if match is None:
-            return 0
-        place = len(text[: match.end()].encode("utf-8", "replace")) + rule.cut
-        if len(raw) <= place:
+        place = self.rule.cut_place(raw, text)
+        if not place:
             return 0
         behind = self._decode(raw[place:])
-        return place if not rule.has_records or rule.begins(behind) or self.opens_packet(behind) else 0
+        return place if not self.rule.has_records or self.rule.begins(behind) or self.opens_packet(behind) else 0
 
     def _is_of_event(self, line: str) -> bool:
         """Whether the line belongs to the record under way, whatever it looks like, as its thread has not begun another."""
-        return bool(self._number) and self._thread is not None and self._thread.number(line) != self._number
+        if not self._number or self._thread is None:
+            return False
+        ended = self.rule.ended
+        has_ended = ended is not None and ended.found("\r".join(self._last), SEARCH_LIMIT)
+        return not has_ended or self._thread.number(line) != self._number
 
     def _go_on(self, line: str) -> list[Ready]:
         """A further line of a record whose thread is known: it ends where its server can have put no more of a caller's."""
@@ -289,8 +314,7 @@ class RecordAssembler:
         if not self.rule.has_records:
             return self._whole(self._ready(line, number), "")
         if self.rule.begins(line) or (self._is_open and self.opens_packet(line)):
-            self.by_header += self._is_open
-            before = self._close_record()
+            before = self._close_before_another()
             thread = self._thread.number(line) if self._thread is not None else ""
             hung = self._thread.hung(line, thread) if self._thread is not None else None
             last = hung.texts[-1] if hung is not None else line
@@ -302,8 +326,7 @@ class RecordAssembler:
                 return before
             return [*before, *self._whole(self._ready(line, number), thread)]
         if self._is_open and not self.rule.goes_on(line):
-            self.by_header += 1
-            return self._close_record()
+            return self._close_before_another()
         if self._is_open:
             self._is_folded = True
             line = self.rule.without_prefix(line)
@@ -320,28 +343,54 @@ class RecordAssembler:
         self._record, self._record_size = [kept], len(kept)
         self._tampered += 1
 
+    def _close_before_another(self) -> list[Ready]:
+        """Another record follows the one under way, at once."""
+        self.by_header += self._is_open
+        unsure = self.rule.unsure
+        if self._is_open and self._number and unsure is not None and unsure.found("\r".join(self._last), SEARCH_LIMIT):
+            self._tampered += 1
+            self._forget_record()
+        return self._close_record()
+
+    def _forget_record(self) -> None:
+        self._record, self._is_open, self._number, self.held_bytes = [], False, "", 0
+
     def _close_record(self) -> list[Ready]:
         """The record under way has no more lines."""
         if not self._is_open:
             return []
-        record, self._record, self._is_open = _NEWLINE.join(self._record), [], False
-        thread, self._number, self.held_bytes = self._number, "", 0
+        record, thread = _NEWLINE.join(self._record), self._number
+        self._forget_record()
         return self._whole(self._ready(record, self._record_number)._replace(time=self._record_time), thread)
 
     def _whole(self, one: Ready, thread: str) -> list[Ready]:
         """A record that is complete, or hangs in its line on one that was cut."""
-        hanging, other = self.rule.hanging, self.rule.hanging_other
+        hanging = self.rule.hanging
         if hanging is None or not hanging.found(one.text, SEARCH_LIMIT):
             return [one]
-        doubted = self.is_mixed or self.first_mixed is not None or self._seen < _KNOWN
-        if doubted and other is not None and other.found(one.text, SEARCH_LIMIT):
+        if not self._heads.is_known and self._heads.heads(one.text):
             self._tampered += 1
+            self._doubted.append((one, thread))
+            return []
+        return self._read_in_doubt(one, thread)
+
+    def _read_in_doubt(self, one: Ready, thread: str) -> list[Ready]:
+        """A record in which others seem to hang, when no more is to be known of what the log has."""
+        has_others = self.is_mixed or self.first_mixed is not None or not self._heads.is_known
+        heads = self._heads.heads(one.text) if has_others else []
+        self._tampered += bool(heads)
+        if heads and self._heads.may_hang(one.text, heads):
             return []
         hung = self._thread.hung(one.text, thread) if self._thread is not None else None
         if hung is None:
             return [one]
-        self._tampered += 1
+        self._tampered += not heads
         return [one._replace(text=hung.texts[-1]) if hung.is_foreign else one._replace(hung=tuple(hung.texts))]
+
+    def _judged(self) -> list[Ready]:
+        """What becomes of the records that have waited: it is known now what the log has, or no more of it comes."""
+        doubted, self._doubted = self._doubted, []
+        return [ready for one, thread in doubted for ready in self._read_in_doubt(one, thread)]
 
     def _ready(self, line: str, number: int) -> Ready:
         return Ready(line, number, not self.is_mixed, self._time)

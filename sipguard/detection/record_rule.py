@@ -15,8 +15,9 @@ with its date; lengths are bytes.
                       See `session_tail`
     recordthread, recordforeign: see `own_thread`
     hanging           a line in which another seems to hang, as the server has cut it
-    hanging_other     what hangs there is of none of these records: such a line counts for nobody where `mixed` is found in the
-                      log, and until enough of it has been seen to know
+    hanging_other, hanging_shown: see `hanging`
+    recordended, recordunsure: see `own_thread`
+    recordlong, recordlong_mark: see `long_fields`
     quarantine_begin, quarantine_end, quarantine_limit, logline: see `packets`
     mixed             a line that a log of security events alone does not have: from then on its successes are not believed
     jsonline          a template, `{a.b}` is the key b in the object a: how a line of JSON would look as a line of text
@@ -50,6 +51,11 @@ KEYS = frozenset(
         "sessionline",
         "hanging",
         "hanging_other",
+        "hanging_shown",
+        "recordended",
+        "recordunsure",
+        "recordlong",
+        "recordlong_mark",
         "recordthread",
         "recordforeign",
         "quarantine_begin",
@@ -85,7 +91,8 @@ class RecordRule:
         self.cut_from = one("linecut_from")
         self.session = one("sessionline")
         self.hanging = one("hanging")
-        self.hanging_other = one("hanging_other")
+        self.ended = one("recordended")
+        self.unsure = one("recordunsure")
         self.begin_packet = one("quarantine_begin")
         self.mixed = one("mixed")
         self.json = filter.options.get("jsonline", "")
@@ -136,6 +143,14 @@ class RecordRule:
                     self._keep(number)
                 return True
         return False
+
+    def cut_place(self, raw: bytes, text: str) -> int:
+        """Behind how many bytes of a line, of which `text` is the text, its server cuts it; 0 if it does not."""
+        if not self.cut or len(raw) <= self.cut or self.cut_from is None:
+            return 0
+        match = self.cut_from.search(text[: self.cut], SEARCH_LIMIT)
+        place = len(text[: match.end()].encode("utf-8", "replace")) + self.cut if match is not None else 0
+        return place if len(raw) > place else 0
 
     def without_prefix(self, line: str) -> str:
         """A further line of a record, as its server wrote it."""

@@ -1,9 +1,9 @@
-"""What a detector says: its counts, and all about one line."""
+"""What a detector says: its counts, and all about one line; and what it is given to read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,3 +69,17 @@ class Examined:
     """The regex that matched says that its line is no failure."""
     consumed: int = 0
     """Lines before this one that the match has used up, in a filter with `maxlines`."""
+
+
+class Ready(NamedTuple):
+    """A record for the detector."""
+
+    text: str
+    number: int
+    """Which line it is, counted from 1; of a record of several, its first."""
+    trusted: bool
+    """Nobody but the server can have written it as a whole."""
+    time: float | None = None
+    """When it was logged, where its source tells that, as the journal does; POSIX seconds."""
+    hung: tuple[str, ...] = ()
+    """What to read instead, one after another, while nothing is told: records that seem to hang on others in this line."""

@@ -18,7 +18,7 @@ from sipguard.detection.encodings import count_lines
 from sipguard.detection.expressions import expression
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.plain_rule import PlainRule
-from sipguard.detection.record_assembler import Ready
+from sipguard.detection.results import Ready
 from sipguard.detection.translate import UntranslatableError, Writer
 from sipguard.model import Failure, Filter
 

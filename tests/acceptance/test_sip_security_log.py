@@ -111,7 +111,7 @@ MANAGER_KINDS = ["InvalidAccountID", "InvalidPassword", "ChallengeResponseFailed
 
 
 def chan_sip(kind, text):
-    """An event of chan_sip: the address is one that its Via header chose, so that it accuses nobody."""
+    """An event of chan_sip: the address is one that its Via header chose, so that it accuses nobody; accounts are not cut."""
     end = {"InvalidAccountID": "", "ChallengeResponseFailed": ANSWER, "FailedACL": ',ACLName="domain_must_match"'}[kind]
     return written(f'{head(kind, "SIP", THREAD)}{text}",SessionID="0x7f9a{peer(VICTIM)}{end}\n', None)
 
@@ -136,7 +136,23 @@ def events(*more):
     ]  # fmt: skip
 
 
-CHAN_SIP = st.builds(chan_sip, st.sampled_from(["InvalidAccountID", "ChallengeResponseFailed", "FailedACL"]), texts())
+WHOLE_LINES = [
+    f"{begin}x{end}" for begin in HEADS for end in (peer(VICTIM), peer(VICTIM) + ANSWER, peer(VICTIM, "TCP") + LOGIN)
+]
+"""Whole events of others."""
+FED = [
+    "\n",
+    *(f"\n{line}\n" for line in WHOLE_LINES),
+    *(f"\n{line}" for line in HEADS),
+    '\n{"hostname":"',
+    "\n-- end of packet.",
+]
+CHAN_SIP = st.builds(
+    chan_sip, st.sampled_from(["InvalidAccountID", "ChallengeResponseFailed", "FailedACL"]), texts(*FED, *OTHERS)
+)
+CHAN_SIP_PLAIN = st.builds(
+    chan_sip, st.sampled_from(["InvalidAccountID", "ChallengeResponseFailed", "FailedACL"]), texts(*OTHERS)
+)
 CLOSE = honest("SuccessfulAuth")
 BEFORE = honest("ChallengeSent")[0] * (KNOWN // 300)
 """As much as it takes to know that a log has no other levels."""

@@ -1,0 +1,180 @@
+r"""Tells lines that a caller has written into a field of any length from those that his server has begun.
+
+Most fields are short, or have no line feeds: where such a record goes on is told by how it stands there (`recordopen`). A field
+that may be as long as a message, line feeds and all, can hold whole records and look whole at the end of each of its lines.
+But whoever writes it does not know the number of the server's thread, and no message is longer than `linecut`. So behind such
+a record, for as many bytes, a line that begins with the head of a record and another number is his.
+
+    recordlong        the head of a record with such a field, wherever it stands; its group 1 is the number of the thread
+    recordlong_mark   a text or two that stand in each of them, and seldom anywhere else
+
+A log of these records alone (`mixed`) has nothing else there: a line of any other kind is the caller's too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+import regex
+
+from sipguard.detection.expressions import one_of, whole_number
+from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
+from sipguard.detection.record_rule import SEARCH_LIMIT, in_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sipguard.model import Filter
+
+_HEADER = 256
+"""Bytes that may stand before a message: date, level, file."""
+_MOST_LOOKED_BACK = 20
+
+
+class _Reach(NamedTuple):
+    """Where lines of a caller may stand, as offsets in a chunk."""
+
+    begin: int
+    end: int
+    number: bytes
+
+
+class LongFields:
+    """The rule of one filter, and what it says of one log."""
+
+    def __init__(self, filter: Filter, of_record: Callable[[bytes, int], bool]) -> None:  # noqa: A002 - the noun of the field
+        """`of_record` tells of a chunk and where a line begins whether it may go on with the record before it.
+
+        Raises ConfigError when a regex does not compile.
+        """
+        head, long, mark = (
+            one_of(filter, "recordthread"),
+            one_of(filter, "recordlong"),
+            one_of(filter, "recordlong_mark"),
+        )
+        self._of_record = of_record
+        self._head = in_bytes(head) if head is not None else None
+        self._long = in_bytes(long) if long is not None else None
+        self._has_mark = _search(mark.source if mark is not None else "")
+        self._reach = whole_number(filter, "linecut") + _HEADER
+        self._data = b""
+        self._found: list[_Reach] | None = None
+        self._carried: tuple[bytes, int] | None = None
+        """What the last chunk ended in: the number, and how many bytes further it reaches."""
+
+    @property
+    def reaches_on(self) -> bool:
+        """Whether such a record may not have ended with the last chunk."""
+        return self._carried is not None
+
+    @property
+    def reaches(self) -> bool:
+        """Whether lines of a caller may stand in the chunk at hand."""
+        try:
+            return self._long is not None and bool(self._found if self._found is not None else self._all())
+        except TimeoutError:
+            return True
+
+    def begin(self, data: bytes) -> None:
+        """Lines of `data` come next."""
+        self._data, self._found = data, None
+
+    def end(self, data: bytes) -> None:
+        """All of `data` has gone by."""
+        if self._long is None:
+            return
+        if self._carried is not None or self._has_mark(data[-2 * self._reach :]):
+            self._carried = self._left(self._all(), len(data))
+        self._data, self._found = b"", None
+
+    def _left(self, found: list[_Reach], size: int) -> tuple[bytes, int] | None:
+        """What reaches beyond this chunk."""
+        if not found or found[-1].end < size:
+            return None
+        begin, _, number = found[-1]
+        left = (self._carried[1] if self._carried is not None and not begin else begin + self._reach) - size
+        return (number, left) if left > 0 else None
+
+    def settle(self) -> None:
+        """Nothing more has come: a record is written with one write."""
+        self._carried = None
+
+    def covers(self, begin: int, *, only_records: bool) -> bool:
+        """Whether the line at this offset of the chunk is a caller's; with `only_records` the log has nothing else.
+
+        Raises TimeoutError.
+        """
+        if self._long is None:
+            return False
+        found = self._found if self._found is not None else self._all()
+        place = bisect_right(found, begin, key=lambda each: each.begin) - 1
+        if place < 0 or begin >= found[place].end:
+            return False
+        number = self._number_at(begin)
+        return number != found[place].number if number else only_records
+
+    def _number_at(self, begin: int) -> bytes:
+        """That of the thread with whose head the line begins; empty if it begins otherwise."""
+        assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
+        match = self._head.match(self._data, begin, timeout=SEARCH_LIMIT)
+        return match[1] if match is not None else b""
+
+    def _all(self) -> list[_Reach]:
+        data = self._data
+        found: list[_Reach] = []
+        position = 0
+        if self._carried is not None:
+            number, left = self._carried
+            found.append(_Reach(0, self._end(0, left, number), number))
+            position = found[0].end
+        if self._long is not None and self._has_mark(data):
+            while (match := self._long.search(data, position, timeout=SEARCH_LIMIT)) is not None:
+                position = match.end()
+                if self._is_true(match):
+                    found.append(_Reach(match.end(), self._end(match.end(), self._reach, match[1]), match[1]))
+                    position = found[-1].end
+        self._found = found
+        return found
+
+    def _end(self, begin: int, reach: int, number: bytes) -> int:
+        """Where the thread writes its next record, or no message reaches any more."""
+        assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
+        limit = min(begin + reach, len(self._data))
+        for match in self._head.finditer(self._data, begin, timeout=SEARCH_LIMIT):
+            if match.start() >= limit:
+                break
+            if match[1] == number:
+                return int(match.start())
+        return limit
+
+    def _is_true(self, match: regex.Match[bytes]) -> bool:
+        """Whether the server has written this head: it begins a line of its own, or hangs there and has its thread's number."""
+        data, start = self._data, match.start()
+        assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
+        if not start or data[start - 1] == 0x0A:
+            return not self._of_record(data, start)
+        for _ in range(_MOST_LOOKED_BACK):
+            start = data.rfind(b"\n", 0, max(start - 1, 0)) + 1
+            before = self._head.match(data, start, timeout=SEARCH_LIMIT)
+            if before is not None and not self._of_record(data, start):
+                return bool(before[1] == match[1])
+            if not start:
+                break
+        return False
+
+
+def _search(source: str) -> Callable[[bytes], bool]:
+    """Whether the pattern is found in bytes."""
+    if is_fast():
+        pattern = Pattern(source)
+
+        def found(data: bytes) -> bool:
+            try:
+                return bool(pattern.matcher(data)(0))
+            except SearchError:
+                return True
+
+        return found
+    slow = regex.compile(source.encode())
+    return lambda data: slow.search(data) is not None

@@ -1,0 +1,177 @@
+"""Asterisk's log of all levels: each guess counts once, for the socket it came from, whatever heads of others its fields hold.
+
+The writers of `test_sip_security_log`, and beside them other levels, whose messages may end in what a caller has written, as
+those of a dialplan do, so that one that hangs on a cut event may end like an event. Threads have numbers; callers write heads
+of any level with numbers of their own, or, where that is said, with the true ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from effort import examples
+from hypothesis import given
+from hypothesis import strategies as st
+from server_lines import ATTACKER, VICTIM, term_strip
+from strangers import detector
+from test_sip_nothing_hidden import KNOWN, pieces
+from test_sip_security_log import (
+    ACL,
+    ANSWER,
+    CHAN_SIP,
+    CHAN_SIP_PLAIN,
+    CLOSE,
+    DATE,
+    LOGGED,
+    THREAD,
+    WORDS,
+    events,
+    head,
+    peer,
+    unknown,
+)
+
+from sipguard.model import Failure
+
+WORKERS = [5101, 5102, 5103, 5104]
+CALLS = [0x1A, 0x1B]
+LEVELS = ["DEBUG", "NOTICE", "WARNING", "ERROR", "VERBOSE", "DTMF"]
+
+
+def other(level, worker, text, call=None):
+    """A message of another level, whose end a caller may have written."""
+    number = f"[C-{call:08x}]" if call is not None else ""
+    message = f"[{DATE}] {level}[{worker}]{number} app_verbose.c:     -- {text}\n"
+    return term_strip(message[:LOGGED]).encode(), None
+
+
+WHOLE = [peer(VICTIM), peer(VICTIM) + ANSWER, peer(VICTIM) + ACL]
+OTHER = st.builds(
+    other,
+    st.sampled_from(LEVELS),
+    st.sampled_from(WORKERS),
+    st.sampled_from(["x", *WHOLE]),
+    st.sampled_from([None, *CALLS]),
+)
+SHOWN = b"".join(
+    other(level, worker, "x" * 100, call)[0] for level in LEVELS for worker in WORKERS for call in (None, *CALLS)
+)
+BEFORE = SHOWN * (KNOWN // len(SHOWN) + 1)
+"""A log in which every thread has written."""
+GUESSED = [
+    *(f"[{DATE}] {level}[{number}] app_verbose.c:     -- " for level in LEVELS for number in (1, 77)),
+    f"[{DATE}] NOTICE[1][C-00000001] a.c: ",
+    f"[{DATE}] DEBUG[1]",
+    "[Jan 15 10:20:30] NOTICE[1] a:",
+    "[Jan 15 10:20:30] VERBOSE[5101] a:",
+    "] NOTICE[5101]",
+]
+"""Heads of other levels by who does not know the threads' numbers, or not how dates are written here."""
+TRUE = [f"[{DATE}] {level}[{number}] app_verbose.c:     -- " for level in LEVELS for number in WORKERS]
+"""By who does."""
+
+
+def told(found, data, before):
+    """Address → failures, address → guesses made, and how often somebody was seen to have written into the log."""
+    found = [*found, CLOSE]
+    log = b"".join(text for text, _ in found)
+    reader = detector("asterisk")
+    assert reader.feed(before) == []
+    seen = [one for chunk in pieces(data, log) for one in reader.events(chunk)] + reader.flush()
+    made = Counter(host for _, host in found if host)
+    return Counter(one.host for one in seen if isinstance(one, Failure)), made, reader.counts.tampered
+
+
+def at_most(words, number, sip=CHAN_SIP):
+    """Random messages with these words in their fields."""
+    return st.lists(st.one_of(*events(*words), sip, OTHER), min_size=1, max_size=number)
+
+
+@examples(200)
+@given(found=at_most(GUESSED, 6, CHAN_SIP_PLAIN), data=st.data())
+def test_heads_of_levels_by_who_does_not_know_the_numbers(found, data):
+    """Each guess counts, and nobody else's."""
+    counted, made, _ = told(found, data, BEFORE)
+    assert counted == made
+
+
+@examples(100)
+@given(found=at_most(GUESSED, 6, CHAN_SIP_PLAIN), data=st.data())
+def test_the_same_in_the_first_lines_that_are_read(found, data):
+    """Where it is not known yet what a log has: counted at its end, as far as the threads have shown themselves by then."""
+    counted, made, _ = told(found, data, SHOWN)
+    assert counted == made
+
+
+@examples(200)
+@given(found=at_most(TRUE, 6), data=st.data(), before=st.sampled_from([b"", SHOWN, BEFORE]))
+def test_who_knows_the_numbers_of_the_other_threads_is_seen(found, data, before):
+    """What may hang there counts for nobody, but is told: nothing is lost without a sign, and nobody else is accused."""
+    counted, made, tampered = told(found, data, before)
+    assert counted <= made
+    assert (made - counted).total() <= tampered
+
+
+OWN = [head(kind, service, THREAD) for kind in ("InvalidAccountID", "FailedACL") for service in ("PJSIP", "AMI", "SIP")]
+
+
+@examples(200)
+@given(
+    found=at_most([*OWN, "m" + OWN[0][1:], "m" + OWN[2][1:], "[\x1b", *TRUE, *WORDS[:2]], 6, CHAN_SIP_PLAIN),
+    data=st.data(),
+)
+def test_who_knows_the_number_of_the_events_too_is_seen(found, data):
+    """The same, without line feeds in accounts of chan_sip: with those, he writes whole events."""
+    counted, made, tampered = told(found, data, BEFORE)
+    assert counted <= made
+    assert (made - counted).total() <= tampered
+
+
+@examples(200)
+@given(found=st.lists(st.one_of(*events(), CHAN_SIP, OTHER), min_size=1, max_size=6), data=st.data())
+def test_a_file_that_ends_in_a_part_of_a_line(found, data):
+    """As at a rotation: the last event without its end is nobody's, and what is written next counts."""
+    log = b"".join(text for text, _ in found)
+    short = data.draw(st.integers(1, 400), "bytes left out")
+    reader = detector("asterisk")
+    reader.feed(BEFORE)
+    seen = reader.events(log[:-short]) + reader.flush() if len(log) > short else []
+    seen += [one for chunk in pieces(data, unknown("1")[0] + CLOSE[0]) for one in reader.events(chunk)] + reader.flush()
+    assert {one.host for one in seen if isinstance(one, Failure)} <= {ATTACKER, "203.0.113.67"}
+    assert ATTACKER in {one.host for one in seen if isinstance(one, Failure)}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_head_with_a_number_that_no_thread_has(level):
+    """In each Call-ID: counted as it comes."""
+    with_head = unknown("1", f"[{DATE}] {level}[1] a.c: x")[0]
+    reader = detector("asterisk")
+    assert reader.feed(BEFORE) == []
+    assert [one.host for one in reader.events(with_head * 5)] == [ATTACKER] * 5
+    assert reader.counts.tampered == 5
+
+
+def test_heads_in_the_first_lines_count_when_it_is_known_what_the_log_has():
+    """64 KB later, with the dates that they have."""
+    with_head = unknown("1", f"[{DATE}] NOTICE[1] a.c: x")[0]
+    reader = detector("asterisk")
+    assert reader.events(with_head * 5) == []
+    assert [one.host for one in reader.events(BEFORE) + reader.events(CLOSE[0])][:5] == [ATTACKER] * 5
+
+
+def test_what_hangs_on_a_cut_event_in_the_first_lines_accuses_nobody():
+    """Also when the log turns out to have such a thread."""
+    cut = unknown("1", "\x1b" + "a" * 7500 + "m" + "b" * 900)[0]
+    log = cut + other("NOTICE", 5101, WHOLE[0])[0]
+    reader = detector("asterisk")
+    assert reader.events(log * 5) + reader.events(BEFORE) + reader.feed(CLOSE[0]) + reader.flush() == []
+
+
+def test_a_thread_is_not_made_known_by_an_account():
+    """A line feed in it writes a head at the beginning of a line: no thread of Asterisk has that number for that."""
+    shown = unknown(f"\n[{DATE}] DTMF[1] ")[0]
+    with_head = unknown("1", f"[{DATE}] NOTICE[1] a.c: x")[0]
+    reader = detector("asterisk")
+    reader.feed(BEFORE)
+    assert [one.host for one in reader.events(shown + with_head * 5)] == [ATTACKER] * 6
