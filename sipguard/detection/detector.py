@@ -245,7 +245,7 @@ class Detector:
         behind = -1
         for event in events[first:]:
             assert isinstance(event, Failure)  # noqa: S101 - plain lines are nothing else
-            if (event.begin != behind or not screen.has_tails) and screen.is_strangers(data, event.begin):
+            if (event.begin != behind or screen.tail is None) and screen.is_strangers(data, event.begin):
                 screen.skip(event.line)
                 self.counts.failures -= 1
             else:
@@ -369,11 +369,11 @@ class Detector:
         self._screen.begin_chunk(raw + b"\n")
         if self._screen.is_strangers(raw + b"\n", 0):
             self._screen.skip(self._decode(raw))
-            ready = []
+            told = [(self.counts.lines, self._matcher.left_out(self._decode(raw)))]
         else:
-            ready = self._screened(raw, time)
+            told = [(one.number, self._examined(one)) for one in self._screened(raw, time)]
         self._screen.end_chunk(raw + b"\n")
-        return [(one.number, self._examined(one)) for one in ready]
+        return told
 
     def examine_rest(self) -> list[tuple[int, Examined]]:
         """As `examine_record`, when no more lines come."""

@@ -105,10 +105,14 @@ class HangingHeads:
         for _ in range(_MOST_SHOWN):
             place = data.rfind(mark, 0, place)
             start = data.rfind(b"\n", 0, max(place, 0)) + 1
-            if place < 0 or not start:  # the first may be the rest of a line
+            if place < 0 or (not start and self._seen > self._size):  # that may be the rest of a line
                 return
             found = self._shown.match(data, start, timeout=SEARCH_LIMIT)
-            if found is not None and (not group or found[group] == value) and not self._of_record(data, start):
+            if (
+                found is not None
+                and (not group or found[group] == value)
+                and not (start and self._of_record(data, start))
+            ):
                 yield found
             place = start
 

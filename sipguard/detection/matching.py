@@ -8,11 +8,13 @@ have a time limit; a line that exceeds it is counted and skipped.
 from __future__ import annotations
 
 import time as _time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sipguard.detection.auxiliary_events import AuxiliaryEvents
 from sipguard.detection.expressions import Expression, compile_all, has_id, union, where
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
+from sipguard.detection.results import Examined
 from sipguard.detection.tags import accused
 from sipguard.model import Challenge, Clock, Failure, Filter, Success
 
@@ -141,6 +143,13 @@ class Matcher:
         if self.other is None and self.aside.is_tampered(text, self._search):
             self.tampered += 1
             self.counts.tampered += 1
+
+    def left_out(self, line: str) -> Examined:
+        """What there is to tell of a line in which nothing counts: its date."""
+        self.is_dated = False
+        with suppress(TimeoutError):
+            self.cut_date(line)
+        return Examined(False, False, None, None, self.date_format, None)
 
     def cut_date(self, line: str) -> str:
         """Set the time of the line, and give the line without its date."""

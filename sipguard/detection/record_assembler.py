@@ -58,7 +58,7 @@ class RecordAssembler:
         self._heads = HangingHeads(filter, self._may_be_of_event)
         self._doubted: list[tuple[Ready, str]] = []
         """Records, and their threads' numbers, that wait until it is known what the log has."""
-        self._tail = SessionTail(self.rule.session) if self.rule.session is not None else None
+        self.tail = SessionTail(self.rule.session) if self.rule.session is not None else None
         self._decode = decode
         self.is_mixed = False
         """Whether others than the server could have written lines of this log as a whole: none is trusted from now on."""
@@ -75,7 +75,9 @@ class RecordAssembler:
         self._record_time: float | None = None
         self.held_bytes = 0
         """Of the record under way."""
-        self._is_open = self._is_folded = self._was_open = False
+        self._is_open = self._is_folded = False
+        self._chunk, self._before = b"", list[str]()
+        """The chunk at hand, and what had come of the record under way when it began."""
         self._time: float | None = None
         self._number = ""
         """Of the thread that has begun the record under way; empty if that is not known."""
@@ -123,9 +125,8 @@ class RecordAssembler:
                 if match is None:
                     return True
                 start = data.rfind(b"\n", 0, match.start()) + 1
-                end = data.find(b"\n", start)
-                end = len(data) if end < 0 else end
-                if self._may_be_of_event(data, start):
+                end = (data.find(b"\n", start) + 1 or len(data) + 1) - 1
+                if self._may_be_of_event(data, start) or self._long.reaches:
                     return False
                 if match.end() <= end:
                     self.first_mixed = start, end
@@ -139,28 +140,29 @@ class RecordAssembler:
         """Whether the line at `start` may belong to a record whose thread is known, and look like another to deceive."""
         if self._thread is None:
             return False
-        if not start:
-            return self._was_open
-        before = data[data.rfind(b"\n", 0, start - 1) + 1 : start - 1]
-        return len(before) < _MOST_LINES or self.rule.may_go_on(self._decode(before))
-
-    @property
-    def has_tails(self) -> bool:
-        """Whether `is_strangers` tells of tails: behind a record that is none comes none."""
-        return self._tail is not None
+        lines: list[str] = []
+        while start and len(lines) < _MOST_LINES:
+            begin = data.rfind(b"\n", 0, start - 1) + 1
+            lines.insert(0, self._decode(data[begin : start - 1]))
+            if self._thread.number(lines[0]):
+                return self.rule.may_go_on("\r".join(lines))
+            start = begin
+        # What is left is in the chunk before.
+        before = self._before if not start and data is self._chunk else []
+        return bool(before) and self.rule.may_go_on("\r".join([*before, *lines]))
 
     @property
     def has_strangers(self) -> bool:
         """Whether there may be lines in the chunk at hand for which `is_strangers` holds."""
-        return self._tail is not None or self._long.reaches
+        return self.tail is not None or self._long.reaches
 
     def is_strangers(self, data: bytes, begin: int) -> bool:
         """Whether the line at `begin` of the chunk at hand may be a caller's, as a part of the message before it.
 
         That is the unmarked rest of a message of a session, or a line in a field that may hold any.
         """
-        if self._tail is not None:
-            return self._tail.covers(data, begin)
+        if self.tail is not None:
+            return self.tail.covers(data, begin)
         try:
             return self._long.covers(begin, only_records=self._heads.is_known and not self.is_mixed)
         except TimeoutError:
@@ -171,12 +173,13 @@ class RecordAssembler:
         self.rule.learn(data)
         self._heads.note(data)
         self._long.begin(data)
-        self._was_open = bool(self._number)
+        self._chunk, self._before = data, list(self._last) if self._number else []
 
     def end_chunk(self, data: bytes) -> None:
         """All of `data` was fed, or left out."""
-        if self._tail is not None:
-            self._tail.end(data)
+        self._chunk = b""
+        if self.tail is not None:
+            self.tail.end(data)
         try:
             self._long.end(data)
         except TimeoutError:

@@ -119,6 +119,9 @@ class Surveyor(Detector):
         self._read_alone += 1
         if self._read_alone * _MOST_ALONE > self.counts.lines:
             raise SurveyError
+        if self._screen is not None and self._screen.is_strangers(data, begin):
+            line = self._decode(data[begin:end])
+            self.told[self._read_alone] = line, self._matcher.left_out(line)
         super()._at(data, begin, end, events)
 
     def _read(self, data: bytes) -> list[LogEvent]:  # noqa: ARG002 - as there
