@@ -1,4 +1,4 @@
-"""Starts the daemon on empty logs, plays the samples into them, shows what it says, and sums up."""
+"""Starts the daemon on empty logs, plays samples into them, and packets beside one, shows what it says, and sums up."""
 
 from __future__ import annotations
 
@@ -6,24 +6,33 @@ import argparse
 import json
 import os
 import re
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from demo.feeder import Track, play
+from demo.recorded import SILENT, Recording
 
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "logs"
 PLAYED = {"freeswitch": "freeswitch-warning.log", "asterisk": "asterisk22-security.log"}
 """Jail → the sample that is played to it."""
+RECORDED = "pbx"
+"""The jail of the server whose packets are played beside its log."""
+LENDER, NAMED = "203.0.113.78", "203.0.113.91"
+"""Who has written another's address into its packets there, and whose."""
 SECONDS = 16.0
 """How long the samples are stretched or squeezed to."""
 BANTIME = 6
@@ -38,12 +47,19 @@ def main() -> int:
     """Run the demo; 0 when the daemon did what it should."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--firewall", default="memory", choices=["memory", "nftables"])
-    firewall = parser.parse_args().firewall
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    firewall = given.firewall
     if firewall == "nftables" and os.geteuid() != 0:
         console.print("make run FIREWALL=nftables needs root: it makes a network namespace of its own")
         return 2
-    with tempfile.TemporaryDirectory(prefix="sipguard-demo-") as name, Namespace(firewall) as prefix:
-        return _demo(Path(name), firewall, prefix)
+    if firewall == "nftables" and not given.inside:
+        with Namespace(firewall) as prefix:
+            subprocess.run([*prefix, "ip", "link", "set", "lo", "up"], check=True)
+            inside = [*prefix, sys.executable, "-m", "demo", "--firewall", firewall, "--inside"]
+            return subprocess.run(inside, check=False).returncode
+    with tempfile.TemporaryDirectory(prefix="sipguard-demo-") as name:
+        return _demo(Path(name), firewall)
 
 
 class Namespace:
@@ -63,12 +79,21 @@ class Namespace:
             subprocess.run(["ip", "netns", "del", self.name], check=True)
 
 
-def _demo(folder: Path, firewall: str, prefix: list[str]) -> int:
-    tracks = _prepare(folder)
-    sipguard = [*prefix, sys.executable, "-m", "sipguard"]
+def _demo(folder: Path, firewall: str) -> int:
+    tracks, recording = _prepare(folder)
+    ask = [sys.executable, "-m", "sipguard"]
     started = time.monotonic()
     daemon = subprocess.Popen(
-        [*sipguard, "run", "--config", str(folder / "sipguard.toml"), "--firewall", firewall],
+        [
+            sys.executable,
+            "-m",
+            "demo.watching",
+            "run",
+            "--config",
+            str(folder / "sipguard.toml"),
+            "--firewall",
+            firewall,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -78,10 +103,16 @@ def _demo(folder: Path, firewall: str, prefix: list[str]) -> int:
     reader.start()
     try:
         _wait_for(folder / "run.sock", daemon)
-        written = play(tracks, SECONDS, going_on=lambda: daemon.poll() is None)
+        with ThreadPoolExecutor() as pool:
+            played = pool.submit(recording.play, going_on=lambda: daemon.poll() is None)
+            written = play(tracks, SECONDS, going_on=lambda: daemon.poll() is None) + played.result()
         time.sleep(BANTIME + 0.5)  # so that the last bans are seen to end
-        answer = _output([*sipguard, "status", "--json", "--socket", str(folder / "run.sock")])
-        rules = _output([*prefix, "nft", "list", "table", "inet", "sipguard"]) if prefix else ""
+        where = ["--json", "--socket", str(folder / "run.sock")]
+        answer, jail = (json.loads(_output([*ask, "status", *one, *where])) for one in ([], [RECORDED]))
+        stories = {
+            one: json.loads(_output([*ask, "explain", one, *where], check=False)) for one in (LENDER, NAMED, SILENT)
+        }
+        rules = _output(["nft", "list", "table", "inet", "sipguard"]) if firewall == "nftables" else ""
     finally:
         daemon.terminate()
         daemon.wait(30)
@@ -89,34 +120,48 @@ def _demo(folder: Path, firewall: str, prefix: list[str]) -> int:
     if rules:
         console.rule("what it made in the firewall")
         console.print(rules, end="", markup=False)
-    _sum_up(json.loads(answer), shown, written, time.monotonic() - started)
-    return 0 if daemon.returncode == 0 else 1
+    _sum_up(answer, shown, written, time.monotonic() - started)
+    as_meant = _explain(jail["jails"][0]["corroboration"], stories)
+    return 0 if daemon.returncode == 0 and as_meant else 1
 
 
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def _output(command: list[str], *, check: bool = True) -> str:
+    return subprocess.run(command, check=check, capture_output=True, text=True).stdout
 
 
-def _prepare(folder: Path) -> list[Track]:
+def _prepare(folder: Path) -> tuple[list[Track], Recording]:
     """A configuration like an operator's, with logs in `folder`."""
+    recording = Recording(folder / f"{RECORDED}.log", _free_port(), secrets.token_hex(16))
+    recording.log.touch()
     (folder / "sipguard.toml").write_text(
         f'state_dir = "{folder}/state"\nsocket = "{folder}/run.sock"\nlogtarget = "STDOUT"\n'
-        f'[defaults]\nfindtime = "10m"\nmaxretry = 5\nbantime = {BANTIME}\n'
+        f'[defaults]\nfindtime = "10m"\nmaxretry = 5\nbantime = {BANTIME}\nipv6prefix = 128\n'
+        f'[hep]\nlisten = "127.0.0.1:{recording.port}"\nkey = "{recording.key}"\n'
     )
     (folder / "jails.d").mkdir()
     tracks = []
     for jail, sample in PLAYED.items():
         log = folder / f"{jail}.log"
         log.touch()
-        (folder / "jails.d" / f"{jail}.toml").write_text(f'enabled = true\nlogpath = "{log}"\n')
+        # No packets are played to these.
+        (folder / "jails.d" / f"{jail}.toml").write_text(f'enabled = true\ncorroborate = false\nlogpath = "{log}"\n')
         tracks.append(Track(SAMPLES / sample, log))
-    return tracks
+    (folder / "jails.d" / f"{RECORDED}.toml").write_text(
+        f'enabled = true\ncorroborate = true\nfilter = "freeswitch"\nport = "5060"\nlogpath = "{recording.log}"\n'
+    )
+    return tracks, recording
 
 
-def _wait_for(socket: Path, daemon: subprocess.Popen[str]) -> None:
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _wait_for(control: Path, daemon: subprocess.Popen[str]) -> None:
     """Until the daemon answers, or is dead."""
     for _ in range(600):
-        if socket.exists() or daemon.poll() is not None:
+        if control.exists() or daemon.poll() is not None:
             return
         time.sleep(0.05)
 
@@ -160,6 +205,25 @@ def _sum_up(
         f"{lines} lines played in {seconds:.0f} s: {shown['Ban']} bans made, {shown['Unban']} ended by themselves. "
         "Nothing else was touched."
     )
+
+
+def _explain(told: dict[str, Any], stories: dict[str, dict[str, Any]]) -> bool:
+    """What the packets have said of the log of `RECORDED`; whether it is what they should have said."""
+    lent = [one for one in stories[LENDER]["attempts"] if one["line"].startswith("lent: ")]
+    console.print(
+        f"\nThe packets of {RECORDED} were played beside its log, as its server would copy them (HEP). They have confirmed "
+        f"{told['confirmed']} lines: each is one attempt, whoever told of it first."
+    )
+    console.print(
+        f"{NAMED} is accused by lines of that log. It has sent nothing: {LENDER} has written that address into its packets, "
+        f"and is charged with {len(lent)} attempts for it."
+    )
+    console.print(
+        f"{SILENT} is accused by {told['contradicted']} lines that no server has written: it has sent nothing, and they "
+        "count for nobody. Without packets both would have been banned."
+    )
+    innocent = not any(stories[one]["bans"] or stories[one]["attempts"] for one in (NAMED, SILENT))
+    return innocent and bool(lent) and told["contradicted"] > 0
 
 
 if __name__ == "__main__":

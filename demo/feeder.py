@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?")
+DATE = re.compile(r"\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def now_instead(line: str, now: datetime) -> str:
         fraction = f".{now:%f}"[: len(match[2])] if match[2] else ""
         return f"{now:%Y-%m-%d}{match[1]}{now:%H:%M:%S}{fraction}"
 
-    return _DATE.sub(moved, line)
+    return DATE.sub(moved, line)
 
 
 def schedule(tracks: list[Track], seconds: float) -> Iterator[tuple[float, Track, str]]:
