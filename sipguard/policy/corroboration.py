@@ -35,9 +35,10 @@ SIGHTED = 3
 """Proven attempts of a log that the wire has to confirm, before it is believed against that log."""
 SIGHTED_FOR = 86_400.0
 _MOST_HELD = 4096
-_MOST_HELD_OF_ONE = 64
+_MOST_HELD_OF_ONE = 256
 _MOST_TAKEN = 20_000
 _MOST_REPORTED = 10_000
+_UNSIGHTED = "the wire has not confirmed this log yet"
 _NO_FAILURE = frozenset({"again", "stale"})
 """What became of an attempt that a server may log as a failure and that is none."""
 
@@ -164,8 +165,9 @@ class Corroboration:
         """Testimony whose attempt the wire has not shown yet."""
         failure, address = testimony.failure, testimony.address
         why = self._why_unknown(testimony, now)
-        if why and (address in self._held or address in self._reported_lately):
+        if why not in {"", _UNSIGHTED} and (address in self._held or address in self._reported_lately):
             # It will count anyway, and to wait again would give a guesser time: as many tries as in all these moments.
+            # Where only the log is new, the wire sees each packet that may be forged, and holds back who sends them.
             return [*self._judge_held(self._held.of(address), now), *self._judge(testimony, why, now)]
         patience = self._wait if not why else self._brief if self.sight.heard_from(address) else 0.0
         if patience and self._held.add(testimony, now + patience):
@@ -329,7 +331,7 @@ class Corroboration:
             return why
         if self._seen.lost_until(testimony.address) >= time - TOLERANCE:
             return "more attempts came than can be remembered"
-        return "" if self.is_sighted(testimony.log, now) else "the wire has not confirmed this log yet"
+        return "" if self.is_sighted(testimony.log, now) else _UNSIGHTED
 
     def _keep(self, kind: str, what: Testimony | Witness, regex: int, line: str) -> None:
         self.kept[what.number] = Unpaired(what.number, kind, what.address, what.time, what.user, line, regex)
