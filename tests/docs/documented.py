@@ -28,7 +28,13 @@ END
 enabled = true
 actions = [{ type = "webhook", name = "webhook", url = "http://127.0.0.1:9/" }]
 END
-    mkdir -p /run/fail2ban
+    mkdir -p /etc/systemd/system/sipguard.service.d
+    cat > /etc/systemd/system/sipguard.service.d/fail2ban.conf <<'END'
+[Service]
+RuntimeDirectory=sipguard fail2ban
+StateDirectory=sipguard fail2ban
+END
+    systemctl daemon-reload
 """
 TREE = """
     cat > /etc/fail2ban/jail.local <<'END'
@@ -38,9 +44,18 @@ banaction = nftables[type=multiport]
 enabled = true
 backend = polling
 logpath = /var/log/auth.log
+action = %(action_)s
+         sendmail[name=sshd, dest=ops@example.com]
 END
     rm -f /etc/fail2ban/jail.d/*
     touch /var/log/auth.log
+"""
+
+FAIL2BAN_AGAIN = """
+    rm -rf /etc/sipguard/jails.d/* /etc/systemd/system/sipguard.service.d
+    sed -i '/fail2ban/d' /etc/sipguard/sipguard.toml
+    chown -R root: /var/lib/fail2ban
+    systemctl daemon-reload
 """
 
 
@@ -117,7 +132,7 @@ STEPS = (
     Step("install -o sipguard -g sipguard -m 600 sipguard-state.sqlite3 /var/lib/sipguard/sipguard.db"),
     Step("sipguard run --flush-on-stop", "Jails started", lasts=True),
     Step("sipguard run --fail2ban-socket PATH", "Jails started", given=(("PATH", "/run/f2b"),), lasts=True),
-    Step("sipguard run --fail2ban-dir /etc/fail2ban", "Jails started: sshd", lasts=True),
+    Step("sipguard run --fail2ban-dir /etc/fail2ban", "", lasts=True),
     Step("systemctl start sipguard"),
     Step(
         "sipguard feeds import-apiban",
@@ -136,7 +151,7 @@ STEPS = (
     Step("systemctl edit sipguard-web", typed="", before="export SYSTEMD_EDITOR=true"),
     Step("sipguard flush --kernel", "removed", before="systemctl stop sipguard", typed="y\n"),
     Step("sipguard flush --kernel --json", "Add --yes", 2),
-    Step("systemctl start fail2ban", before="rm -rf /etc/sipguard/jails.d/* /var/run/fail2ban/*"),
+    Step("systemctl start fail2ban", before=FAIL2BAN_AGAIN),
     Step("sipguard adopt --dry-run", "sshd"),
     Step("sipguard adopt"),
     Step("sipguard adopt --undo"),

@@ -48,6 +48,8 @@ def _line(step):
         line = line.replace(word, value)
     if step.lasts:
         line = f"timeout -s {'INT' if step.typed is None else 'TERM'} -k 5 8 {line}"
+    else:
+        line = f"timeout 90 sh -c {shlex.quote(line)}"  # what hangs is told as well
     if step.typed is not None:
         line = f"printf {shlex.quote(step.typed)} | script -qec {shlex.quote(line)} /dev/null"
     return line

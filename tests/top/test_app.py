@@ -63,7 +63,7 @@ async def until(pilot, holds):
 def _steady(text):
     """The same whenever it is shown, of the same width."""
     text = re.sub(r"9m \d\ds", "9m 58s", text)
-    text = re.sub(r"\b\d\.\d\b", "0.0", text)
+    text = re.sub(r"(?<![\d.])\d\.\d(?![\d.])", "0.0", text)
     text = re.sub(r"[▁-█]", "▁", text)
     return re.sub(r" +$", "", re.sub(r"[╸╺]", "━", text), flags=re.MULTILINE)
 
