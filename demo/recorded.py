@@ -61,7 +61,7 @@ def schedule() -> Iterator[tuple[float, Packet | str]]:
     events += [(one.time, 0, number, one) for number, one in enumerate(Capture("").messages(capture))]
     for when, _, _, what in sorted(events, key=lambda one: one[:3]):
         yield when, what
-    last = max(when for when, *_ in lines) + 1
+    last = max(when for when, *_ in events) + 1
     for number in range(FORGED):
         yield last + number / 10, _forged(last + number / 10)
 
