@@ -46,7 +46,10 @@ class Bans:
             firewall, self._carried_out, lambda: [ban for ban in self.live if self._enforced(ban)], self.live
         )
         self.enforcement = Enforcement(
-            self.firewall_worker, lambda jail: runners[jail].jail.rule if jail in runners else None, clock=clock
+            self.firewall_worker,
+            lambda jail: runners[jail].jail.rule if jail in runners else None,
+            self.live.get,
+            clock=clock,
         )
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""

@@ -38,15 +38,24 @@ MOST = 1000
 
 class _Noticed(NamedTuple):
     at: float
+    rule: Rule | None
     bypass: Bypass
 
 
 class Enforcement:
-    """The addresses whose bans do not work. `rule` gives the rule of a jail."""
+    """The addresses whose bans do not work. `rule` gives the rule of a jail, `live` the live ban of an address in a jail."""
 
-    def __init__(self, worker: FirewallWorker, rule: Callable[[str], Rule | None], *, clock: Clock) -> None:
+    def __init__(
+        self,
+        worker: FirewallWorker,
+        rule: Callable[[str], Rule | None],
+        live: Callable[[str, str], Ban | None],
+        *,
+        clock: Clock,
+    ) -> None:
         self._worker = worker
         self._rule = rule
+        self._live = live
         self._clock = clock
         self._seen: dict[tuple[str, str], _Noticed] = {}
         self._waiting: dict[tuple[str, str], Ban] = {}
@@ -107,7 +116,7 @@ class Enforcement:
         for ban, bypass in found:
             key = (ban.jail, ban.address)
             before = self._seen.pop(key, None)
-            self._seen[key] = _Noticed(self._clock(), bypass)
+            self._seen[key] = _Noticed(self._clock(), self._rule(ban.jail), bypass)
             if len(self._seen) > MOST:
                 del self._seen[next(iter(self._seen))]
             if before is None or before.bypass.cause != bypass.cause:
@@ -119,11 +128,14 @@ class Enforcement:
             await self._worker.open(self._worker.rules)
 
     def _current(self) -> dict[str, Bypass]:
+        """Those whose bans are live, by the rule that was seen to fail: of another nothing is known yet."""
         now = self._clock()
         return {
             address: found.bypass
-            for (_, address), found in self._seen.items()
+            for (jail, address), found in self._seen.items()
             if found.at > now - (MENDED if found.bypass.ours else KEPT)
+            and found.rule == self._rule(jail)
+            and self._live(jail, address)
         }
 
     def problems(self) -> Mapping[str, str]:

@@ -24,8 +24,10 @@ LONGEST_REQUEST = 8192
 """Bytes of a request's head; what it says is of no interest."""
 PATIENCE = 5.0
 """Seconds that a client may take to ask, and to read."""
-COMPARE_EVERY = 60.0
-"""Seconds between two comparisons of our list with the kernel's: with 100,000 bans that takes a while."""
+COMPARE_EVERY = 10.0
+"""Seconds between two comparisons with the kernel at least: it gives its whole sets for that."""
+LAZY = 60.0
+"""A comparison that takes long is made so many times its own length apart."""
 _MEND = "name another place"
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 """Seconds."""
@@ -64,7 +66,7 @@ class Metrics:
 
         self._daemon = daemon
         self._families, self._looked = metric_families.families, metric_families.Looked()
-        self._compared = -COMPARE_EVERY
+        self._next_comparison = 0.0
         self._registry = prometheus_client.CollectorRegistry()
         self._generate = prometheus_client.generate_latest
         self._content_type = prometheus_client.CONTENT_TYPE_LATEST
@@ -122,9 +124,10 @@ class Metrics:
 
     async def _compare(self) -> None:
         """How far our list and the kernel's are apart, and what the kernel has rejected."""
-        if time.monotonic() < self._compared + COMPARE_EVERY:
+        begun = time.monotonic()
+        if begun < self._next_comparison:
             return
-        self._compared = time.monotonic()
+        self._next_comparison = begun + COMPARE_EVERY
         bans = self._daemon.bans
         worker = bans.firewall_worker
         with contextlib.suppress(FirewallError):
@@ -132,3 +135,5 @@ class Metrics:
             self._looked.drift = len(kernel ^ {(ban.jail, ban.address) for ban in bans.live})
             if count := getattr(worker.firewall, "rejected_by_jail", None):
                 self._looked.count_rejected(await worker.call(count))
+        ended = time.monotonic()
+        self._next_comparison = max(self._next_comparison, ended + LAZY * (ended - begun))

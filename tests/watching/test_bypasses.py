@@ -98,10 +98,10 @@ class Place:
         self.log = folder / "freeswitch.log"
         self.log.touch()
         self.daemon = self.server = self.caller = None
+        self.metrics = f"127.0.0.1:{free_port()}"
 
     def begin(self, firewall, *, target=(HOST, 5060), source=ATTACKER, behind=False):
         """A server that listens, a daemon that watches, an attacker who calls."""
-        self.metrics = f"127.0.0.1:{free_port()}"
         inside = ("ip", "netns", "exec", self.host.name)
         self.daemon = RunningDaemon(
             self.folder, {"freeswitch": {"logpath": str(self.log), **JAIL}}, firewall=firewall, prefix=inside

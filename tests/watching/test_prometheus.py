@@ -52,8 +52,10 @@ pytestmark = pytest.mark.root  # not for `make test`: it needs Debian's promethe
 class Prometheus:
     """One that scrapes a daemon each second."""
 
-    def __init__(self, folder, target):
+    def __init__(self, folder, target, net=None):
+        """`net`: the namespace of both."""
         self.port = free_port()
+        self._inside = net.inside if net else contextlib.nullcontext
         rules = (PACKAGED / "sipguard.rules.yml").read_text()
         for long, short in SOON:
             assert long in rules, long
@@ -66,7 +68,8 @@ class Prometheus:
         )
         code, said = promtool("check", "config", config)
         assert code == 0, said
-        command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"]
+        prefix = ["ip", "netns", "exec", net.name] if net else []
+        command = [*prefix, "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"]
         command += [f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -74,7 +77,7 @@ class Prometheus:
         """The answer of its API; None while it does not answer."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with self._inside(), urllib.request.urlopen(url, timeout=10) as answer:
                 return json.load(answer)
         except (OSError, ValueError):  # a query that is wrong is an error of HTTP
             return None
@@ -153,7 +156,7 @@ def test_the_dashboard(tmp_path):
         assert not [query for query in empty if not re.search(without, query)]
 
 
-@pytest.mark.parametrize("fault", ["stopped", "silent", "blind", "state", "feed", "fleet"])
+@pytest.mark.parametrize("fault", ["stopped", "silent", "blind", "state", "feed", "held", "fleet"])
 def test_a_real_fault(tmp_path, fault):
     """The alert fires, no other does because of it, and it ends when that is mended."""
     pytest.importorskip("redis", reason="needs the library redis")
@@ -165,7 +168,7 @@ def test_a_real_fault(tmp_path, fault):
         listed = tmp_path / "later.txt"
         feeds = {"office": {"file": str(listed)}}
         if fault != "feed":
-            listed.write_text("198.51.100.0/28\n")
+            listed.write_text("".join(f"198.51.100.{n}\n" for n in range(200)))
         fleet = {"url": redis.url, "name": "a"}
         daemon, prometheus = stack.enter_context(watched(tmp_path, fleet=fleet, feeds=feeds))
         if fault != "feed":
@@ -219,6 +222,14 @@ def _feed(daemon, prometheus, _redis, listed):
     prometheus.wait_fires("SipguardFeedStale", holds=False)
 
 
+def _held(daemon, prometheus, _redis, listed):
+    listed.write_text("".join(f"198.51.{100 + n // 250}.{n % 250}\n" for n in range(3000)))
+    daemon.sipguard("feeds", "refresh", "office", check=False)
+    prometheus.wait_fires("SipguardFeedHeld")
+    daemon.sipguard("feeds", "refresh", "office", "--accept")
+    prometheus.wait_fires("SipguardFeedHeld", holds=False)
+
+
 def _fleet(daemon, prometheus, redis, _listed):
     redis.kill()
     prometheus.wait_fires("SipguardFleetApart")
@@ -226,4 +237,12 @@ def _fleet(daemon, prometheus, redis, _listed):
     prometheus.wait_fires("SipguardFleetApart", holds=False)
 
 
-_FAULTS = {"stopped": _stopped, "silent": _silent, "blind": _blind, "state": _state, "feed": _feed, "fleet": _fleet}
+_FAULTS = {
+    "stopped": _stopped,
+    "silent": _silent,
+    "blind": _blind,
+    "state": _state,
+    "feed": _feed,
+    "held": _held,
+    "fleet": _fleet,
+}
