@@ -10,7 +10,9 @@ import socket
 import ssl
 from typing import Literal, NamedTuple
 
-Transport = Literal["udp", "tcp", "tls"]
+from sipguard.cli.websocket import WebSocket
+
+Transport = Literal["udp", "tcp", "tls", "ws", "wss"]
 USER = "sipguard-selftest"
 PATIENCE = 4.0
 """Seconds that the server may take for an answer."""
@@ -54,7 +56,7 @@ def register(transport: Transport, address: str, port: int, *, user: str = USER)
         )
 
 
-def _connected(transport: Transport, address: str, port: int) -> socket.socket:
+def _connected(transport: Transport, address: str, port: int) -> socket.socket | WebSocket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM)
     with contextlib.ExitStack() as stack:
@@ -64,14 +66,15 @@ def _connected(transport: Transport, address: str, port: int) -> socket.socket:
             sock.connect((address, port))
         except ConnectionRefusedError as error:
             raise NotListeningError(str(error)) from None
-        if transport == "tls":
+        if transport in ("tls", "wss"):
             context = ssl.SSLContext(
                 ssl.PROTOCOL_TLS_CLIENT
             )  # whose certificate it is does not matter: it is this machine
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             sock = context.wrap_socket(sock)
+        end = WebSocket(sock, f"{_host(address)}:{port}") if transport in ("ws", "wss") else sock
         stack.pop_all()
-    return sock
+    return end
 
 
 def _host(address: str) -> str:
@@ -90,7 +93,7 @@ def _message(
         f"To: <sip:{user}@{host}>",
         f"Call-ID: {call}",
         f"CSeq: {number} REGISTER",
-        f"Contact: <sip:{user}@{here};transport={transport}>",
+        f"Contact: <sip:{user}@{here};transport={'ws' if transport == 'wss' else transport}>",
         "Expires: 60",
         *([more] if more else []),
         "Content-Length: 0",
@@ -98,7 +101,7 @@ def _message(
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _ask(sock: socket.socket, message: bytes) -> str:
+def _ask(sock: socket.socket | WebSocket, message: bytes) -> str:
     """The final answer; empty if there is none in time."""
     sock.sendall(message)
     data = b""

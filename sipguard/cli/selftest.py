@@ -14,7 +14,14 @@ from sipguard.cli.register import NotListeningError, Refusal, Transport, registe
 from sipguard.policy.ignore import own_addresses
 from sipguard.text import printable
 
-PORTS: dict[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061}
+PORTS: dict[str, tuple[int, ...]] = {
+    "udp": (5060,),
+    "tcp": (5060,),
+    "tls": (5061,),
+    "ws": (8088, 5066),
+    "wss": (8089, 7443),
+}
+"""Where servers listen as they come; WebSockets: Asterisk, then FreeSWITCH. The first that listens is tried."""
 FOLLOW = 8.0
 """Seconds until the log must tell of it, and the jail have understood it."""
 _GREEN, _RED, _SKIPPED = "good", "bad", "dim"
@@ -34,7 +41,11 @@ class Stage(NamedTuple):
     "--to", default="127.0.0.1", metavar="ADDRESS", help="Where the server listens, on this machine.  [127.0.0.1]"
 )
 @click.option("--transport", "transports", multiple=True, type=click.Choice(get_args(Transport)), help="Only these.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the server.  [5060; TLS: 5061]")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port of the server.  [5060; TLS: 5061; WS: 8088, 5066; WSS: 8089, 7443]",
+)
 @socket_option
 def command(to: str, transports: tuple[str, ...], port: int | None, path: Path) -> None:
     """Try the whole way: from this machine, log in once per transport with a wrong password, and follow that.
@@ -47,7 +58,7 @@ def command(to: str, transports: tuple[str, ...], port: int | None, path: Path) 
             f"--to {printable(to, 60)}: not an address of this machine; a self-test attacks nobody else"
         )
     wanted = cast("tuple[Transport, ...]", transports or get_args(Transport))
-    found = {one: _try(one, to, port or PORTS[one], path, must=bool(transports)) for one in wanted}
+    found = {one: _try(one, to, (port,) if port else PORTS[one], path, must=bool(transports)) for one in wanted}
     _show(found)
     states = {stage.state for stages in found.values() for stage in stages}
     if _RED in states or _GREEN not in states:
@@ -58,21 +69,26 @@ def _show(found: dict[Transport, list[Stage]]) -> None:
     words = {_GREEN: "ok", _RED: "FAILED", _SKIPPED: "not tried"}
     for transport, stages in found.items():
         for stage in stages:
-            output.say(f"{transport}  {stage.name:<10}  {words[stage.state]}: {stage.seen}", stage.state)
+            output.say(f"{transport:<3}  {stage.name:<10}  {words[stage.state]}: {stage.seen}", stage.state)
     if all(stage.state == _SKIPPED for stages in found.values() for stage in stages):
         output.say(
             "no SIP server listens here; name its address and port: sipguard selftest --to ADDRESS --port PORT", _RED
         )
 
 
-def _try(transport: Transport, to: str, port: int, path: Path, *, must: bool) -> list[Stage]:
+def _try(transport: Transport, to: str, ports: tuple[int, ...], path: Path, *, must: bool) -> list[Stage]:
     before = _numbers(path)
-    try:
-        outcome = register(transport, to, port)
-    except NotListeningError:
-        return [Stage("answers", _RED if must else _SKIPPED, f"nobody listens at {to}, port {port}")]
-    except OSError as error:
-        return [Stage("answers", _RED if must else _SKIPPED, f"{to}, port {port}: {error.strerror or error}")]
+    for port in ports:
+        try:
+            outcome = register(transport, to, port)
+            break
+        except NotListeningError:
+            continue
+        except OSError as error:
+            return [Stage("answers", _RED if must else _SKIPPED, f"{to}, port {port}: {error.strerror or error}")]
+    else:
+        where = " or ".join(map(str, ports))
+        return [Stage("answers", _RED if must else _SKIPPED, f"nobody listens at {to}, port {where}")]
     stages = _of_server(outcome, transport, to, port)
     if stages[-1].state == _RED:
         if transport == "udp" and not outcome.first and not must:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import re
 import socket
 import ssl
+import struct
 import threading
 
 from running import append, failure
 
 
 class Registrar:
-    """Listens over UDP, TCP and TLS on ports of its own. `habit` is what is wrong with it: `right`, if nothing."""
+    """Listens over UDP, TCP, TLS, WS and WSS on ports of its own. `habit` is what is wrong with it: `right`, if nothing."""
 
     def __init__(self, log, certificate, *, habit="right", host="127.0.0.1"):
         self.log, self.habit, self.host = log, habit, host
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
         self.ports, self._ends = {}, []
-        for transport in ("udp", "tcp", "tls"):
+        for transport in ("udp", "tcp", "tls", "ws", "wss"):
             end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM)
             end.bind((host, 0))
             self.ports[transport] = end.getsockname()[1]
@@ -46,9 +49,9 @@ class Registrar:
                 else:
                     sock, _ = end.accept()
                     with contextlib.suppress(OSError), sock:
-                        self._talk(
-                            self._context.wrap_socket(sock, server_side=True) if transport == "tls" else sock, transport
-                        )
+                        if transport in ("tls", "wss"):
+                            sock = self._context.wrap_socket(sock, server_side=True)
+                        self._talk(WebSocketServer(sock) if transport in ("ws", "wss") else sock, transport)
 
     def _talk(self, sock, transport):
         with sock:
@@ -78,3 +81,46 @@ class Registrar:
         elif self.habit != "mute":
             append(self.log, failure(self.host, user="sipguard-selftest") * 2)
         return [answer("403 Forbidden")]
+
+
+class WebSocketServer:
+    """The server's end of one: a ping first, and each answer in two frames."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += sock.recv(1)
+        assert b"\r\nSec-WebSocket-Protocol: sip\r\n" in head
+        key = re.search(rb"Sec-WebSocket-Key: (.*)\r\n", head)[1]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: " + accept + b"\r\n\r\n\x89\x00")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._sock.close()
+
+    def recv(self, _most):
+        """One masked frame; nothing at its end."""
+        first, size = self._exactly(2) or b"\x88\x80"
+        assert size & 0x80, "a client's frames are masked"
+        length = size & 0x7F
+        if length == 126:
+            (length,) = struct.unpack(">H", self._exactly(2))
+        mask = self._exactly(4)
+        payload = self._exactly(length)
+        return b"" if first & 0xF == 8 else bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
+
+    def sendall(self, data):
+        """In two frames: the first has less than 126 bytes, the second more."""
+        self._sock.sendall(bytes([1, 100]) + data[:100] + struct.pack(">BBH", 0x80, 126, len(data) - 100) + data[100:])
+
+    def _exactly(self, size):
+        data = b""
+        while len(data) < size:
+            if not (more := self._sock.recv(size - len(data))):
+                return b""
+            data += more
+        return data

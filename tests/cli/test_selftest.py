@@ -42,7 +42,7 @@ def run(daemon, registrar, transport, **more):
     return done.returncode, states(done.stdout)
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls", "ws", "wss"])
 def test_each_transport(daemon, certificate, transport):
     """All is right but that the firewall is `memory`. Nobody is banned or counted for it."""
     registrar = Registrar(daemon.server_log, certificate)
