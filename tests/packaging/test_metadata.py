@@ -7,7 +7,10 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from sipguard import __version__
+
 ROOT = Path(__file__).parents[2]
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -27,3 +30,13 @@ def test_they_stand_in_one_place():
     files = [ROOT / name for name in tracked if not name.startswith("fixtures/")]
     found = [file.name for file in files if file.is_file() and names.search(file.read_text(errors="replace"))]
     assert found == ["pyproject.toml"]
+
+
+def test_the_version_is_that_of_the_newest_release():
+    """CHANGELOG.md has each release with its date; before the first one checkouts say 0.1.0."""
+    sections = re.findall(r"^## \[(.+)\](.*)$", CHANGELOG, re.MULTILINE)
+    assert sections[0] == ("Unreleased", "")
+    for version, date in sections[1:]:
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+        assert re.fullmatch(r" - \d{4}-\d\d-\d\d", date)
+    assert __version__ == ([version for version, _ in sections[1:]] or ["0.1.0"])[0]
