@@ -62,9 +62,9 @@ class WireSight:
             return "more addresses have sent than can be remembered"
         if unwatched := owner.wire.packets.unwatched if owner.by_packets else ():
             return f"nobody watches {unwatched[0]}"
-        if not owner.by_packets and (silent := owner.wire.places.silent(address)):
-            return silent
-        return owner.wire.tracker.blindness(since, until, address)
+        if why := owner.wire.tracker.blindness(since, until, address):
+            return why
+        return "" if owner.by_packets else owner.wire.places.silent(address)
 
     def heard_from(self, address: str) -> bool:
         """See `Sight`."""

@@ -102,7 +102,7 @@ def test_one_of_two_profiles(tmp_path, log):
         )
         stack.callback(server.kill)
         assert server.stdout.readline() == "listening\n"
-        options = {"prefix": ["ip", "netns", "exec", net.name, *SHORT]}
+        options = {"prefix": ["ip", "netns", "exec", net.name, *SHORT], "env": {"SIPGUARD_TEST_SERVERS": "its own"}}
         wire = Listening(tmp_path, name="freeswitch", logpath=str(log), options=options)
         stack.callback(wire.daemon.stop)
 

@@ -22,6 +22,7 @@ from sipguard.policy.corroboration import SIGHTED
 from sipguard.state.changes import Changes
 from sipguard.wire_model import Packet
 
+LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
 SHORT = [sys.executable, str(Path(__file__).parent / "short_start.py")]
 STRICT, FORGEABLE = r"^\s*strict <HOST>$", r"^\s*forgeable <HOST>$"
 JAIL = Jail("j", Filter("j", (STRICT,)), liberal=Filter("j", (STRICT, FORGEABLE)))
@@ -98,6 +99,25 @@ def test_whose_logs(tmp_path, jail, more, count):
     if found.liberal:
         assert len(found.liberal.failregex) > len(found.filter.failregex)
         assert found.liberal.options["mode"] == "aggressive"
+
+
+@pytest.mark.parametrize(
+    ("jail", "sample"), [("asterisk", "asterisk22-messages.log"), ("asterisk", "asterisk16-messages.log"),
+                         ("asterisk", "asterisk22-control-bytes.log"), ("freeswitch", "freeswitch-constructed.log"),
+                         ("kamailio", "kamailio-constructed.log"),
+                         ("opensips", "opensips-constructed.log")],
+)  # fmt: skip
+def test_samples(tmp_path, jail, sample):
+    """Real logs: more is found than strictly, and all of it counts for nobody without packets."""
+    (tmp_path / "jails.d").mkdir()
+    (tmp_path / "jails.d" / f"{jail}.toml").write_text("enabled = true\n")
+    (tmp_path / "sipguard.toml").touch()
+    (found,) = load(tmp_path / "sipguard.toml").jails
+    one = Examiner(found, Eyes(), SharedDetectors(time.time))
+    one.attempts([attempt(time=NOW + number) for number in range(SIGHTED)], NOW, Changes())
+    assert one.liberal.read(chunk("a.log", (LOGS / sample).read_bytes()))
+    assert one.liberal.problem == ""
+    assert one.hear(chunk("b.log", (LOGS / sample).read_bytes()), NOW) == []
 
 
 def no_such_number(address):

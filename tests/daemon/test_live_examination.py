@@ -7,9 +7,10 @@ import time
 import pytest
 from command_line import sipguard
 from logging_lab import SHORT, Logging, with_log
+from running import failure
 from sip_packets import uuid
 from tree_of_fail2ban import write_tree
-from wire_lab import GUESSER, PHONE, wire_lab
+from wire_lab import GUESSER, OTHER, PHONE, wire_lab
 
 from sipguard.cli.client import ask
 
@@ -70,6 +71,24 @@ def test_the_law_of_the_meter(logging_lab):
     assert one.lab.wire()["metered"] == 1
     assert f"{GUESSER} is held back" in one.daemon.logged()
     assert one.guess(one.lab.client(PHONE), PHONE) == 1
+
+
+def test_forged_lines_that_are_read_liberally(logging_lab):
+    """Lines that callers can make are read while the wire proves who fails, and count for nobody: silent, phone or guesser."""
+    one = logging_lab
+    one.sighted()
+    assert one.lab.client(PHONE).register(response="a" * 32) == 200
+    one.daemon.wait_for(lambda: one.examined["liberal"])
+    line = failure(SILENT).partition(" sofia_reg")[0]
+    with one.log.open("a") as log:
+        for address in (SILENT, PHONE, OTHER):
+            log.write(f"{line} mod_dptools.c:1742 [inbound routes] 404 not found {address}\n" * 20)
+    one.guess(one.lab.client(), GUESSER)  # its line comes behind those
+    one.daemon.wait_for(lambda: one.examined["confirmed"] == 4)
+    counted = ask(one.daemon.socket, "status", jail="freeswitch", counted=0)["jails"][0]["counted"]
+    assert counted == {OTHER: 3, GUESSER: 1}
+    assert (one.examined["hearsay"], one.daemon.banned("freeswitch")) == (0, set())
+    assert one.lab.wire()["metered"] == 0
 
 
 def test_a_tree_of_fail2ban(tmp_path):
