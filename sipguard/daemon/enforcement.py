@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.errors import FirewallError
-from sipguard.firewall.bypass import CAUSES, Bypass, look
+from sipguard.firewall.bypass import CAUSES, Bypass, BypassSearch
+from sipguard.firewall.cover import packets_of
 
 if TYPE_CHECKING:
     from sipguard.daemon.firewall_worker import FirewallWorker
@@ -88,20 +89,24 @@ class Enforcement:
         task.add_done_callback(self._tasks.discard)
 
     def _look(self, bans: list[Ban]) -> tuple[list[tuple[Ban, Bypass]], float]:
-        """In the firewall's thread: what each gets past by, and the seconds that it took. Raises `FirewallError`."""
+        """In the firewall's thread: what each gets past by, and the seconds that it took. Raises `FirewallError`.
+
+        What tells of all addresses is read once.
+        """
         begun = time.monotonic()
         firewall = self._worker.firewall
-        count = getattr(firewall, "rejected", None)
+        count = getattr(firewall, "rejected_by_target", None)
+        counts: Mapping[str, int] | None = count() if count else None
         problems = firewall.verify()
         forwards = getattr(firewall, "cover_forwarded", None)
+        search = BypassSearch(before_translation=forwards is None, problems=problems)
         found = []
         for ban in bans:
             rule = self._rule(ban.jail)
-            packets = count(ban.address) if count else None
-            if rule is None or (count and packets is None):
+            packets = None if counts is None else packets_of(ban.address, counts)
+            if rule is None or (counts is not None and packets is None):
                 continue  # the kernel did not have it: now it has
-            before = forwards is None
-            bypass = look(ban.address, firewall.reach(rule), packets, before_translation=before, problems=problems)
+            bypass = search.look(ban.address, firewall.reach(rule), packets)
             if bypass.cause == "forward" and forwards:
                 forwards()
             found.append((ban, bypass))

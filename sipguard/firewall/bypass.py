@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from sipguard.firewall.foreign_rules import ForeignRule, ForeignRules, read_foreign_rules
 from sipguard.firewall.tracked import Tracked, Tracking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sipguard.model import Rule
 
@@ -54,23 +55,42 @@ class Seen(NamedTuple):
     """Servers of these flows that are behind this machine."""
 
 
-def look(
-    address: str,
-    rule: Rule,
-    packets: int | None,
-    *,
-    before_translation: bool,
-    problems: Sequence[str] = (),
-    tracking: Tracking | None = None,
-    foreign: Callable[[], ForeignRules] = read_foreign_rules,
-) -> Bypass:
-    """Find out about one address, in the thread that may ask the kernel."""
-    tracking = tracking or Tracking()
-    flows = tracking.of([address])
-    heard = tracking.heard() if flows == [] and not packets else []
-    told = foreign() if flows else ForeignRules()
-    behind = frozenset(flow.server for flow in flows or () if not _is_local(flow.server))
-    return find(Seen(rule, packets, flows, heard, told, problems, before_translation, behind))
+class BypassSearch:
+    """What this machine's rules and connection tracking say, each read when it is needed and at most once.
+
+    To be used in the thread that may ask the kernel, for one look. `before_translation`, `problems`: as in `Seen`.
+    """
+
+    def __init__(
+        self, *, before_translation: bool, problems: Sequence[str] = (), tracking: Tracking | None = None
+    ) -> None:
+        self._before_translation = before_translation
+        self._problems = problems
+        self._tracking = tracking or Tracking()
+
+    @cached_property
+    def _foreign(self) -> ForeignRules:
+        return read_foreign_rules()
+
+    @cached_property
+    def _heard(self) -> list[Tracked]:
+        return self._tracking.heard()
+
+    def look(self, address: str, rule: Rule, packets: int | None) -> Bypass:
+        """Find out about one banned address."""
+        flows = self._tracking.of([address])
+        return find(
+            Seen(
+                rule,
+                packets,
+                flows,
+                heard=self._heard if flows == [] and not packets else (),
+                foreign=self._foreign if flows else ForeignRules(),
+                problems=self._problems,
+                before_translation=self._before_translation,
+                forwarded=frozenset(flow.server for flow in flows or () if not _is_local(flow.server)),
+            )
+        )
 
 
 def _is_local(address: str) -> bool:

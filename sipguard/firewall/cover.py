@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from sipguard.addresses import covers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -57,6 +59,12 @@ def _without(network: Network, holes: Sequence[Network]) -> Iterator[Network]:
         for half in network.subnets():
             inside = [hole for hole in holes if hole.supernet(new_prefix=half.prefixlen) == half]
             yield from _without(half, inside)
+
+
+def packets_of(address: str, counts: Mapping[str, int]) -> int | None:
+    """Of (target → packets) the packets of a banned address, or one in a banned network; None where nothing counts it."""
+    counted = [packets for target, packets in counts.items() if target == address or covers(target, address)]
+    return sum(counted) if counted else None
 
 
 def sums_by_target(packets: Mapping[tuple[str, str], int]) -> dict[str, int]:

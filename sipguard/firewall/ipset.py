@@ -10,10 +10,9 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sipguard.addresses import covers
 from sipguard.errors import FirewallError
 from sipguard.firewall import ipset_text, programs
-from sipguard.firewall.cover import sums_by_target
+from sipguard.firewall.cover import packets_of, sums_by_target
 from sipguard.firewall.feed_networks import in_time
 from sipguard.firewall.ipset_feeds import IpsetFeeds
 from sipguard.firewall.ipset_run import Ipset
@@ -154,10 +153,7 @@ class IpsetFirewall:
 
         None where nothing counts it: it is not banned.
         """
-        wanted = str(parse_target(address))
-        found = self.rejected_by_target().items()
-        counted = [packets for target, packets in found if target == wanted or covers(target, wanted)]
-        return sum(counted) if counted else None
+        return packets_of(str(parse_target(address)), self.rejected_by_target())
 
     def rejected_by_target(self) -> dict[str, int]:
         """Banned address or network → packets rejected, as `rejected` counts them; in all jails together."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-from sipguard.addresses import covers
 from sipguard.errors import FullError
 from sipguard.firewall import nft_text
-from sipguard.firewall.cover import sums_by_target
+from sipguard.firewall.cover import packets_of, sums_by_target
 from sipguard.firewall.nft_feeds import NftFeeds
 from sipguard.firewall.nft_names import SetName, escape_jail, parse_set_name, unescape_jail
 from sipguard.firewall.nft_networks import ROUNDING, NftNetworks, networks_script
@@ -142,10 +141,7 @@ class NftablesFirewall:
         None where nothing counts it: it is not banned. As slow as `entries`: nft 1.0.6 fetches a whole set to give one
         element of it.
         """
-        wanted = str(parse_target(address))
-        found = self.rejected_by_target().items()
-        counted = [packets for target, packets in found if target == wanted or covers(target, wanted)]
-        return sum(counted) if counted else None
+        return packets_of(str(parse_target(address)), self.rejected_by_target())
 
     def rejected_by_target(self) -> dict[str, int]:
         """Banned address or network → packets rejected, as `rejected` counts them; in all jails together."""

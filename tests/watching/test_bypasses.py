@@ -18,10 +18,11 @@ from running import RunningDaemon, append, failure
 
 from sipguard.cli.client import ask
 from sipguard.firewall import foreign_rules
-from sipguard.firewall.bypass import Seen, find, look
+from sipguard.firewall.bypass import BypassSearch, Seen, find
 from sipguard.firewall.foreign_rules import ForeignRule, ForeignRules
 from sipguard.firewall.tracked import Tracked
 from sipguard.model import PortRange, Rule
+from sipguard.troubles import troubles
 from tests.netns import link, namespace
 from tests.watching.scraping import scrape
 
@@ -124,6 +125,8 @@ class Place:
         print(f"{cause}: named {told - banned:.1f} s after the ban")
         assert told - banned <= within(10)
         why = ask(self.daemon.socket, "status")["unenforced"][ATTACKER]
+        # The page shows what is made of this.
+        assert any(why in one.text for one in troubles(ask(self.daemon.socket, "overview")))
         assert why in logged
         assert f"the ban of {ATTACKER} does not work: {why}" in self.daemon.sipguard("status", check=False).stdout
         with self.host.inside():
@@ -276,13 +279,11 @@ def test_offloaded(monkeypatch):
     monkeypatch.setattr(foreign_rules.NftRunner, "query", lambda *_, **__: json.dumps(OFFLOADS))
     flow = Tracked("udp", ATTACKER, "192.0.2.1", 5060, "192.0.2.1", 5060, offloaded=True)
     rule = Rule("freeswitch", (PortRange(5060, 5061),))
-    found = look(ATTACKER, rule, 0, before_translation=True, tracking=Known(flow))
+    found = BypassSearch(before_translation=True, tracking=Known(flow)).look(ATTACKER, rule, 0)
     assert (found.cause, found.ours) == ("offload", True)
     assert "by table inet fast, chain forward: no rule sees its packets" in found.why
-    assert (
-        look(ATTACKER, rule, 0, before_translation=True, tracking=Known(flow._replace(offloaded=False))).cause
-        == "established"
-    )
+    told = Known(flow._replace(offloaded=False))
+    assert BypassSearch(before_translation=True, tracking=told).look(ATTACKER, rule, 0).cause == "established"
 
 
 def test_rules_that_cannot_be_read():
