@@ -61,6 +61,8 @@ class PlainLines:
         self._data, self._text = b"", ""
         self._ascii = True
         self._longest = _LONGEST_LINE
+        self._in_row = False
+        """Plain lines follow each other: each is tried for behind the last, before anything is looked for."""
         self.behind = 0
         """Where the last line ended that was taken."""
 
@@ -114,13 +116,14 @@ class PlainLines:
         plain, walk = self._plain, self._walk
         assert plain is not None and walk is not None  # noqa: S101, PT018 - `_ready` says so
         while begin < size:
+            known = len(events)
             position = self._take(plain, walk, begin, events)
             if position > begin:
                 self.behind = position
-            # Behind an attack's line mostly comes another, which has been taken; the next is looked for.
-            begin = next_line(position)
-            if begin == position:
+            tried, begin = self._in_row or position == begin, next_line(position)
+            if begin == position and tried:
                 break
+            self._in_row = begin == position or len(events) > known + 1
         if len(events) > before:
             self._matcher.took(len(events) - before, events[-1].time or 0.0)
         return begin
@@ -158,6 +161,8 @@ class PlainLines:
             line = text[position : end - 1]
             add(new(Failure, (host, when, user, 1, regex, None, None, line, tags, position, offsets, None)))
             position = end
+            if not self._in_row:
+                break
         return position
 
     def _ready(self) -> bool:
