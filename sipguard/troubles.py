@@ -84,12 +84,17 @@ def _of_wire(wire: Mapping[str, Any] | None) -> Iterator[Trouble]:
         return
     if wire["problem"]:
         yield Trouble(f"wire: {printable(wire['problem'], 500)}", "sipguard check")
-    watched = wire["watched"] or {"unwatched": (), "elsewhere": ()}
+    watched = wire["watched"] or {"unwatched": (), "elsewhere": (), "relays": ()}
     for one in watched["unwatched"]:
         yield Trouble(f"wire: not watched: {printable(one)}", "name the port in `ports` below [wire]", "warning")
     for one in watched["elsewhere"]:
         what = f"wire: {printable(one)} runs in a network namespace of its own; what does not pass this one is not seen"
         yield Trouble(what, "", "warning")
+    for one in watched["relays"]:
+        mend = "if it is a SIP proxy of yours, name it in `proxies` below [wire]"
+        yield Trouble(
+            f"wire: {printable(one)} relays for many users, and may be banned for what one does", mend, "warning"
+        )
 
 
 def _of_jail(jail: Mapping[str, Any], unruled: Mapping[str, str]) -> Iterator[Trouble]:

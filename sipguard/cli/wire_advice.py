@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sipguard.cli.client import ask
 from sipguard.daemon.packets import ports_of, unwatched
+from sipguard.errors import SipguardError
 from sipguard.sources.packets.listening import SipServers, find
 from sipguard.text import printable
 
@@ -13,8 +16,10 @@ if TYPE_CHECKING:
     from sipguard.config.settings import Settings
 
 
-def wire_advice(settings: Settings, servers: SipServers | None = None) -> Iterator[str]:
-    """One line each. `servers`: those of this machine, by default as they are now."""
+def wire_advice(
+    settings: Settings, servers: SipServers | None = None, relays: Iterable[str] | None = None
+) -> Iterator[str]:
+    """One line each. `servers`: those of this machine, `relays`: what a running daemon has seen; by default as they are now."""
     servers = servers or find()
     ports = ports_of(settings.jails, settings.wire_ports, servers, settings.wire_corroborate)
     if not ports:
@@ -28,6 +33,11 @@ def wire_advice(settings: Settings, servers: SipServers | None = None) -> Iterat
         )
     for one in servers.unreadable:
         yield f"[wire]: {printable(one)} cannot be looked into: name its ports in ports below [wire], or run check as root"
+    for one in _relays(settings) if relays is None else relays:
+        yield (
+            f"[wire]: {printable(one)} relays for many users: if it is a SIP proxy of yours, name it in proxies below [wire], "
+            "or it may be banned for what one of them does"
+        )
     names = {jail.name for jail in settings.jails}
     for name in settings.wire_corroborate:
         if name not in names:
@@ -36,3 +46,13 @@ def wire_advice(settings: Settings, servers: SipServers | None = None) -> Iterat
         yield "[wire]: the firewall memory cannot watch packets; choose nftables"
     if settings.firewall == "iptables":
         yield "[wire]: the firewall iptables cannot meter nor drop who floods: unproven guesses count; choose nftables or ipset"
+
+
+def _relays(settings: Settings) -> Iterable[str]:
+    """What a running daemon has seen; nothing where none runs, or may be asked."""
+    try:
+        wire = ask(Path(settings.socket), "status", jail=None)["wire"]
+    except SipguardError:
+        return ()
+    watched = wire and wire["watched"]
+    return watched["relays"] if watched else ()

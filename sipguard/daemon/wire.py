@@ -55,8 +55,8 @@ class Networks:
         self._known.clear()
 
     def __contains__(self, address: object) -> bool:
-        if not self._networks or not isinstance(address, str):
-            return False
+        if not self._networks or not isinstance(address, str) or not address:
+            return False  # "" stands for nobody
         known = self._known.get(address)
         if known is None:
             if len(self._known) >= _MOST_PROXIES:
@@ -243,6 +243,7 @@ class Wire:
             "held_back": counted.held_back,
             "unwatched": packets.unwatched,
             "elsewhere": list(packets.servers.elsewhere),
+            "relays": [one for one in self.live.relays.many() if one not in self._proxies],
         }
 
     def _take_live(self, packets: list[Packet]) -> None:

@@ -13,6 +13,7 @@ from sipguard.detection.sip.generations import Generations
 from sipguard.detection.sip.nonces import LIFETIME as NONCE_LIFETIME
 from sipguard.detection.sip.nonces import Nonces
 from sipguard.detection.sip.proof import weigh
+from sipguard.detection.sip.relays import Relays
 from sipguard.detection.sip.replies import Held, Reply, reply_of
 from sipguard.detection.sip.transactions import Pending, Transactions
 from sipguard.wire_model import Attempt, Blindness, Packet
@@ -70,6 +71,7 @@ class Tracker:
         self._calls: Generations[int, bool] = Generations(_CALLS_LIFETIME, _CALLS_MOST)
         self._doubts: Generations[str, bool] = Generations(NONCE_LIFETIME, _DOUBTS_MOST)
         """Addresses with an unproven failure."""
+        self.relays = Relays()
         self.blind_times = BlindTimes()
         self.messages = 0
         self.unpaired = 0
@@ -190,6 +192,8 @@ class Tracker:
         if weighed.evidence == "unproven":
             # What is limited of one address is its requests. Its proof is in answers, which have a limit of their own.
             attempt = attempt._replace(blind=self.blindness(time - NONCE_LIFETIME, time), alarm=alarm)
+        elif verdict == "success" and weighed.evidence == "proven":
+            self.relays.login(attempt.address, attempt.user, reply.packet.payload)
         elif verdict == "failure" and weighed.address:
             attempt = attempt._replace(address=weighed.address)
         return self._released(attempt)
