@@ -17,6 +17,7 @@ import click
 from sipguard.cli import output
 from sipguard.cli.open_files import Files
 from sipguard.cli.replay_captures import Captures, captures_among
+from sipguard.config.filters import of_sip_servers
 from sipguard.config.settings import jail_named
 from sipguard.detection.detector import Detector
 from sipguard.detection.time_range import Span
@@ -56,7 +57,8 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
     texts = [one for one in logs if one not in captures]
     with Files(logs, quiet=as_json) as files:
         if captures and texts:
-            summary, notes = _cross_examine(jail, texts, captures, replay, files)
+            off_wire = OffWire(jail.filter, packets=True, known=of_sip_servers() if fail2ban_dir else ())
+            summary, notes = _cross_examine(_LogsRead(jail, texts), captures, off_wire, replay, files)
         elif captures:
             summary, notes = _replay_captures(captures, replay, files)
         else:
@@ -87,11 +89,11 @@ def _captures(jail: Jail, files: Sequence[str]) -> list[str]:
 
 
 def _cross_examine(
-    jail: Jail, logs: Sequence[str], names: Sequence[str], replay: Replay, files: Files
+    reading: _LogsRead, names: Sequence[str], off_wire: OffWire, replay: Replay, files: Files
 ) -> tuple[dict[str, Any], list[str]]:
     """What the logs say, held against the captures."""
-    captures, reading = Captures(names), _LogsRead(jail, logs)
-    captures.off_wire = OffWire(jail.filter, packets=True)
+    captures = Captures(names)
+    captures.off_wire = off_wire
     told: list[tuple[float, str, LogEvent | Attempt]] = [(one.time, "", one) for one in captures.attempts(files)]
     told += reading.events(files)
     told.sort(key=lambda one: one[0])

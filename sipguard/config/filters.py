@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.config.definition import DEFINITION, Definition
 from sipguard.config.ini import Ini, layer_files, read_ini
+from sipguard.config.paths import packaged
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
 from sipguard.model import Filter
@@ -18,7 +19,15 @@ from sipguard.model import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FILTER_KEYS", "build_filter", "open_filter", "parse_reference", "read_filter", "read_filter_file"]
+__all__ = [
+    "FILTER_KEYS",
+    "build_filter",
+    "of_sip_servers",
+    "open_filter",
+    "parse_reference",
+    "read_filter",
+    "read_filter_file",
+]
 
 FILTER_KEYS = ("usedns", "prefregex", "ignoreregex", "failregex", "maxlines", "datepattern", "journalmatch")
 """Keys of a filter that Fail2ban itself knows and that a jail may override."""
@@ -45,6 +54,11 @@ def read_filter_file(path: Path, options: Mapping[str, str] | None = None, *, lo
     if not path.is_file():
         raise ConfigError("no such filter file", str(path))
     return _checked(path.stem, read_ini([path]), options or {}, logtype)
+
+
+def of_sip_servers() -> list[Filter]:
+    """sipguard's own filters that say which lines of a server are about no SIP (`off_wire`): Fail2ban's do not."""
+    return [read_filter(name, [packaged("filters")]) for name in ("asterisk", "freeswitch")]
 
 
 def open_filter(name: str, directories: Sequence[Path], where: str = "") -> Ini:

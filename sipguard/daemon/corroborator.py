@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sipguard.config.filters import read_filter
-from sipguard.config.paths import packaged
+from sipguard.config.filters import of_sip_servers
 from sipguard.daemon.examiner import Examiner, failure_of
 from sipguard.daemon.held_back import HeldBack
 from sipguard.daemon.log_detectors import SharedDetectors
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from sipguard.daemon.jail_runner import JailRunner
     from sipguard.daemon.state_writer import StateWriter
     from sipguard.daemon.wire import Wire
-    from sipguard.model import Clock, Filter, Jail
+    from sipguard.model import Clock, Jail
     from sipguard.wire_model import Attempt
 
 log = logging.getLogger("fail2ban.server")
@@ -31,18 +30,13 @@ _RELAYED = 5.0
 _SOONEST = 0.005
 
 
-def _packaged() -> list[Filter]:
-    """sipguard's own filters that say which lines are no SIP."""
-    return [read_filter(name, [packaged("filters")]) for name in ("asterisk", "freeswitch")]
-
-
 class WireSight:
     """What the wire knows, for the lines of one jail. Raises `ConfigError`."""
 
     def __init__(self, jail: Jail, owner: Corroborator, *, packets: bool, of_tree: bool = False) -> None:
         """`of_tree`: the jail is one of a Fail2ban tree, whose filter does not say what is no SIP."""
         self._owner = owner
-        self._off_wire = OffWire(jail.filter, packets=packets, known=_packaged() if of_tree else ())
+        self._off_wire = OffWire(jail.filter, packets=packets, known=of_sip_servers() if of_tree else ())
 
     def unable(self, address: str, line: str) -> str:
         """See `Sight`."""

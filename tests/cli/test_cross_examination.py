@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tree_of_fail2ban import write_tree
 
 from sipguard.cli.replay import command
 
@@ -21,9 +22,9 @@ SILENT = ("203.0.113.90", "203.0.113.91", "192.0.2.99", "198.51.100.7", "2001:db
 PHONES = ("203.0.113.20", "203.0.113.22", "2001:db8:113::20")
 
 
-def replay(*files):
+def replay(*files, options=()):
     """What the command prints, as objects: addresses, and the summary."""
-    result = CliRunner().invoke(command, ["--json", "--jail", "freeswitch", *map(str, files)])
+    result = CliRunner().invoke(command, ["--json", "--jail", "freeswitch", *options, *map(str, files)])
     assert result.exit_code == 0, result.output
     *stories, summary = [json.loads(line) for line in result.stdout.splitlines()]
     return {story["address"]: story for story in stories}, summary
@@ -107,6 +108,19 @@ def test_five_lines_for_one_attempt(tmp_path):
     stories, _ = replay(with_lines(tmp_path / "forged.log", lines), CAPTURE)
     story = stories["203.0.113.21"]
     assert (story["attempts"], story["proven"], story["unproven"], story["banned_at"]) == (1, 1, 5, None)
+
+
+def test_a_jail_of_a_tree(tmp_path):
+    """Fail2ban's filter does not say which lines are no SIP: those of the event socket count as without the capture."""
+    refused = (
+        '2026-11-28 00:32:38.107081 71.20% [WARNING] mod_event_socket.c:2959 IP 198.51.100.8 Rejected by acl "lan"\n'
+    )
+    log = with_lines(tmp_path / "both.log", [refused] * 6 + [forged("198.51.100.7")] * 6)
+    stories, summary = replay(log, CAPTURE, options=write_tree(tmp_path, log))
+    assert summary["contradicted"] == stories["198.51.100.7"]["contradicted"] == 6
+    assert summary["reported"] == {"it is not about SIP": 6}
+    assert stories["198.51.100.8"]["banned_at"]
+    assert stories["198.51.100.7"]["banned_at"] is None
 
 
 def test_lines_of_another_time(tmp_path):
