@@ -15,6 +15,7 @@ from testimony import NOW, Eyes, attempt
 
 from sipguard.cli.client import ask
 from sipguard.config.settings import load
+from sipguard.daemon import liberal
 from sipguard.daemon.examiner import Examiner
 from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.model import Chunk, Filter, Jail, Position
@@ -73,6 +74,20 @@ class TestReading:
         self.hear(one, b"x\n")
         assert (one.is_liberal(NOW), one.liberal._detectors) == (False, None)
         assert one.status(NOW)["liberal"] is False
+
+    def test_a_flood(self, monkeypatch):
+        """What it takes is bounded: a busy log is left out for a while, and read again."""
+        one = self.examiner(Eyes())
+        text = b"2026-11-28 10:00:00 forgeable 192.0.2.66\n"
+        assert one.liberal.read(chunk("a.log", text))
+        one.liberal._credit = -0.5  # as after a second and a half of work at once
+        assert one.liberal.read(chunk("a.log", text)) == []
+        now = time.monotonic()
+        monkeypatch.setattr(liberal.time, "monotonic", lambda: now + 5.1)
+        assert one.liberal.read(chunk("a.log", text))
+        before = one.liberal._credit
+        one.liberal.read(chunk("a.log", text * 1000))
+        assert before - 1 < one.liberal._credit < before
 
     def test_a_filter_that_cannot_be_used(self, caplog):
         """It is told once, and the strict reading goes on."""
