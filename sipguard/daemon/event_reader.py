@@ -129,7 +129,7 @@ class EventReader:
         def counts(event: LogEvent) -> bool:
             if isinstance(event, Failure) and event.lines and server.table.is_told_by_log_alone(event.lines[-1]):
                 return True
-            return told.log_counts(event, self.clock())
+            return told.log_counts(event, self.clock(), live=runner.lags.live)
 
         runner.heard = counts
 

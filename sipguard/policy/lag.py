@@ -32,6 +32,12 @@ TOLD_EVERY = 86_400.0
 """Seconds between two words about the same log."""
 
 
+def by_zones(time: float, now: float) -> float:
+    """By how many seconds a line that is written now is behind, if zones explain it; else 0."""
+    offset = round((now - time) / ZONES) * ZONES
+    return offset if abs(now - time - offset) <= NEAR and abs(offset) <= LARGEST else 0.0
+
+
 class Lag:
     """The times of one log's lines. `findtime`: seconds after which a failure counts no more."""
 
@@ -148,6 +154,11 @@ class Lags:
     def path(self) -> str:
         """The log that is read now."""
         return self._chunk[0]
+
+    @property
+    def live(self) -> bool:
+        """Whether what follows is read as it is written."""
+        return self._chunk[2]
 
     @property
     def seen_as(self) -> str:

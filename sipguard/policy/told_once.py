@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Literal
 
 from sipguard.model import Failure
+from sipguard.policy.lag import by_zones
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,15 +64,18 @@ class ToldOnce:
         for address, time in attempts:
             self._earlier.setdefault(address, []).append(time)
 
-    def log_counts(self, event: LogEvent, now: float) -> bool:
-        """Return whether this event of the log counts."""
+    def log_counts(self, event: LogEvent, now: float, *, live: bool = False) -> bool:
+        """Return whether this event of the log counts. `live`: it was read as it was written."""
         time = now if event.time is None else event.time
+        if live:
+            time += by_zones(time, now)
+        time = min(time, now)
         if any(since <= time and (until == math.inf or time <= until - 1) for since, until in self._spans):
             self.silenced += 1
             if isinstance(event, Failure) and self.events_speak:
-                self._held.append(event)
+                self._held.append(event._replace(time=time))
             return False
-        return not isinstance(event, Failure) or self._is_new("log", event, now)
+        return not isinstance(event, Failure) or self._is_new("log", event._replace(time=time), now)
 
     def event_counts(self, event: LogEvent, now: float) -> bool:
         """Return whether this event of the server counts."""

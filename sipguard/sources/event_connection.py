@@ -23,6 +23,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 _PATIENT_AFTER = 60.0
 """Seconds of attempts each `_EAGER` at most: what restarts is back within a minute."""
 _EAGER = 4.0
+_LASTS = 5.0
+"""Seconds after which a connection has lasted: a server that hangs up at once, again and again, is not asked twice a second."""
 WITHIN = 10.0
 """Seconds for connecting and for the login."""
 _AT_ONCE = 262_144
@@ -60,9 +62,9 @@ class EventConnection:
         """Listen until cancelled."""
         pause, tried = FIRST_PAUSE, 0.0
         while True:
-            before = self.connections
+            before, begun = self.connections, asyncio.get_running_loop().time()
             await self._once()
-            if self.connections > before:
+            if self.connections > before and asyncio.get_running_loop().time() - begun >= _LASTS:
                 pause, tried = FIRST_PAUSE, 0.0
             await asyncio.sleep(pause)
             tried += pause

@@ -124,6 +124,23 @@ def test_what_log_and_events_tell_around_the_end_counts_once(tmp_path, log, fs):
         assert counted == total + 9
 
 
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_log_in_another_time_zone(tmp_path, log, fs, hours):
+    """Its lines are an hour old, or still to come: they are silent all the same."""
+    jail = jail_of(tmp_path, fs, filter="freeswitch", logpath=str(log), maxretry=100, findtime="2h")
+    with running(tmp_path, {"pbx": jail}) as daemon:
+        speaking(daemon)
+        time.sleep(1.1)  # lines of the second in which they began may be of before
+        for number in range(1, 9):
+            fs.tell(ATTACKER)
+            append(log, failure(ATTACKER, when=time.time() - 3600 * hours))
+            daemon.wait_for(lambda n=number: daemon.status("pbx")["totals"]["failures"] >= n)
+        append(log, failure(OTHER, when=time.time() - 3600 * hours) * 5)
+        daemon.wait_for(lambda: daemon.status("pbx")["events"]["silenced"] == 13)
+        daemon.wait_logged("Found", times=8)
+        assert daemon.status("pbx")["totals"]["failures"] == 8
+
+
 def test_a_restart_counts_nothing_twice(tmp_path, log, fs):
     """What events told before is not counted again from the log that is read on."""
     jail = jail_of(tmp_path, fs, filter="freeswitch", logpath=str(log), maxretry=50)
