@@ -33,16 +33,21 @@ ELSEWHERE = {
     "rm -r /opt/sipguard": "tests/e2e/test_stranger.py: a venv in a fresh Debian",
     "sipguard service": "tests/e2e/test_stranger.py: a venv in a fresh Debian",
     "make deb": "tests/e2e/test_stranger.py: Debian 13 from a bare system; tests/e2e/conftest.py: here",
+    "make run": "tests/docs/test_demo.py: python -m demo, which is all that it calls",
     "make docs": "tests/docs/test_pages.py: packaging/build-docs, which is all that it calls",
     "sipguard replay --jail sip": "tests/cli/test_replay_captures.py: it takes a capture",
     "sipguard replay --jail freeswitch": "tests/cli/test_cross_examination.py: it takes a capture and a log",
+    "sipguard adopt": "tests/e2e/test_adopt.py: a real Fail2ban with 500 bans",
+    "sipguard client status": "tests/fail2ban: held against Fail2ban's own client, on Fail2ban's socket",
+    "sipguard client set": "tests/fail2ban: held against Fail2ban's own client, on Fail2ban's socket",
+    "sipguard client get": "tests/fail2ban: held against Fail2ban's own client, on Fail2ban's socket",
+    "fail2ban-client stop": "tests/fail2ban/test_client.py",
     "sipguard web": "tests/web: it goes on until it is stopped",
 }
 """Beginning of a command → the test that runs it with what it needs."""
 NOT_RUN = {
     "make test": "it is what runs these tests",
     "make lint": "it looks at the code, and belongs to .ci/run",
-    "make run": "it is watched by a person, until Ctrl-C",
     "make messages": "it takes all the tests",
     "make soak": "minutes of load, by make test-long",
     "make bench": "minutes on a quiet machine, watched by a person",
