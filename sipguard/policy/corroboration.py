@@ -47,7 +47,7 @@ class Sight(Protocol):
     """What the wire knows, beside the attempts that it tells."""
 
     def unable(self, address: str, line: str) -> str:
-        """Why it can know nothing of what this line is about; "" if it can."""
+        """Why it can know nothing of what this line is about; "" if it can. Of no address and line: of any at all."""
 
     def blindness(self, since: float, until: float, address: str) -> str:
         """Why packets of this address between these times may have gone unseen; "" if all were seen."""

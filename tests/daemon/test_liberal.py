@@ -143,9 +143,9 @@ def no_such_number(address):
 class Server:
     """A daemon with a log and HEP packets of FreeSWITCH."""
 
-    def __init__(self, folder, log, **options):
+    def __init__(self, folder, log, *, wire=None, **options):
         self.log = log
-        self.wire = Listening(folder, name="freeswitch", logpath=str(log), maxretry=5, options=options)
+        self.wire = Listening(folder, name="freeswitch", logpath=str(log), maxretry=5, options=options, wire=wire)
         self.daemon = self.wire.daemon
 
     @property
@@ -175,8 +175,8 @@ def server(tmp_path, log):
     """Make such a daemon."""
     made = []
 
-    def make(*, prefix=SHORT):
-        made.append(Server(tmp_path, log, prefix=prefix))
+    def make(*, prefix=SHORT, wire=None):
+        made.append(Server(tmp_path, log, prefix=prefix, wire=wire))
         return made[-1]
 
     yield make
@@ -205,6 +205,17 @@ def test_calls_to_nowhere(server, log):
     for address in (SILENT, PHONE):
         story = one.wire.explained(address)
         assert (story["bans"], story["attempts"]) == ([], [])
+
+
+def test_beside_a_proxy(server, log):
+    """Proxies change nothing while they are silent."""
+    one = server(wire={"proxies": ["192.0.2.1"]})
+    one.fail(ONE, 3)
+    one.daemon.wait_for(lambda: one.examined["liberal"])
+    one.call_nowhere(ONE, 1)
+    append(log, no_such_number(ONE))
+    one.daemon.wait_for(lambda: one.counted() == {ONE: 4})
+    assert "internal error" not in one.daemon.logged()
 
 
 def test_blind(server, log):
