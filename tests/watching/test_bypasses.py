@@ -238,6 +238,26 @@ def test_a_rule_before_ours(place):
 
 @pytest.mark.timed
 @pytest.mark.root
+def test_rules_before_ours_in_nf_tables(place):
+    """In another table, however early, one shields nobody; in ours it is taken out, and the log says so within 10 s."""
+    place.host.run("nft", "-f", "-", script="""
+        table inet office {
+            chain early { type filter hook prerouting priority -400; accept; }
+            chain in { type filter hook input priority 0; ct state established,new accept; }
+        }""")  # fmt: skip
+    place.begin("nftables")
+    place.wait_silent()
+    assert ask(place.daemon.socket, "status")["unenforced"] == {}
+    begun = time.monotonic()
+    place.host.run("nft", "insert", "rule", "inet", "sipguard", "banned", "accept")
+    place.daemon.wait_logged("rule banned of table inet sipguard")
+    assert time.monotonic() - begun <= within(10)
+    place.wait_silent()
+    assert "accept\n" not in place.host.run("nft", "list", "chain", "inet", "sipguard", "banned")
+
+
+@pytest.mark.timed
+@pytest.mark.root
 def test_a_port_that_the_jail_does_not_name(place):
     """Connection tracking knows where its packets go."""
     place.host.run(
