@@ -111,6 +111,11 @@ class RunningDaemon:
         with contextlib.closing(sqlite3.connect(self.folder / "state" / "sipguard.db")) as database:
             return {address for (address,) in database.execute("SELECT address FROM live_bans")}
 
+    def state_of(self, log):
+        """(offset, inode) of what is on disk about a log; None where nothing is."""
+        with contextlib.closing(sqlite3.connect(self.folder / "state" / "sipguard.db")) as database:
+            return database.execute("SELECT offset, inode FROM positions WHERE path = ?", (str(log),)).fetchone()
+
     def answers(self):
         """Whether it is there."""
         try:

@@ -122,7 +122,7 @@ class Follower:
         while left > 0 and self._ready and len(chunks) < _MOST_CHUNKS:
             path = next(iter(self._ready))
             tail = self._ready.pop(path)
-            chunk = tail.read(min(left, _TURN))
+            chunk = tail.read(min(left, _TURN)) or tail.beginning()
             if chunk is not None:
                 chunks.append(chunk)
                 if not tail.at_end:

@@ -67,8 +67,10 @@ def locate(position: Position) -> Place | None:
     if own and own.st_ino == position.inode and _holds(position.path, own, position):
         return _place(position.path, own, position.offset)
     entries = list(_entries(position.path))
-    for path, status, _ in entries:
-        if status.st_ino == position.inode and _holds(path, status, position):
+    for path, status, rotated in entries:
+        # Of an empty file nothing but the inode is known, which another log may have by now.
+        alike = rotated or position.head_size
+        if alike and status.st_ino == position.inode and _holds(path, status, position):
             return _place(path, status, position.offset)
     if not position.head_size:
         return None

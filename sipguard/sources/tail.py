@@ -63,6 +63,7 @@ class Tail:
         self._ended: tuple[int, int] | None = None
         """The file whose end was read last."""
         self._own = False  # whether the open file had the log's name when last checked
+        self._begun = False  # whether nobody has been told yet where reading began
         self._look()
 
     def read(self, limit: int = 262_144) -> Chunk | None:
@@ -76,6 +77,16 @@ class Tail:
         except OSError as error:
             self._fail(error)
             return None
+
+    def beginning(self) -> Chunk | None:
+        """Once, and before anything was read: a chunk without lines, for the position at which a new log begins.
+
+        Stored, it lets a restart find the file again though it was rotated before its first line was read.
+        """
+        if not self._begun or self._reader is None:
+            return None
+        self._begun = False
+        return Chunk(self.path, b"", self._reader.position(self.path))
 
     @property
     def finished(self) -> bool:
@@ -118,6 +129,7 @@ class Tail:
                 live, ended = self._ended == reader.identity, self._ended is not None
                 if reader.at_end:
                     self._ended = reader.identity
+                self._begun = False
                 return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended)
             if following is not None:
                 self._switch(reader, following)
@@ -190,6 +202,7 @@ class Tail:
             opened = self._open_file(self.path, 0)
             if self._start:
                 opened = self._begin(opened, self._start)
+            self._begun = True
         self._reader = opened
         self._own = current is not None and (current.st_dev, current.st_ino) == opened.identity
         self._position = self._start = None

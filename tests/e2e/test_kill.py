@@ -68,6 +68,8 @@ def _kill_and_restart(tmp_path, firewall, prefix):
     jails = {JAIL: {"logpath": str(log), "bantime": 3600, "findtime": 3600, "ipv6prefix": 128}}
     daemon = RunningDaemon(tmp_path, jails, firewall=firewall, prefix=prefix)
     daemon.start()
+    # Before it has seen the log at all, what is rotated meanwhile is nobody's.
+    daemon.wait_for(lambda: daemon.state_of(log), "the log's position on disk")
     attack = threading.Thread(target=_attack, args=(log, lines, done))
     attack.start()
     try:
