@@ -14,6 +14,7 @@ from test_deb import AS_THE_UNIT_DOES, FAILURE
 
 PROJECT = Path(__file__).parents[2]
 VANILLA = PROJECT / "fixtures/machines/freeswitch-vanilla"
+PIP = (".", "'.[web,top,metrics,fleet]'", "'sipguard[fleet]'", "'sipguard[web]'", "'sipguard[top]'", "--upgrade .")
 LEFT = (
     "find / -xdev -name '*sipguard*' ! -path '/proc/*' ! -path '/srv/*' ! -path '/var/log/*' ! -path '/var/cache/*'"
     " ! -path '/tmp/*'"
@@ -98,17 +99,23 @@ def test_venv_on_debian_12(machine, tmp_path):
     assert "Next: sipguard enable" in machine.run("/opt/sipguard/bin/sipguard service install")
     machine.until("sipguard status | grep -q NOBODY")
     _walk(machine)
-    # The other calls of pip that the documentation shows.
-    for extras in (
-        "'.[web,top,metrics,fleet]'",
-        "'sipguard[fleet]'",
-        "'sipguard[web]'",
-        "'sipguard[top]'",
-        "--upgrade .",
-    ):
-        machine.run(f"cd /srv/source && /opt/sipguard/bin/pip install -q {extras}", online=True, timeout=400)
     machine.run("sipguard service uninstall --purge && rm -r /opt/sipguard")
     _nothing_left(machine)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_every_pip_of_the_documentation(debian, tmp_path):
+    """One after the other, as they are written."""
+    debian.go_online()
+    debian.run(
+        "apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv", online=True, timeout=300
+    )
+    _source(debian, tmp_path)
+    debian.run("python3 -m venv /opt/sipguard")
+    for what in PIP:
+        debian.run(f"cd /srv/source && /opt/sipguard/bin/pip install -q {what}", online=True, timeout=300)
+    assert "sipguard" in debian.run("/opt/sipguard/bin/sipguard --version")
 
 
 def _source(debian, folder):
