@@ -59,6 +59,8 @@ class BanLedger:
         """(until, jail, address) of live bans, a heap; with ends that have moved since."""
         self._waiting: dict[State, dict[int, Record]] = {State.NO_ROOM: {}, State.REFUSED: {}}
         """By identity, those that have waited longest first."""
+        self.waits = False
+        """Whether any of them is waiting."""
         self._live: dict[str, int] = {}
         """Jail → number of live bans: who watches asks for it all the time."""
         self.moves = 0
@@ -152,10 +154,9 @@ class BanLedger:
 
     def taken(self, bans: Iterable[Ban]) -> None:
         """The kernel has these, or is asked once more: they wait no longer."""
-        if self._waiting[State.NO_ROOM] or self._waiting[State.REFUSED]:
-            for ban in bans:
-                if (record := self.record(ban.jail, ban.address)) and record.state in self._waiting:
-                    self._set(record, State.LIVE if record.live else State.ORDERED)
+        for ban in bans if self.waits else ():
+            if (record := self.record(ban.jail, ban.address)) and record.state in self._waiting:
+                self._set(record, State.LIVE if record.live else State.ORDERED)
 
     def waiting(self, state: State) -> list[Ban]:
         """The bans that the kernel has not taken for this reason, those that have waited longest first."""
@@ -197,6 +198,7 @@ class BanLedger:
             record.state = state
         if state in self._waiting:
             self._waiting[state][id(record)] = record
+        self.waits = any(self._waiting.values())
 
     def _bound(self) -> None:
         """Make the queue anew when most of it is ends that have moved: they would stay until their time, a day or a year."""

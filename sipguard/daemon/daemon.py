@@ -70,7 +70,6 @@ class Daemon:
         self.others = Others(
             Surroundings(self.bans, self.runners, self.store, clock, self._is_complete, self.feeding.protected)
         )
-        self.bans.moved = self.others.moved
         self.monitor = FirewallMonitor(
             self.bans.firewall_worker,
             self.bans.live,
@@ -272,7 +271,8 @@ class Daemon:
                     await self._ends_moved.wait()
             self._ends_moved.clear()
             self._check_clock()
-            self.bans.end_due()
+            if end is not None and end <= self.clock():
+                self.bans.end_due()
 
     async def _look_around(self) -> None:
         purged = 0.0

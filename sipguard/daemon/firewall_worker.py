@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal, ParamSpec, TypeVar
 
 from sipguard.daemon.ban_ledger import BanLedger, State, shifted
@@ -89,7 +90,7 @@ class FirewallWorker:
 
     def order(self, verb: Verb, bans: Sequence[Ban]) -> None:
         """Queue bans or unbans."""
-        if verb == "unban":
+        if verb == "unban" and self._ledger.waits:
             self._ledger.taken(bans)
         self._orders += [(verb, ban) for ban in bans]
         self._idle.clear()
@@ -109,7 +110,7 @@ class FirewallWorker:
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """The same, which is in the thread's queue when this returns: before all that is ordered later."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
+        return asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
 
     async def open(self, rules: Sequence[Rule]) -> bool:
         """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
@@ -231,13 +232,15 @@ class FirewallWorker:
         except FirewallError as error:
             self._failed(error)
             return False
-        self._works()
+        if self.problem:
+            self._works()
         del self._orders[: len(bans)]
-        if verb == "ban":
+        if verb == "ban" and (self._ledger.waits or self._told_full or len(made) < len(bans)):
             self._await_room(bans, made)
         self._made(verb, made)
         if verb == "unban":
-            self._try_waiting()
+            if self._ledger.waits:
+                self._try_waiting()
         elif self.firewall.in_kernel:
             await self.call(self._flows.end, made)
         return True

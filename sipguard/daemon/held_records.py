@@ -38,27 +38,25 @@ class HeldRecords:
     def __init__(self, store: StateWriter, readers: Callable[[str], Iterable[JailRunner]]) -> None:
         self._store = store
         self._readers = readers
-        self._held: dict[str, _Held] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._held)
+        self.logs: dict[str, _Held] = {}
+        """By path."""
 
     def position(self, chunk: Chunk, now: float) -> Position:
         """Where a log is to be read on after a restart, whose `chunk` has just been read."""
-        holding = [runner.held_bytes(chunk.path) for runner in self._readers(chunk.path)]
-        if any(runner.holds(chunk.path) for runner in self._readers(chunk.path)):
-            self._held[chunk.path] = _Held(now, chunk.position)
+        holding = [runner.held(chunk.path) for runner in self._readers(chunk.path)]
+        if holding.count(None) < len(holding):
+            self.logs[chunk.path] = _Held(now, chunk.position)
         else:
-            self._held.pop(chunk.path, None)
+            self.logs.pop(chunk.path, None)
         if chunk.records:
             return chunk.position
         # Counted by one jail and held by another: rather forgotten by the one than counted twice by the other.
-        return replace(chunk.position, offset=chunk.position.offset - min(holding, default=0))
+        return replace(chunk.position, offset=chunk.position.offset - min((size or 0 for size in holding), default=0))
 
     def release(self, now: float) -> float | None:
         """Read what is whole by now; seconds until to ask again, None when nothing is left."""
         read = 0
-        for path, held in list(self._held.items()):
+        for path, held in list(self.logs.items()):
             idle = now - held.since
             if idle < FOLDED_SETTLES and not _ends_at(held.position):
                 continue
@@ -66,23 +64,23 @@ class HeldRecords:
                 return 0.0
             self._read(path, held, idle)
             read += 1
-        if not self._held:
+        if not self.logs:
             return None
-        youngest = min(now - held.since for held in self._held.values())
+        youngest = min(now - held.since for held in self.logs.values())
         return (RECORD_SETTLES if youngest < RECORD_SETTLES else FOLDED_SETTLES) - min(youngest, RECORD_SETTLES)
 
     def release_all(self) -> None:
         """Nothing is read any more: what is held is read as it is."""
-        for path, held in list(self._held.items()):
+        for path, held in list(self.logs.items()):
             self._read(path, held, float("inf"))
-        self._held.clear()
+        self.logs.clear()
 
     def _read(self, path: str, held: _Held, idle: float) -> None:
         told: Told = {}
         for runner in self._readers(path):
             runner.release(path, idle, self._store.changes, told)
-        if not any(runner.holds(path) for runner in self._readers(path)):
-            del self._held[path]
+        if all(runner.held(path) is None for runner in self._readers(path)):
+            del self.logs[path]
             self._store.changes.positions[path] = held.position
         self._store.touched()
 

@@ -164,15 +164,10 @@ class JailRunner:
             self.auth_lines.look(data, understood=bool(events) or handled_by(detector) > handled)
             self._take_all(events, changes)
 
-    def holds(self, path: str) -> bool:
-        """Whether the last record of this log is held back, as it may go on: ask `release`."""
+    def held(self, path: str) -> int | None:
+        """How long the last record of this log is, in bytes, if it is held back as it may go on: ask `release`; else None."""
         detector = self.detectors.get(path)
-        return detector is not None and detector.holds
-
-    def held_bytes(self, path: str) -> int:
-        """How long the record is that is held back."""
-        detector = self.detectors.get(path)
-        return detector.held_bytes if detector is not None else 0
+        return detector.held_bytes if detector is not None and detector.holds else None
 
     def release(self, path: str, idle: float, changes: Changes, told: Told | None = None) -> None:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
@@ -236,8 +231,9 @@ class JailRunner:
             self.detectors.drop(path)
         else:
             self.problem = None
-        self._line_problems.grew(path, detector.counts, slow, tampered)
-        self._line_problems.tell(self.jail.name, self.jail.filter.name)
+        if (detector.counts.timed_out, detector.counts.tampered) != (slow, tampered):
+            self._line_problems.grew(path, detector.counts, slow, tampered)
+            self._line_problems.tell(self.jail.name, self.jail.filter.name)
 
     @contextmanager
     def degrading(self) -> Iterator[None]:
@@ -270,7 +266,7 @@ class JailRunner:
         if self.judge.welcomed:
             self._registered(self.judge.welcomed)
             self.judge.welcomed = []
-        for failure in self.judge.overdue():
+        for failure in self.judge.overdue() if self.judge.is_challenged else ():
             self._weigh(failure, changes)
         if not self.patient or self.totals.bans > bans or len(self._say) > MOST_UNSAID:
             self.tell()

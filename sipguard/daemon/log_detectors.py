@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -20,7 +21,7 @@ def once(told: Told | None, detector: Detector, ask: Callable[[], list[LogEvent]
     if told is None:
         return ask()
     if detector not in told:
-        before = Counts.total([detector.counts])
+        before = replace(detector.counts)
         told[detector] = ask(), before
     return told[detector][0]
 

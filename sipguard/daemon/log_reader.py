@@ -163,7 +163,7 @@ class LogReader:
                 runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended, told=told)
             self._hear(runner, chunk)
         self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())
-        if self._held and self._release_timer is None:
+        if self._held.logs and self._release_timer is None:
             self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)
         self._progress.took(chunk)
         if chunk.oversize:

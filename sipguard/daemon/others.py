@@ -60,6 +60,7 @@ class Others:
 
             self.crowdsec = CrowdsecRunner(self._surroundings)
         for one in self._runners:
+            self._surroundings.bans.moved = self.moved
             await one.start(settings)
         for name, wanted in (("fleet", settings.fleet), ("crowdsec", settings.crowdsec)):
             if wanted is None:
@@ -82,10 +83,9 @@ class Others:
 
     def moved(self, bans: Iterable[Ban]) -> None:
         """Bans of this machine have begun, ended, or got another end."""
-        if runners := self._runners:
-            bans = list(bans)
-            for one in runners:
-                one.moved(bans)
+        bans = list(bans)
+        for one in self._runners:
+            one.moved(bans)
 
     def registered(self, addresses: Iterable[str]) -> None:
         """Somebody has logged in from these addresses: no ban of others rejects them."""

@@ -132,7 +132,7 @@ class StateWriter:
         """Write all that has changed; False if that failed, then it stays to be written."""
         if self.database is None:
             self._open()
-        if self.database is None or not self._has_read():
+        if self.database is None or not (self.is_read or self._has_read()):
             return False
         if not self.changes:
             return True
@@ -155,7 +155,7 @@ class StateWriter:
 
     def _has_read(self) -> bool:
         """Whether nothing is left to be read before something may be written."""
-        if self.is_read or self.late is None:
+        if self.late is None:
             return True
         stored = self.read(self.clock())
         if stored is not None:

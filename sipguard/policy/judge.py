@@ -91,6 +91,8 @@ class Judge:
         self.welcomed: list[str] = []
         """Addresses that have logged in, until somebody takes them."""
         self._challenges = Challenges(seconds(jail.filter, "attempt_window"), jail.findtime)
+        self.is_challenged = False
+        """Whether `challenge` was ever called, so that some may be `overdue`."""
         self._scanner_weight = int(seconds(jail.filter, "scanner_weight")) or 1
         self._is_proven = jail.source == "wire"
         """Every address here has been seen to be itself, so what one of a network does is not the other's doing."""
@@ -163,7 +165,8 @@ class Judge:
         user = (failure.user or "") if self._knows_users else ""
         if not self.window.add(subject, time, new * weight, user):
             return Outcome.COUNTED
-        return Outcome.MISCONFIGURED if self._is_misconfigured(subject, source, time) else Outcome.BAN
+        misconfigured = self.jail.maxusers and self._is_misconfigured(subject, source, time)
+        return Outcome.MISCONFIGURED if misconfigured else Outcome.BAN
 
     def _is_of_a_guesser(self, failure: Failure, subject: str, now: float) -> bool:
         """Whether a proven call to nowhere, which a log tells of too, counts: beside failed logins, and nobody who has logged in.
@@ -218,6 +221,7 @@ class Judge:
 
     def challenge(self, challenge: Challenge) -> None:
         """Somebody was asked for credentials, or has given some. What comes of it, `overdue` tells later."""
+        self.is_challenged = True
         now = self._clock()
         time = now if challenge.time is None else min(challenge.time, now)
         with contextlib.suppress(ValueError):
@@ -259,9 +263,9 @@ class Judge:
 
     def _is_misconfigured(self, subject: str, source: str, time: float) -> bool:
         jail = self.jail
-        few = jail.maxusers and len(self.window.users(subject)) < jail.maxusers
+        few = len(self.window.users(subject)) < jail.maxusers
         who = source if self._is_proven else subject
-        return bool(few) and self._logins.excuse(who, time, jail.findtime, (PATIENCE - 1) * self.window.maxretry)
+        return few and self._logins.excuse(who, time, jail.findtime, (PATIENCE - 1) * self.window.maxretry)
 
     def recall(self, address: str, time: float, attempts: int) -> Ban | None:
         """Count an attempt of an earlier run again; the ban that it completes, if that would not be over by now."""
@@ -290,15 +294,18 @@ class Judge:
             f"{failures} failure{plural} within {jail.findtime:g} s"
         )  # one text for all bans of the jail
         until = now + jail.bantime
-        return Ban(address, jail.name, now, until, failures, reason=reason, evidence=self._class_of(address, now, last))
+        # Nothing has a class in lines of a log, without the wire.
+        classed = last is not None and last.evidence is not None
+        evidence = self._class_of(address, now, classed=classed) if classed or address in self.grounds else None
+        return Ban(address, jail.name, now, until, failures, reason=reason, evidence=evidence)
 
-    def _class_of(self, address: str, now: float, last: Failure | None) -> Evidence | None:
-        """The weakest class of those failures that were enough for a ban by themselves; `reported` where there are fewer.
+    def _class_of(self, address: str, now: float, *, classed: bool) -> Evidence | None:
+        """The weakest class of those failures that were enough for a ban by themselves.
 
-        None of a jail in which nothing has a class: lines of a log, without the wire.
+        Where there are fewer, `reported` if the last one was `classed`, else None.
         """
         enough = self.grounds.count(address, now) >= self.window.maxretry
         found = self.grounds.users(address) if enough else set()
         self.grounds.forget(address)
         weakest = next((one for one in reversed(STRONG) if one in found), None)
-        return weakest or ("reported" if last is not None and last.evidence else None)
+        return weakest or ("reported" if classed else None)

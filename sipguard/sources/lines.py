@@ -178,10 +178,6 @@ class LineReader:
             oversize += dropped
         else:
             self._partial += block
-        self._hold_back()
-        return data, oversize
-
-    def _hold_back(self) -> None:
         if self._partial.startswith(b"\0"):
             self._partial = self._partial.lstrip(b"\0")
         self.offset = self._cursor - len(self._partial)
@@ -189,6 +185,7 @@ class LineReader:
             # `offset` stays at the line's start until its end is found, so that a restart finds the same line again.
             self._skipping = True
             self._partial.clear()
+        return data, oversize
 
     def _clean(self, data: bytes) -> tuple[bytes, int]:
         """Remove NULs at the start of lines, and lines that are too long. Both are rare, so check first."""

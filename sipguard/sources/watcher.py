@@ -53,7 +53,7 @@ class Watcher:
     """
 
     def __init__(self, changed: Callable[[str, bool], None], *, polling: bool) -> None:
-        self._changed = changed
+        self.changed = changed
         self._polling = polling
         self._wanted: frozenset[str] = frozenset()
         self._watches: dict[str, tuple[ObservedWatch, tuple[int, int]]] = {}
@@ -100,13 +100,6 @@ class Watcher:
         self._newly_busy.append(directory)
         self._wake.set()
 
-    def event(self, event: FileSystemEvent) -> None:
-        """Called by the events' handler, from watchdog's thread."""
-        appeared = event.event_type != "modified"
-        for path in (event.src_path, event.dest_path):
-            if path:
-                self._changed(os.fsdecode(path), appeared)
-
     # Everything below runs in this watcher's own thread, the only one that schedules (in the caller's before it starts).
 
     def _run(self) -> None:
@@ -136,7 +129,7 @@ class Watcher:
             if directory in self._watches:
                 self._unschedule(directory)
                 self.busy |= {directory}
-                self._changed(directory, False)
+                self.changed(directory, False)
         return bool(self.busy)
 
     def _reconcile(self) -> None:
@@ -166,7 +159,7 @@ class Watcher:
         self._refused.discard(directory)
         self._watches[directory] = watch, identity
         # Changes before the watch existed caused no event.
-        self._changed(directory, True)
+        self.changed(directory, True)
 
     def _unschedule(self, directory: str) -> None:
         watch, _ = self._watches.pop(directory)
@@ -189,7 +182,10 @@ class _Handler(FileSystemEventHandler):
         """Called by watchdog, in its dispatching thread, for every event."""
         if event.is_directory:
             return
-        self._watcher.event(event)
+        appeared = event.event_type != "modified"
+        for path in (event.src_path, event.dest_path):
+            if path:
+                self._watcher.changed(os.fsdecode(path), appeared)
         now = monotonic()
         for span, (most, seconds) in zip(self._spans, BUSY, strict=True):
             if now - span[0] > seconds:
