@@ -15,6 +15,7 @@ from operator import and_, or_
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sipguard.detection.dateformats import AT_BEGIN
+from sipguard.detection.encodings import is_ascii_based
 from sipguard.detection.literals import SHORTEST, Literal, Need
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.translate import ONE, characters, escaped, parse, sre
@@ -203,6 +204,14 @@ class Candidates:
 
         return counted
 
+    def may_match(self, line: bytes) -> bool:
+        """Whether a single line is worth a look: that takes less time than to begin a search through many."""
+        line = line.lower() if self.folded else line
+        for text in self.texts:
+            if text in line:
+                return True
+        return self._json and line.startswith(b"{")
+
     def _choose(self, sample: bytes) -> None:
         texts = self._plan(sample)
         if texts != self.texts:
@@ -259,18 +268,6 @@ def also(next_line: Callable[[int], int], place: int) -> Callable[[int], int]:
         return place if position <= place < line else line
 
     return found
-
-
-def is_ascii_based(encoding: str) -> bool:
-    """Whether ASCII characters are the same single bytes in this encoding, and nothing else is decoded to one."""
-    if encoding == "utf-8":
-        return True
-    every = bytes(range(256))
-    try:
-        text = every.decode(encoding, "replace")
-    except (LookupError, UnicodeError):
-        return False
-    return len(text) == 256 and text[:128] == every[:128].decode("ascii") and not text[128:].isascii()
 
 
 def _options(regexes: Sequence[Sequence[frozenset[str]]]) -> list[frozenset[str]]:

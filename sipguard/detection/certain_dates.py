@@ -63,8 +63,11 @@ class CertainDates:
         """All patterns but this one."""
         return tuple(other for other in self.forms if other is not form)
 
-    def again(self, line: str) -> tuple[int, int] | None:
-        """What to cut out of a line whose date has the form of the last one's; None says only that `find` has to look."""
+    def again(self, line: str) -> tuple[int, int, float] | None:
+        """Begin and end of what to cut out of a line whose date has the form of the last one's, and that date's POSIX seconds.
+
+        None says only that `find` has to look.
+        """
         search = self._search
         offsets = search.find(line) if search is not None else None
         if search is None or offsets is None:
@@ -78,7 +81,7 @@ class CertainDates:
             if when is None:
                 return None
         self.when, self.format, self.lead = when, search.part.form, search.part.lead
-        return len(search.part.lead), offsets[where.cut]
+        return len(search.part.lead), offsets[where.cut], when
 
     def find(self, line: str) -> regex.Match[str] | None:
         """The date in `line`; its group 1 is what to cut out. Raises AmbiguousDateError and TimeoutError."""

@@ -107,7 +107,7 @@ class DateFinder:
         """The patterns in the order in which they are tried now, each with the seconds that a search may take."""
         return [(candidate.format, candidate.limit) for candidate in self._candidates]
 
-    def again(self, line: str) -> tuple[int, int] | None:  # noqa: ARG002 - as in `certain_dates`
+    def again(self, line: str) -> tuple[int, int, float] | None:  # noqa: ARG002 - as in `certain_dates`
         """Nothing: here a date depends on the lines before it, and each is looked for."""
         return None
 

@@ -19,7 +19,7 @@ from sipguard.detection.candidates import Candidates, also, candidates, undated
 from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
 from sipguard.detection.datefields import zone_of
 from sipguard.detection.dates import DateFinder
-from sipguard.detection.encodings import codec_of, count_lines, is_wide, line_decoder
+from sipguard.detection.encodings import codec_of, count_lines, decoded_lines, line_decoder
 from sipguard.detection.expressions import where
 from sipguard.detection.literals import meets
 from sipguard.detection.matching import Matcher
@@ -33,7 +33,7 @@ from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
 
@@ -94,10 +94,9 @@ class Detector:
         matcher = self._matcher
         gate = matcher.prefregex.needs if matcher.prefregex is not None else ()
         wanted = [*matcher.failregex, *matcher.aside.expressions(trusted=self._trusts)]
-        json = False
+        json = self._screen is not None and bool(self._screen.rule.json)
         if self._screen is not None:
             wanted += self._screen.expressions
-            json = self._screen.plain_rule().json
         if len(wanted) > len(matcher.failregex):
             gate = ()
         return candidates([each.needs for each in wanted], gate, self._formats, self._encoding, json=json)
@@ -112,9 +111,10 @@ class Detector:
 
     def events(self, data: bytes) -> list[LogEvent]:
         """The failures, successes and challenges in `data`, as `feed`."""
-        data = self._wrappers.lines(data)
-        if not data:
-            return []
+        if not self._wrappers.is_plain:
+            data = self._wrappers.lines(data)
+            if not data:
+                return []
         if not data.endswith(b"\n"):
             data += b"\n"
         self.counts.lines += count_lines(data)
@@ -130,16 +130,25 @@ class Detector:
         return events
 
     def _screened_events(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
-        if self._candidates is not None:
-            if self._trusts and screen.is_mixed:
-                self._trusts = False
-                self._candidates = self._make_candidates() or self._candidates
-            rule = screen.plain_rule()
-            if screen.can_skip(data):
-                # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
-                rule = replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule
-                return self._skim(data, self._candidates, rule)
-        return self._read(data)
+        if self._candidates is not None and self._trusts and screen.is_mixed:
+            self._trusts = False
+            self._candidates = self._make_candidates() or self._candidates
+        if self._candidates is None or not screen.can_skip(data):
+            return self._read(data)
+        if data.index(b"\n") == len(data) - 1:
+            return self._only_line(data, screen, self._candidates)
+        rule = screen.plain_rule()
+        # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
+        return self._skim(data, self._candidates, replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule)
+
+    def _only_line(self, data: bytes, screen: RecordAssembler, search: Candidates) -> list[LogEvent]:
+        """As `_skim`, for a chunk of one line, as quiet logs give them: there is nothing to search through."""
+        events: list[LogEvent] = []
+        if screen.busy:
+            self._end_record(data, 0, events)
+        if screen.busy or screen.first_mixed is not None or search.may_match(data):
+            self._at(data, 0, len(data) - 1, events)
+        return events
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
@@ -173,7 +182,7 @@ class Detector:
         """Line by line."""
         events: list[LogEvent] = []
         if self._screen is None:
-            for line in self._split(data):
+            for line in decoded_lines(data, self._encoding):
                 self._event(line, None, events, trusted=False)
             return events
         begin = 0
@@ -183,12 +192,7 @@ class Detector:
             begin = end + 1
         return events
 
-    def _split(self, data: bytes) -> Iterable[str]:
-        if is_wide(self._encoding):
-            return (self._decode(line).rstrip("\r") for line in data.removesuffix(b"\n").split(b"\n"))
-        return (line.rstrip("\r") for line in self._decode(data).removesuffix("\n").split("\n"))
-
-    def _skim(  # noqa: C901 - one loop over a chunk
+    def _skim(  # noqa: C901, PLR0912 - one loop over a chunk
         self, data: bytes, search: Candidates, rule: PlainRule
     ) -> list[LogEvent]:
         """The lines that can matter, and of the others what those need: all that follow while a record is open."""
@@ -227,7 +231,10 @@ class Detector:
             plain.end()
         if screen is None and self._candidates is not None:
             self._unread = data, done, size
-            self._catch_up_at_end()
+            try:
+                self._catch_up()  # the last date of a chunk may count for the first line of the next
+            except AmbiguousDateError:
+                self._stop_skimming(data)
         return events
 
     def _end_record(self, data: bytes, position: int, events: list[LogEvent]) -> None:
@@ -255,14 +262,6 @@ class Detector:
             events[first:] = kept
             self._count(screen)
 
-    def _catch_up_at_end(self) -> None:
-        """Find the last date of a chunk, which may count for the first line of the next."""
-        data = self._unread[0]
-        try:
-            self._catch_up()
-        except AmbiguousDateError:
-            self._stop_skimming(data)
-
     def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
         """Add what the line from `begin` to `end`, its LF, tells."""
         self._before = data, begin
@@ -276,7 +275,7 @@ class Detector:
     def _stop_skimming(self, before: bytes) -> None:
         """Read every line from now on, for their dates: those of `before` are at hand."""
         self._read_all()
-        for line in self._split(before) if before else ():
+        for line in decoded_lines(before, self._encoding) if before else ():
             with suppress(TimeoutError):
                 self._matcher.cut_date(line)
 
@@ -289,7 +288,8 @@ class Detector:
         """Add what a line tells, without its LF, or the records that it completes; `time` is its own, if it brings one."""
         if self._screen is None:
             self._event(self._decode(raw).rstrip("\r"), time, events, trusted=False)
-        for one in self._screened(raw, time) if self._screen is not None else ():
+            return
+        for one in self._ready(self._screen, partial(self._screen.push, raw, time)):
             self._tell(one, events)
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
@@ -321,10 +321,6 @@ class Detector:
         if event is not None:
             events.append(event)
         return event
-
-    def _screened(self, raw: bytes, time: float | None) -> list[Ready]:
-        assert self._screen is not None  # noqa: S101 - told apart by the callers
-        return self._ready(self._screen, partial(self._screen.push, raw, time))
 
     def _released(self, idle: float) -> list[Ready]:
         return self._ready(self._screen, partial(self._screen.release, idle)) if self._screen is not None else []
@@ -371,7 +367,10 @@ class Detector:
             self._screen.skip(self._decode(raw))
             told = [(self.counts.lines, self._matcher.left_out(self._decode(raw)))]
         else:
-            told = [(one.number, self._examined(one)) for one in self._screened(raw, time)]
+            told = [
+                (one.number, self._examined(one))
+                for one in self._ready(self._screen, partial(self._screen.push, raw, time))
+            ]
         self._screen.end_chunk(raw + b"\n")
         return told
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sipguard.text import WIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 from sipguard.text import log_codec
 
@@ -36,6 +36,26 @@ def line_decoder(encoding: str) -> Callable[[bytes], str]:
 def is_wide(encoding: str) -> bool:
     """Whether only single lines can be decoded, not several at once."""
     return encoding in WIDE
+
+
+def is_ascii_based(encoding: str) -> bool:
+    """Whether ASCII characters are the same single bytes in this encoding, and nothing else is decoded to one."""
+    if encoding == "utf-8":
+        return True
+    every = bytes(range(256))
+    try:
+        text = every.decode(encoding, "replace")
+    except (LookupError, UnicodeError):
+        return False
+    return len(text) == 256 and text[:128] == every[:128].decode("ascii") and not text[128:].isascii()
+
+
+def decoded_lines(data: bytes, encoding: str) -> Iterable[str]:
+    """The lines of `data` without their ends."""
+    decode = line_decoder(encoding)
+    if is_wide(encoding):
+        return (decode(line).rstrip("\r") for line in data.removesuffix(b"\n").split(b"\n"))
+    return (line.rstrip("\r") for line in decode(data).removesuffix("\n").split("\n"))
 
 
 def count_lines(data: bytes) -> int:

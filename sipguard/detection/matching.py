@@ -156,7 +156,7 @@ class Matcher:
         dates = self.dates
         again = dates.again(line)
         if again is not None:
-            return self._without_date(line, *again, dates.time_of(None))
+            return self._without_date(line, *again)
         match = dates.find(line)
         text = line
         if match is not None:

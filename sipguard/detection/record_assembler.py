@@ -170,7 +170,8 @@ class RecordAssembler:
 
     def begin_chunk(self, data: bytes) -> None:
         """Lines of `data` come next."""
-        self.rule.learn(data)
+        if self.rule.left_to_learn > 0:
+            self.rule.learn(data)
         self._heads.note(data)
         self._long.begin(data)
         self._chunk, self._before = data, list(self._last) if self._number else []
@@ -258,7 +259,7 @@ class RecordAssembler:
         packets = self._packets
         if packets is not None and packets.busy:
             return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
-        if self._is_of_event(text):
+        if self._number and self._is_of_event(text):
             return self._go_on(text)
         place = self._cut_at(raw, text)
         if place:
@@ -280,7 +281,7 @@ class RecordAssembler:
 
     def _is_of_event(self, line: str) -> bool:
         """Whether the line belongs to the record under way, whatever it looks like, as its thread has not begun another."""
-        if not self._number or self._thread is None:
+        if self._thread is None:
             return False
         ended = self.rule.ended
         has_ended = ended is not None and ended.found("\r".join(self._last), SEARCH_LIMIT)

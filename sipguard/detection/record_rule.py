@@ -83,7 +83,10 @@ class RecordRule:
         """Raises ConfigError when a key's regex does not compile, or its number is none."""
         one = partial(one_of, filter)
         self._forms = each_of(filter, "recordstart")
-        self._left_to_learn = _LEARNT_FROM if len(self._forms) > 1 else 0
+        self.has_records = bool(self._forms)
+        """Whether lines are told from records at all."""
+        self.left_to_learn = _LEARNT_FROM if len(self._forms) > 1 else 0
+        """Bytes of the log that are still to be given to `learn`."""
         self.opens = one("recordopen")
         self.fold = one("recordfold")
         self.prefix = one("recordprefix")
@@ -96,11 +99,6 @@ class RecordRule:
         self.begin_packet = one("quarantine_begin")
         self.mixed = one("mixed")
         self.json = filter.options.get("jsonline", "")
-
-    @property
-    def has_records(self) -> bool:
-        """Whether lines are told from records at all."""
-        return bool(self._forms)
 
     def plain(self, *, is_mixed: bool) -> PlainRule:
         """What a record of one line looks like, now; in a log that is mixed already, that need not be asked."""
@@ -121,19 +119,17 @@ class RecordRule:
 
     def learn(self, data: bytes) -> None:
         """Look in a chunk for the surest form that it has; later ones are not searched any more."""
-        if self._left_to_learn <= 0:
-            return
         for number, form in enumerate(self._forms):
-            if in_bytes(form).search(data[: self._left_to_learn], timeout=SEARCH_LIMIT):
+            if in_bytes(form).search(data[: self.left_to_learn], timeout=SEARCH_LIMIT):
                 self._keep(number)
                 break
-        self._left_to_learn -= len(data)
+        self.left_to_learn -= len(data)
 
     def _keep(self, number: int) -> None:
         """The log has shown this form: those below it mean nothing."""
         self._forms = self._forms[: number + 1]
         if number == 0:
-            self._left_to_learn = 0
+            self.left_to_learn = 0
 
     def begins(self, line: str) -> bool:
         """Whether the line begins a record. Raises TimeoutError."""

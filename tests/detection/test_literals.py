@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.detection.candidates import is_ascii_based
+from sipguard.detection.encodings import is_ascii_based
 from sipguard.detection.literals import needs, single
 
 
