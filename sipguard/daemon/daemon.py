@@ -98,6 +98,7 @@ class Daemon:
             clock=clock,
             paused=self.reading.paused,
         )
+        self.monitor.repaired = self.wire.packets.was_gone
         self.corroborator = Corroborator(self.wire, self.runners, self.store, clock=clock, paused=self.reading.paused)
         self._ends_moved = asyncio.Event()
         self._stop = asyncio.Event()

@@ -28,6 +28,8 @@ SOON = 1.0
 """Seconds between two comparisons when others have taken elements out."""
 LAZY = 20.0
 """A comparison that takes long is made so many times its own length apart, so that it never takes more than a twentieth."""
+NOTICED = 1.0
+"""Seconds within which a change of which the kernel tells is noticed."""
 WINDOW, TOLD = 60.0, 10
 """Seconds within which so many repairs are logged one by one; more are summed up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
@@ -58,6 +60,8 @@ class FirewallMonitor:
         """`complete` tells whether every ban is known: until then what seems left over may be one."""
         self.lost = 0
         """How often something of ours was gone."""
+        self.repaired: Callable[[float], None] = lambda _since: None
+        """Told, before and after something of ours is put back, since when it may have been gone: POSIX seconds."""
         self.drift = 0
         """Bans that were missing in the kernel, had another end, or were in it without being live."""
         self._firewall_worker = firewall_worker
@@ -159,10 +163,15 @@ class FirewallMonitor:
         if not problems and firewall_worker.is_open:
             return True
         self.lost += bool(problems)
+        since = self._clock() - (NOTICED if firewall_worker.firewall.told_of_all and self._events else self._look)
+        if problems:
+            self.repaired(since)
         done = await firewall_worker.open(firewall_worker.rules)
         still = await firewall_worker.call(firewall_worker.firewall.verify) if done else []
         if still:
             await self._feeds()  # what `open` does not make
+        if problems:
+            self.repaired(since)
         took = (time.monotonic() - begin) * 1000
         result = f"put back with {len(self._live)} bans in {took:.0f} ms" if done else "trying to put it back"
         if problems:

@@ -33,6 +33,11 @@ SIP_FILTERS = frozenset({"freeswitch", "asterisk", "kamailio", "opensips", "sip-
 NOT_SIP = frozenset({5038, 8021})
 """Ports of SIP jails that speak something else: the manager interface, the event socket."""
 MOST_RANGES = 100
+_SETTLES = 0.5
+"""Seconds after which rules that are being put back are there."""
+GONE = "others had changed the firewall's rules"
+RESTARTED = "the watch was set up anew"
+NEW_PORTS = "more ports are watched than before"
 
 
 class PacketWatch:
@@ -58,6 +63,10 @@ class PacketWatch:
         """Told whom the kernel holds back when the watch begins: an earlier run has left it so."""
         self._worker = worker
         self._runners = runners
+        self._blind = blind
+        self._clock = clock
+        self._stopped = 0.0
+        """Since when nothing is read, though it was before and may be again."""
         self._listener = PacketListener(
             deliver=deliver, blind=blind, spoke=spoke, seen=seen, wanted=may_carry_credentials, clock=clock
         )
@@ -94,8 +103,24 @@ class PacketWatch:
 
     def stop(self) -> None:
         """Read nothing more. The rules stay: they cost next to nothing while nobody reads, and hold back whom they must."""
+        if self._made is not None:
+            self._stopped = self._clock()
         self._listener.stop()
         self._made = None
+
+    def was_gone(self, since: float) -> None:
+        """The rules may have been gone since then, and are just being put back."""
+        if self._made is not None:
+            self._blind(since, self._clock() + _SETTLES, GONE, "")
+
+    def _begins(self, watch: Watch) -> None:
+        """What has gone unseen until this is watched."""
+        now, before = self._clock(), self._made
+        if before is None and self._stopped:
+            self._blind(self._stopped, now, RESTARTED, "")
+        elif before is not None and not all(_covers(before.ports, one) for one in watch.ports):
+            self._blind(now - LOOK, now, NEW_PORTS, "")
+        self._stopped = 0.0
 
     async def _forget(self) -> None:
         """Rules of an earlier run, or from before a reload, are not wanted any more."""
@@ -148,6 +173,7 @@ class PacketWatch:
             await self._worker.call(wire.watch, watch)
             if self._made is None and wire.can_meter:
                 self.found_held(await self._worker.call(wire.metered))
+            self._begins(watch)
             self._made = watch
             log.info("[wire] SIP packets of ports %s are watched", shown(self.ports))
 
@@ -203,6 +229,11 @@ def ports_of(
         else:
             joined.append((first, last))
     return tuple(joined[:MOST_RANGES])
+
+
+def _covers(ports: Iterable[tuple[int, int]], one: tuple[int, int]) -> bool:
+    """Whether one of these ranges holds all of this one."""
+    return any(first <= one[0] and one[1] <= last for first, last in ports)
 
 
 def unwatched(servers: SipServers, ports: Iterable[tuple[int, int]]) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from limits import within
 from wire_lab import GUESSER, GUESSER6, OTHER, PHONE, SERVER, Server, WireLab, wire_lab
 
+from sipguard.daemon.packets import GONE, NEW_PORTS, RESTARTED
 from sipguard.sources.packets.nflog import Group
 from tests.as_nobody import USER, setpriv
 from tests.netns import LEGACY, link, namespace
@@ -151,6 +152,26 @@ def test_the_limit_of_all_is_a_blind_time(tmp_path):
         reason = "more SIP packets came than [wire] rate lets through"
         lab.daemon.wait_for(lambda: any(one["reason"] == reason for one in lab.wire()["blind_times"]), "blindness")
         lab.daemon.wait_logged(reason)
+
+
+def test_gaps_of_the_watch_are_blind_times(tmp_path):
+    """Rules that others take away, a watch set up anew, more ports than before: what was missed proves nothing."""
+    with wire_lab(tmp_path, wire={"rate": 10_000, "ports": [5070]}) as lab:
+
+        def wait_blind(reason):
+            lab.daemon.wait_for(lambda: any(one["reason"] == reason for one in lab.wire()["blind_times"]), reason)
+
+        lab.server_net.run("nft", "delete", "table", "inet", "sipguard_wire")
+        wait_blind(GONE)
+        for old, new, reason in (("rate = 10000", "rate = 9000", RESTARTED), ("5070", "5071", NEW_PORTS)):
+            text = lab.daemon.config.read_text()
+            assert text.count(old) == 1
+            assert reason not in str(lab.wire()["blind_times"])
+            lab.daemon.config.write_text(text.replace(old, new))
+            lab.daemon.sipguard("reload")
+            wait_blind(reason)
+        assert guess(lab.client(), 5) == 5
+        lab.daemon.wait_for(lambda: lab.banned() == {GUESSER}, "the ban")
 
 
 def test_off_removes_the_rules(tmp_path):
