@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -81,10 +82,12 @@ class HeldBack:
             try:
                 if lifted:
                     await self._packets.unmeter(sorted(lifted))
+                    lifted = set()
                 if orders:
                     await self._packets.meter(orders)
             except FirewallError as error:
                 log.error("[wire] nobody is held back: %s", error)
+                self._until |= dict.fromkeys(lifted - self._until.keys(), math.inf)  # the next login asks for it again
                 for order in orders:  # the next guess asks for it again; it may come with the table
                     self._released(order.address)
 

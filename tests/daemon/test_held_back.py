@@ -31,6 +31,8 @@ class Kernel:
 
     async def unmeter(self, addresses):
         """Let through."""
+        if self.refuses:
+            raise FirewallError("the table is busy")
         self.held -= set(addresses)
 
 
@@ -90,6 +92,18 @@ def test_the_kernel_refuses():
         one.order(order(ONE))
 
     assert run(refuse) == (set(), [ONE])
+
+    def refuse_to_lift(one, kernel):
+        kernel.refuses = True
+        one.lift(ONE)
+
+    def lift(one, kernel):
+        kernel.refuses = False
+        one.lift(ONE)
+
+    ordered = [lambda one, _: one.order(order(ONE)), refuse_to_lift]
+    assert run(*ordered) == ({ONE}, [ONE])
+    assert run(*ordered, lift) == (set(), [ONE, ONE])
 
 
 def test_what_comes_at_once_counts_as_it_was_last():
