@@ -27,6 +27,7 @@ ELSEWHERE = {
     "podman build": "tests/e2e/test_container.py: by buildah, which builds and runs what podman does",
     "podman run": "tests/e2e/test_container.py: by buildah, which builds and runs what podman does",
     "podman exec": "tests/e2e/test_container.py: by buildah, which builds and runs what podman does",
+    "apt install": "tests/e2e/test_readme.py: in a Debian with nothing but apt",
     "python3 -m venv": "tests/e2e/test_stranger.py: a venv in a fresh Debian",
     "/opt/sipguard/bin/pip install": "tests/e2e/test_stranger.py: a venv in a fresh Debian",
     "pip install": "tests/e2e/test_stranger.py: a venv in a fresh Debian",

@@ -18,22 +18,30 @@ class LabUnavailableError(Exception):
 
 
 def install(
-    suite: str, cache: Path, *, packages: str = "asterisk,asterisk-modules", proof: str = "usr/sbin/asterisk"
+    suite: str,
+    cache: Path,
+    *,
+    packages: str = "asterisk,asterisk-modules",
+    proof: str = "usr/sbin/asterisk",
+    name: str = "",
 ) -> None:
-    """Have the chroot of `suite` with `packages` in the cache; `proof` is a file that it has when it is whole.
+    """Have the chroot of `suite` with `packages` in the cache, by its own name or the suite's.
+
+    `proof` is a file that it has when it is whole.
 
     One installs, others wait: the cache is locked meanwhile.
     """
-    root = cache / suite
+    name = name or suite
+    root = cache / name
     if (root / proof).exists():
         return
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"{suite}.lock"):
+    with _locked(cache / f"{name}.lock"):
         if (root / proof).exists():
             return
-        new = cache / f"{suite}.new"
+        new = cache / f"{name}.new"
         shutil.rmtree(new, ignore_errors=True)
-        with (cache / f"debootstrap-{suite}.log").open("wb") as log:
+        with (cache / f"debootstrap-{name}.log").open("wb") as log:
             # In a mount namespace of its own, what debootstrap mounts in the chroot is gone with it, however it ends:
             # nothing of the machine is under `new` when that is removed.
             alone = ["unshare", "--mount", "--propagation", "private"]

@@ -17,11 +17,15 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEVICES = "null zero full random urandom tty"
 
 
-def cached(suite: str = SUITE) -> Path:
-    """The Debian that others are made over, installed once. Raises `LabUnavailableError`."""
+def cached(suite: str = SUITE, *, bare: bool = False) -> Path:
+    """The Debian that others are made over, installed once; `bare` has nothing but apt. Raises `LabUnavailableError`."""
     cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
-    install(suite, cache, packages=_PACKAGES, proof="usr/bin/systemd-analyze")
-    return cache / suite
+    name = f"{suite}-bare" if bare else suite
+    if bare:
+        install(suite, cache, packages="passwd", proof="usr/bin/apt-get", name=name)
+    else:
+        install(suite, cache, packages=_PACKAGES, proof="usr/bin/systemd-analyze")
+    return cache / name
 
 
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -36,11 +40,11 @@ def _proxied():
 class Debian:
     """A chroot: what is written to it goes away with it. Its network is empty."""
 
-    def __init__(self, folder: Path, suite: str = SUITE) -> None:
+    def __init__(self, folder: Path, suite: str = SUITE, *, bare: bool = False) -> None:
         self.root = folder / "root"
         for name in ("root", "upper", "work"):
             (folder / name).mkdir()
-        layers = f"lowerdir={cached(suite)},upperdir={folder}/upper,workdir={folder}/work"
+        layers = f"lowerdir={cached(suite, bare=bare)},upperdir={folder}/upper,workdir={folder}/work"
         script = (
             f"mount -t overlay overlay -o {layers} {self.root} && mount -t proc proc {self.root}/proc"
             f" && mount --bind /dev {self.root}/dev && ip link set lo up && echo ready && exec sleep infinity"
