@@ -84,7 +84,8 @@ def test_nothing_of_ours(monkeypatch, tmp_path):
     with (tmp_path / "open").open("w") as ours:
         os.set_inheritable(ours.fileno(), True)
         result = run(
-            'ls /proc/$$/fd; echo "${NOTIFY_SOCKET-none} $OTHER $VALUE"; ps -o sid= -p $$; echo $$', VALUE="v $(x)"
+            'ls /proc/$$/fd; echo "${NOTIFY_SOCKET-none} $OTHER $VALUE"; cut -d" " -f6 /proc/$$/stat; echo $$',
+            VALUE="v $(x)",
         )
     *descriptors, words, session, pid = result.output.split("\n")
     assert descriptors == ["0", "1", "2"]

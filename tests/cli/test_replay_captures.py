@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import pty
 import re
 import struct
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from hep_packets import hep
 from raw_packets import ethernet, ipv4, pcap, udp
+from screen import open_terminal
 
 from sipguard.cli.replay import command
 from sipguard.errors import SipguardError
@@ -159,7 +159,7 @@ def test_progress(tmp_path):
     )
     told = []
     for more in ([], ["--json"]):
-        main, end = pty.openpty()
+        main, end = open_terminal()
         done = subprocess.run(
             [sys.executable, "-c", command_line, "replay", "--jail", "sip", *more, *map(str, paths)],
             stdout=subprocess.PIPE, stderr=end, check=False, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
