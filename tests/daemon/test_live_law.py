@@ -58,11 +58,11 @@ class LoggingServer(Server):
 class LawLab(WireLab):
     """With the wire on or off, and a jail that reads the server's log."""
 
-    def __init__(self, folder, server, clients, *, wired, blind):
+    def __init__(self, folder, server, clients, *, wired, blind, sighted):
         self.log = Path(folder) / "freeswitch.log"
-        self.log.parent.mkdir(parents=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch()
-        self.wired, self.blind = wired, blind
+        self.wired, self.sighted = wired, sighted and not blind
         jails = {"freeswitch": {"logpath": str(self.log), "maxretry": TRIES, "bantime": 600}}
         super().__init__(
             Path(folder) / "lab", server, clients, jails=jails, wire={"enabled": wired}, prefix=() if blind else SHORT
@@ -74,7 +74,7 @@ class LawLab(WireLab):
             self.daemon.start()
             return self
         super().start()
-        if not self.blind:
+        if self.sighted:
             honest = self.client(HONEST)
             for _ in range(3):
                 honest.register()
@@ -97,12 +97,12 @@ class LawLab(WireLab):
 
 
 @contextlib.contextmanager
-def law_lab(folder, *, wired, blind=False, by_call=False):
+def law_lab(folder, *, wired, blind=False, sighted=True, by_call=False):
     """A server with its log, clients, a daemon."""
     with namespace("nft") as server, namespace("nft") as clients, contextlib.ExitStack() as stack:
         addresses = [ONE, COMPANION, HONEST, *ROTATING]
         link(clients, [f"{one}/24" for one in addresses], server, [f"{SERVER}/24"])
-        lab = LawLab(folder, server, clients, wired=wired, blind=blind)
+        lab = LawLab(folder, server, clients, wired=wired, blind=blind, sighted=sighted)
         lab.server = LoggingServer(server, lab.log, by_call=by_call)
         stack.callback(lab.server.close)
         try:

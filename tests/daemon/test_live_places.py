@@ -1,0 +1,136 @@
+"""Guesses from a VLAN, or by a proxy on the server's host, are the client's own; a thousand spoofed packets frame nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+from sip_packets import request, uuid
+from test_live_law import HONEST, ONE, ROTATING, SERVER, law_lab
+from wire_lab import GUESSER, PHONE, Server, wire_lab
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+
+VLAN_SERVER, VLAN_CLIENT = "203.0.113.1", "203.0.113.66"
+SPOOFED = 1000
+
+
+def test_vlan(tmp_path):
+    """Packets that come with a VLAN's tag: five guesses are a ban of the client's address, a sixth is rejected."""
+    with wire_lab(tmp_path) as lab:
+        for net, address in ((lab.server_net, VLAN_SERVER), (lab.net, VLAN_CLIENT)):
+            for line in (
+                ["link", "add", "vlan7", "link", "veth0", "type", "vlan", "id", "7"],
+                ["address", "add", f"{address}/24", "dev", "vlan7"],
+                ["link", "set", "vlan7", "up"],
+            ):
+                done = subprocess.run(["ip", "-n", net.name, *line], capture_output=True, text=True, check=False)
+                if "Unknown device type" in done.stderr:
+                    pytest.skip("this kernel has no VLAN devices (8021q)")
+                assert done.returncode == 0, done.stderr
+        server = Server(lab.server_net, [VLAN_SERVER])
+        try:
+            client = lab.client(VLAN_CLIENT, server=VLAN_SERVER)
+            assert [client.register() for _ in range(5)] == [403] * 5
+            lab.daemon.wait_for(lambda: lab.banned() == {VLAN_CLIENT}, "the ban")
+            assert client.rejected()
+            assert "proven: REGISTER" in lab.daemon.sipguard("explain", VLAN_CLIENT).stdout
+        finally:
+            server.close()
+
+
+class Relay:
+    """A proxy at the server's address, which passes all that it gets to a port of 127.0.0.1, and the answers back."""
+
+    def __init__(self, net, behind):
+        self._net, self._behind, self._to = net, behind, {}
+        with net.inside():
+            self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.front.bind((SERVER, 5060))
+        threading.Thread(target=self._forth, daemon=True).start()
+
+    def close(self):
+        """Pass no more."""
+        for one in (self.front, *self._to.values()):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _forth(self):
+        with contextlib.suppress(OSError):
+            while True:
+                payload, sender = self.front.recvfrom(65_535)
+                if sender is None:
+                    return
+                if sender not in self._to:
+                    with self._net.inside():
+                        self._to[sender] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    self._to[sender].connect(("127.0.0.1", self._behind))
+                    threading.Thread(target=self._back, args=(sender,), daemon=True).start()
+                self._to[sender].send(payload)
+
+    def _back(self, sender):
+        with contextlib.suppress(OSError):
+            while payload := self._to[sender].recv(65_535):
+                self.front.sendto(payload, sender)
+
+
+def test_a_proxy_on_the_same_host(tmp_path):
+    """What passes between own addresses counts for nothing and spoils no nonce: clients are judged, each attempt once."""
+    with wire_lab(tmp_path, serve=False) as lab:
+        server, relay = Server(lab.server_net, ["127.0.0.1"], 5070), Relay(lab.server_net, 5070)
+        try:
+            phone, client = lab.client(PHONE), lab.client()
+            assert [phone.register(response="a" * 32) for _ in range(10)] == [200] * 10
+            assert [client.register() for _ in range(4)] == [403] * 4
+            lab.daemon.wait_for(lambda: lab.daemon.logged().count(f"Found {GUESSER} ") == 4, "four attempts")
+            assert lab.banned() == set()
+            assert client.register() == 403
+            lab.daemon.wait_for(lambda: lab.banned() == {GUESSER}, "the ban")
+            (ban,) = lab.daemon.status("sip")["banned"]
+            assert ban["evidence"] == "proven"
+            assert phone.register(response="a" * 32) == 200
+            assert lab.daemon.logged().count("Found ") == 5
+        finally:
+            relay.close()
+            server.close()
+
+
+def spoof(lab, victims):
+    """Guesses on invented nonces in the victims' names, in turn, 250 a second."""
+    with lab.net.inside():
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    with raw:
+        for number in range(SPOOFED):
+            victim = victims[number % len(victims)]
+            payload = request(nonce=uuid(number), response=f"{number:032x}")
+            datagram = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
+            head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0)
+            raw.sendto(head + socket.inet_aton(victim) + socket.inet_aton(SERVER) + datagram, (SERVER, 0))
+            time.sleep(0.004)
+
+
+@pytest.mark.parametrize("sighted", [True, False], ids=["sighted", "a new log"])
+def test_spoofed(tmp_path, sighted):
+    """In five names, a phone's among them: nobody is banned, nothing counts for them, and the phone goes on registering."""
+    victims = [*ROTATING, HONEST]
+    with law_lab(tmp_path, wired=True, sighted=sighted) as lab:
+        phone = lab.client(HONEST, source_port=5062)
+        assert phone.register(response="a" * 32) == 200
+        spoof(lab, victims)
+        lab.settle()
+        status = lab.daemon.status("freeswitch")
+        print(f"{SPOOFED} spoofed packets, {len(lab.server.guessed)} judged by the server: {status['corroboration']}")
+        assert status["totals"]["bans"] == 0
+        assert status["corroboration"]["reported"] == 0
+        assert lab.wire()["metered"] >= len(ROTATING)
+        assert phone.register(response="a" * 32) == 200
+        assert lab.daemon.banned("freeswitch") == set()
+        guesser = lab.client(ONE)
+        assert [guesser.register() for _ in range(5)] == [403] * 5
+        lab.daemon.wait_for(lambda: lab.daemon.banned("freeswitch") == {ONE}, "the ban of who is proven")
