@@ -127,7 +127,7 @@ def test_spoofed(tmp_path, sighted):
         status = lab.daemon.status("freeswitch")
         print(f"{SPOOFED} spoofed packets, {len(lab.server.guessed)} judged by the server: {status['corroboration']}")
         assert status["totals"]["bans"] == 0
-        # Lines of a new log count once they have waited for a tenth of a second: a server may stand still between line and answer.
+        # A line of a new log waits for a tenth of a second: a busy server may stand still for longer before it answers.
         assert status["corroboration"]["reported"] == 0 or not sighted
         assert lab.wire()["metered"] >= len(ROTATING)
         assert phone.register(response="a" * 32) == 200

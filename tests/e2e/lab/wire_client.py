@@ -3,12 +3,11 @@
     python3 wire_client.py SERVER guess COUNT METHOD TRANSPORT [USER [PASSWORD]]
     python3 wire_client.py SERVER phone COUNT USER PASSWORD [PAUSE]
                               registers every PAUSE seconds, and each time tries the nonce of before first
-    python3 wire_client.py SERVER fresh COUNT        guesses in our own name, each with a nonce of our own invention
     python3 wire_client.py SERVER invented COUNT VICTIM [PASSWORD]
                               forged packets, each with a nonce of its own invention
     python3 wire_client.py SERVER borrowed COUNT VICTIM          forged packets, each with a nonce that was sent to us
 
-Prints the last status of each guess (`none` without an answer), or how many packets it has forged.
+Prints the last status of each guess, or how many packets it has forged.
 """
 
 from __future__ import annotations
@@ -184,21 +183,6 @@ def phone(server, count, user, password, pause=0):
         print(answer.split()[1], flush=True)
 
 
-def fresh(server, count):
-    """Guesses on nonces that the server has never sent, one challenge for all of them; each waits for its answer."""
-    line = Line(server, "udp")
-    line.sock.settimeout(0.3)
-    ends = (line.here, line.port, "udp", "1000", secrets.token_hex(12))
-    challenge = line.exchange(message("REGISTER", server, ends, 1))
-    for number in range(count):
-        header = credentials("REGISTER", server, "1000", "wrong", challenge, nonce=secrets.token_hex(16))
-        try:
-            print(line.exchange(message("REGISTER", server, ends, number + 2, header)).split()[1], flush=True)
-        except OSError:  # no answer, or a rejection
-            print("none", flush=True)
-        time.sleep(0.05)
-
-
 def forge(server, count, victim, borrow, password="wrong"):
     """Packets in the victim's name: invented nonces, or such as were sent to us."""
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -227,8 +211,6 @@ def main(server, action, count, *rest):
             print(guess(server, method, transport, user, password)[0], flush=True)
     elif action == "phone":
         phone(server, int(count), *rest)
-    elif action == "fresh":
-        fresh(server, int(count))
     else:
         forge(server, int(count), rest[0], action == "borrowed", *rest[1:])
 
