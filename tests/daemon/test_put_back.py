@@ -55,7 +55,7 @@ def rejected(net, backend):
     if backend == "ipset":
         return (
             first
-            and "--match-set sg_a4_asterisk src -j REJECT" in chain
+            and "--match-set sg_a4_asterisk src ! --update-counters -j REJECT" in chain
             and "203.0.113.5 timeout" in host_run(net, backend, "ipset save sg_a4_asterisk")
         )
     return first and "-A sipguard-asterisk -s 203.0.113.5/32" in chain and "-j sipguard-asterisk" in chain
