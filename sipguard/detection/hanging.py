@@ -84,12 +84,15 @@ class HangingHeads:
             return True
         own = _form(text[1 : max(text.find("]"), 1)])
         likely = [head for head in heads if _form(head["date"]) == own]
-        return any(self._has_shown(head) for head in dict.fromkeys(likely))
+        return any(self._is_shown(head) for head in dict.fromkeys(likely))
 
-    def _has_shown(self, head: regex.Match[str]) -> bool:
+    def has_shown(self, number: str) -> bool:
+        """Whether the thread of this number has begun lines of late. Raises TimeoutError."""
+        return any(self._lines_with(f"[{number}]".encode(), "thread", number.encode()))
+
+    def _is_shown(self, head: regex.Match[str]) -> bool:
         """Whether the thread or the call of this head has written other lines."""
-        thread = b"[" + head["thread"].encode() + b"]"
-        if any(self._lines_with(thread, "thread", head["thread"].encode())):
+        if self.has_shown(head["thread"]):
             return True
         call = head["call"]
         if not call:

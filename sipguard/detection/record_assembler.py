@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from sipguard.detection.cuts import Cuts
 from sipguard.detection.hanging import HangingHeads
 from sipguard.detection.json_lines import from_json, read_json
 from sipguard.detection.long_fields import LongFields
@@ -56,6 +57,7 @@ class RecordAssembler:
         self._thread = OwnThread.of_filter(filter)
         self._long = LongFields(filter, self._may_be_of_event)
         self._heads = HangingHeads(filter, self._may_be_of_event)
+        self._cuts = Cuts(self.rule, self._thread, self._heads, decode)
         self._doubted: list[tuple[Ready, str]] = []
         """Records, and their threads' numbers, that wait until it is known what the log has."""
         self.tail = SessionTail(self.rule.session) if self.rule.session is not None else None
@@ -261,7 +263,7 @@ class RecordAssembler:
             return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
         if self._number and self._is_of_event(text):
             return self._go_on(text)
-        place = self._cut_at(raw, text)
+        place = self._cuts.place(raw, text)
         if place:
             # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
             self._tampered += self._accuses(text)
@@ -270,14 +272,6 @@ class RecordAssembler:
         if packets is None:
             return self._unscreened((number, raw, text))
         return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
-
-    def _cut_at(self, raw: bytes, text: str) -> int:
-        """Where in the line the server has cut its record, and the next one begins; 0 where it has not."""
-        place = self.rule.cut_place(raw, text)
-        if not place:
-            return 0
-        behind = self._decode(raw[place:])
-        return place if not self.rule.has_records or self.rule.begins(behind) or self.opens_packet(behind) else 0
 
     def _is_of_event(self, line: str) -> bool:
         """Whether the line belongs to the record under way, whatever it looks like, as its thread has not begun another."""

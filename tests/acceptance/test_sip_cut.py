@@ -20,6 +20,7 @@ from server_lines import (
     event,
     failed_response,
     in_syslog,
+    notice,
 )
 from strangers import AMI_EVENT, AMI_TAIL, ANOTHER_LINE, FIELDS, accused, advised
 
@@ -125,6 +126,36 @@ def test_a_long_event_that_was_cut(end):
 def test_a_long_call_id_hides_nobody(length):
     """What is whole counts, however long it is."""
     assert accused("asterisk", event("InvalidAccountID", {"account": "1", "callid": "c" * length}))[0] == {ATTACKER}
+
+
+@pytest.mark.parametrize("reference", ["asterisk", "asterisk[log=all]"])
+@pytest.mark.parametrize("more", range(-80, 90))
+def test_a_forged_event_where_a_line_of_such_a_length_is_cut(reference, more):
+    """Nor does what stands there count, if a cut event before it is so short that Asterisk cannot have cut there."""
+    first = event("InvalidAccountID", {"account": "1", "callid": CUT})
+    forged = f"[2026-01-15 10:20:30] SECURITY[1]{AMI_EVENT[1:]}{AMI_TAIL.replace('ExpectedResponse', 'Re')}"
+    fields = {"nonce": "n", "response": "r"}
+    before = len(first + failed_response({**fields, "callid": ""}).partition('SessionID="')[0] + 'SessionID="')
+    second = failed_response({**fields, "callid": "c" * (LOGGED + more - before) + forged})
+    assert second.endswith('ExpectedResponse=""\n')
+    assert accused(reference, first + second)[0] == {ATTACKER}
+
+
+NOTICED = 512
+"""Bytes of a Call-ID in a NOTICE."""
+
+
+@pytest.mark.parametrize("glued", [False, True], ids=["lines of their own", "joined"])
+def test_a_call_id_that_cuts_every_event_of_its_request(glued):
+    """As Asterisk 16 and 22 write it: the address is in the NOTICE alone, which counts by an option."""
+    fields = {"account": "1", "callid": "c" * 8000, "display": "a", "method": "REGISTER", "user": "1"}
+    challenge = event("ChallengeSent", fields, ',Challenge=""').replace('"Error"', '"Informational"')[:LOGGED]
+    told = notice({**fields, "callid": "c" * NOTICED}, "Failed to authenticate")
+    refused = failed_response({**fields, "nonce": "n", "response": "r"})
+    assert ATTACKER not in challenge + refused
+    log = challenge + refused + told if glued else told + challenge + refused
+    assert accused("asterisk", log)[0] == set()
+    assert accused("asterisk[log=all]", log)[0] == {ATTACKER}
 
 
 @pytest.mark.parametrize("reference", MODES)
