@@ -79,11 +79,13 @@ class HangingHeads:
         return list(self._other.pattern.finditer(text, timeout=SEARCH_LIMIT))[:_MOST]
 
     def may_hang(self, text: str, heads: list[regex.Match[str]]) -> bool:
-        """Whether one of them may be the server's. Raises TimeoutError."""
+        """Whether one may be the server's: until it is known what the log has, each dated like it. Raises TimeoutError."""
         if len(heads) == _MOST:
             return True
         own = _form(text[1 : max(text.find("]"), 1)])
         likely = [head for head in heads if _form(head["date"]) == own]
+        if not self.is_known:
+            return bool(likely)
         return any(self._is_shown(head) for head in dict.fromkeys(likely))
 
     def has_shown(self, number: str) -> bool:

@@ -99,9 +99,10 @@ def test_heads_of_levels_by_who_does_not_know_the_numbers(found, data):
 @examples(100)
 @given(found=at_most(GUESSED, 6, CHAN_SIP_PLAIN), data=st.data())
 def test_the_same_in_the_first_lines_that_are_read(found, data):
-    """Where it is not known yet what a log has: counted at its end, as far as the threads have shown themselves by then."""
-    counted, made, _ = told(found, data, SHOWN)
-    assert counted == made
+    """Where it is not known yet what a log has: at its end nobody is accused by what may hang there, and that is told."""
+    counted, made, tampered = told(found, data, SHOWN)
+    assert counted <= made
+    assert (made - counted).total() <= tampered
 
 
 @examples(200)
