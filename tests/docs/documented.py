@@ -99,7 +99,7 @@ STEPS = (
     Step("sipguard unban ADDRESS --fleet", "203.0.113.5", given=(("ADDRESS", "203.0.113.5"),)),
     Step("sipguard unban --fleet", "give an address, or --all", 2),
     Step("sipguard test-action telegram --jail asterisk", "has no action 'telegram'", 2),
-    Step("sipguard test-action webhook --jail asterisk --run", "Connection refused", 1),
+    Step("sipguard test-action webhook --jail asterisk --run", "failed: ban 203.0.113.7", 1),
     Step("sipguard test-action 'sendmail-whois[dest=ops@example.com]'", "ops@example.com"),
     Step("sipguard test-action sendmail --jail sshd --fail2ban-dir /etc/fail2ban --ip 2001:db8::7", "2001:db8::7"),
     Step("sipguard test-action", "Missing argument", 2),

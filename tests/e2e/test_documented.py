@@ -47,9 +47,9 @@ def _line(step):
     for word, value in step.given:
         line = line.replace(word, value)
     if step.lasts:
-        line = f"timeout -s {'INT' if step.typed is None else 'TERM'} -k 5 8 {line}"
+        line = f"timeout -s {'INT' if step.typed is None else 'TERM'} -k 5 --foreground 8 {line}"
     else:
-        line = f"timeout 90 sh -c {shlex.quote(line)}"  # what hangs is told as well
+        line = f"timeout --foreground 90 sh -c {shlex.quote(line)}"  # what hangs is told as well
     if step.typed is not None:
         line = f"printf {shlex.quote(step.typed)} | script -qec {shlex.quote(line)} /dev/null"
     return line
