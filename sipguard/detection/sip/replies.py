@@ -63,6 +63,7 @@ class Held:
         self._waiting: dict[int, tuple[Pending, Reply]] = {}
         """In the order of coming."""
         self._of_one: defaultdict[str, dict[int, tuple[Pending, Reply]]] = defaultdict(dict)
+        self._by_nonce: defaultdict[int, dict[int, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -75,6 +76,8 @@ class Held:
         self._number += 1
         held = pending, reply._replace(packet=without_payload(reply.packet))
         self._waiting[self._number] = self._of_one[address][self._number] = held
+        for nonce in pending.request.nonces:
+            self._by_nonce[nonce][self._number] = None
         return True
 
     def due(self, now: float) -> list[tuple[Pending, Reply]]:
@@ -87,10 +90,15 @@ class Held:
         return [self._release(number) for number in numbers]
 
     def of(self, address: str, nonces: Iterable[int]) -> list[tuple[Pending, Reply]]:
-        """Those of this address that carry one of these nonces: what they wait for may have come."""
+        """Those of this address that carry one of these nonces: another that carries it has been judged."""
         wanted = set(nonces)
         of_one = self._of_one.get(address, {})
         numbers = [number for number, (pending, _) in of_one.items() if not wanted.isdisjoint(pending.request.nonces)]
+        return [self._release(number) for number in numbers]
+
+    def with_nonces(self, nonces: Iterable[int]) -> list[tuple[Pending, Reply]]:
+        """Those of anybody that carry one of these nonces: their challenge has come. It may have been lent."""
+        numbers = {number: None for nonce in nonces for number in self._by_nonce.get(nonce, ())}
         return [self._release(number) for number in numbers]
 
     def all_of(self, address: str) -> list[tuple[Pending, Reply]]:
@@ -103,4 +111,8 @@ class Held:
         del self._of_one[address][number]
         if not self._of_one[address]:
             del self._of_one[address]
+        for nonce in pending.request.nonces:
+            del self._by_nonce[nonce][number]
+            if not self._by_nonce[nonce]:
+                del self._by_nonce[nonce]
         return pending, reply

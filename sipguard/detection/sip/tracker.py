@@ -141,7 +141,7 @@ class Tracker:
             self._record(packet, pending.request.nonces if pending is not None else ())
             if self._held:
                 nonces, _ = messages.nonces_in(messages.challenge(packet.payload))
-                found += self._judge_again(packet.destination, nonces)
+                found += self._judge_again(self._held.with_nonces(nonces))
         return found
 
     def _judge(self, pending: Pending, packet: Packet, status: int) -> list[Attempt]:
@@ -161,7 +161,7 @@ class Tracker:
         found = self._decide(pending, reply, weighed)
         if not self._held:
             return found
-        found += self._judge_again(pending.packet.source, pending.request.nonces)
+        found += self._judge_again(self._held.of(pending.packet.source, pending.request.nonces))
         if self._ordered:
             for one in self._held.all_of(pending.packet.source):
                 found += self._weigh(*one, wait=False)
@@ -172,9 +172,8 @@ class Tracker:
         due = self._held.due(now)
         return [attempt for one in due for attempt in self._weigh(*one, wait=False)]
 
-    def _judge_again(self, address: str, nonces: tuple[int, ...]) -> list[Attempt]:
-        """Look again at what waits with these nonces."""
-        held = self._held.of(address, nonces)
+    def _judge_again(self, held: list[tuple[Pending, Reply]]) -> list[Attempt]:
+        """Look again at what has waited: what it waits for may have come."""
         return [attempt for one in held for attempt in self._weigh(*one, wait=True)]
 
     def _decide(self, pending: Pending, reply: Reply, weighed: Weighed) -> list[Attempt]:

@@ -24,7 +24,7 @@ def test_late_challenge(talk):
     """It proves the guess that answers it as soon as it comes, not those that wait for another."""
     talk.guess(GUESSER, uuid(1))
     talk.guess(GUESSER, uuid(2))
-    talk.challenge(PHONE, uuid(1))
+    talk.challenge(GUESSER, uuid(3))
     assert talk.verdicts == []
     talk.challenge(GUESSER, uuid(2))
     assert talk.verdicts == [(GUESSER, "failure", "proven")]
@@ -38,6 +38,14 @@ def test_many_late_challenges(talk):
         talk.guess(GUESSER, uuid(number))
         talk.challenge(GUESSER, uuid(number))
     assert talk.verdicts == [(GUESSER, "failure", "proven")] * (4 * MOST_OF_ONE)
+
+
+def test_many_lent_nonces(talk):
+    """Nonces that were sent to another: he is charged, however many challenges come late within one second."""
+    for number in range(4 * MOST_OF_ONE):
+        talk.guess(VICTIM, uuid(number))
+        talk.challenge(GUESSER, uuid(number))
+    assert talk.verdicts == [(GUESSER, "failure", "lent")] * (4 * MOST_OF_ONE)
 
 
 @pytest.mark.parametrize("late", ["challenge", "acceptance"])
