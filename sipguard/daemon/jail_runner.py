@@ -161,7 +161,8 @@ class JailRunner:
         with self._reading(path, told) as detector:
             handled = handled_by(detector)
             events = once(told, detector, lambda: detector.events(data))
-            self.auth_lines.look(data, understood=bool(events) or handled_by(detector) > handled)
+            if data:  # a chunk without says where a log begins
+                self.auth_lines.look(data, understood=bool(events) or handled_by(detector) > handled)
             self._take_all(events, changes)
 
     def held(self, path: str) -> int | None:
