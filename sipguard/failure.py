@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from sipguard.wire_model import Evidence
 
+NO_REGEX = -1
+"""Index of the failregex of a failure that none has found."""
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from sipguard.failure import NO_REGEX as NO_REGEX  # noqa: PLC0414 - as the next
 from sipguard.failure import NO_TAGS
 from sipguard.failure import Failure as Failure  # noqa: PLC0414 - one of the nouns
 from sipguard.wire_model import Evidence

@@ -18,7 +18,7 @@ from sipguard.daemon.ban_list import BanList, BanPage, BanQuery
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FirewallError, SipguardError
-from sipguard.model import BY_HAND, Ban, Failure, Jail
+from sipguard.model import BY_HAND, NO_REGEX, Ban, Failure, Jail
 from sipguard.state.changes import CountedAttempt
 from sipguard.text import printable
 
@@ -307,7 +307,7 @@ class Operations:
         for number, line in enumerate(lines or ("",)):
             if number and host in runner.banned:
                 break
-            runner.weigh(Failure(host, now, lines=(line,) if line else (), regex=-1), changes)
+            runner.weigh(Failure(host, now, lines=(line,) if line else (), regex=NO_REGEX), changes)
             # Fail2ban's total counts one failure per request, however many lines it brings.
             runner.totals.failures -= number > 0
         self.daemon.store.touched()

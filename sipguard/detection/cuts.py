@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipguard.detection.record_rule import SEARCH_LIMIT
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,7 +29,7 @@ class Cuts:
         place = first = self._rule.cut_place(raw, text)
         while place and place < len(raw):
             behind = self._decode(raw[place : place + self._rule.cut])
-            if self._rule.has_records and not self._rule.begins(behind) and not self._opens_packet(behind):
+            if self._rule.has_records and not self._rule.begins(behind) and not self._rule.opens_packet(behind):
                 return 0
             if self._thread is None or self._may_follow(text, behind):
                 return place
@@ -39,10 +37,6 @@ class Cuts:
                 return 0
             place += first
         return 0
-
-    def _opens_packet(self, line: str) -> bool:
-        begin = self._rule.begin_packet
-        return begin is not None and begin.found(line, SEARCH_LIMIT)
 
     def _may_follow(self, text: str, behind: str) -> bool:
         """Whether the server may have begun a record with `behind`, where it cuts the line `text`.

@@ -110,11 +110,6 @@ class RecordAssembler:
         """Whether something is held back that `release` gives when nothing more comes."""
         return self._is_open or self._long.reaches_on or (self._packets is not None and self._packets.waits)
 
-    def opens_packet(self, line: str) -> bool:
-        """Whether strangers' text follows this line. Raises TimeoutError."""
-        begin = self.rule.begin_packet
-        return begin is not None and begin.found(line, SEARCH_LIMIT)
-
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
         self.first_mixed = None
@@ -206,7 +201,7 @@ class RecordAssembler:
         try:
             if self._number:
                 return not self._is_of_event(line)
-            return self.rule.begins(line) or self.opens_packet(line) or not self.rule.goes_on(line)
+            return self.rule.begins(line) or self.rule.opens_packet(line) or not self.rule.goes_on(line)
         except TimeoutError:
             return False
 
@@ -311,7 +306,7 @@ class RecordAssembler:
     def _in_records(self, number: int, line: str) -> list[Ready]:
         if not self.rule.has_records:
             return self._whole(self._ready(line, number), "")
-        if self.rule.begins(line) or (self._is_open and self.opens_packet(line)):
+        if self.rule.begins(line) or (self._is_open and self.rule.opens_packet(line)):
             before = self._close_before_another()
             thread = self._thread.number(line) if self._thread is not None else ""
             hung = self._thread.hung(line, thread) if self._thread is not None else None

@@ -117,6 +117,10 @@ class RecordRule:
         """What a line must be searched for even if it is no failure: it changes what becomes of the next ones."""
         return tuple(each for each in (self.opens, self.begin_packet) if each is not None)
 
+    def opens_packet(self, line: str) -> bool:
+        """Whether strangers' text follows this line. Raises TimeoutError."""
+        return self.begin_packet is not None and self.begin_packet.found(line, SEARCH_LIMIT)
+
     def learn(self, data: bytes) -> None:
         """Look in a chunk for the surest form that it has; later ones are not searched any more."""
         for number, form in enumerate(self._forms):

@@ -114,6 +114,8 @@ class _Looks:
         begin = max(0, offset - 4 * PACKET)
         self._file.seek(begin)
         try:
-            return any(screen.opens_packet(self._decode(line)) for line in self._file.read(offset - begin).split(b"\n"))
+            return any(
+                screen.rule.opens_packet(self._decode(line)) for line in self._file.read(offset - begin).split(b"\n")
+            )
         except TimeoutError:
             return True

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from sipguard.enable.machine import Machine
 
-FOLDER = ASTERISK_FOLDER
 USER = "sipguard"
 """Name of the manager user that is made."""
 _REGISTER = re.compile(r"@([^@/]+?)(?:/[^/]*)?$")
@@ -27,17 +26,17 @@ def find_asterisk(machine: Machine, new_password: Callable[[], str], *, asked: b
     evidence = [f"process {processes[0]}"] if processes else []
     evidence += ["package asterisk"] if machine.has_package("asterisk") else []
     evidence += [path for path in ("/usr/sbin/asterisk", "/usr/local/sbin/asterisk") if machine.there(path)][:1]
-    if not evidence and not (asked and machine.there(FOLDER)):
+    if not evidence and not (asked and machine.there(ASTERISK_FOLDER)):
         return None
     found = FoundServer("asterisk", "Asterisk", evidence)
-    if not machine.there(FOLDER):
+    if not machine.there(ASTERISK_FOLDER):
         found.notes.append(
-            f"Asterisk: no {FOLDER} here; is it in a container? Then name its log: logpath = … (docs/logs.md)"
+            f"Asterisk: no {ASTERISK_FOLDER} here; is it in a container? Then name its log: logpath = … (docs/logs.md)"
         )
         return found
-    found.evidence.append(FOLDER)
-    pjsip = AsteriskConf(machine, FOLDER, "pjsip.conf")
-    sip = AsteriskConf(machine, FOLDER, "sip.conf") if _has_chan_sip(machine) else None
+    found.evidence.append(ASTERISK_FOLDER)
+    pjsip = AsteriskConf(machine, ASTERISK_FOLDER, "pjsip.conf")
+    sip = AsteriskConf(machine, ASTERISK_FOLDER, "sip.conf") if _has_chan_sip(machine) else None
     found.carriers = [*_pjsip_trunks(pjsip), *(_chan_sip_trunks(sip) if sip else ())]
     found.ports = machine.listening(processes) | set(_ports(pjsip, sip))
     if sip and any(section.name != "general" for section in sip.sections):
@@ -49,9 +48,9 @@ def find_asterisk(machine: Machine, new_password: Callable[[], str], *, asked: b
 
 
 def _has_chan_sip(machine: Machine) -> bool:
-    modules = AsteriskConf(machine, FOLDER, "modules.conf")
+    modules = AsteriskConf(machine, ASTERISK_FOLDER, "modules.conf")
     unloaded = {value for section in modules.named("modules") for value in section.all("noload")}
-    return machine.there(f"{FOLDER}/sip.conf") and not {"chan_sip", "chan_sip.so"} & unloaded
+    return machine.there(f"{ASTERISK_FOLDER}/sip.conf") and not {"chan_sip", "chan_sip.so"} & unloaded
 
 
 def _pjsip_trunks(conf: AsteriskConf) -> Iterator[Carrier]:
@@ -86,9 +85,9 @@ def _ports(pjsip: AsteriskConf, sip: AsteriskConf | None) -> Iterator[int]:
 
 def _manager(machine: Machine, found: FoundServer, new_password: Callable[[], str]) -> None:
     """Propose events over the manager interface: by the user that is there already, or a new one."""
-    conf = AsteriskConf(machine, FOLDER, "manager.conf")
+    conf = AsteriskConf(machine, ASTERISK_FOLDER, "manager.conf")
     if not conf.files:
-        found.notes.append(f"Asterisk: no {FOLDER}/manager.conf, so its log is read instead of its events")
+        found.notes.append(f"Asterisk: no {ASTERISK_FOLDER}/manager.conf, so its log is read instead of its events")
         return
     general = Section("general", "", items=[item for section in conf.named("general") for item in section.items])
     port = general.get("port", "5038")
@@ -116,11 +115,11 @@ def _manager(machine: Machine, found: FoundServer, new_password: Callable[[], st
 
 def _new_user(machine: Machine, conf: AsteriskConf, secret: str, *, switch_on: bool) -> ManagerUser:
     """In the file that the distribution or the panel leaves alone: FreePBX rewrites manager.conf, dpkg asks about it."""
-    included = {target: f"{FOLDER}/{target}" for target in conf.includes}
+    included = {target: f"{ASTERISK_FOLDER}/{target}" for target in conf.includes}
     if "manager_custom.conf" in included:
         path = included["manager_custom.conf"]
-    elif "manager.d/*.conf" in included and machine.there(f"{FOLDER}/manager.d"):
-        path = f"{FOLDER}/manager.d/{USER}.conf"
+    elif "manager.d/*.conf" in included and machine.there(f"{ASTERISK_FOLDER}/manager.d"):
+        path = f"{ASTERISK_FOLDER}/manager.d/{USER}.conf"
     else:
         path = conf.files[0]
     on = "[general](+)\nenabled = yes\nbindaddr = 127.0.0.1\n\n" if switch_on else ""

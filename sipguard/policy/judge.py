@@ -13,14 +13,14 @@ from enum import Enum
 from typing import NamedTuple
 
 from sipguard.addresses import canonical, embeds_ipv4, network_of
-from sipguard.model import Ban, Challenge, Clock, Failure, Jail, Success
+from sipguard.model import NO_REGEX, Ban, Challenge, Clock, Failure, Jail, Success
 from sipguard.policy.attempts import Attempts, seconds
 from sipguard.policy.challenges import Challenges
 from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
 from sipguard.policy.window import Window
-from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, NO_REGEX, SCAN, STRONG
+from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN, STRONG
 from sipguard.wire_model import Evidence
 
 _new = tuple.__new__
@@ -235,7 +235,8 @@ class Judge:
     def overdue(self) -> list[Failure]:
         """The challenges that nobody has answered in time: each is to be weighed as a failure, once per user."""
         return [
-            Failure(host, time, user=user, regex=-1) for host, user, time in self._challenges.overdue(self._clock())
+            Failure(host, time, user=user, regex=NO_REGEX)
+            for host, user, time in self._challenges.overdue(self._clock())
         ]
 
     def knows_users(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sipguard.model import Challenge, Failure, Success
+from sipguard.model import NO_REGEX, Challenge, Failure, Success
 from sipguard.policy.corroboration import Corroboration
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.policy.pairing import TOLERANCE
-from sipguard.policy.wire import NO_GROUNDS, NO_REGEX, event_of
+from sipguard.policy.wire import NO_GROUNDS, event_of
 from sipguard.wire_model import Attempt
 
 if TYPE_CHECKING:

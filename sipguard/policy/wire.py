@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipguard.model import Failure, Success
+from sipguard.model import NO_REGEX, Failure, Success
 from sipguard.text import printable
 from sipguard.wire_model import OF_ATTEMPTS
 
@@ -18,8 +18,6 @@ NO_GROUNDS = frozenset({"unproven", "contradicted"})
 """Classes of evidence that ban nobody: the address may be anybody's (docs/wire.md)."""
 STRONG: tuple[Evidence, ...] = ("proven", "lent", "corroborated")
 """Classes of evidence that leave no doubt of the address, from strong to weak."""
-NO_REGEX = -1
-"""What packets tell was matched by none."""
 _OF_LINES = frozenset({"session", "source", "probe", "answer", "once"})
 """Tags that say which lines are about one attempt (`policy.attempts`): of what has been counted as one they say nothing more."""
 LONGEST_SCAN_BAN = 3600.0

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from logging_lab import with_log
-from wire_lab import GUESSER
+from wire_lab import FLOOD, GUESSER
 
 from tests.netns import link, namespace
 
@@ -23,22 +23,6 @@ one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 one.bind(("0.0.0.0", int(sys.argv[1])))
 print("listening", flush=True)
 time.sleep(600)
-"""
-FLOOD = """
-import socket, time
-end = time.monotonic() + 1.5
-sources = []
-for last in range(20, 80):
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    one.bind((f"198.51.100.{last}", 0))
-    one.connect(("198.51.100.1", 5061))
-    sources.append(one)
-while time.monotonic() < end:
-    for one in sources:
-        try:
-            one.send(b"x" * 12000)
-        except OSError:
-            pass
 """
 
 

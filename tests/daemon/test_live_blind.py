@@ -8,30 +8,11 @@ import time
 from collections import Counter
 
 import pytest
-from wire_lab import GUESSER, Client, Server, wire_lab
+from wire_lab import FLOOD, GUESSER, Client, Server, wire_lab
 
 from tests.netns import link, namespace
 
 pytestmark = pytest.mark.root
-
-FLOOD = """
-import socket, sys, time
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-end = time.monotonic() + 1.5
-sources = []
-for last in range(20, 80):
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    one.bind((f"198.51.100.{last}", 0))
-    one.connect(("198.51.100.1", 5061))
-    sources.append(one)
-while time.monotonic() < end:
-    for one in sources:
-        try:
-            one.send(b"x" * 12000)
-        except OSError:
-            pass
-"""
 
 
 def found(lab, address):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from running import failure
 from sip_packets import answer, request, uuid
-from wire_lab import Server, WireLab
+from wire_lab import Server, WireLab, started
 
 from sipguard.cli.client import ask
 from tests.netns import link, namespace
@@ -105,12 +105,8 @@ def law_lab(folder, *, wired, blind=False, sighted=True, by_call=False):
         lab = LawLab(folder, server, clients, wired=wired, blind=blind, sighted=sighted)
         lab.server = LoggingServer(server, lab.log, by_call=by_call)
         stack.callback(lab.server.close)
-        try:
-            yield lab.start()
-        finally:
-            lab.stack.close()
-            if lab.daemon.process is not None and lab.daemon.process.poll() is None:
-                lab.daemon.stop()
+        with started(lab):
+            yield lab
 
 
 class Guesser:

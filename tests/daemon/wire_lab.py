@@ -29,6 +29,26 @@ _RESPONSE = re.compile(rb'response="([^"]+)"')
 ANSWER = 2.0
 """Seconds that a client waits for an answer; who is held back waits in vain."""
 
+FLOOD = """
+import socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+end = time.monotonic() + 1.5
+sources = []
+for last in range(20, 80):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.bind((f"198.51.100.{last}", 0))
+    one.connect(("198.51.100.1", 5061))
+    sources.append(one)
+while time.monotonic() < end:
+    for one in sources:
+        try:
+            one.send(b"x" * 12000)
+        except OSError:
+            pass
+"""
+"""A client's program: sends from sixty addresses, for 1.5 s, more than the kernel keeps."""
+
 
 def judged(payload):
     """What the server answers: a challenge, a refusal, or 200 to the good response."""
@@ -196,10 +216,16 @@ def wire_lab(folder, *, addresses=(GUESSER, PHONE, OTHER), serve=True, **options
         )
         if serve:
             stack.callback(Server(server).close)
-        lab = WireLab(folder, server, clients, **options)
-        try:
-            yield lab.start()
-        finally:
-            lab.stack.close()
-            if lab.daemon.process is not None and lab.daemon.process.poll() is None:
-                lab.daemon.stop()
+        with started(WireLab(folder, server, clients, **options)) as lab:
+            yield lab
+
+
+@contextlib.contextmanager
+def started(lab):
+    """A lab whose daemon runs; it ends with the context."""
+    try:
+        yield lab.start()
+    finally:
+        lab.stack.close()
+        if lab.daemon.process is not None and lab.daemon.process.poll() is None:
+            lab.daemon.stop()

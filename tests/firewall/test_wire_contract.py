@@ -184,13 +184,19 @@ def through(here, there, count):
     return got
 
 
-@pytest.mark.parametrize(("client", "server"), FAMILIES)
-def test_meter(lab, client, server):
-    """Exactly as many requests as are allowed, but for known ports; until it is lifted or its time is over."""
+def metering(lab):
+    """What watches packets on this backend, at work and able to hold back."""
     wire = lab.firewall.wire
     lab.inside(wire.watch, WATCH)
     if not wire.can_meter:
         pytest.skip("this backend cannot meter, and says so")
+    return wire
+
+
+@pytest.mark.parametrize(("client", "server"), FAMILIES)
+def test_meter(lab, client, server):
+    """Exactly as many requests as are allowed, but for known ports; until it is lifted or its time is over."""
+    wire = metering(lab)
     here, there = lab.udp(client, server)
     assert through(here, there, 10) == 10
     lab.inside(wire.meter, [Meter(client, time.time() + 60, 3, ((client, 5070),))])
@@ -216,10 +222,7 @@ def test_meter(lab, client, server):
 
 def test_meter_of_a_network(lab):
     """A /64, by which jails count IPv6, has its few requests together."""
-    wire = lab.firewall.wire
-    lab.inside(wire.watch, WATCH)
-    if not wire.can_meter:
-        pytest.skip("this backend cannot meter, and says so")
+    wire = metering(lab)
     here, there = lab.udp(CLIENT6, SERVER6)
     lab.inside(wire.meter, [Meter("2001:db8::/64", time.time() + 60, 2)])
     assert through(here, there, 10) == 2
@@ -228,10 +231,7 @@ def test_meter_of_a_network(lab):
 
 def test_meter_for_longer(lab):
     """Several jails meter an address: the longest time counts, and it gets no more requests for it."""
-    wire = lab.firewall.wire
-    lab.inside(wire.watch, WATCH)
-    if not wire.can_meter:
-        pytest.skip("this backend cannot meter, and says so")
+    wire = metering(lab)
     here, there = lab.udp(CLIENT, SERVER)
     now = time.time()
     lab.inside(wire.meter, [Meter(CLIENT, now + 3, 2), Meter(OTHER, now + 60, 2), Meter(OTHER, now + 30, 2)])
@@ -245,10 +245,7 @@ def test_meter_for_longer(lab):
 
 def test_known_flows_of_a_network(lab):
     """A phone in a /64 that is metered goes on, and its neighbour does not."""
-    wire = lab.firewall.wire
-    lab.inside(wire.watch, WATCH)
-    if not wire.can_meter:
-        pytest.skip("this backend cannot meter, and says so")
+    wire = metering(lab)
     lab.inside(wire.meter, [Meter("2001:db8::/64", time.time() + 60, 1, ((CLIENT6, 5070),))])
     known, there = lab.udp(CLIENT6, SERVER6, source_port=5070)
     assert through(known, there, 10) == 10
@@ -260,10 +257,7 @@ def test_known_flows_of_a_network(lab):
 
 def test_meter_of_an_earlier_run(lab):
     """Who is metered stays so across a restart, is known, counted, put back with the rules, and can be let through."""
-    wire = lab.firewall.wire
-    lab.inside(wire.watch, WATCH)
-    if not wire.can_meter:
-        pytest.skip("this backend cannot meter, and says so")
+    wire = metering(lab)
     lab.inside(wire.meter, [Meter(CLIENT, time.time() + 60, 3)])
     again = lab.inside(backend_of, lab.backend)
     lab.stack.callback(again.close)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.addresses import canonical
 from sipguard.errors import ConfigError
-from sipguard.model import Failure, Success
+from sipguard.model import NO_REGEX, Failure, Success
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ _FORMS = {
     "host:port": re.compile(r"\[?(?P<address>[0-9A-Fa-f.:]{2,45}?)\]?:(?P<port>\d{1,5})"),
     "asterisk": re.compile(r"IPV[46]/(?P<transport>[A-Za-z]{2,8})/(?P<address>[0-9A-Fa-f.:]{2,45})/(?P<port>\d{1,5})"),
 }
-NO_REGEX = -1
-"""An event was matched by none."""
 _SKEW = 60.0
 """Seconds by which a server's clock may differ from ours before ours is taken."""
 
