@@ -38,7 +38,6 @@ deny = 0.0.0.0/0.0.0.0
 """
 CLIENT = r"""
 import json, re, socket, sys
-from limits import within
 for port, first, second in json.load(sys.stdin):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(4)
