@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_server_events import ACCEPTED, BANNER, HOSTILE, block
+from server_events import ACCEPTED, BANNER, HOSTILE, block
 
 ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "tests/fuzz_events.py"

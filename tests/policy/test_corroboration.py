@@ -7,13 +7,11 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from testimony import ATTACKER, FILTER, LENDER, NOW, PHONE, Eyes, attempt, classes, examined, line
+from testimony import ATTACKER, LENDER, NOW, PHONE, Eyes, attempt, classes, examined, line
 
 from sipguard.model import Filter
 from sipguard.policy.corroboration import BRIEF, WAIT
-from sipguard.policy.pairing import MEMORY, MOST_OF_ONE, TOLERANCE, Waiting, Witness, Witnesses, plain_name
-from sipguard.policy.pairing import Testimony as Told
-from sipguard.policy.sight import EncryptedSessions, OffWire, Presence
+from sipguard.policy.pairing import MEMORY, MOST_OF_ONE
 from sipguard.policy.wire import NO_GROUNDS, STRONG
 
 
@@ -129,48 +127,6 @@ def test_lender_is_charged_though_the_line_has_counted():
     one = examined(Eyes(present=set()), sighted=False)
     assert classes(one.testify(line(), NOW)) == [(ATTACKER, "reported")]
     assert classes(one.witness(attempt(evidence="lent", charged=LENDER), NOW)) == [(LENDER, "lent")]
-
-
-@pytest.mark.parametrize(
-    ("seen", "told"),
-    [
-        (attempt(user="1000"), line(user="1000")),
-        (attempt(user="1000"), line(user=None)),
-        (attempt(user=""), line(user="1000")),
-        (attempt(user="a%40b"), line(user="a@b")),
-        (attempt(user="Alice"), line(user='"alice"')),
-        (attempt(user="a" * 80), line(user="a" * 36)),
-        (attempt(user="1000", account="2000"), line(user="2000")),
-        (attempt(user="1000", account="1000", target="900441"), line(user="900441")),
-        (attempt(method="INVITE"), line(method="INVITE")),
-        (attempt(time=NOW - TOLERANCE), line()),
-        (attempt(time=NOW + TOLERANCE), line(time=NOW)),
-    ],
-)
-def test_what_pairs(seen, told):
-    """Names as servers and packets may write them; two seconds."""
-    one = examined()
-    one.witness(seen, NOW)
-    assert one.testify(told, NOW + TOLERANCE) == []
-    assert one.confirmed == 1
-
-
-@pytest.mark.parametrize(
-    ("seen", "told"),
-    [
-        (attempt(user="1000"), line(user="1001")),
-        (attempt(method="INVITE"), line(method="REGISTER")),
-        (attempt(time=NOW - TOLERANCE - 0.1), line()),
-        (attempt(PHONE), line()),
-        (attempt(verdict="success"), line()),
-    ],
-)
-def test_what_does_not_pair(seen, told):
-    """Another user, method, time or address; a login is no failure."""
-    one = examined()
-    one.witness(seen, NOW)
-    assert [found.evidence for found in one.testify(told, NOW) + one.due(NOW + WAIT)] == ["unproven"]
-    assert one.confirmed == 0
 
 
 def test_sighted_after_three_proven_ones():
@@ -354,53 +310,3 @@ def test_nobody_is_accused_by_lines_alone(lines, seen, sighted, blind):
         reported = Counter(each.host for each in found if each.evidence == "reported")
         assert reported <= Counter(address for address, _, kind in seen if kind == "reported")
     assert len(found) <= len(lines) + len(seen)
-
-
-def test_memory_is_bounded():
-    """However many addresses and attempts come."""
-    witnesses = Witnesses(most=1000)
-    for number in range(5000):
-        witnesses.add(Witness(attempt(f"10.0.{number // 250}.{number % 250}", NOW + number)))
-    assert len(witnesses) == 1000
-    assert witnesses.lost_until("192.0.2.1") == NOW + 3999
-    waiting = Waiting(most=100, most_of_one=10)
-    added = [waiting.add(Told.of(line(), ATTACKER, NOW, ""), NOW) for _ in range(50)]
-    assert sum(added) == len(waiting) == 10
-    presence = Presence(most=100)
-    presence.saw(["192.0.2.1"], NOW)
-    presence.saw([f"10.0.0.{n}" for n in range(150)], NOW + 1)
-    assert presence.lost_until == NOW + 1
-    sessions = EncryptedSessions(most=2)
-    for number in range(5):
-        sessions.saw(f"192.0.2.{number}", NOW)
-    assert [sessions.within(f"192.0.2.{n}", NOW, NOW) for n in range(5)] == [False, False, False, True, True]
-
-
-def test_presence_lasts():
-    """An address is remembered for ten minutes at least, and not for ever."""
-    presence = Presence()
-    presence.saw([ATTACKER], NOW)
-    presence.saw([PHONE], NOW + MEMORY - 1)
-    assert ATTACKER in presence
-    presence.saw([PHONE], NOW + MEMORY)
-    assert ATTACKER in presence
-    presence.saw([PHONE], NOW + 2 * MEMORY)
-    assert ATTACKER not in presence
-    assert PHONE in presence
-
-
-def test_lines_that_the_wire_cannot_know():
-    """A filter says which."""
-    told = Filter("test", failregex=(), options={"off_wire": 'Service="AMI"', "off_hep": "chan_sip"})
-    assert OffWire(told, packets=True).tells('x Service="AMI" y')
-    assert not OffWire(told, packets=True).tells("chan_sip.c")
-    assert OffWire(told, packets=False).tells("chan_sip.c")
-    assert not OffWire(FILTER, packets=False).tells("anything")
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"), [(None, ""), ("", ""), ("  ", ""), ("%31000", "1000"), ("A.b_C", "abc"), ("x" * 99, "x" * 24)]
-)
-def test_plain_name(text, plain):
-    """Escapes, case, punctuation and length aside."""
-    assert plain_name(text) == plain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from test_corroboration import ATTACKER, NOW, PHONE, Eyes, attempt, classes, examined, line
+from testimony import ATTACKER, NOW, PHONE, Eyes, attempt, classes, examined, line
 
 from sipguard.policy.corroboration import BRIEF
 

@@ -1,143 +1,23 @@
-"""The page in Debian's Chromium: what a person sees and does, by pointer and by keyboard, on a phone and on a desk."""
+"""The page in Debian's Chromium: what a person sees and does, by pointer and by keyboard."""
 
-import contextlib
 import http.server
 import json
-import os
-import subprocess
-import tarfile
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from effort import effort
 from limits import within
-from needs import CHROMIUM, needs
-from running import append, failure, running
 
-from tests.web.page_process import NOBODY, showing
+from tests.web.attacked import HOSTILE, PATIENCE, attack, open_sockets
 
 pytestmark = pytest.mark.browser
 
 ATTACKER = "203.0.113.66"
-HOSTILE = {
-    "203.0.113.1": '<img src=x onerror="alert(1)"><script>alert(2)</script>',
-    "203.0.113.2": "\x1b[31mred\x07",
-    "203.0.113.3": "\u202egnp.exe\u2066",
-    "203.0.113.4": "A" * 8000,
-    "203.0.113.5": "{{7*7}}${7*7}&lt;b&gt;",
-}
 SHOWN = {
     "203.0.113.2": r"\x1b[31mred\x07",
     "203.0.113.3": r"\u202egnp.exe\u2066",
 }
-PAGES = ("/", "/bans", "/history", "/jails", "/feeds", "/fleet", "/address?address=203.0.113.1", "/login")
-SIZES = ((390, 844), (1280, 900))
-PATIENCE = 20_000
-"""Milliseconds."""
-
-
-@pytest.fixture(scope="module")
-@needs("browser")
-def chromium():
-    """One browser for all tests; `evil.example` leads to this machine."""
-    from playwright.sync_api import sync_playwright
-
-    arguments = ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def folder():
-    """Others may pass through: the page is another user."""
-    with tempfile.TemporaryDirectory(prefix="sipguard-web-") as path:
-        Path(path).chmod(0o755)
-        yield Path(path)
-
-
-@pytest.fixture(scope="module")
-def daemon(folder):
-    """A daemon that has been attacked under hostile names; and a jail that lacks its log."""
-    log = folder / "freeswitch.log"
-    log.touch()
-    jails = {
-        "freeswitch": {"logpath": str(log), "bantime": 600, "maxretry": 3},
-        "asterisk": {"logpath": str(folder / "nothing.log")},
-    }
-    with running(folder / "daemon", jails) as one:
-        one.server_log = log
-        _open_sockets(one)
-        for address, user in HOSTILE.items():
-            attack(one, address, user)
-        one.wait_for(lambda: len(one.banned("freeswitch")) == len(HOSTILE))
-        yield one
-
-
-def _open_sockets(daemon):
-    """To the page's user, as the groups in sipguard.toml do."""
-    daemon.read_socket = daemon.folder / "run-read.sock"
-    daemon.folder.chmod(0o755)
-    if os.geteuid() == 0:
-        for path in (daemon.read_socket, daemon.socket):
-            os.chown(path, NOBODY, NOBODY)
-
-
-def attack(daemon, address, user="1000"):
-    """Enough to be banned."""
-    append(daemon.server_log, failure(address, user) * 3)
-
-
-@pytest.fixture(scope="module")
-def site(daemon, folder):
-    """The page with `--write`."""
-    write = ("--write", "--write-socket", daemon.socket)
-    with showing(folder / "web", "--socket", daemon.read_socket, *write) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
-def read_only(daemon, folder):
-    """The page without; its sessions are short."""
-    with showing(folder / "reading", "--socket", daemon.read_socket, "--idle", "4s") as page:
-        yield page
-
-
-@pytest.fixture
-def window(chromium):
-    """Open a window on a page, logged in unless told otherwise. What its console complains of fails the test."""
-    with contextlib.ExitStack() as stack:
-        complaints = []
-
-        def open_window(site, path="/", *, login=True, size=SIZES[1], scheme="light", quiet=True):
-            context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-            stack.callback(context.close)
-            tab = context.new_page()
-            tab.set_default_timeout(PATIENCE)
-            tab.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
-            if quiet:
-                tab.on("pageerror", lambda error: complaints.append(str(error)))
-                # 429: on a busy machine too many questions wait, and the page asks again.
-                tab.on(
-                    "console",
-                    lambda said: (
-                        complaints.append(said.text)
-                        if said.type == "error" and "status of 429" not in said.text
-                        else None
-                    ),
-                )
-            if login:
-                name, _, value = site.log_in().partition("=")
-                context.add_cookies([{"name": name, "value": value, "url": site.url, "httpOnly": True}])
-            tab.goto(site.url + path)
-            return tab
-
-        yield open_window
-        assert complaints == []
 
 
 def test_login_by_keyboard(site, window):
@@ -309,39 +189,6 @@ def test_another_site_and_another_name_are_refused(site, window, daemon):
     assert "203.0.113.1" in daemon.banned("freeswitch")
 
 
-def test_by_keyboard_alone(site, window):
-    """The first key leads past the menu; every control can be reached and shows that it is."""
-    tab = window(site, "/bans")
-    tab.get_by_role("link", name="203.0.113.1", exact=True).wait_for()
-    tab.keyboard.press("Tab")
-    assert tab.evaluate("document.activeElement.textContent") == "Skip to content"
-    tab.keyboard.press("Enter")
-    tab.keyboard.press("Tab")
-    assert tab.evaluate("document.activeElement.id") == "search"
-    reached = set()
-    for _ in range(60):
-        if tab.evaluate("document.activeElement === document.body"):
-            break  # around once
-        reached.add(
-            tab.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
-        )
-        assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-        tab.keyboard.press("Tab")
-    assert {"Search", "Ban an address", "203.0.113.1", "Unban 203.0.113.1"} <= reached
-
-
-def test_what_has_the_focus_keeps_it(site, window, daemon):
-    """While bans come, whoever reads by keyboard goes on where he was."""
-    tab = window(site, "/")
-    link = tab.locator("td .address").first
-    link.wait_for()
-    address = link.inner_text()
-    link.focus()
-    attack(daemon, "198.51.100.150")
-    tab.get_by_role("link", name="198.51.100.150", exact=True).wait_for()
-    assert tab.evaluate("document.activeElement.textContent") == address
-
-
 def test_many_tabs_of_one_browser(site, window, daemon):
     """Ten pages at once: those that nobody sees hold no connection, and go on when they are looked at again."""
     first = window(site, "/")
@@ -370,55 +217,7 @@ def test_a_restart_of_the_daemon_is_told(site, window, daemon):
     tab.get_by_text("systemctl start sipguard").wait_for()
     assert latest.is_visible()
     daemon.start()
-    _open_sockets(daemon)
+    open_sockets(daemon)
     tab.get_by_text("No answer from sipguard since").wait_for(state="detached")
     attack(daemon, "198.51.100.200")
     tab.get_by_role("link", name="198.51.100.200", exact=True).wait_for()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """axe-core, which looks for what keeps people with disabilities out. From npm, for these tests alone."""
-    folder = tmp_path_factory.mktemp("axe")
-    try:
-        subprocess.run(
-            ["npm", "pack", "--silent", "axe-core@4"],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            timeout=120,
-            text=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"axe-core cannot be had from npm: {error}")
-    with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as packed:
-        return packed.extractfile("package/axe.min.js").read().decode()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES, ids=["phone", "desk"])
-def test_every_page_fits_and_bars_nobody(site, window, axe, size, scheme):
-    """No page scrolls sideways, axe finds nothing serious; `SIPGUARD_SCREENSHOTS=DIR` keeps pictures to look at."""
-    tab = window(site, size=size, scheme=scheme)
-    pictures = os.environ.get("SIPGUARD_SCREENSHOTS")
-    found = []
-    for path in PAGES:
-        if path == "/login":
-            tab.context.clear_cookies()
-        tab.goto(site.url + path)
-        tab.locator("main").wait_for()
-        for waiting in ("Waiting for sipguard", "Asking sipguard"):
-            tab.get_by_text(waiting).wait_for(state="detached")
-        time.sleep(0.3)
-        name = f"{path.strip('/').partition('?')[0] or 'overview'}-{size[0]}-{scheme}"
-        if pictures:
-            tab.screenshot(path=Path(pictures) / f"{name}.png", full_page=True)
-        wide = tab.evaluate("document.documentElement.scrollWidth")
-        assert wide <= size[0], f"{name} is {wide} pixels wide"
-        tab.evaluate(f"{axe}; 0")
-        told = tab.evaluate(
-            "async () => (await axe.run()).violations.map((one) => [one.impact, one.id, one.nodes[0].html])"
-        )
-        found += [(name, *one) for one in told if one[0] in ("serious", "critical")]
-        print(name, "axe:", [one[:2] for one in told])
-    assert found == []
