@@ -86,7 +86,7 @@ class Firewall(Protocol):
         """Let these addresses through again. One that is not there is no error."""
 
     def entries(self) -> list[Entry]:
-        """Every address that is banned now; those of feeds are not among them."""
+        """Every address that is banned now, feeds aside. `until` may be up to a second late, never early."""
 
     def reach(self, rule: Rule) -> Rule:
         """What a ban of this jail rejects, as the configuration has this backend make it."""

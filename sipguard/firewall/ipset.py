@@ -127,16 +127,16 @@ class IpsetFirewall:
         self._ipset.do("".join(line for line in lines if any(f" {name} " in line for name in there)))
 
     def entries(self) -> list[Entry]:
-        """Every address in the kernel's sets. `until` may be up to one second early: ipset tells whole seconds."""
-        now = self._clock()
+        """Every address in the kernel's sets. ipset cuts to whole seconds: `until` is up to one second late, never early."""
         found = []
         for header in self._ipset.headers():
             if header.name.kind not in ("a", "n") or not header.elements:
                 continue
             name, jail = header.name, self._jail_of(header.name)
-            items = self._ipset.elements(name)
-            found += [Entry(target, jail, self._until(name, target, now + left)) for target, left, _ in items]
-            self._latest[name] = max((now + left for _, left, _ in items), default=0.0)
+            ends = {target: left + 1 for target, left, _ in self._ipset.elements(name)}
+            now = self._clock()
+            found += [Entry(target, jail, self._until(name, target, now + left)) for target, left in ends.items()]
+            self._latest[name] = now + max(ends.values()) if ends else 0.0
         return found
 
     def reach(self, rule: Rule) -> Rule:

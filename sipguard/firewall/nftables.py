@@ -115,14 +115,14 @@ class NftablesFirewall:
             self._delete(addresses)
 
     def entries(self) -> list[Entry]:
-        """Every address in the kernel's sets. `until` may be up to one second early: nft tells whole seconds."""
-        now = self._clock()
+        """Every address in the kernel's sets. nft cuts to whole seconds: `until` is up to one second late, never early."""
         text = self._nft.find(f"list table {nft_text.TABLE}")
+        now = self._clock()
         found: dict[SetName, dict[str, float]] = {}
         for name, target, remaining, _ in nft_text.parse_elements(text) if text else ():
             # Parts of one network come with the network's name, each with its own rounding.
             entries = found.setdefault(name, {})
-            entries[target] = max(now + remaining, entries.get(target, 0.0))
+            entries[target] = max(now + remaining + 1, entries.get(target, 0.0))
         for name, entries in found.items():
             entries |= {str(network): until for network, until in self._networks.hidden(name, entries, now).items()}
         return [

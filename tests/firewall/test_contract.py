@@ -155,6 +155,18 @@ def test_long_times(firewall, seconds):
     assert lasts(firewall, "203.0.113.5") > min(seconds, 99 * 365 * 86400) - ROUNDING
 
 
+def test_none_is_read_back_early(firewall):
+    """Who restarts without his state takes the ends from here: wherever in its second a ban was made, none is too early."""
+    firewall.open([SIP])
+    now = time.time()
+    ends = {f"203.0.113.{n}": now + 600 + n / 10 for n in range(1, 31)}
+    firewall.ban([Ban(address, "asterisk", now, until) for address, until in ends.items()])
+    read = {entry.address: entry.until for entry in firewall.entries()}
+    # The kernel's clock counts in ticks of up to 10 ms.
+    assert {address: read[address] for address, until in ends.items() if read[address] < until - 0.01} == {}
+    assert read == pytest.approx(ends, abs=ROUNDING + time.time() - now)
+
+
 def test_expiry(firewall):
     """A ban ends by itself, an address or a network, and times that have passed are left out."""
     firewall.open([SIP])
