@@ -10,10 +10,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from sipguard.config import validators, values
-from sipguard.config.action_option import Option, confidential, http_url
+from sipguard.config.key import Key
+from sipguard.config.kind import (
+    BadDetailError,
+    ValueKind,
+    at_least_one,
+    choice,
+    confidential,
+    each,
+    refuse,
+    says,
+    whole,
+)
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.notifiers import NOTIFIERS, webhook_options
-from sipguard.config.validators import BadDetailError, Reader
 from sipguard.model import NativeAction
 from sipguard.secret import Secret
 from sipguard.text import printable
@@ -21,20 +31,20 @@ from sipguard.text import printable
 _ADDRESS = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+|[a-z_][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _PLACES = ("ban", "unban", "start", "stop", "alarm")
-_MOST_RETRIES = 10
+_SPAN = "a time such as 10 or 30s"
 
 
+@says("an address")
 def _mail_address(value: Any) -> str:
     word = validators.text(value)
-    if not _ADDRESS.fullmatch(word):
-        raise ValueError
-    return word
+    return word if _ADDRESS.fullmatch(word) else refuse(value)
 
 
-def _list_or_one(parse: Reader) -> Reader:
-    return validators.at_least_one(validators.each(parse, r"\n"))
+def _list_or_one(kind: ValueKind[str], allowed: str) -> ValueKind[tuple[str, ...]]:
+    return at_least_one(each(kind, r"\n")).saying(allowed)
 
 
+@says('a list such as ["/usr/local/bin/told", "-v"]')
 def _command(value: Any) -> tuple[str, ...]:
     if (
         not isinstance(value, list)
@@ -42,13 +52,10 @@ def _command(value: Any) -> tuple[str, ...]:
         or not all(isinstance(word, str) and "\0" not in word for word in value)
     ):
         raise ValueError
-    return tuple(value) if value[0].startswith("/") else _refuse()
+    return tuple(value) if value[0].startswith("/") else refuse(value)
 
 
-def _refuse() -> Any:
-    raise ValueError
-
-
+@says("a table of texts")
 def _headers(value: Any) -> dict[str, Secret]:
     if not isinstance(value, dict):
         raise TypeError
@@ -59,108 +66,88 @@ def _headers(value: Any) -> dict[str, Secret]:
     return {name: Secret(text) for name, text in value.items()}
 
 
+@says("a table of texts")
 def _fields(value: Any) -> dict[str, Any]:
     """The fields of a request body: texts, numbers, and tables of them."""
     if not isinstance(value, dict) or not value:
         raise ValueError
     return {
-        name: _fields(item) if isinstance(item, dict) else item if isinstance(item, str | int | float) else _refuse()
+        name: _fields(item) if isinstance(item, dict) else item if isinstance(item, str | int | float) else refuse(item)
         for name, item in value.items()
     }
 
 
-def _port(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65_535:
-        raise ValueError
-    return value
-
-
-def _retries(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_RETRIES:
-        raise ValueError
-    return value
-
-
+@says(f"{_SPAN}, 0 for none")
 def _pause(value: Any) -> float:
     """A duration of 0 or more."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     seconds = values.duration(value)
-    return seconds if 0 <= seconds <= 86_400 else _refuse()
+    return seconds if 0 <= seconds <= 86_400 else refuse(value)
 
 
-_SPAN = "a time such as 10 or 30s"
-_TIMEOUT = Option("timeout", validators.finite_span, "30s", _SPAN, "How long one try may take.")
+_TIMEOUT = Key("timeout", validators.finite_span.saying(_SPAN), "30s", "How long one try may take.")
 RETRYING = (
-    Option("retries", _retries, 5, f"a number from 0 to {_MOST_RETRIES}", "Further tries when it fails."),
+    Key("retries", whole(0, 10).saying("a number from 0 to 10"), 5, "Further tries when it fails."),
     _TIMEOUT,
 )
 """Keys of everything that speaks to a web server."""
 COMMON = (
-    Option(
-        "type",
-        validators.choice("webhook", "mail", "exec", *NOTIFIERS),
-        None,
-        "webhook, mail, exec, slack, discord, teams, telegram, matrix, ntfy or abuseipdb",
-        "What it does.",
-    ),
-    Option("name", validators.text, ..., "a word", "Its name in the log and for `test-action`; else its type."),
-    Option(
+    Key("type", choice("webhook", "mail", "exec", *NOTIFIERS), None, "What it does."),
+    Key("name", validators.text.saying("a word"), ..., "Its name in the log and for `test-action`; else its type."),
+    Key(
         "on",
-        _list_or_one(validators.choice(*_PLACES)),
+        _list_or_one(choice(*_PLACES), "ban, unban, start, stop, alarm, or a list of these"),
         ["ban"],
-        "ban, unban, start, stop, alarm, or a list of these",
         "Events that it receives.",
     ),
 )
-TYPES: Mapping[str, tuple[Option, ...]] = {
+TYPES: Mapping[str, tuple[Key, ...]] = {
     "webhook": (
-        Option("url", confidential(http_url), None, "an http or https address", "Where the request goes.", secret=True),
-        Option("method", validators.choice("POST", "PUT"), "POST", "POST or PUT", "Method of the request."),
-        Option("format", validators.choice("json", "form"), "json", "json or form", "How the body is written."),
-        Option("fields", _fields, ..., "a table of texts", "The body, with tags such as `<ip>`; else all of the ban."),
-        Option("headers", _headers, {}, "a table of texts", "Further headers, for keys and tokens.", secret=True),
-        Option("secret", confidential(validators.text), ..., "a text", "Signs each request.", secret=True),
+        Key("url", confidential(validators.http_url), None, "Where the request goes.", secret=True),
+        Key("method", choice("POST", "PUT"), "POST", "Method of the request."),
+        Key("format", choice("json", "form"), "json", "How the body is written."),
+        Key(
+            "fields",
+            _fields,
+            ...,
+            "The body, with tags such as `<ip>`; else all of the ban.",
+        ),
+        Key("headers", _headers, {}, "Further headers, for keys and tokens.", secret=True),
+        Key("secret", confidential(validators.text), ..., "Signs each request.", secret=True),
         *RETRYING,
     ),
     "mail": (
-        Option("to", _list_or_one(_mail_address), None, "an address or a list of them", "Who gets the mail."),
-        Option("from", _mail_address, "sipguard", "an address", "The sender."),
-        Option("host", validators.text, "localhost", "the name of a mail server", "Server that accepts the mail."),
-        Option("port", _port, ..., "a port", "Else 25, with `starttls` 587, with `tls` 465."),
-        Option(
+        Key("to", _list_or_one(_mail_address, "an address or a list of them"), None, "Who gets the mail."),
+        Key("from", _mail_address, "sipguard", "The sender."),
+        Key("host", validators.text.saying("the name of a mail server"), "localhost", "Server that accepts the mail."),
+        Key("port", whole(1, 65_535).saying("a port"), ..., "Else 25, with `starttls` 587, with `tls` 465."),
+        Key(
             "tls",
-            validators.choice("no", "starttls", "tls"),
+            choice("no", "starttls", "tls"),
             ...,
-            "no, starttls or tls",
             "Encryption, with the server's certificate verified; else `starttls`, and `no` for localhost.",
         ),
-        Option(
-            "ca_file",
-            validators.path,
-            ...,
-            "an absolute path",
-            "Certificates to trust instead of the system's.",
-        ),
-        Option("user", validators.text, ..., "a name", "To log in."),
-        Option("password", confidential(validators.text), ..., "a text", "To log in.", secret=True),
-        Option("digest", _pause, "1m", f"{_SPAN}, 0 for none", "Bans within this time share one mail."),
+        Key("ca_file", validators.path, ..., "Certificates to trust instead of the system's."),
+        Key("user", validators.text.saying("a name"), ..., "To log in."),
+        Key("password", confidential(validators.text), ..., "To log in.", secret=True),
+        Key("digest", _pause, "1m", "Bans within this time share one mail."),
         _TIMEOUT,
     ),
     "exec": (
-        Option(
+        Key(
             "command",
             _command,
             None,
-            'a list such as ["/usr/local/bin/told", "-v"]',
             "Program and arguments; no shell.",
         ),
-        Option("timeout", validators.finite_span, "60s", _SPAN, "How long it may run."),
+        Key("timeout", validators.finite_span.saying(_SPAN), "60s", "How long it may run."),
     ),
 }
 """Type of an action → its own keys, without those common to all types."""
 
 
+@says('a list of tables, each with a type: webhook, mail or exec, as in [{ type = "exec", command = ["/path"] }]')
 def action_tables(value: Any) -> tuple[NativeAction, ...]:
     """Validate a list of action tables. Raises ValueError, TypeError."""
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -195,7 +182,7 @@ def _action(table: Mapping[str, Any], place: str) -> NativeAction:
     return NativeAction(name, kind, common["on"], given)
 
 
-def _read(option: Option, table: Mapping[str, Any], place: str) -> Any:
+def _read(option: Key, table: Mapping[str, Any], place: str) -> Any:
     """The parsed value of one key; `...` if it is omitted and has no default."""
     given = table.get(option.name, option.default)
     if given is ...:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sipguard.config import validators
-from sipguard.config.fleet import CLASS_LIST, CLASSES, password_in, proves_nothing
-from sipguard.config.key import DURATION, Key, read_table
-from sipguard.config.messages import shown
+from sipguard.config.fleet import CLASS_LIST, password_in, proves_nothing
+from sipguard.config.key import Key, read_table
+from sipguard.config.kind import refuse, says
 from sipguard.errors import ConfigError
 from sipguard.model import Crowdsec
 
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[!-~]{1,256}", re.ASCII)
 
 
-def _no(value: object) -> NoReturn:
-    raise ValueError(shown(value))
-
-
+@says("https://HOST, or http:// with localhost or a private address")
 def _url(value: Any) -> str:
     word = validators.optional_text(value)
     where = urlsplit(word)
     fits = where.hostname and where.username is None and where.port != 0 and word.isascii() and " " not in word
-    return word if not word or (fits and (where.scheme == "https" or _is_plain_local(word))) else _no(value)
+    return word if not word or (fits and (where.scheme == "https" or _is_plain_local(word))) else refuse(value)
 
 
 def _is_plain_local(url: str) -> bool:
@@ -44,14 +41,16 @@ def _is_plain_local(url: str) -> bool:
         return False
 
 
+@says("a text without blanks")
 def _word(value: Any) -> str:
     word = validators.optional_text(value)
-    return word if not word or _WORD.fullmatch(word) else _no(value)
+    return word if not word or _WORD.fullmatch(word) else refuse(value)
 
 
+@says(f"{validators.DURATION}, at least 1")
 def _interval(value: Any) -> float:
     seconds = validators.finite_span(value)
-    return seconds if seconds >= 1 else _no(value)
+    return seconds if seconds >= 1 else refuse(value)
 
 
 CROWDSEC = (
@@ -59,48 +58,32 @@ CROWDSEC = (
         "url",
         _url,
         "",
-        "https://HOST, or http:// with localhost or a private address",
         "CrowdSec's local API, such as http://127.0.0.1:8080 (docs/fleet.md); empty: none.",
     ),
     Key(
         "key",
-        _word,
+        _word.saying("a key as `cscli bouncers add` prints it"),
         "",
-        "a key as `cscli bouncers add` prints it",
         "Key of a bouncer: CrowdSec's decisions are rejected here.",
         secret=True,
     ),
-    Key(
-        "key_file",
-        validators.optional_path,
-        "",
-        "an absolute path",
-        "File that contains only the key; instead of `key`.",
-    ),
+    Key("key_file", validators.optional_path, "", "File that contains only the key; instead of `key`."),
     Key(
         "login",
-        _word,
+        _word.saying("the name of a machine as `cscli machines add` takes it"),
         "",
-        "the name of a machine as `cscli machines add` takes it",
         "Machine: this machine's bans become CrowdSec's decisions.",
     ),
-    Key("password", _word, "", "a text without blanks", "Password of the machine.", secret=True),
-    Key(
-        "password_file",
-        validators.optional_path,
-        "",
-        "an absolute path",
-        "File that contains only the password; instead of `password`.",
-    ),
-    Key("ca_file", validators.optional_path, "", "an absolute path", "Certificates to trust instead of the system's."),
+    Key("password", _word, "", "Password of the machine.", secret=True),
+    Key("password_file", validators.optional_path, "", "File that contains only the password; instead of `password`."),
+    Key("ca_file", validators.optional_path, "", "Certificates to trust instead of the system's."),
     Key(
         "share",
-        validators.each(validators.choice(*CLASSES), r"[\s,]+"),
-        ["proven"],
         CLASS_LIST,
+        ["proven"],
         "What a ban must rest on for CrowdSec to be told of it.",
     ),
-    Key("interval", _interval, "10s", f"{DURATION}, at least 1", "How often decisions are asked for."),
+    Key("interval", _interval, "10s", "How often decisions are asked for."),
 )
 
 

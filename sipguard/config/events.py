@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipguard.config import validators
 from sipguard.config.key import Key
+from sipguard.config.kind import says
 from sipguard.errors import ConfigError
 from sipguard.files import open_regular
 from sipguard.secret import Secret
@@ -59,6 +60,7 @@ def parse(url: str) -> EventPlace:
     return EventPlace(server, user, host, port)
 
 
+@says("freeswitch://127.0.0.1:8021 or asterisk://USER@127.0.0.1:5038, without a password in it")
 def _url(value: Any) -> str:
     if value != "":
         parse(value if isinstance(value, str) else "")
@@ -70,22 +72,19 @@ EVENTS = (
         "events",
         _url,
         "",
-        "freeswitch://127.0.0.1:8021 or asterisk://USER@127.0.0.1:5038, without a password in it",
         "Where the server tells its events (docs/events.md); then the jail needs no log. None: nowhere.",
         secret=True,
     ),
     Key(
         "events_password_file",
-        validators.optional_path,
+        validators.optional_path.saying("an absolute path, or nothing"),
         "",
-        "an absolute path, or nothing",
         "File with the password for `events`, mode 0600; of FreeSWITCH none: its own event_socket.conf.xml.",
     ),
     Key(
         "allow_remote",
         validators.flag,
         False,
-        "true or false",
         "Whether `events` may be on another machine: the password goes there unencrypted.",
     ),
 )

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sipguard.config import validators
 from sipguard.config.key import Key
+from sipguard.config.kind import choice, refuse, says, whole
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.errors import ConfigError
 from sipguard.model import Feed
@@ -35,65 +36,67 @@ _SHORTEST = 60.0
 _FORMATS = ("auto", "plain", "cidr", "netset", "ipset", "jsonl")
 
 
-def _no(value: object) -> NoReturn:
-    raise ValueError(shown(value))
-
-
+@says("the key that APIBAN gave you: at least 8 letters, digits, - and _")
 def _key(value: Any) -> str:
     word = validators.text(value)
-    return word if _KEY.fullmatch(word) else _no(value)
+    return word if _KEY.fullmatch(word) else refuse(value)
 
 
+@says("an address that begins with https://")
 def _url(value: Any) -> str:
     word = validators.text(value)
     where = urlsplit(word)
     port = where.port  # raises ValueError if invalid
     fits = where.scheme == "https" and where.hostname and where.username is None and port != 0
-    return word if fits and word.isascii() and " " not in word else _no(value)
-
-
-def _interval(value: Any) -> float:
-    seconds = validators.finite_span(value)
-    return seconds if seconds >= _SHORTEST else _no(value)
-
-
-def _priority(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1000 else _no(value)
-
-
-def _growth(value: Any) -> float:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 1000
-    return float(value) if fits else _no(value)
-
-
-def _mebibytes(value: Any) -> int:
-    return validators.count(value) << 20 if validators.count(value) <= 1024 else _no(value)
-
-
-def _start(value: Any) -> str:
-    word = str(value) if isinstance(value, int) and not isinstance(value, bool) else validators.text(value)
-    return word if word.isascii() and word.isdigit() and len(word) <= 30 else _no(value)
+    return word if fits and word.isascii() and " " not in word else refuse(value)
 
 
 _TIME = "a time such as 10m or 1d"
-_VERDICT = Key(
-    "verdict", validators.choice("reject", "drop"), None, "reject or drop", "As in `[firewall]`, for this feed."
-)
+
+
+@says(f"{_TIME}, at least 1m")
+def _interval(value: Any) -> float:
+    seconds = validators.finite_span(value)
+    return seconds if seconds >= _SHORTEST else refuse(value)
+
+
+@says("a number above 1")
+def _growth(value: Any) -> float:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 1000
+    return float(value) if fits else refuse(value)
+
+
+@says("a whole number of MiB, up to 1024")
+def _mebibytes(value: Any) -> int:
+    return validators.count(value) << 20 if validators.count(value) <= 1024 else refuse(value)
+
+
+@says("an ID: digits")
+def _start(value: Any) -> str:
+    word = str(value) if isinstance(value, int) and not isinstance(value, bool) else validators.text(value)
+    return word if word.isascii() and word.isdigit() and len(word) <= 30 else refuse(value)
+
+
+_VERDICT = Key("verdict", validators.verdict, None, "As in `[firewall]`, for this feed.")
 
 
 def _common(interval: str, expiry: str) -> tuple[Key, ...]:
     return (
-        Key("interval", _interval, interval, f"{_TIME}, at least 1m", "How often it is checked for new entries."),
+        Key("interval", _interval, interval, "How often it is checked for new entries."),
         Key(
             "expiry",
-            validators.finite_span,
+            validators.finite_span.saying(f"{_TIME}, longer than 0"),
             expiry,
-            f"{_TIME}, longer than 0",
             "How long an entry stays if not listed again.",
         ),
-        Key("priority", _priority, 100, "a whole number from 0 to 1000", "Feeds with a lower number come first."),
-        Key("max_growth", _growth, 3, "a number above 1", "Growth at once by more than this factor holds the feed."),
-        Key("ca_file", validators.path, "", "an absolute path", "Certificates to trust instead of the system's."),
+        Key(
+            "priority",
+            whole(0, 1000).saying("a whole number from 0 to 1000"),
+            100,
+            "Feeds with a lower number come first.",
+        ),
+        Key("max_growth", _growth, 3, "Growth at once by more than this factor holds the feed."),
+        Key("ca_file", validators.path, "", "Certificates to trust instead of the system's."),
         _VERDICT,
     )
 
@@ -103,27 +106,25 @@ APIBAN_KEYS = (
         "key",
         _key,
         "",
-        "the key that APIBAN gave you: at least 8 letters, digits, - and _",
         "APIBAN's key.",
         secret=True,
     ),
-    Key("key_file", validators.path, "", "an absolute path", "File that contains only the key; instead of `key`."),
-    Key("url", _url, "https://apiban.org/api", "an address that begins with https://", "Base address of the API."),
-    Key("start", _start, "100", "an ID: digits", "ID to begin with; 100 is the full list."),
+    Key("key_file", validators.path, "", "File that contains only the key; instead of `key`."),
+    Key("url", _url, "https://apiban.org/api", "Base address of the API."),
+    Key("start", _start, "100", "ID to begin with; 100 is the full list."),
     Key(
         "dataset",
-        validators.choice("sip", "http", "all"),
+        choice("sip", "http", "all"),
         "",
-        "sip, http or all",
         "What the addresses attack, as newer clients ask; empty: the older interface, which has one list.",
     ),
     *_common("5m", "7d"),
 )
 LIST_KEYS = (
-    Key("url", _url, "", "an address that begins with https://", "Where the list is."),
-    Key("file", validators.path, "", "an absolute path", "Where the list is, on this machine; instead of `url`."),
-    Key("format", validators.choice(*_FORMATS), "auto", ", ".join(_FORMATS), "Format of the list; `auto` detects it."),
-    Key("max_size", _mebibytes, 32, "a whole number of MiB, up to 1024", "Largest list accepted, in MiB."),
+    Key("url", _url, "", "Where the list is."),
+    Key("file", validators.path, "", "Where the list is, on this machine; instead of `url`."),
+    Key("format", choice(*_FORMATS).saying(", ".join(_FORMATS)), "auto", "Format of the list; `auto` detects it."),
+    Key("max_size", _mebibytes, 32, "Largest list accepted, in MiB."),
     *_common("1h", "7d"),
 )
 

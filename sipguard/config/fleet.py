@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sipguard.config import validators
 from sipguard.config.events import password_of
-from sipguard.config.key import DURATION, Key, read_table
-from sipguard.config.messages import shown
+from sipguard.config.key import Key, read_table
+from sipguard.config.kind import at_least_one, choice, each, refuse, says
 from sipguard.errors import ConfigError
 from sipguard.model import Fleet
 
@@ -25,83 +25,58 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _SCHEMES = ("redis", "rediss", "unix")
 
 
-def _no(value: object) -> NoReturn:
-    raise ValueError(shown(value))
-
-
+@says("redis://HOST, rediss://HOST (TLS) or unix:///PATH, with USER:PASSWORD@ and :PORT where needed")
 def _url(value: Any) -> str:
     word = validators.optional_text(value)
     where = urlsplit(word)
     fits = where.scheme in _SCHEMES and (where.path if where.scheme == "unix" else where.hostname) and where.port != 0
-    return word if not word or (fits and word.isascii() and " " not in word) else _no(value)
+    return word if not word or (fits and word.isascii() and " " not in word) else refuse(value)
 
 
+@says("up to 63 letters, digits, -, _ and .")
 def _name(value: Any) -> str:
     word = validators.optional_text(value)
-    return word if not word or _NAME.fullmatch(word) else _no(value)
+    return word if not word or _NAME.fullmatch(word) else refuse(value)
 
 
-CLASS_LIST = f"{', '.join(CLASSES[:-1])}, {CLASSES[-1]}, or a list of these"
+CLASS_LIST = each(choice(*CLASSES)).saying(f"{', '.join(CLASSES)}, or a list of these")
 
 FLEET = (
     Key(
         "url",
         _url,
         "",
-        "redis://HOST, rediss://HOST (TLS) or unix:///PATH, with USER:PASSWORD@ and :PORT where needed",
         "Redis 6.2 or Valkey that the nodes share bans over (docs/fleet.md); empty: no fleet.",
         secret=True,
     ),
-    Key(
-        "password_file",
-        validators.optional_path,
-        "",
-        "an absolute path",
-        "File that contains only the password for `url`.",
-    ),
-    Key("ca_file", validators.optional_path, "", "an absolute path", "Certificates to trust instead of the system's."),
+    Key("password_file", validators.optional_path, "", "File that contains only the password for `url`."),
+    Key("ca_file", validators.optional_path, "", "Certificates to trust instead of the system's."),
     Key(
         "name",
         _name,
         "",
-        "up to 63 letters, digits, -, _ and .",
         "Name of this node, unique in the fleet; empty: the machine's host name.",
     ),
     Key(
         "share",
-        validators.each(validators.choice(*CLASSES), r"[\s,]+"),
-        ["proven"],
         CLASS_LIST,
+        ["proven"],
         "What a ban must rest on for others to be told of it.",
     ),
     Key(
         "accept",
-        validators.each(validators.choice(*CLASSES), r"[\s,]+"),
-        ["proven"],
         CLASS_LIST,
+        ["proven"],
         "What a ban of another node must rest on to be rejected here.",
     ),
-    Key(
-        "max_time",
-        validators.finite_span,
-        "1d",
-        f"{DURATION}, longer than 0",
-        "How long a ban of others lasts here at most.",
-    ),
+    Key("max_time", validators.finite_span, "1d", "How long a ban of others lasts here at most."),
     Key(
         "unban_from",
-        validators.each(validators.at_least_one(_name), r"[\s,]+"),
+        each(at_least_one(_name).saying("the name of a node")),
         [],
-        "the name of a node, or a list of these",
         "Nodes whose `sipguard unban --fleet` is carried out here.",
     ),
-    Key(
-        "max_bans",
-        validators.count,
-        50_000,
-        "a whole number, 1 to 1000000",
-        "Bans taken from one node at most; a node with more is held.",
-    ),
+    Key("max_bans", validators.count, 50_000, "Bans taken from one node at most; a node with more is held."),
 )
 
 

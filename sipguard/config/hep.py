@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipguard.config import validators
 from sipguard.config.key import Key
+from sipguard.config.kind import each
 from sipguard.config.messages import shown
 from sipguard.errors import ConfigError
 from sipguard.text import printable
@@ -22,7 +23,6 @@ HEP = (
         "listen",
         validators.address_with_port,
         "",
-        "an address with a port, such as 127.0.0.1:9060 or [::1]:9060, or nothing",
         "Where servers send copies of their SIP messages as HEP packets (docs/wire.md); empty: nowhere.",
         field="hep_listen",
     ),
@@ -30,16 +30,14 @@ HEP = (
         "key",
         validators.secret,
         "",
-        "a text without line breaks",
         "Key that every packet must carry; without it, packets count no more than a line of log.",
         field="hep_key",
         secret=True,
     ),
     Key(
         "from",
-        validators.each(validators.network, r"[\s,]+"),
+        each(validators.network),
         [],
-        "an address, a network such as 192.0.2.0/24, or a list of these",
         "Who may send HEP packets; empty: everybody who can reach the listener.",
         field="hep_from",
     ),

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sipguard.config import validators
+from sipguard.config.kind import BadDetailError, BadItemError, ValueKind
 from sipguard.config.messages import shown
-from sipguard.config.validators import BadDetailError, BadItemError, Reader
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,20 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: its validator, default, and texts for messages and manual."""
+    """One key: its kind, default, and text for the manual."""
 
     name: str
-    parse: Reader
+    parse: ValueKind[Any]
     default: Any
-    """As written in TOML; None if there is no default."""
-    allowed: str
-    """Completes `must be …`."""
+    """As written in TOML; None if there is no default. Of an action's key: None if it is required, `...` if not."""
     help: str
     """One line for the manual."""
     field: str = ""
     """The field of `Settings` or `Jail`, if its name differs from the key's."""
     secret: bool = False
     """Whether its value must not appear in messages."""
+
+    @property
+    def allowed(self) -> str:
+        """Completes `must be …`."""
+        return self.parse.allowed
 
     def read(self, value: object, where: str, prefix: str = "") -> Any:
         """Validate and convert a value.
@@ -59,7 +61,3 @@ def read_table(main: TomlFile, table: str, keys: Iterable[Key]) -> dict[str, Any
         else key.parse(key.default)
         for key in keys
     }
-
-
-DURATION = "a time such as 600, 10m, 1h30m or 1d"
-VERDICT = validators.choice("reject", "drop")

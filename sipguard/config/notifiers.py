@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sipguard.config import validators
-from sipguard.config.action_option import Option, confidential, http_url
+from sipguard.config.key import Key
+from sipguard.config.kind import confidential, refuse, says
 from sipguard.secret import Secret
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -23,32 +24,31 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 class Notifier:
     """One service."""
 
-    options: tuple[Option, ...]
+    options: tuple[Key, ...]
     request: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Its options → those of a webhook: `url`, `fields`, and where they differ `method`, `format`, `headers`."""
 
 
+@says("a text without blanks")
 def _token(value: Any) -> str:
     word = validators.text(value)
-    if not _TOKEN.fullmatch(word):
-        raise ValueError
-    return word
+    return word if _TOKEN.fullmatch(word) else refuse(value)
 
 
-def _hook(text: str) -> Option:
-    return Option("url", confidential(http_url), None, "an http or https address", text, secret=True)
+def _hook(text: str) -> Key:
+    return Key("url", confidential(validators.http_url), None, text, secret=True)
 
 
-def _key(name: str, text: str, default: Any = None) -> Option:
-    return Option(name, confidential(_token), default, "a text without blanks", text, secret=True)
+def _key(name: str, text: str, default: Any = None) -> Key:
+    return Key(name, confidential(_token), default, text, secret=True)
 
 
-def _word(name: str, text: str, default: Any = None) -> Option:
-    return Option(name, _token, default, "a text without blanks", text)
+def _word(name: str, text: str, default: Any = None) -> Key:
+    return Key(name, _token, default, text)
 
 
-def _server(text: str, default: Any = None) -> Option:
-    return Option("server", http_url, default, "an http or https address", text)
+def _server(text: str, default: Any = None) -> Key:
+    return Key("server", validators.http_url, default, text)
 
 
 def _bearer(token: Secret | None) -> dict[str, Secret]:

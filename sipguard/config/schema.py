@@ -13,123 +13,87 @@ from sipguard.config.crowdsec import CROWDSEC
 from sipguard.config.fleet import FLEET
 from sipguard.config.hep import HEP
 from sipguard.config.jail_schema import JAIL
-from sipguard.config.key import DURATION, VERDICT, Key
+from sipguard.config.key import Key
+from sipguard.config.kind import choice, each
 from sipguard.config.wire import WIRE
 
 GLOBAL = (
-    Key(
-        "state_dir",
-        validators.path,
-        "/var/lib/sipguard",
-        "an absolute path",
-        "Directory of the database, which survives restarts.",
-    ),
-    Key("socket", validators.path, "/run/sipguard/sipguard.sock", "an absolute path", "Control socket of the daemon."),
+    Key("state_dir", validators.path, "/var/lib/sipguard", "Directory of the database, which survives restarts."),
+    Key("socket", validators.path, "/run/sipguard/sipguard.sock", "Control socket of the daemon."),
     Key(
         "socket_group",
-        validators.optional_text,
+        validators.optional_text.saying("the name of a group"),
         "",
-        "the name of a group",
         "Group that may use the socket; empty: only root.",
     ),
     Key(
         "read_socket",
-        validators.optional_path,
+        validators.optional_path.saying("an absolute path, or nothing"),
         "",
-        "an absolute path, or nothing",
         "Read-only socket: answers queries and changes nothing; empty: `…-read.sock` beside `socket`.",
     ),
     Key(
         "read_socket_group",
-        validators.optional_text,
+        validators.optional_text.saying("the name of a group"),
         "",
-        "the name of a group",
         "Group that may use the read-only socket; empty: that of `socket_group`.",
     ),
-    Key(
-        "logtarget",
-        validators.logtarget,
-        "STDOUT",
-        "STDOUT, STDERR, SYSLOG or an absolute path",
-        "Where sipguard's own log goes.",
-    ),
+    Key("logtarget", validators.logtarget, "STDOUT", "Where sipguard's own log goes."),
     Key(
         "loglevel",
-        validators.choice("CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"),
+        choice("CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"),
         "INFO",
-        "CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG",
         "Lowest severity that is logged.",
     ),
-    Key(
-        "logformat",
-        validators.choice("fail2ban", "json"),
-        "fail2ban",
-        "fail2ban or json",
-        "Fail2ban's format, or one JSON object per line.",
-    ),
+    Key("logformat", choice("fail2ban", "json"), "fail2ban", "Fail2ban's format, or one JSON object per line."),
 )
 
 FIREWALL = (
     Key(
         "backend",
-        validators.choice("auto", "nftables", "ipset", "iptables", "memory"),
+        choice("auto", "nftables", "ipset", "iptables", "memory"),
         "auto",
-        "auto, nftables, ipset, iptables or memory",
         "What enforces bans; `auto` follows the host, `memory` enforces nothing.",
         field="firewall",
     ),
-    Key("verdict", VERDICT, "reject", "reject or drop", "What happens to packets of banned addresses, in every jail."),
+    Key("verdict", validators.verdict, "reject", "What happens to packets of banned addresses, in every jail."),
     Key(
         "reject_with",
-        validators.choice("port-unreachable", "host-unreachable", "admin-prohibited"),
+        choice("port-unreachable", "host-unreachable", "admin-prohibited"),
         "port-unreachable",
-        "port-unreachable, host-unreachable or admin-prohibited",
         "ICMP answer to rejected senders; TCP is reset.",
     ),
-    Key("all_ports", validators.flag, False, "true or false", "Reject on every port, whatever ports the jails name."),
+    Key("all_ports", validators.flag, False, "Reject on every port, whatever ports the jails name."),
     Key(
         "chain",
-        validators.text,
+        validators.text.saying("a name of its own, up to 16 letters, digits, - and _"),
         "sipguard",
-        "a name of its own, up to 16 letters, digits, - and _",
         "Name of the chain of the backends ipset and iptables; some control panels expect f2b in it.",
     ),
     Key(
         "hooks",
-        validators.each(validators.chain, r"[\s,]+"),
+        each(validators.chain),
         [],
-        "a chain of the filter table such as FORWARD, or a list of these",
         "Further chains that jump there, besides INPUT and DOCKER-USER: FORWARD if the server is behind this host.",
     ),
     Key(
         "set_size",
         validators.count,
         1_000_000,
-        "a whole number, 1 to 1000000",
         "Most addresses per family that a jail can ban at once; the log warns from 90 % on.",
     ),
-    Key(
-        "flush_on_stop", validators.flag, False, "true or false", "Whether stopping removes all bans from the firewall."
-    ),
+    Key("flush_on_stop", validators.flag, False, "Whether stopping removes all bans from the firewall."),
 )
 
 METRICS = (
-    Key(
-        "listen",
-        validators.listen,
-        "",
-        "a local address with a port, such as 127.0.0.1:9191 or [::1]:9191, or the absolute path of a socket",
-        "Where Prometheus metrics are served; empty: nowhere.",
-        field="metrics",
-    ),
+    Key("listen", validators.listen, "", "Where Prometheus metrics are served; empty: nowhere.", field="metrics"),
 )
 
 GEOIP = (
     Key(
         "files",
-        validators.each(validators.path, r"[\s,]+"),
+        each(validators.path.saying("the absolute path of an .mmdb file")),
         [],
-        "the absolute path of an .mmdb file, or a list of these",
         "Databases of countries and networks in MaxMind's format, for `sipguard bans` and `history`.",
         field="geoip",
     ),
@@ -138,34 +102,30 @@ GEOIP = (
 FAIL2BAN = (
     Key(
         "socket",
-        validators.optional_path,
+        validators.optional_path.saying("an absolute path such as /var/run/fail2ban/fail2ban.sock, or nothing"),
         "",
-        "an absolute path such as /var/run/fail2ban/fail2ban.sock, or nothing",
         "Socket for fail2ban-client and programs that speak its protocol; empty: none.",
-        "fail2ban_socket",
+        field="fail2ban_socket",
     ),
     Key(
         "pidfile",
-        validators.optional_path,
+        validators.optional_path.saying("an absolute path such as /var/run/fail2ban/fail2ban.pid, or nothing"),
         "",
-        "an absolute path such as /var/run/fail2ban/fail2ban.pid, or nothing",
         "File with the daemon's process id, for programs that look for Fail2ban's.",
     ),
     Key(
         "dbfile",
-        validators.optional_path,
+        validators.optional_path.saying("an absolute path such as /var/lib/fail2ban/fail2ban.sqlite3, or nothing"),
         "",
-        "an absolute path such as /var/lib/fail2ban/fail2ban.sqlite3, or nothing",
         "SQLite file in Fail2ban's format, for programs that read it; sipguard itself does not.",
-        "fail2ban_dbfile",
+        field="fail2ban_dbfile",
     ),
     Key(
         "dbpurgeage",
         validators.finite_span,
         "1d",
-        f"{DURATION}, longer than 0",
         "How long ended bans are kept in `dbfile`.",
-        "fail2ban_dbpurgeage",
+        field="fail2ban_dbpurgeage",
     ),
 )
 

@@ -1,7 +1,4 @@
-"""Validators of `schema`: each converts a TOML value to a value of the model.
-
-A validator accepts anything that TOML can contain and raises `ValueError` if it is invalid; the row says what is allowed.
-"""
+"""The kinds of values that keys may hold: `flag`, `path`, `span` and their like, each with what is allowed."""
 
 from __future__ import annotations
 
@@ -10,40 +7,26 @@ import locale
 import math
 import re
 import shlex
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
+from urllib.parse import urlsplit
 
 from sipguard.config import values
+from sipguard.config.kind import BadDetailError, BadItemError, choice, confidential, items, refuse, says, whole
 from sipguard.config.messages import shown
 from sipguard.formula import Formula
-from sipguard.secret import Secret
+from sipguard.model import PortRange
 from sipguard.text import log_codec
 
+DURATION = "a time such as 600, 10m, 1h30m or 1d"
 _JOURNAL_FIELD = re.compile(r"[A-Z_][A-Z0-9_]*=", re.ASCII)
-Reader = Callable[[Any], Any]
-"""A validator: value from TOML → value for the model."""
 
 
-class BadItemError(ValueError):
-    """One item of a list is invalid."""
-
-    def __init__(self, item: object) -> None:
-        self.item = item
-        super().__init__(shown(item))
-
-
-class BadDetailError(ValueError):
-    """Part of a value is invalid; the text says which part and what is allowed."""
-
-
-def _no(value: object) -> NoReturn:
-    raise ValueError(shown(value))
-
-
+@says("true or false")
 def flag(value: Any) -> bool:
-    return value if isinstance(value, bool) else _no(value)
+    return value if isinstance(value, bool) else refuse(value)
 
 
+@says("a local address with a port, such as 127.0.0.1:9191 or [::1]:9191, or the absolute path of a socket")
 def listen(value: Any) -> str:
     """`address:port`, `[address]:port`, an absolute path, or empty; the address must be a loopback address."""
     if value == "" or (isinstance(value, str) and value.startswith("/")):
@@ -51,10 +34,11 @@ def listen(value: Any) -> str:
     given = text(value)
     host, _, port = given.rpartition(":")
     if not ipaddress.ip_address(host.strip("[]")).is_loopback or not 0 < int(port) < 65536:
-        _no(value)
+        refuse(value)
     return given
 
 
+@says("an address with a port, such as 127.0.0.1:9060 or [::1]:9060, or nothing")
 def address_with_port(value: Any) -> str:
     """`address:port`, `[address]:port`, or empty."""
     if value == "":
@@ -62,75 +46,66 @@ def address_with_port(value: Any) -> str:
     given = text(value)
     host, _, port = given.rpartition(":")
     if not 0 < int(port) < 65536 or (":" in host) != host.startswith("["):
-        _no(value)
+        refuse(value)
     ipaddress.ip_address(host.strip("[]"))
     return given
 
 
-def secret(value: Any) -> Secret:
-    """A confidential text; may be empty."""
-    return Secret(optional_text(value))
-
-
+@says("an address, a network such as 192.0.2.0/24")
 def network(value: Any) -> str:
     """An address or a network."""
     return str(ipaddress.ip_network(text(value), strict=False))
 
 
+@says("a text")
 def text(value: Any) -> str:
     """One line of visible text, without spaces around it."""
-    return value.strip() if isinstance(value, str) and value.strip() and value.isprintable() else _no(value)
+    return value.strip() if isinstance(value, str) and value.strip() and value.isprintable() else refuse(value)
 
 
+@says("a text")
 def optional_text(value: Any) -> str:
     return "" if value == "" else text(value)
 
 
+@says("an absolute path")
 def path(value: Any) -> str:
     word = text(value)
-    return word if word.startswith("/") else _no(value)
+    return word if word.startswith("/") else refuse(value)
 
 
+@says("an absolute path")
 def optional_path(value: Any) -> str:
     return "" if value == "" else path(value)
 
 
-def choice(*words: str) -> Reader:
-    """One of these words, in any case."""
-    by_word = {word.lower(): word for word in words}
-    return lambda value: by_word.get(text(value).lower()) or _no(value)
+count = whole(1, 1_000_000)
+count_or_none = whole(0, 1_000_000).saying("a whole number of 0 or more")
+prefix_length = whole(32, 128).saying("a whole number from 32 to 128")
+"""Of an IPv6 network: one larger than /32 is a provider, not a customer."""
 
 
-def count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000 else _no(value)
-
-
-def count_or_none(value: Any) -> int:
-    return 0 if value == 0 and not isinstance(value, bool) else count(value)
-
-
-def prefix_length(value: Any) -> int:
-    """Prefix length of an IPv6 network, 32 to 128: a network larger than /32 is a provider, not a customer."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 32 <= value <= 128 else _no(value)
-
-
+@says(f"{DURATION}, longer than 0, or -1 for ever")
 def span(value: Any) -> float:
     """A duration above 0, or for ever."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        _no(value)
-    return values.duration(value) or _no(value)
+        refuse(value)
+    return values.duration(value) or refuse(value)
 
 
+@says(f"{DURATION}, longer than 0")
 def optional_span(value: Any) -> float | None:
     return None if value == "" else finite_span(value)
 
 
+@says("a number above 0")
 def factor(value: Any) -> float:
     """A number above 0."""
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else _no(value)
-    return number if 0 < number <= 1e6 else _no(value)
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else refuse(value)
+    return number if 0 < number <= 1e6 else refuse(value)
 
 
+@says("arithmetic over ban.Time, ban.Count and banFactor")
 def formula(value: Any) -> str | None:
     if value == "":
         return None
@@ -138,46 +113,23 @@ def formula(value: Any) -> str | None:
     return text(value)
 
 
+@says('FIELD=value as journalctl takes it, e.g. "_SYSTEMD_UNIT=asterisk.service"')
 def journalmatch(value: Any) -> str:
     """One alternative: one or more `FIELD=value`, which may be joined by `+`."""
     words = shlex.split(text(value))
-    return text(value) if all(word == "+" or _JOURNAL_FIELD.match(word) for word in words) else _no(value)
+    return text(value) if all(word == "+" or _JOURNAL_FIELD.match(word) for word in words) else refuse(value)
 
 
+@says(f"{DURATION}, longer than 0")
 def finite_span(value: Any) -> float:
     seconds = span(value)
-    return seconds if math.isfinite(seconds) else _no(value)
+    return seconds if math.isfinite(seconds) else refuse(value)
 
 
-def items(value: Any, separator: str) -> list[Any]:
-    """The items of a list, or of one text split at `separator` (a regex); may be empty."""
-    if isinstance(value, str):
-        return [item for item in re.split(separator, value) if item]
-    return value if isinstance(value, list) else _no(value)
-
-
-def each(parse: Reader, separator: str) -> Reader:
-    """A list of values, or one text split at `separator` (a regex); may be empty."""
-
-    def read(value: Any) -> tuple[Any, ...]:
-        result = []
-        for item in items(value, separator):
-            try:
-                result.append(parse(item))
-            except ValueError:
-                raise BadItemError(item) from None
-        return tuple(result)
-
-    return read
-
-
-def at_least_one(parse: Reader) -> Reader:
-    return lambda value: parse(value) or _no(value)
-
-
-def ports(value: Any) -> Any:
-    items = value if isinstance(value, list) else [value]
-    for item in items:
+@says("a port (1 to 65535), a range such as 5060-5061, a service such as sip, a list of these, or all")
+def ports(value: Any) -> tuple[PortRange, ...]:
+    given = value if isinstance(value, list) else [value]
+    for item in given:
         if isinstance(item, bool) or not isinstance(item, str | int):
             raise BadItemError(item)
         try:
@@ -186,12 +138,12 @@ def ports(value: Any) -> Any:
             raise BadDetailError(f" = {shown(item)}: {error}") from None
         except ValueError:
             raise BadItemError(item) from None
-    return values.ports(items)
+    return values.ports(given)
 
 
-def protocols(value: Any) -> Any:
-    items = value if isinstance(value, list) else [value]
-    return values.protocols([text(item) for item in items])
+@says("tcp, udp, sctp, dccp, a list of these, or all")
+def protocols(value: Any) -> tuple[str, ...]:
+    return values.protocols([text(item) for item in (value if isinstance(value, list) else [value])])
 
 
 # The last label has at least two characters and begins with a letter: `192.0.2.x` is a typing error, not a name.
@@ -201,12 +153,14 @@ _HOST_NAME = re.compile(
 )
 
 
+@says("a chain of the filter table such as FORWARD")
 def chain(value: Any) -> str:
     """Name of an iptables chain."""
     word = text(value)
-    return word if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,27}", word) else _no(value)
+    return word if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,27}", word) else refuse(value)
 
 
+@says("an address, a network such as 192.0.2.0/24, a host name, file:/PATH")
 def ignored(value: Any) -> str:
     """An address or network in canonical form, or a host name, or a list (`file:/…`), as written."""
     word = text(value)
@@ -215,7 +169,6 @@ def ignored(value: Any) -> str:
     return word if _HOST_NAME.fullmatch(word) else values.canonical(word)
 
 
-IGNORED_SEPARATOR = r"[\s,]+"
 _EVERYBODY = {"0.0.0.0/0": "IPv4", "::/0": "IPv6"}
 
 
@@ -226,7 +179,7 @@ def sift_ignored(value: Any) -> tuple[list[str], list[str]]:
         ValueError: neither a list nor text.
     """
     valid, notes = [], []
-    for entry in items(value, IGNORED_SEPARATOR):
+    for entry in items(value):
         try:
             valid.append(ignored(entry))
             if kind := _EVERYBODY.get(valid[-1]):
@@ -236,18 +189,20 @@ def sift_ignored(value: Any) -> tuple[list[str], list[str]]:
     return valid, notes
 
 
+@says("a text encoding such as utf-8 or latin-1, or auto")
 def encoding(value: Any) -> str:
     """A Python codec for text in lines; `auto` means the locale's."""
     name = locale.getpreferredencoding(False) if value == "auto" else text(value)
     try:
         return log_codec(name)
     except LookupError:
-        return _no(value)
+        return refuse(value)
 
 
 _OFFSET = re.compile(r"(?:UTC|GMT|Z)?(?:[+-](?:0\d|1[0-4]):?[0-5]\d)?", re.ASCII)
 
 
+@says("UTC, UTC+0200 or a zone such as Europe/Zurich")
 def timezone(value: Any) -> str | None:
     """A fixed offset or a zone of the IANA database."""
     if value == "":
@@ -260,10 +215,22 @@ def timezone(value: Any) -> str | None:
     try:
         zoneinfo.ZoneInfo(word)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        _no(value)
+        refuse(value)
     return word
 
 
+verdict = choice("reject", "drop")
+secret = confidential(optional_text).saying("a text without line breaks")
+
+
+@says("an http or https address")
+def http_url(value: Any) -> str:
+    word = text(value)
+    parts = urlsplit(word)
+    return word if parts.scheme in ("http", "https") and parts.hostname and " " not in word else refuse(value)
+
+
+@says("STDOUT, STDERR, SYSLOG or an absolute path")
 def logtarget(value: Any) -> str:
     word = text(value)
     return word if word.startswith("/") else str(choice("STDOUT", "STDERR", "SYSLOG")(value))

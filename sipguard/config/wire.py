@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipguard.config import validators
 from sipguard.config.key import Key
+from sipguard.config.kind import each, refuse, says, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,27 +17,11 @@ LARGEST_RATE = 10_000
 """iptables' match `limit` takes no more packets per second."""
 
 
-def _group(value: Any) -> int:
-    """Number of an NFLOG group; 0 is the kernel's own log."""
-    number = validators.count(value)
-    if number >= LARGEST_GROUP:
-        raise ValueError(value)
-    return number
-
-
-def _rate(value: Any) -> int:
-    number = validators.count(value)
-    if not 100 <= number <= LARGEST_RATE:
-        raise ValueError(value)
-    return number
-
-
+@says("a port (1 to 65535), a range such as 5060-5061, a service such as sip, or a list of these")
 def _ports(value: Any) -> Any:
     """Ports as in a jail; the empty list stands for those that are found."""
     found = validators.ports(value) if value != [] else ()
-    if not found and value != []:
-        raise ValueError(value)
-    return found
+    return found if found or value == [] else refuse(value)
 
 
 WIRE = (
@@ -44,7 +29,6 @@ WIRE = (
         "enabled",
         validators.flag,
         False,
-        "true or false",
         "Whether the SIP packets of this machine are watched (docs/wire.md).",
         field="wire_enabled",
     ),
@@ -52,39 +36,34 @@ WIRE = (
         "ports",
         _ports,
         [],
-        "a port (1 to 65535), a range such as 5060-5061, a service such as sip, or a list of these",
         "Ports of SIP, besides those of the enabled SIP jails and of listening SIP servers.",
         field="wire_ports",
     ),
     Key(
         "proxies",
-        validators.each(validators.network, r"[\s,]+"),
+        each(validators.network),
         [],
-        "an address, a network such as 192.0.2.0/24, or a list of these",
         "SIP proxies in front of this machine: never accused by the wire, and their nonces prove nobody.",
         field="wire_proxies",
     ),
     Key(
         "corroborate",
-        validators.each(validators.text, r"[\s,]+"),
+        each(validators.text.saying("the name of a jail")),
         [],
-        "the name of a jail, or a list of these",
         "Jails of a Fail2ban tree whose log lines count as far as the wire confirms them.",
         field="wire_corroborate",
     ),
     Key(
         "group",
-        _group,
+        whole(1, LARGEST_GROUP - 1),
         5060,
-        "a whole number, 1 to 65534",
         "NFLOG group of the requests, the next one for the answers; taken ones are passed over.",
         field="wire_group",
     ),
     Key(
         "rate",
-        _rate,
+        whole(100, LARGEST_RATE),
         5000,
-        "a whole number, 100 to 10000",
         "SIP packets per second that are read at most; beyond it sipguard knows that it does not see all.",
         field="wire_rate",
     ),

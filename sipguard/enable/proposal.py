@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config import paths
+from sipguard.config.kind import items
 from sipguard.config.toml_file import parse
 from sipguard.config.toml_file import read as read_toml
-from sipguard.config.validators import IGNORED_SEPARATOR, items
 from sipguard.config.values import ports as port_ranges
 from sipguard.enable.asterisk import find_asterisk
 from sipguard.enable.carriers import proposed
@@ -147,7 +147,7 @@ def _main(machine: Machine, made: Proposal, *, wire: bool) -> None:
     good, made.refused = proposed(carrier for found in made.servers for carrier in found.carriers)
     before = machine.text(MAIN)
     data = parse(before, Path(MAIN)).data
-    known = set(items(data.get("defaults", {}).get("ignoreip", []), IGNORED_SEPARATOR))
+    known = set(items(data.get("defaults", {}).get("ignoreip", [])))
     made.ignored = {host: carrier for host, carrier in good.items() if host not in known}
     text = with_ignored(before or _HEAD, list(made.ignored), MAIN) if made.ignored else before
     if wire and "enabled" not in data.get("wire", {}):

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipguard.config.kind import items
 from sipguard.config.toml_file import parse
 from sipguard.config.toml_scan import scan
-from sipguard.config.validators import IGNORED_SEPARATOR, items
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def with_ignored(text: str, hosts: Sequence[str], path: str) -> str:
     lines = text.split("\n")
     if ("defaults", "ignoreip") in places:
         at = places["defaults", "ignoreip"] - 1
-        before = items(defaults["ignoreip"], IGNORED_SEPARATOR)
+        before = items(defaults["ignoreip"])
         added = ", ".join(map(written, hosts)) if isinstance(defaults["ignoreip"], list) else ", ".join(hosts)
         lines[at] = re.sub(
             r"""^([^=]*=\s*(?:\[|"|'))""", lambda match: match[1] + added + (", " if before else ""), lines[at]

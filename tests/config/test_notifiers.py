@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sipguard.config.action_tables import RETRYING, TYPES, action_tables
+from sipguard.config.kind import BadDetailError
 from sipguard.config.notifiers import NOTIFIERS
-from sipguard.config.validators import BadDetailError
 from sipguard.secret import Secret
 
 MANUAL = Path(__file__).parents[2] / "docs" / "actions.md"
