@@ -18,7 +18,7 @@ from sipguard.actions.record import moment
 from sipguard.actions.tags import host_name
 from sipguard.config.values import format_duration
 from sipguard.model import Clock, NativeAction
-from sipguard.text import printable
+from sipguard.text import in_words, printable
 
 MOST_TOLD = 500
 """Most notices in one mail; further ones go into another mail."""
@@ -149,7 +149,7 @@ def _paragraphs(notices: Sequence[Notice]) -> list[str]:
             case "ban":
                 length = "for good" if notice.ticket.bantime < 0 else f"for {format_duration(ban.until - ban.since)}"
                 found.append(
-                    f"{ban.address} is rejected {length} since {moment(ban.since)}: {printable(ban.reason, 200)}"
+                    f"{ban.address} is rejected {length} since {moment(ban.since)}: {printable(in_words(ban.reason), 200)}"
                 )
                 if number < MOST_IN_FULL:
                     found += [f"    {printable(line, 500)}" for line in notice.ticket.matches]

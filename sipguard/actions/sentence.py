@@ -12,6 +12,7 @@ import re
 from sipguard.actions.base import Notice
 from sipguard.actions.tags import host_name
 from sipguard.config.values import format_duration
+from sipguard.text import in_words
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._+-]")
 _NOT_IN_REASONS = re.compile(r"[^A-Za-z0-9 .,;%+-]")
@@ -27,7 +28,7 @@ def sentence(notice: Notice) -> str:
     match notice.verb:
         case "ban":
             lasting = "for good" if math.isinf(ban.until) else f"for {format_duration(round(ban.until - ban.since))}"
-            reason = _NOT_IN_REASONS.sub("?", ban.reason)[:_LONGEST_REASON]
+            reason = _NOT_IN_REASONS.sub("?", in_words(ban.reason))[:_LONGEST_REASON]
             return f"{where} rejects {ban.address} {lasting}: {reason}{f', user {user}' if user else ''}"
         case "unban":
             return f"{where} lets {ban.address} through again"

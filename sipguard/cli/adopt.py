@@ -35,17 +35,38 @@ def _command_options(function: click.decorators.FC) -> click.decorators.FC:
 
 
 @click.command("adopt")
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--undo", is_flag=True, help="Go back to Fail2ban, with the bans and positions of now.")
 @click.option(
-    "--fail2ban-dir", type=click.Path(path_type=Path), default=Path("/etc/fail2ban"), show_default=True, metavar="DIR"
+    "--fail2ban-dir",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/fail2ban"),
+    show_default=True,
+    metavar="DIR",
+    help="Fail2ban's configuration.",
 )
 @click.option(
-    "-c", "--config", type=click.Path(path_type=Path), help="sipguard.toml, for what Fail2ban has no word for."
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="sipguard.toml, for what Fail2ban cannot say.  [default: /etc/sipguard/sipguard.toml]",
 )
-@click.option("--firewall", help="What enforces bans.  [default: as sipguard.toml says]")
-@click.option("--state-dir", type=click.Path(path_type=Path), help="Where sipguard's state is kept.")
-@click.option("--socket", "path", type=click.Path(path_type=Path), help="sipguard's control socket.")
+@click.option(
+    "--firewall",
+    metavar="NAME",
+    help="What enforces bans: nftables, ipset, iptables.  [default: as sipguard.toml says]",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Where sipguard's state is kept.  [default: as sipguard.toml says]",
+)
+@click.option(
+    "--socket",
+    "path",
+    type=click.Path(path_type=Path),
+    help="sipguard's control socket.  [default: as sipguard.toml says]",
+)
 @_command_options
 def command(
     *,
@@ -60,8 +81,8 @@ def command(
 ) -> None:
     """Take over from a running Fail2ban: its jails, its live bans with their remaining time, its log positions.
 
-    Says what will change, then bans in sipguard's own table, stops Fail2ban, and starts sipguard: nobody is unprotected in
-    between. With --undo, the other way round.
+    Shows what will change, puts the bans into sipguard's own table, stops Fail2ban, and starts sipguard. You are protected all
+    the time. --undo does the reverse.
     """
     from sipguard.adopt.takeover import Adoption  # noqa: PLC0415
     from sipguard.daemon.backend import firewall_of  # noqa: PLC0415

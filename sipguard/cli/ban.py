@@ -22,7 +22,7 @@ AT_ONCE = 1000
     "--jail",
     metavar="NAME",
     shell_complete=jail_names,
-    help="For this jail's ports.  [default: every port, in a jail of its own]",
+    help="Only on this jail's ports.  [default: every port, in a jail of its own]",
 )
 @click.option(
     "--time",
@@ -30,7 +30,7 @@ AT_ONCE = 1000
     metavar="TIME",
     help="How long, e.g. 1h; -1 for good.  [default: the jail's bantime; without a jail 24h]",
 )
-@click.option("--reason", help="Kept with the ban, for `sipguard explain`.")
+@click.option("--reason", help="Why; `sipguard explain` shows it.")
 @json_option
 @socket_option
 def command(
@@ -38,7 +38,7 @@ def command(
 ) -> None:
     """Reject addresses for a while. ADDRESS is an address, a network, or `-` for a list on standard input.
 
-    Exit status 2 when one of them is no address or never banned; the others are.
+    Exit status 2 if one of them is no address, or may never be banned; the others are banned all the same.
     """
     made: list[dict[str, Any]] = []
     refused: list[str] = []

@@ -26,13 +26,27 @@ def list_options(function: F) -> F:
     """The options of both commands."""
     for option in (
         click.argument("address", required=False, shell_complete=banned_addresses),
-        click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Most on a page."),
-        click.option("--from", type=click.IntRange(min=0), default=0, help="Number of the first, for the next page."),
-        click.option("--reverse", is_flag=True, help="The other way round."),
-        click.option("--sort", type=click.Choice(ORDERS), default="since", show_default=True, help="What comes first."),
-        click.option("--evidence", type=click.Choice(_BANNING), help="Those that rest on this alone."),
-        click.option("--user", metavar="NAME", help="Those who tried this user."),
-        click.option("--jail", metavar="NAME", shell_complete=jail_names, help="Of this jail alone."),
+        click.option(
+            "--limit",
+            type=click.IntRange(1, 10_000),
+            default=100,
+            help="Bans on a page.  [default: 100]",
+            metavar="NUMBER",
+        ),
+        click.option(
+            "--from",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="NUMBER",
+            help="Leave out so many; each page names the number of the next one.",
+        ),
+        click.option("--reverse", is_flag=True, help="Reverse that order."),
+        click.option(
+            "--sort", type=click.Choice(ORDERS), default="since", show_default=True, help="Order of the list."
+        ),
+        click.option("--evidence", type=click.Choice(_BANNING), help="Only bans that rest on evidence of this class."),
+        click.option("--user", metavar="NAME", help="Only addresses that tried this user."),
+        click.option("--jail", metavar="NAME", shell_complete=jail_names, help="Only bans of this jail."),
     ):
         function = option(function)
     return function

@@ -16,7 +16,7 @@ from sipguard.cli.client import ask, json_option, socket_option
 @json_option
 @socket_option
 def command(as_json: bool, path: Path, **query: Any) -> None:
-    """The bans of now, of all jails: since when, for how long, why, and on what evidence.
+    """List the live bans of all jails: since when, for how long, why, and on what evidence.
 
     ADDRESS is an address, or a network for everybody in it. Exit status 1 if there is none.
     """

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @fail2ban_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
-    "--dump", is_flag=True, help="Print every jail as it will run, with all that it says, as one JSON object."
+    "--dump", is_flag=True, help="Print every jail as it will run, with all its settings, as one JSON object."
 )
 def command(config: Path | None, fail2ban_dir: Path | None, as_json: bool, dump: bool) -> None:
     """Check the configuration without running it.

@@ -18,11 +18,11 @@ MOST_GROUPS = 10
 
 @click.command("explain")
 @click.argument("address", shell_complete=banned_addresses)
-@click.option("-v", "--verbose", is_flag=True, help="Every line by itself, and the regexes that matched.")
+@click.option("-v", "--verbose", is_flag=True, help="Show each line, and the regexes that matched.")
 @json_option
 @socket_option
 def command(address: str, verbose: bool, as_json: bool, path: Path) -> None:
-    """Why ADDRESS is, was or is not banned: what it tried, how often, and when.
+    """Tell why ADDRESS is, was or is not banned: what it tried, how often, and when.
 
     Exit status 1 if it is not banned.
     """

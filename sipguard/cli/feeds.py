@@ -21,7 +21,7 @@ from sipguard.text import printable, span
 @socket_option
 @click.pass_context
 def command(context: click.Context, as_json: bool, path: Path) -> None:
-    """Lists of addresses that others know to attack: how many entries, when they came, what is wrong.
+    """Show the lists of addresses that attack others: how many entries, how old, what is wrong.
 
     Exit status 1 if no feed is configured.
     """
@@ -42,7 +42,9 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 @command.command("refresh")
 @click.argument("name")
 @click.option(
-    "--accept", is_flag=True, help="Apply what is held: it grew too much, or lists an address that registered."
+    "--accept",
+    is_flag=True,
+    help="Apply the update that is held: it grew too much, or lists an address that has registered.",
 )
 @json_option
 @socket_option

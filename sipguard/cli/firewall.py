@@ -19,7 +19,7 @@ def command() -> None:
 @command.command("show")
 @socket_option
 def show(path: Path) -> None:
-    """Print it in the backend's own syntax: nft, iptables, ipset."""
+    """Print what sipguard has made, in the backend's own syntax: nft, iptables, ipset."""
     for line in ask(path, "firewall", what="show").splitlines():
         output.say(printable(line.expandtabs(4)))
 
@@ -28,7 +28,7 @@ def show(path: Path) -> None:
 @json_option
 @socket_option
 def verify(as_json: bool, path: Path) -> None:
-    """Look whether all of it is there. Exit status 1 when something is missing."""
+    """Check that the firewall has every ban and rule. Exit status 1 if something is missing."""
     problems = ask(path, "firewall", what="verify")
     if as_json:
         output.as_json(problems)

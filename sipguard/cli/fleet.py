@@ -17,7 +17,10 @@ from sipguard.text import printable
 @socket_option
 @click.pass_context
 def command(context: click.Context, as_json: bool, path: Path) -> None:
-    """Other nodes: last heard, bans from each, lag, what was refused and why. Exit status 1 while Redis is out of reach."""
+    """Show the other nodes: last heard, bans from each, lag, what was refused and why.
+
+    Exit status 1 while Redis is out of reach, or if there is no fleet.
+    """
     if context.invoked_subcommand:
         context.obj = path
         return
@@ -39,7 +42,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 @socket_option
 @click.pass_context
 def accept(context: click.Context, name: str, as_json: bool, path: Path) -> None:
-    """Take the bans of node NAME though it is held: it has many, or had few a while ago."""
+    """Take the bans of the node NAME, which is held: it has too many, or many more than an hour ago."""
     told = ask(socket_of(context, path), "fleet accept", name=name)
     if as_json:
         output.as_json(told)

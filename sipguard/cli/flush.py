@@ -16,7 +16,9 @@ from sipguard.errors import SipguardError
 @json_option
 @socket_option
 @click.option("--kernel", is_flag=True, help="Remove everything from the firewall, without asking a daemon.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="With --kernel: the configuration.")
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path), default=None, help="With --kernel: the configuration file."
+)
 def command(yes: bool, as_json: bool, path: Path, kernel: bool, config: Path | None) -> None:
     """End every ban of sipguard's. Nobody else's rules are touched.
 

@@ -17,7 +17,7 @@ from sipguard.cli.client import ask, json_option, socket_option
 @json_option
 @socket_option
 def command(since: str, as_json: bool, path: Path, **query: Any) -> None:
-    """The bans of the last 24 hours, or as far back as you ask: those that are over and those of now.
+    """List the bans of the last 24 hours, or further back with --since: ended ones and live ones.
 
     sipguard keeps ended bans for a week; those that `unban` or `flush` ended are forgotten. ADDRESS is an address, or a
     network for everybody in it. Exit status 1 if there was none.

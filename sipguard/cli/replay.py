@@ -42,7 +42,7 @@ _LONGEST_LINE = 1 << 20
 @click.option("--fail2ban-dir", type=click.Path(path_type=Path), metavar="DIR", help="Take the jail from this tree.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
 def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path | None, config: Path | None) -> None:
-    """What the jail NAME would have done with these logs or captures: by their own clock, nothing enforced.
+    """Show what the jail NAME would have done with these logs or captures, by their own clock. Nobody is banned.
 
     FILE is a log, or a capture (pcap, pcapng) for a jail of the wire such as `sip`; also a compressed one (.gz), or a log
     as `-` for standard input. Logs and captures of the same time given together are cross-examined: a line counts as far

@@ -27,19 +27,31 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 
 
 @click.command("run")
-@click.option("-c", "--config", type=click.Path(path_type=Path), default=None, help="The configuration file.")
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="The configuration file.  [default: /etc/sipguard/sipguard.toml]",
+)
 @fail2ban_dir_option
 @banactions_option
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
 @click.option("--flush-on-stop", is_flag=True, help="Remove all bans from the firewall when stopped.")
-@click.option("--state-dir", type=click.Path(path_type=Path), help="Where bans and log positions are kept.")
 @click.option(
-    "--socket", type=click.Path(path_type=Path), help="Where `sipguard status` and the like reach the daemon."
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Where bans and log positions are kept.  [default: as the configuration says]",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="Where other commands reach the daemon.  [default: as the configuration says]",
 )
 @click.option(
     "--fail2ban-socket",
     type=click.Path(path_type=Path),
-    help="Where fail2ban-client and its like are answered as well.",
+    help="Answer fail2ban-client and other clients of Fail2ban here too.",
 )
 def command(
     config: Path | None,

@@ -38,20 +38,30 @@ class Stage(NamedTuple):
 
 @click.command("selftest")
 @click.option(
-    "--to", default="127.0.0.1", metavar="ADDRESS", help="Where the server listens, on this machine.  [127.0.0.1]"
+    "--to",
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="Where the server listens, on this machine.  [default: 127.0.0.1]",
 )
-@click.option("--transport", "transports", multiple=True, type=click.Choice(get_args(Transport)), help="Only these.")
+@click.option(
+    "--transport",
+    "transports",
+    multiple=True,
+    type=click.Choice(get_args(Transport)),
+    help="Only this one; may be given several times.",
+)
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Port of the server.  [5060; TLS: 5061; WS: 8088, 5066; WSS: 8089, 7443]",
+    metavar="PORT",
+    help="Port of the server.  [default: 5060; TLS: 5061; WS: 8088, 5066; WSS: 8089, 7443]",
 )
 @socket_option
 def command(to: str, transports: tuple[str, ...], port: int | None, path: Path) -> None:
-    """Try the whole way: from this machine, log in once per transport with a wrong password, and follow that.
+    """Try the whole way: log in from this machine with a wrong password, once per transport, and follow it.
 
-    The stages: the server answers, refuses, tells of it (log or events), a jail understands it, the firewall takes its bans.
-    Nobody is banned: this machine's own addresses never are. Exit status 1 when a stage is red, or nothing listens.
+    The stages: the server answers, refuses, reports it (log or events), a jail understands it, the firewall takes its bans.
+    Nobody is banned: this machine's own addresses never are. Exit status 1 if a stage fails, or nothing listens.
     """
     if to not in {*own_addresses(), "127.0.0.1", "::1"}:
         raise click.UsageError(

@@ -24,13 +24,20 @@ _NOT_COUNTS = ("last_failure", "first", "last")
 @click.command("status")
 @click.argument("jail", required=False, shell_complete=jail_names)
 @click.option(
-    "--counted", is_flag=True, help="Of one jail: the addresses that have failed and are not banned, a page of them."
+    "--counted", is_flag=True, help="With JAIL: list the addresses that have failed and are not banned, a page of them."
 )
-@click.option("--from", "begin", type=click.IntRange(min=0), default=0, help="With --counted: the number of the first.")
+@click.option(
+    "--from",
+    "begin",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="NUMBER",
+    help="With --counted: leave out so many.",
+)
 @json_option
 @socket_option
 def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Path) -> None:
-    """What the running daemon sees and rejects; of one JAIL, with the addresses.
+    """Show what the running daemon sees and rejects; of one JAIL, with the addresses.
 
     Exit status 1 if nobody is protected: no jail is running, none has anything to read, or the firewall takes no bans.
     """

@@ -44,7 +44,7 @@ FAIL2BAN = Path("/etc/fail2ban")
 @click.option("--ip", default="203.0.113.7", show_default=True, metavar="ADDRESS", help="The address to ban.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
 @click.option("--fail2ban-dir", type=click.Path(path_type=Path), metavar="DIR", help="The Fail2ban tree to look into.")
-@click.option("--run", is_flag=True, help="Do it, and do not only say so.")
+@click.option("--run", is_flag=True, help="Run it, instead of only showing it.")
 def command(
     name: str, jail_name: str | None, ip: str, config: Path | None, fail2ban_dir: Path | None, run: bool
 ) -> None:

@@ -31,32 +31,41 @@ if TYPE_CHECKING:
 @click.argument("ignoreregex", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line of the log, and nothing else.")
 @click.option(
-    "-o", "--out", metavar="FORMAT", help="Print of each failure this alone: ip, user, row, '<ip> <F-USER>' …"
+    "-o",
+    "--out",
+    metavar="FORMAT",
+    help="Print only this of each failure: ip, user, row, or tags such as '<ip> <F-USER>'.",
 )
 @click.option(
     "--fail2ban-dir", type=click.Path(path_type=Path), help="Take filters from this Fail2ban tree's filter.d."
 )
 @click.option(
-    "-c", "--config", type=click.Path(path_type=Path), help="The configuration file whose filters.d is looked into."
+    "-c", "--config", type=click.Path(path_type=Path), help="Take filters from the filters.d beside this file too."
 )
-@click.option("--now", metavar="ISO8601", help="Pretend that it is this time: for dates without a year or a day.")
-@click.option("--journal", is_flag=True, help="Lines come from the journal: they have no date of their own.")
-@click.option("-m", "--journalmatch", multiple=True, help="With systemd-journal: the entries to read.")
-@click.option("-d", "--datepattern", help="How dates look, instead of the filter's.")
-@click.option("--timezone", "--TZ", metavar="ZONE", help="The zone of dates that name none, e.g. UTC+0200.")
+@click.option("--now", metavar="ISO8601", help="Act as at this time: for dates that lack a year or a day.")
+@click.option("--journal", is_flag=True, help="The lines are of the journal: without a date of their own.")
+@click.option("-m", "--journalmatch", multiple=True, help="With systemd-journal: which entries to read.")
+@click.option("-d", "--datepattern", help="Pattern of the dates, instead of the filter's.")
+@click.option("--timezone", "--TZ", metavar="ZONE", help="Time zone of dates that name none, e.g. UTC+0200.")
 @click.option(
-    "-L", "--maxlines", type=click.IntRange(min=1), help="How many lines a match may span, instead of the filter's."
+    "-L",
+    "--maxlines",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Lines that a match may span, instead of the filter's.",
 )
 @click.option("-e", "--encoding", default="utf-8", show_default=True, help="The log's encoding.")
-@click.option("-r", "--raw", is_flag=True, help="As --usedns raw.")
-@click.option("--usedns", metavar="WORD", help="With `no`, <HOST> is an address, never a name. Names are not resolved.")
+@click.option("-r", "--raw", is_flag=True, help="The same as --usedns raw.")
+@click.option(
+    "--usedns", metavar="WORD", help="yes, warn, no or raw; `no`: <HOST> matches addresses alone. No name is resolved."
+)
 @click.option(
     "--print-missed", "--print-all-missed", "missed", is_flag=True, help="Print the lines that nothing matched."
 )
 @click.option("--print-all-matched", "matched", is_flag=True, help="Print the lines that are failures.")
-@click.option("--print-all-ignored", "ignored", is_flag=True, help="Print the lines that ignoreregex took.")
-@click.option("--print-no-missed", is_flag=True, help="Print no missed lines; as without --print-missed.")
-@click.option("--print-no-ignored", is_flag=True, help="Print no ignored lines; as without --print-all-ignored.")
+@click.option("--print-all-ignored", "ignored", is_flag=True, help="Print the lines that ignoreregex matched.")
+@click.option("--print-no-missed", is_flag=True, help="Print no missed lines, which is the default.")
+@click.option("--print-no-ignored", is_flag=True, help="Print no ignored lines, which is the default.")
 @click.option("-v", "--verbose", count=True, help="Print every failure, and the regexes.")
 def command(
     log: str, filter_: str, as_json: bool, out: str | None, now: str | None, journal: bool, **options: Any

@@ -20,7 +20,7 @@ from sipguard.errors import SipguardError, pip_install
 @click.command("top")
 @socket_option
 def command(path: Path) -> None:
-    """What happens now: attempts a second, bans with the time that is left, attackers, users, jails, feeds and fleet.
+    """Show what happens now: attempts a second, bans with the time left, attackers, users, jails, feeds and fleet.
 
     Keys stand in the last line: 1 to 6 choose a table, / searches, s sorts, Enter explains, u lets an address through after a
     question, q quits. Needs the extra `top`.

@@ -14,10 +14,8 @@ from sipguard.cli.completion import banned_addresses, jail_names
 @click.command("unban")
 @click.argument("address", required=False, shell_complete=banned_addresses)
 @click.option("--all", "everything", is_flag=True, help="Every ban of every jail.")
-@click.option("--jail", metavar="NAME", shell_complete=jail_names, help="In this jail only.")
-@click.option(
-    "--fleet", is_flag=True, help="On the other nodes of the fleet as well, where they take that from this one."
-)
+@click.option("--jail", metavar="NAME", shell_complete=jail_names, help="Only in this jail.")
+@click.option("--fleet", is_flag=True, help="Also on the other nodes of the fleet that take it from this one.")
 @click.option("-y", "--yes", is_flag=True, help="With --all: do it without asking.")
 @json_option
 @socket_option

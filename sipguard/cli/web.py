@@ -37,14 +37,20 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 @click.option(
     "--listen", default="127.0.0.1:8470", show_default=True, metavar="PLACE", help="ADDRESS:PORT, or a socket's path."
 )
-@click.option("--write", is_flag=True, help="Let who is logged in ban and unban; without it the page only shows.")
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help="A name that browsers may know the page by.")
+@click.option("--write", is_flag=True, help="Let users of the page ban and unban; without it the page only shows.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which browsers may reach the page; may be given several times.",
+)
 @click.option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="ADDRESS",
-    help="A reverse proxy; nobody else is answered over TCP then.",
+    help="Address of a reverse proxy; over TCP nobody else is answered then.",
 )
 @click.option(
     "--user-header", default="", metavar="NAME", help="Header in which the proxy names who has logged in there."
@@ -55,7 +61,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     show_default=True,
     metavar="TIME",
     callback=_seconds,
-    help="A session ends when unused for so long.",
+    help="A session ends after so long without use.",
 )
 @click.option(
     "--session",
@@ -64,7 +70,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     show_default=True,
     metavar="TIME",
     callback=_seconds,
-    help="A session ends after that.",
+    help="A session ends after so long in any case.",
 )
 @click.option(
     "--socket",

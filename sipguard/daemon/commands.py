@@ -224,7 +224,7 @@ class Commands:
 
     async def feeds(self, _request: Request) -> Any:
         """Every feed: entries, last good fetch, what is wrong."""
-        return self._daemon.feeding.status()
+        return await self._daemon.feeding.answer()
 
     async def refresh_feed(self, request: Request) -> Any:
         """Fetch a feed now; `accept` applies what is held."""

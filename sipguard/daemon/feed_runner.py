@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,19 +49,29 @@ class FeedRunner:
         self._clock = clock
         self._ignored: tuple[str, ...] = ()
         self._manager: Manager | None = None
+        self._told: Manager | None = None
+        """Whose status is told: while a reload puts another in its place, the one before."""
+        self._changing = asyncio.Lock()
+        self._known = asyncio.Event()
+        """Whether a configuration has said which feeds there are."""
 
     async def start(self, settings: Settings) -> None:
         """Run by these settings; feeds of earlier ones end."""
-        await self.stop()
-        self._ignored = settings.ignoreip
-        if not settings.feeds:
-            await self._drop_all()
-            return
-        from sipguard.feeds.manager import Manager  # noqa: PLC0415 - only where there are feeds
+        async with self._changing:
+            await self.stop()
+            self._ignored = settings.ignoreip
+            if settings.feeds:
+                from sipguard.feeds.manager import Manager  # noqa: PLC0415 - only where there are feeds
 
-        directory = Path(settings.state_dir)
-        self._manager = Manager(settings.feeds, directory, self._sink, self.protected, clock=self._clock)
-        await self._manager.start()
+                directory = Path(settings.state_dir)
+                self._manager = Manager(settings.feeds, directory, self._sink, self.protected, clock=self._clock)
+                self._told = self._told or self._manager
+                self._known.set()
+                await self._manager.start()
+            else:
+                await self._drop_all()
+            self._told = self._manager
+            self._known.set()
 
     async def check(self) -> None:
         """Put back what others have removed, heed new addresses of this machine. For every look around."""
@@ -79,18 +90,30 @@ class FeedRunner:
             await manager.close()
 
     def status(self) -> list[dict[str, Any]]:
-        """What `sipguard feeds` shows."""
-        return self._manager.status() if self._manager else []
+        """Every feed as it is known now: before the first configuration none, during a reload those before it."""
+        return self._told.status() if self._told else []
+
+    async def answer(self) -> list[dict[str, Any]]:
+        """What `sipguard feeds` shows; who asks while the daemon is starting waits until it is known which feeds there are."""
+        await self._known.wait()
+        return self.status()
 
     async def refresh(self, name: str, *, accept: bool) -> dict[str, Any]:
         """Fetch a feed now. Raises `FeedError` when it is not configured."""
-        if not self._manager:
+        manager = await self._settled()
+        if not manager:
             raise FeedError("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
-        return await self._manager.refresh(name, accept=accept)
+        return await manager.refresh(name, accept=accept)
 
     async def holding(self, address: str) -> list[dict[str, Any]]:
         """The feeds that list an address."""
-        return await self._manager.holding(address) if self._manager else []
+        manager = await self._settled()
+        return await manager.holding(address) if manager else []
+
+    async def _settled(self) -> Manager | None:
+        """The manager that runs; the next one, if a reload is putting it in place."""
+        async with self._changing:
+            return self._manager
 
     def registered(self, addresses: Iterable[str]) -> None:
         """Somebody has registered successfully from these addresses."""

@@ -50,7 +50,9 @@ def read(path: Path) -> Original:
         with path.open("rb") as file:
             text = file.read(_SIZE).decode("utf-8", "replace")
     except OSError as error:
-        raise FeedError(f"{path} cannot be read: {error.strerror}") from None
+        raise FeedError(
+            f"{path} cannot be read: {error.strerror}; name the client's config.json: import-apiban PATH"
+        ) from None
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
@@ -41,7 +41,7 @@ class Top(App[None]):
     TITLE = "sipguard"
     CSS = """
     #head { height: auto; padding: 0 1; }
-    #trouble { height: auto; max-height: 2; padding: 0 1; color: $warning; }
+    #trouble { height: auto; max-height: 4; padding: 0 1; color: $warning; }
     #search { display: none; height: 3; }
     #search.shown { display: block; }
     #beside { width: 44; display: none; padding: 1 1 0 2; }
@@ -59,7 +59,8 @@ class Top(App[None]):
         ("e", "explain", "explain"),
         ("u", "unban", "unban"),
         ("p", "pause", "pause"),
-        *[(str(number), f"show('{name}')", name) for number, name in enumerate(NAMES, 1)],
+        Binding("1", "show('bans')", "tables", key_display="1-6"),  # all six would not fit into 80 columns
+        *[Binding(str(number), f"show('{name}')", name, show=False) for number, name in enumerate(NAMES[1:], 2)],
     ]
 
     def __init__(self, ask: Ask, explain: Callable[[dict[str, Any]], str]) -> None:
@@ -167,10 +168,11 @@ class Top(App[None]):
             f"{printable(why[:1].upper() + why[1:])}  " if why else f"Protected, {len(overview['working'])} at work  ",
             "bold red" if why else "bold green",
         )
-        shown.append(
-            f"{tried:.1f} attempts/s {self._rates.bars(overview['now'], 20 if self.size.width >= WIDE else 8)} "
-        )
-        shown.append(f"{banned:.1f} bans/s  {told.bans['total']} banned")
+        bars = self._rates.bars(overview["now"], 20 if self.size.width >= WIDE else 8)
+        rates = f"{tried:.1f} attempts/s {bars} {banned:.1f} bans/s  {told.bans['total']} banned"
+        if shown.cell_len + len(rates) > self.size.width - 2:
+            shown.append("\n")
+        shown.append(rates)
         if self._paused:
             shown.append("  PAUSED", "bold yellow")
         return shown

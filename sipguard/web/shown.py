@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sipguard.text import printable
+from sipguard.text import in_words, printable
 
 LONGEST = 10_000
 """Characters of one text."""
@@ -54,11 +54,14 @@ def _without_fields(text: str) -> str:
 
 
 def fit(value: Any) -> Any:
-    """The same JSON with every text fit to be shown; keys too, as paths of logs are keys."""
+    """The same JSON with every text fit to be shown; keys too, as paths of logs are keys. Reasons of bans are in words."""
     if isinstance(value, str):
         return printable(without_credentials(value[: LONGEST + 1]), LONGEST)
     if isinstance(value, dict):
-        return {fit(key): fit(one) for key, one in value.items()}
+        return {
+            fit(key): in_words(fit(one)) if key == "reason" and isinstance(one, str) else fit(one)
+            for key, one in value.items()
+        }
     if isinstance(value, list):
         return [fit(one) for one in value]
     return value

@@ -37,7 +37,7 @@ def moved(table, url):
 def test_the_sentence():
     """One line, of harmless signs, for each thing that happens."""
     assert sentence(hostile()).endswith(
-        " rejects 203.0.113.7 for 10m: 5 failures within 600 s, user ??channel???everyone??x??http???"
+        " rejects 203.0.113.7 for 10m: 5 failures within 10 minutes, user ??channel???everyone??x??http???"
     )
     assert " for good: " in sentence(hostile(until=FOREVER))
     assert sentence(hostile("unban")).endswith(" lets 203.0.113.7 through again")

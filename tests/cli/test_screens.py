@@ -15,6 +15,7 @@ import pytest
 from annotations import FILTERS
 from running import append, failure, running
 from screen import ROOT, SCREENS, check, hold_to, on_screen, painted
+from tmux import golden, tmux  # noqa: F401 - a fixture
 
 from sipguard.actions.tags import host_name
 from sipguard.cli.commands import COMMANDS
@@ -100,6 +101,7 @@ CHANGES = {
 """The same with what is typed, in this order: bans by hand, and the questions before something sweeping."""
 ALONE = {"enable": ["enable"], "run": ["run"], "status-unprotected": ["status"], "top": ["top"]}
 """Those of tests of their own, that of `top` in tests/top."""
+HELP = {"help": ["--help"], **{f"help-{name}": [name, "--help"] for name in COMMANDS}}
 
 
 def _paths(group, context, above=()):
@@ -121,8 +123,7 @@ def test_every_command_has_a_screen():
         if not any(call[: len(path)] == path for call in calls.values())
     ]
     assert lacking == []
-    helps = {"help", *(f"help-{name}" for name in COMMANDS if name != "client")}
-    assert {file.stem for file in SCREENS.glob("*.txt")} == {*calls, *helps}
+    assert {file.stem for file in SCREENS.glob("*.txt")} == {*calls, *HELP}
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +201,8 @@ def steady(text, folder):
     return re.sub(r"sipguard \d+\.\d+\.\d+", "sipguard 0.1.0", text)
 
 
-def shown(daemon, arguments, **options):
-    """What the terminal shows, and the exit status."""
-    env = {"SIPGUARD_SOCKET": str(daemon.socket), "F2B": str(daemon.folder / "f2b")}
+def placed(daemon, arguments):
+    """The call, with places of this machine in it; and its environment."""
     places = {
         "CONFIG": daemon.config,
         "LOG": daemon.folder / "freeswitch.log",
@@ -215,7 +215,13 @@ def shown(daemon, arguments, **options):
         "BROKEN": daemon.folder / "broken.toml",
         "NOWHERE": daemon.folder / "nowhere.sock",
     }
-    received, status = on_screen(*(places.get(one, one) for one in arguments), env=env, **options)
+    return [places.get(one, one) for one in arguments], {"SIPGUARD_SOCKET": str(daemon.socket)}
+
+
+def shown(daemon, arguments, **options):
+    """What the terminal shows, and the exit status."""
+    call, env = placed(daemon, arguments)
+    received, status = on_screen(*call, env=env, **options)
     check(received if arguments[0] != "client" else received.replace("\t", " "))  # tabs are Fail2ban's
     typed = " ".join(["sipguard", *map(str, arguments)])
     return steady(f"$ {typed}\n{painted(received)}[exit status {status}]\n", daemon.folder)
@@ -237,10 +243,8 @@ def _write_database(path):
         database.commit()
 
 
-@pytest.mark.root
-@pytest.mark.parametrize("name", LOCAL)
-def test_without_the_daemon(daemon, name):
-    """Commands that need none."""
+def _prepare(daemon, name):
+    """What the commands without the daemon find."""
     wrong = daemon.folder / "wrong"
     (wrong / "jails.d").mkdir(parents=True, exist_ok=True)
     (wrong / "sipguard.toml").write_text('[firewall]\nbackend = "nftables"\n')
@@ -259,7 +263,29 @@ def test_without_the_daemon(daemon, name):
     if name == "adopt-dry-run":
         _write_database(database)
     (tree / "jail.conf").write_text(f"[pbx]\nenabled = true\nfilter = pbx\nlogpath = {daemon.folder}/freeswitch.log\n")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", LOCAL)
+def test_without_the_daemon(daemon, name):
+    """Commands that need none."""
+    _prepare(daemon, name)
     hold_to(name, shown(daemon, LOCAL[name]))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", [*SHOWN, *LOCAL, *HELP])
+def test_in_a_real_terminal(daemon, tmux, name):  # noqa: F811
+    """The same texts in tmux, which wraps, scrolls and obeys what terminals obey."""
+    if name in LOCAL:
+        _prepare(daemon, name)
+    arguments = {**SHOWN, **LOCAL, **HELP}[name]
+    call, env = placed(daemon, arguments)
+    text = steady(tmux.run(*call, env=env), daemon.folder)
+    if name in HELP:
+        assert text == golden(name) + "[exit status 0]\n"
+    else:
+        assert f"$ {' '.join(['sipguard', *arguments])}\n{text}" == golden(name)
 
 
 def test_enable(tmp_path):
@@ -301,18 +327,11 @@ def test_what_changes_something(daemon):
         hold_to(name, shown(daemon, arguments, typed=typed))
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"client"}))
-def test_help_of_each(name):
-    """`sipguard COMMAND --help`; that of `client` is Fail2ban's."""
-    received, status = on_screen(name, "--help")
+@pytest.mark.parametrize("name", HELP)
+def test_help(name):
+    """`sipguard --help`, and that of each command; no option is broken behind a hyphen."""
+    received, status = on_screen(*HELP[name])
     check(received)
     assert status == 0
-    hold_to(f"help-{name}", received)
-
-
-def test_help():
-    """`sipguard --help`."""
-    received, status = on_screen("--help")
-    check(received)
-    assert status == 0
-    hold_to("help", received)
+    assert not [line for line in received.splitlines() if line.endswith("-")]
+    hold_to(name, received)

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from running import append, failure, running
 from screen import hold_to
+from tmux import golden, tmux  # noqa: F401 - a fixture
 
 from sipguard.cli.client import ask
 from sipguard.cli.top import _as_text
@@ -81,6 +82,19 @@ def test_screen(daemon):
     on_screen(daemon, (80, 24), look)
     assert all(len(line) <= 80 for one in seen for line in one.splitlines())
     hold_to("top", _steady("\n\n".join(seen)) + "\n")
+
+
+@pytest.mark.root
+def test_in_a_real_terminal(daemon, tmux):  # noqa: F811
+    """The same in tmux, by the program itself."""
+    seen = []
+    with tmux.session("top", "--socket", daemon.socket):
+        for key, sign in (("", ATTACKER), ("2", "1 of 3"), ("3", "user under attack")):
+            tmux.press(key)
+            seen.append(tmux.until(lambda shown, sign=sign: sign in shown))
+        tmux.press("q")
+        tmux.until(lambda shown: "[exit status 0]" in shown)
+    assert _steady(" ".join(seen)).split() == golden("top").split()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -143,3 +143,11 @@ def test_origins_by_a_database(database, tmp_path):
         "total": 1,
         "bans": [{"address": "203.0.113.5", "origin": "NL"}, {"address": "198.51.100.1", "origin": ""}],
     }
+
+
+def test_reasons_are_in_words():
+    """What has led to a ban; what somebody has written stays as it is."""
+    ban = {"reason": "5 failures within 600 s", "jail": "5 failures within 600 s"}
+    assert fit({"bans": [ban]}) == {"bans": [{**ban, "reason": "5 failures within 10 minutes"}]}
+    assert fit({"reason": "within 600 s"}) == {"reason": "within 600 s"}
+    assert fit({"reason": None}) == {"reason": None}
