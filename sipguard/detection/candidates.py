@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sipguard.detection.dateformats import AT_BEGIN
 from sipguard.detection.encodings import is_ascii_based
 from sipguard.detection.literals import SHORTEST, Literal, Need
-from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
+from sipguard.detection.pcre2 import Pattern, is_fast
 from sipguard.detection.translate import ONE, characters, escaped, parse, sre
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Search:
     def lines(self, data: bytes) -> Callable[[int], int]:
         """As in `Finder`."""
         size, json, before = len(data), self._json, data.rfind
-        each = [_first_of(pattern, data) for pattern in self._patterns]
+        each = [pattern.places(data) for pattern in self._patterns]
         nexts = [-1] * len(each)
 
         def next_line(position: int) -> int:
@@ -98,19 +98,6 @@ class Search:
             return (before(b"\n", position, place + 1 if json else place) + 1) or position
 
         return next_line
-
-
-def _first_of(pattern: Pattern, data: bytes) -> Callable[[int], int]:
-    """What gives the first place at or behind an offset where the pattern is found; the end of the data if there is none."""
-    at, spans, size = pattern.matcher(data), pattern.spans, len(data)
-
-    def place(position: int) -> int:
-        try:
-            return int(spans[0]) if at(position) else size
-        except SearchError:
-            return position  # whatever stands there is looked at
-
-    return place
 
 
 class Find:
@@ -176,7 +163,8 @@ class Candidates:
         """Texts to choose from, and of which regexes a search for them would find all lines."""
         self._seen = 0
         self._next_plan = 0
-        self._found = 0
+        self.found = 0
+        """Lines that were looked at: whoever does so counts them."""
         self.texts: tuple[bytes, ...] = ()
         self._choose(b"")
 
@@ -189,20 +177,11 @@ class Candidates:
         If none is, that is the end of the data.
         """
         self._seen += len(data)
-        if self._seen >= self._next_plan and len(data) >= _SAMPLE and self._found * _FEW >= self._seen - len(data):
+        if self._seen >= self._next_plan and len(data) >= _SAMPLE and self.found * _FEW >= self._seen - len(data):
             self._next_plan = self._seen + min(7 * self._seen, _LONGEST_PLAN)
             sample = data[:_LARGEST_SAMPLE]
             self._choose(sample.lower() if self.folded else sample)
-        lines = self._finder.lines(data)
-        if self._next_plan > self._seen:
-            return lines
-
-        def counted(position: int) -> int:
-            line = lines(position)
-            self._found += line < len(data)
-            return line
-
-        return counted
+        return self._finder.lines(data)
 
     def may_match(self, line: bytes) -> bool:
         """Whether a single line is worth a look: that takes less time than to begin a search through many."""

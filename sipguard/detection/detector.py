@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sipguard.detection.candidates import Candidates, also, candidates, undated
 from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
@@ -203,7 +203,7 @@ class Detector:
             next_line = also(next_line, screen.first_mixed[0])
         if plain is not None:
             plain.begin(data, rule)
-        position = done = 0
+        position, done, read = 0, 0, matcher.counts.read
         while position < size:
             begin = position
             if screen is not None and screen.busy:
@@ -226,6 +226,7 @@ class Detector:
             if self._candidates is None:
                 events += self._read(data[position:])  # a date that can be read in two ways: from here on line by line
                 break
+        search.found += matcher.counts.read - read
         if plain is not None:
             done = max(done, plain.behind)
             plain.end()
@@ -246,13 +247,13 @@ class Detector:
 
     def _leave_tails(self, data: bytes, first: int, events: list[LogEvent], screen: RecordAssembler) -> None:
         """Take the plain lines out of `events`, from the `first` on, that may be a caller's."""
-        if not screen.has_strangers:
+        is_strangers = screen.strangers(data)
+        if is_strangers is None:
             return
         kept: list[LogEvent] = []
         behind = -1
-        for event in events[first:]:
-            assert isinstance(event, Failure)  # noqa: S101 - plain lines are nothing else
-            if (event.begin != behind or screen.tail is None) and screen.is_strangers(data, event.begin):
+        for event in cast("list[Failure]", events[first:]):  # plain lines are nothing else
+            if (event.begin != behind or screen.tail is None) and is_strangers(event.begin):
                 screen.skip(event.line)
                 self.counts.failures -= 1
             else:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import regex
 
 from sipguard.detection.expressions import one_of, whole_number
-from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
+from sipguard.detection.pcre2 import Pattern, is_fast
 from sipguard.detection.record_rule import SEARCH_LIMIT, in_bytes
 
 if TYPE_CHECKING:
@@ -180,9 +180,7 @@ def _search(source: str) -> Callable[[bytes, int], int]:
     pattern = Pattern(source)
 
     def place(data: bytes, begin: int) -> int:
-        try:
-            return int(pattern.spans[0]) if pattern.matcher(data)(begin) else -1
-        except SearchError:
-            return place_slow(data, begin)
+        found = pattern.places(data)(begin)
+        return found if found < len(data) else -1
 
     return place

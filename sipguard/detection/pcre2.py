@@ -224,18 +224,12 @@ class Pattern:
         It gives the number of the last group that took part, plus one; 0 if there is no match. It raises SearchError when
         that cannot be told, ValueError for an offset outside of `data`.
         """
-        if type(data) is not bytes:
-            raise TypeError(type(data).__name__)  # anything else could move in memory, or change
-        match, size = self._loaded.match, len(data)
-        # Made once: to convert the arguments of each call takes longer than most searches.
-        code, block, context = _void(self._code), _void(self._block), _void(self._loaded.match_context)
-        length, start, no_options = _size(size), _size(0), _u32(0)
+        match, size, start, (code, length, options, block, context) = self._on(data)
 
         def find(begin: int, _alive: Pattern = self) -> int:
-            if not 0 <= begin <= size:
-                raise ValueError(f"offset {begin} in {size} bytes")
+            _check(begin, size)
             start.value = begin
-            found: int = match(code, data, length, start, no_options, block, context)
+            found: int = match(code, data, length, start, options, block, context)
             if found > 0:
                 return found
             if found == _NO_MATCH:
@@ -244,28 +238,47 @@ class Pattern:
 
         return find
 
+    def places(self, data: bytes) -> Callable[[int], int]:
+        """What gives where the first match at or behind an offset begins; the end of `data` if there is none.
+
+        Where that cannot be told it gives the offset itself. It raises ValueError as `matcher`.
+        """
+        match, size, start, (code, length, options, block, context) = self._on(data)
+        spans = self.spans
+
+        def place(begin: int, _alive: Pattern = self) -> int:
+            _check(begin, size)
+            start.value = begin
+            found = match(code, data, length, start, options, block, context)
+            return int(spans[0]) if found > 0 else size if found == _NO_MATCH else begin
+
+        return place
+
     def walk(self, data: bytes) -> Callable[[int], Iterator[int]]:
         """What matches from an offset on, then where that match has ended, and so on, as long as there is one.
 
         It gives what `matcher` gives, for each match before the next is looked for; it ends where there is none, or where
-        that cannot be told.
+        that cannot be told. It goes on at another offset for who writes that into `spans[1]` meanwhile; the library refuses
+        one outside of `data`.
         """
-        if type(data) is not bytes:
-            raise TypeError(type(data).__name__)
-        match, size = self._loaded.match, len(data)
-        code, block, context = _void(self._code), _void(self._block), _void(self._loaded.match_context)
-        length, no_options = _size(size), _u32(0)
+        match, size, _, (code, length, options, block, context) = self._on(data)
         # The end of one match is the start of the next: it is read where the library has written it.
         start = _size.from_buffer(self.spans, ctypes.sizeof(_size))
 
         def steps(begin: int, _alive: Pattern = self) -> Iterator[int]:
-            if not 0 <= begin <= size:
-                raise ValueError(f"offset {begin} in {size} bytes")
+            _check(begin, size)
             start.value = begin
-            while (found := match(code, data, length, start, no_options, block, context)) > 0:
+            while (found := match(code, data, length, start, options, block, context)) > 0:
                 yield found
 
         return steps
+
+    def _on(self, data: bytes) -> tuple[Any, int, Any, tuple[Any, ...]]:
+        """The library's function, and its arguments made once: to convert those of each call takes longer than most searches."""
+        if type(data) is not bytes:
+            raise TypeError(type(data).__name__)  # anything else could move in memory, or change
+        _, code, _, options, block, context = self._arguments
+        return self._loaded.match, len(data), _size(0), (code, _size(len(data)), options, block, context)
 
     def __del__(self) -> None:
         """Free the code and its results."""
@@ -273,3 +286,8 @@ class Pattern:
             self._loaded.call["match_data_free"](self._block)
         if self._code:
             self._loaded.call["code_free"](self._code)
+
+
+def _check(begin: int, size: int) -> None:
+    if not 0 <= begin <= size:
+        raise ValueError(f"offset {begin} in {size} bytes")

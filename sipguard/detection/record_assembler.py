@@ -5,6 +5,7 @@ Everything here is bounded: what is held back, and for how long.
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -148,10 +149,11 @@ class RecordAssembler:
         before = self._before if not start and data is self._chunk else []
         return bool(before) and self.rule.may_go_on("\r".join([*before, *lines]))
 
-    @property
-    def has_strangers(self) -> bool:
-        """Whether there may be lines in the chunk at hand for which `is_strangers` holds."""
-        return self.tail is not None or self._long.reaches
+    def strangers(self, data: bytes) -> Callable[[int], bool] | None:
+        """`is_strangers` for the chunk at hand; None where it holds for no line of it."""
+        if self.tail is not None:
+            return partial(self.tail.covers, data)
+        return partial(self.is_strangers, data) if self._long.reaches else None
 
     def is_strangers(self, data: bytes, begin: int) -> bool:
         """Whether the line at `begin` of the chunk at hand may be a caller's, as a part of the message before it.

@@ -109,61 +109,71 @@ class PlainLines:
         `next_line` gives where the next line begins that is worth a look, at or behind an offset. Gives where the first of
         those begins that is not plain, or the end of the data.
         """
-        size, before = len(self._data), len(events)
-        if not self._ready():
-            return next_line(position)
-        begin = next_line(position)
+        position = next_line(position)
+        if position < len(self._data) and self._ready():
+            before = len(events)
+            position = self._take(position, events, next_line)
+            if len(events) > before:
+                self._matcher.took(len(events) - before, events[-1].time or 0.0)
+        return position
+
+    def _take(  # noqa: C901 - one loop, in which every step counts
+        self, position: int, events: list[LogEvent], next_line: Callable[[int], int]
+    ) -> int:
         plain, walk = self._plain, self._walk
         assert plain is not None and walk is not None  # noqa: S101, PT018 - `_ready` says so
-        while begin < size:
-            known = len(events)
-            position = self._take(plain, walk, begin, events)
-            if position > begin:
-                self.behind = position
-            tried, begin = self._in_row or position == begin, next_line(position)
-            if begin == position and tried:
-                break
-            self._in_row = begin == position or len(events) > known + 1
-        if len(events) > before:
-            self._matcher.took(len(events) - before, events[-1].time or 0.0)
-        return begin
-
-    def _take(self, plain: Plain, walk: Callable[[int], Iterator[int]], position: int, events: list[LogEvent]) -> int:
-        """Add the failures of the lines that follow each other from `position` on; give where the last of them ends."""
         text, times, plans, spans = self._text, self._times.seconds, plain.plans, plain.pattern.spans
-        keyed, longest, second = plain.date.ends_with_second, self._longest, plain.layout.second
-        new, add, ascii_ = tuple.__new__, events.append, self._ascii
+        longest, ascii_, unset = self._longest, self._ascii, UNSET
+        dated = plain.layout.second if plain.date.ends_with_second else plain.layout.cut
+        new, add, in_row, behind = tuple.__new__, events.append, self._in_row, self.behind
         key, when = "", 0.0
-        for found in walk(position):
-            regex, read, ids, user_place, tags = plans[found]
-            offsets = read(spans)
-            end = offsets[0]
-            if end - position > longest or not (ascii_ or self._is_ascii(position, end)):
-                break
-            this = text[position : offsets[second]] if keyed else self._key(position, offsets, plain)
-            if this != key:
-                known = times.get(this)
-                if known is None:
-                    known = self._times.read(text, position, end - 1, offsets, plain.layout, this)
+        while position < len(self._data):
+            for found in walk(position):
+                regex, read, ids, user_place, tags = plans[found]
+                offsets = read(spans)
+                end = offsets[0]
+                if end - position > longest or not (ascii_ or self._is_ascii(position, end)):
+                    break
+                this = text[position : offsets[dated]]
+                if this != key:
+                    known = times.get(this)
+                    if known is None:
+                        known = self._time_of(position, offsets, plain)
                     if known is None:
                         break
-                key, when = this, known
-            for place in ids:
-                start = offsets[place]
-                if start != UNSET:
-                    host = text[start : offsets[place + 1]]
+                    key, when = this, known
+                for place in ids:
+                    start = offsets[place]
+                    if start != unset:
+                        host = text[start : offsets[place + 1]]
+                        break
+                else:
                     break
-            else:
+                start = offsets[user_place]
+                user = text[start : offsets[user_place + 1]] if user_place and start != unset else None
+                line = text[position : end - 1]
+                # Past the constructor of the tuple, which takes three times as long.
+                add(new(Failure, (host, when, user, 1, regex, None, None, line, tags, position, offsets, None)))
+                position = behind = end
+                if not in_row:
+                    position = next_line(end)
+                    in_row = position == end
+                    spans[1] = position  # where the walk goes on
+            if not in_row:
                 break
-            start = offsets[user_place]
-            user = text[start : offsets[user_place + 1]] if user_place and start != UNSET else None
-            # Past the constructor of the tuple, which takes three times as long.
-            line = text[position : end - 1]
-            add(new(Failure, (host, when, user, 1, regex, None, None, line, tags, position, offsets, None)))
-            position = end
-            if not self._in_row:
+            in_row, begin = False, next_line(position)
+            if begin == position:
                 break
+            position = begin
+        self._in_row, self.behind = in_row, behind
         return position
+
+    def _time_of(self, begin: int, offsets: tuple[int, ...], plain: Plain) -> float | None:
+        """When the line at `begin` was logged; None where that has to be found in another way."""
+        times, text = self._times, self._text
+        key = times.key(text, begin, offsets, plain.layout, plain.date)
+        known = times.seconds.get(key)
+        return times.read(text, begin, offsets[0] - 1, offsets, plain.layout, key) if known is None else known
 
     def _ready(self) -> bool:
         """Whether there are patterns for lines like the last with a date, or like those before it."""
@@ -173,9 +183,6 @@ class PlainLines:
             if dates.format is not None and self._kind != self._seen:
                 self._choose(dates.format, dates.lead)
         return self._plain is not None
-
-    def _key(self, begin: int, offsets: tuple[int, ...], plain: Plain) -> str:
-        return self._times.key(self._text, begin, offsets, plain.layout, plain.date)
 
     def _is_ascii(self, begin: int, end: int) -> bool:
         """Whether this line and the next, which tells that this one's record has ended, are ASCII."""

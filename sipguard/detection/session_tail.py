@@ -60,10 +60,13 @@ class SessionTail:
         size = len(data)
         if self._seen < size:
             last = data.rfind(b"\n", 0, size - 1) + 1
-            if self._pattern.match(data, last) is None and self._is_far_from_any(data, size):
+            match = self._pattern.match(data, last)
+            if not self._is_far_from_any(data, size):
+                self._look(data, size)
+            elif match is None:
                 self._forget()
             else:
-                self._look(data, size)
+                self._count(data, last, match)
         self._seen = 0
         self._clear = -1 if self._run or self._left > 0 else 0
 
@@ -72,29 +75,57 @@ class SessionTail:
         if self._left > 0:
             return False
         clear = self._clear
-        if clear >= 0 and (
-            to - clear < LINES * _SHORTEST or (to - clear < _NEAR and count_lines(data[clear:to]) < LINES)
-        ):
+        if to < BYTES + _BEFORE or 0 <= clear < to < clear + LINES * _SHORTEST:
+            return clear >= 0 or not self._run
+        # Where a tail began that could still be under way, the line is one of the hundred, and no message begins with it.
+        begin = data.rfind(b"\n", 0, to - BYTES) + 1
+        match = self._pattern.match(data, begin)
+        if match is None or match[2]:
             return True
-        match, begin = None, 0
-        if to >= BYTES + _BEFORE:
-            # Where a tail began that could still be under way, the line is one of the hundred.
-            begin = data.rfind(b"\n", 0, to - BYTES) + 1
-            match = self._pattern.match(data, begin)
-            first = data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1
-            if match is None or not data.startswith(match[1] + b" ", first):
-                return True
-        if match is None:
-            return not self._run
         session = match[1] + b" "
-        count = 1 + data.count(b"\n" + session, begin, to)
+        if not data.startswith(session, data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1):
+            return True
+        if clear >= 0 and to - clear < _NEAR and count_lines(data[clear:to]) < LINES:
+            return True
+        return self._are_too_few(data, begin, to, session)
+
+    def _are_too_few(self, data: bytes, begin: int, to: int, session: bytes) -> bool:
+        """Whether less than a hundred lines of a message end before `to`, of which the one at `begin` must be."""
+        left = max(LINES - 1 - data.count(b"\n" + session, begin, to), 0)
         start = max(0, begin - _NEAR)
-        before = data[start:begin].split(b"\n")[bool(start) : -1]
+        before = data[start:begin].rsplit(b"\n", left + 1)[-left - 1 : -1]
+        if start and len(before) < left:
+            return False
+        # From the first on: most often that is none of them, or begins a message.
+        for number, line in enumerate(before):
+            if not line.startswith(session) or (number and self._is_dated(line)):
+                return True
+        return len(before) + self._run < left
+
+    def _is_dated(self, line: bytes) -> bool:
+        """Whether a line of a session begins a message."""
+        match = self._pattern.match(line) if line[_SHORTEST - 1 : _SHORTEST].isdigit() else None
+        return match is not None and bool(match[2])
+
+    def _count(self, data: bytes, last: int, match: re.Match[bytes]) -> None:
+        """Note how many lines of one message end with the one at `last`, which is the last of the chunk and of no tail."""
+        session, run = match[1] + b" ", 1
+        start = max(self._seen, last - 2 * _NEAR)
+        lines = data[start:last].rsplit(b"\n", LINES + 1) if not match[2] else []
+        before = lines[start > self._seen : -1]
         for line in reversed(before):
             if not line.startswith(session):
-                return count < LINES
-            count += 1
-        return not start and count + self._run < LINES
+                break
+            run += 1
+            if run > LINES or self._is_dated(line):
+                break
+        else:
+            if start > self._seen and not match[2]:
+                self._look(data, len(data))
+                return
+            if not match[2] and self._session + b" " == session:
+                run += self._run
+        self._session, self._run, self._left = match[1], run, 0
 
     def _look(self, data: bytes, to: int) -> None:
         """Find out what stands before `to`, the beginning of a line or the end of the chunk."""
