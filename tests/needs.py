@@ -29,6 +29,11 @@ ROOT, FAIL2BAN, LAB, LONG, BROWSER, ANSIBLE = "root", "fail2ban", "lab", "long",
 CHROMIUM = "/usr/bin/chromium"
 """Debian's; no other is downloaded."""
 
+names_of_ports = pytest.mark.skipif(
+    not Path("/etc/services").exists(), reason="no /etc/services here: Debian's package netbase brings it"
+)
+"""For a test that names a port by its service."""
+
 SHARED_SCOPES = ("class", "module", "package")
 """Fixtures of these are made once for several tests, which one process therefore runs."""
 

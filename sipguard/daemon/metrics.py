@@ -34,7 +34,7 @@ BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
 def measured(daemon: Daemon, serve: Serve) -> Serve:
-    """`serve`, and beside it the numbers where the configuration names a place for them. Raises `ConfigError`."""
+    """`serve`, and beside it the numbers where the configuration names a place for them."""
     where = daemon.settings.metrics
     if not where:
         return serve
@@ -59,7 +59,6 @@ class Metrics:
     """The numbers of one daemon."""
 
     def __init__(self, daemon: Daemon) -> None:
-        need_library(daemon.settings)
         import prometheus_client  # noqa: PLC0415 - five megabytes that most runs do not need
 
         from sipguard.daemon import metric_families  # noqa: PLC0415 - it needs the same

@@ -15,7 +15,7 @@ from sipguard.daemon.compat.start import Serve, serving
 from sipguard.daemon.control import Control, read_socket
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.memory import frugal, set_apart
-from sipguard.daemon.metrics import measured
+from sipguard.daemon.metrics import measured, need_library
 from sipguard.daemon.open_files import raise_open_files
 from sipguard.daemon.operations import Operations, Reading
 from sipguard.daemon.own_log import start as start_log
@@ -29,6 +29,7 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     frugal()
     raise_open_files()
     start_log(settings.logtarget, settings.loglevel, settings.logformat)
+    need_library(settings)  # refused before the state is opened, which nobody would close
     daemon = Daemon(settings, firewall_of(settings, clock=time.time), reload=read)
     daemon.tidy = set_apart
     await daemon.run(measured(daemon, serving(Operations(daemon), _control(settings, daemon))))

@@ -20,28 +20,16 @@ def mail_server():
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """A key and a self-signed certificate for localhost, made by openssl."""
+    """A key and a self-signed certificate for 127.0.0.1, made by openssl."""
     if shutil.which("openssl") is None:
         pytest.skip("needs the program openssl to make a certificate")
     folder = tmp_path_factory.mktemp("certificate")
     key, chain = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [
-            *[
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=localhost",
-            ],
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", chain),
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", chain),
         ],
         check=True,
         capture_output=True,

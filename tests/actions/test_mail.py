@@ -137,7 +137,7 @@ def test_mail_starttls(tls_server, certificate, login, trusted, error):
     """A login goes over TLS alone, to a server whose certificate is right."""
     server = tls_server(require_starttls=True)
     options = {"ca_file": str(certificate[1])} if trusted else {}
-    found = tell(mail(server, host="localhost", tls="starttls", **login, **options), ban())
+    found = tell(mail(server, host="127.0.0.1", tls="starttls", **login, **options), ban())
     assert found is error is None or error in found
     assert len(server.mails) == (error is None)
     assert login["password"] not in str(found)

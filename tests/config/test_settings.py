@@ -37,7 +37,7 @@ def test_every_key(tree):
         'loglevel = "debug"\n'
         '[firewall]\nbackend = "NFTables"\n',
         pbx="enabled = true\nfilter = 'f[mode=ddos]'\nlogpath = ['/a.log tail', '/b*.log']\n"
-        "port = ['5060-5061', 'ssh']\n"
+        "port = ['5060-5061', '22']\n"
         "protocol = ['UDP', 'tcp']\nmaxretry = 1\nfindtime = 30\nbantime = -1\n"
         "ignoreip = ['192.0.2.1/24', 'Phones.Example.com', '::ffff:198.51.100.1']\nignoreself = false\n"
         "usedns = 'warn'\n"

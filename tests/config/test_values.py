@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import names_of_ports
 
 from sipguard.config.values import canonical, duration, format_duration, ports, protocols
 from sipguard.model import PortRange
@@ -139,8 +140,8 @@ PORTS = [
     ("5060,5061", "5060-5061"),
     (["5060-5070", "5065-5080", 5090], "5060-5080 5090"),
     ([5080, 5060], "5060 5080"),
-    ("ssh", "22"),
-    ("http, https", "80 443"),
+    pytest.param("ssh", "22", marks=names_of_ports),
+    pytest.param("http, https", "80 443", marks=names_of_ports),
     ("all", ""),
     ("0:65535", ""),
     (["5060", "ALL"], ""),

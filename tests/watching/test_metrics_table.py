@@ -55,6 +55,7 @@ def test_documented_one_by_one(daemon):
     """And no label holds what an attacker, or another node, has written."""
     append(daemon.server_log, failure(ATTACKER) * 3)
     daemon.wait_logged(f"Ban {ATTACKER}")
+    daemon.wait_for(lambda: "sipguard_crowdsec_connected" in scrape(daemon.metrics), "what is started last")
     text = scrape(daemon.metrics)
     told = list(text_string_to_metric_families(text))
     samples = [one for family in told for one in family.samples]
