@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sipguard.cli.client import ask
-from sipguard.daemon.packets import ports_of, unwatched
+from sipguard.daemon.packets import ports_of, too_many, unwatched
 from sipguard.errors import SipguardError
 from sipguard.sources.packets.listening import SipServers, find
 from sipguard.text import printable
@@ -22,8 +22,7 @@ def wire_advice(
     """One line each. `servers`: those of this machine, `relays`: what a running daemon has seen; by default as they are now."""
     servers = servers or find()
     ports = ports_of(settings.jails, settings.wire_ports, servers, settings.wire_corroborate)
-    if not ports:
-        yield "[wire]: no port to watch: no SIP jail names one, no SIP server listens; write ports below [wire]"
+    yield from _of_ports(ports)
     for one in unwatched(servers, ports):
         yield f"[wire]: {printable(one)} listens and is not watched; if that is SIP, name the port in ports below [wire]"
     for one in servers.elsewhere:
@@ -46,6 +45,14 @@ def wire_advice(
         yield "[wire]: the firewall memory cannot watch packets; choose nftables"
     if settings.firewall == "iptables":
         yield "[wire]: the firewall iptables cannot meter nor drop who floods: unproven guesses count; choose nftables or ipset"
+
+
+def _of_ports(ports: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """What is to be said of the ports themselves."""
+    if not ports:
+        yield "[wire]: no port to watch: no SIP jail names one, no SIP server listens; write ports below [wire]"
+    for one in too_many(ports):
+        yield f"[wire]: not watched: {one}; name fewer ranges of ports in the SIP jails, or wider ones"
 
 
 def _relays(settings: Settings) -> Iterable[str]:

@@ -197,7 +197,7 @@ class Corroborator:
         """The wire has seen these."""
         changes = self._store.changes
         for attempt in attempts:
-            if attempt.verdict == "success" and attempt.evidence == "proven":
+            if attempt.verdict == "success" and self._lifts(attempt):
                 self._lift(attempt)
             elif attempt.verdict == "failure" and attempt.evidence in {"proven", "lent"}:
                 self._note_guess(attempt)
@@ -214,6 +214,11 @@ class Corroborator:
             subject = runner.judge.subject(attempt.source)
             tell = runner.unproven.proven if attempt.evidence == "proven" else runner.unproven.guessed
             tell(attempt.source, subject, attempt.user, attempt.time)
+
+    def _lifts(self, attempt: Attempt) -> bool:
+        """Whether a login shows who it is: with a nonce that can be foreseen, the password does, to the meter alone."""
+        of_ours = attempt.evidence == "reported" and attempt.server in self.wire.tracker.own
+        return attempt.evidence == "proven" or (of_ours and self.can_meter)
 
     def _lift(self, attempt: Attempt) -> None:
         for one in self._meterings.values():

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Literal, ParamSpec, TypeVar
 
 from sipguard.daemon.ban_ledger import BanLedger, State, shifted
+from sipguard.daemon.sole_owner import SoleOwner
 from sipguard.errors import FirewallError, FullError
 from sipguard.firewall.base import Firewall
 from sipguard.firewall.flows import Flows
@@ -64,6 +65,8 @@ class FirewallWorker:
         """What the kernel made last."""
         self._made = made
         self._flows = Flows()
+        self._owner = SoleOwner()
+        self._next_open: asyncio.TimerHandle | None = None
         self._live = live
         self.is_open = False
         """Whether the rules are made, as far as is known."""
@@ -110,7 +113,12 @@ class FirewallWorker:
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """The same, which is in the thread's queue when this returns: before all that is ordered later."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
+        return asyncio.get_running_loop().run_in_executor(self._thread, partial(self._alone, function, *args, **kwargs))
+
+    def _alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.firewall.in_kernel:
+            self._owner.claim()
+        return function(*args, **kwargs)
 
     async def open(self, rules: Sequence[Rule]) -> bool:
         """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
@@ -194,6 +202,8 @@ class FirewallWorker:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self.problem and not self._orders:
+                await self.open(self.rules)
             while batch := self._next_batch():  # None at last: what is done must not be kept until the next order
                 if await self._carry_out(*batch):
                     pause = FIRST_PAUSE
@@ -357,6 +367,13 @@ class FirewallWorker:
             log.error("Firewall: %s; failures are counted, bans wait until it works", error)
         self.problem = str(error)
         self.is_open = False
+        if self._next_open is None:
+            self._next_open = asyncio.get_running_loop().call_later(LONGEST_PAUSE, self._try_open)
+
+    def _try_open(self) -> None:
+        """Have `run` open the firewall: no order may come to do it."""
+        self._next_open = None
+        self._wake.set()
 
     def _works(self) -> None:
         if self.problem:
@@ -367,11 +384,12 @@ class FirewallWorker:
         """After `stop`: let go of the firewall. `flush` removes all that is ours first; live bans come back at the next start."""
         try:
             if flush:
-                self.firewall.flush()
+                self._alone(self.firewall.flush)
                 log.info("Firewall: everything of sipguard's is removed")
             self.firewall.close()
         except FirewallError as error:
             log.error("Firewall: %s", error)
+        self._owner.leave()
 
     def stop(self) -> None:
         """End the thread, after what it is doing."""

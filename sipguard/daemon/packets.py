@@ -14,7 +14,7 @@ from sipguard.sources.packets.listening import SipServers, find
 from sipguard.wire_model import Watch, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sipguard.config.settings import Settings
     from sipguard.daemon.firewall_worker import FirewallWorker
@@ -33,6 +33,7 @@ SIP_FILTERS = frozenset({"freeswitch", "asterisk", "kamailio", "opensips", "sip-
 NOT_SIP = frozenset({5038, 8021})
 """Ports of SIP jails that speak something else: the manager interface, the event socket."""
 MOST_RANGES = 100
+"""Ranges of ports that are watched at most; which others are wanted is said."""
 _SETTLES = 0.5
 """Seconds after which rules that are being put back are there."""
 GONE = "others had changed the firewall's rules"
@@ -56,8 +57,8 @@ class PacketWatch:
     ) -> None:
         self.problem: str | None = None
         self.enabled = False
-        self.ports: tuple[tuple[int, int], ...] = ()
-        """First and last of the ranges that are watched."""
+        self._wanted: tuple[tuple[int, int], ...] = ()
+        """First and last of the ranges that should be watched."""
         self.servers = SipServers((), (), (), ())
         self.found_held: Callable[[list[Entry]], None] = lambda _entries: None
         """Told whom the kernel holds back when the watch begins: an earlier run has left it so."""
@@ -81,6 +82,11 @@ class PacketWatch:
     def received(self) -> dict[str, int]:
         """Packets by what became of them."""
         return dict(self._listener.received) if self.enabled else {}
+
+    @property
+    def ports(self) -> tuple[tuple[int, int], ...]:
+        """First and last of the ranges that are watched."""
+        return self._wanted[:MOST_RANGES]
 
     @property
     def can_meter(self) -> bool:
@@ -124,11 +130,12 @@ class PacketWatch:
 
     async def _forget(self) -> None:
         """Rules of an earlier run, or from before a reload, are not wanted any more."""
-        self.ports, self.problem = (), None
+        self._wanted, self.problem = (), None
         try:
             await self._worker.call(self._worker.firewall.wire.watch, None)  # type: ignore[union-attr]
         except FirewallError as error:
-            log.warning("Firewall: the rules for SIP packets cannot be removed: %s", error)
+            if str(error) != self._worker.problem:  # else it is told already
+                log.warning("Firewall: the rules for SIP packets cannot be removed: %s", error)
 
     async def look(self) -> None:
         """What is to be looked at every few seconds: whether all is watched that should be."""
@@ -157,11 +164,17 @@ class PacketWatch:
             return  # read anew meanwhile, or stopped
         self.servers = servers
         jails = [runner.jail for runner in self._runners.values()]
-        self.ports = ports_of(jails, settings.wire_ports, self.servers, settings.wire_corroborate)
+        before, self._wanted = (
+            self._wanted,
+            ports_of(jails, settings.wire_ports, self.servers, settings.wire_corroborate),
+        )
         if not self.ports:
             raise FirewallError(
                 "no port to watch: no SIP jail names one, no SIP server listens; write ports below [wire]"
             )
+        if self._wanted != before:
+            for one in too_many(self._wanted):
+                log.warning("[wire] not watched: %s", one)
         if not self._listener.groups:
             self._listener.start(settings.wire_group)
             log.info("[wire] NFLOG groups %s", ", ".join(map(str, self._listener.groups)))
@@ -208,8 +221,8 @@ class PacketWatch:
 
     @property
     def unwatched(self) -> list[str]:
-        """Listening SIP sockets that no rule watches."""
-        return unwatched(self.servers, self.ports)
+        """Listening SIP sockets that no rule watches, and ranges of ports that are too many."""
+        return too_many(self._wanted) + unwatched(self.servers, self._wanted)
 
 
 def ports_of(
@@ -228,7 +241,7 @@ def ports_of(
             joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
         else:
             joined.append((first, last))
-    return tuple(joined[:MOST_RANGES])
+    return tuple(joined)
 
 
 def _covers(ports: Iterable[tuple[int, int]], one: tuple[int, int]) -> bool:
@@ -237,13 +250,21 @@ def _covers(ports: Iterable[tuple[int, int]], one: tuple[int, int]) -> bool:
 
 
 def unwatched(servers: SipServers, ports: Iterable[tuple[int, int]]) -> list[str]:
-    """`asterisk: udp 5070` for each listening SIP socket outside of these ports."""
-    ranges = list(ports)
+    """`asterisk: udp 5070` for each listening SIP socket that is not watched, where these ports are wanted."""
+    ranges = list(ports)[:MOST_RANGES]
     return [
         f"{one.server}: {one.protocol} {one.port}"
         for one in (*servers.sockets, *servers.doubtful)
         if not any(first <= one.port <= last for first, last in ranges)
     ]
+
+
+def too_many(ports: Sequence[tuple[int, int]]) -> list[str]:
+    """What is said of the ranges beyond those that can be watched: nothing, or one line."""
+    more = ports[MOST_RANGES:]
+    if not more:
+        return []
+    return [f"ports from {more[0][0]} on, as {len(ports)} ranges are named and {MOST_RANGES} can be watched"]
 
 
 def shown(ports: Iterable[tuple[int, int]]) -> str:

@@ -285,12 +285,22 @@ class Wire:
         if self._paused.locked():
             self._waiting.extend(attempts)
             return
-        events = [event for one in attempts if (event := event_of(one)) is not None]
+        events = [event for one in attempts if (event := event_of(self._alone(one))) is not None]
         for runner in self._runners.values():
             if events and runner.jail.source == "wire" and not runner.jail.idle:
                 runner.take_events(events, self._store.changes)
         self.told(attempts)
         self._store.touched()
+
+    def _alone(self, attempt: Attempt) -> Attempt:
+        """The attempt as it counts where no log tells of it.
+
+        A nonce that can be foreseen proves no address: whoever can be held back for it is not banned for it.
+        """
+        if attempt.evidence != "reported" or attempt.verdict != "failure":
+            return attempt
+        here = attempt.server in self._own and self.packets.can_meter
+        return attempt._replace(evidence="unproven") if here else attempt
 
     def _lost(self, packets: int) -> None:
         now = self._clock()

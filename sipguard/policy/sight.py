@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 MOST = 100_000
 """Addresses remembered in each of two halves."""
 _LONGEST_LINE = 2000
-_SESSIONS_OF_ONE = 8
+_SPANS_OF_ONE = 8
+_JOINED = 2.0
+"""Seconds between two times of an address that make one span: who goes on and on needs no more room, however late his log is."""
 
 
 class Presence:
@@ -49,23 +51,26 @@ class Presence:
 
 
 class EncryptedSessions:
-    """Encrypted connections that have carried the server's payload: address → the latest times at which they did."""
+    """Encrypted connections that have carried the server's payload: address → the latest spans of time in which they did."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._of: dict[str, deque[float]] = {}
+        self._of: dict[str, deque[tuple[float, float]]] = {}
         self._most = most
 
     def saw(self, address: str, time: float) -> None:
         """The server has sent payload to this address on an encrypted connection."""
-        times = self._of.pop(address, None) or deque(maxlen=_SESSIONS_OF_ONE)
-        times.append(time)
-        self._of[address] = times
+        spans = self._of.pop(address, None) or deque(maxlen=_SPANS_OF_ONE)
+        if spans and spans[-1][0] - _JOINED <= time <= spans[-1][1] + _JOINED:
+            spans[-1] = min(spans[-1][0], time), max(spans[-1][1], time)
+        else:
+            spans.append((time, time))
+        self._of[address] = spans
         if len(self._of) > self._most:
             del self._of[next(iter(self._of))]
 
     def within(self, address: str, since: float, until: float) -> bool:
         """Whether one did between these times."""
-        return any(since <= time <= until for time in self._of.get(address, ()))
+        return any(since <= end and begin <= until for begin, end in self._of.get(address, ()))
 
 
 class OffWire:

@@ -93,3 +93,13 @@ def test_advice(tmp_path):
         assert sum(part in line for line in told) == 1
     path.write_text("[wire]\nenabled = true\n")
     assert "no port to watch" in next(wire_advice(load(path), SipServers((), (), (), ())))
+
+
+def test_too_many_ranges(tmp_path):
+    """At most a hundred ranges of ports are watched; which are not is said, by `check` and by the watch."""
+    path = tmp_path / "sipguard.toml"
+    path.write_text(f"[wire]\nenabled = true\nports = {list(range(6000, 6210, 2))}\n")
+    servers = SipServers((SipSocket("asterisk", "udp", 6204), SipSocket("asterisk", "udp", 6100)), (), (), ())
+    ports, listens, *_ = wire_advice(load(path), servers)
+    assert "not watched: ports from 6200 on, as 105 ranges are named and 100 can be watched" in ports
+    assert "asterisk: udp 6204 listens and is not watched" in listens

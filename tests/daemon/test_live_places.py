@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from sip_packets import request, uuid
+from sip_packets import answer, request, uuid
 from test_live_law import HONEST, ONE, ROTATING, SERVER, law_lab
 from wire_lab import GUESSER, PHONE, Server, wire_lab
 
@@ -101,18 +101,57 @@ def test_a_proxy_on_the_same_host(tmp_path):
             server.close()
 
 
-def spoof(lab, victims):
+def spoof(lab, victims, count=SPOOFED):
     """Guesses on invented nonces in the victims' names, in turn, 250 a second."""
     with lab.net.inside():
         raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with raw:
-        for number in range(SPOOFED):
+        for number in range(count):
             victim = victims[number % len(victims)]
             payload = request(nonce=uuid(number), response=f"{number:032x}")
             datagram = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
             head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0)
             raw.sendto(head + socket.inet_aton(victim) + socket.inet_aton(SERVER) + datagram, (SERVER, 0))
             time.sleep(0.004)
+
+
+class Foreseen(Server):
+    """Sends everybody one nonce, until the number is another."""
+
+    number = 1
+
+    def judged(self, payload, sender):
+        """The answer."""
+        return (
+            answer(401, payload, nonce=uuid(self.number))
+            if b"response=" not in payload
+            else super().judged(payload, sender)
+        )
+
+
+def test_nonces_that_can_be_foreseen(tmp_path):
+    """They prove nobody, so that packets alone ban nobody: who guesses, or is slandered, is held back; a phone registers on."""
+    with wire_lab(tmp_path, serve=False) as lab:
+        server = Foreseen(lab.server_net)
+        try:
+            guesser, phone = lab.client(), lab.client(PHONE)
+            assert all(uuid(1).encode() in one.ask(request()) for one in (guesser, phone))
+            server.number = 2
+            assert phone.register(response="a" * 32) == 200
+            spoof(lab, [PHONE], 50)
+            lab.daemon.wait_for(lambda: lab.wire()["metered"] == 1, "the meter of the slandered")
+            assert [guesser.register() for _ in range(4)] == [403] * 4
+            lab.daemon.wait_for(lambda: lab.wire()["metered"] == 2, "the meter of the guesser")
+            with contextlib.suppress(TimeoutError):
+                guesser.socket.settimeout(0.3)
+                for _ in range(4):
+                    guesser.register(nonce=uuid(1))
+            assert lab.wire()["held_back"] > 0
+            server.number = 3
+            assert phone.register(response="a" * 32) == 200
+            assert (lab.banned(), lab.daemon.logged().count("Found ")) == (set(), 0)
+        finally:
+            server.close()
 
 
 @pytest.mark.parametrize("sighted", [True, False], ids=["sighted", "a new log"])

@@ -74,6 +74,16 @@ def test_memory_is_bounded():
     assert [sessions.within(f"192.0.2.{n}", NOW, NOW) for n in range(5)] == [False, False, False, True, True]
 
 
+def test_sessions_of_one_that_goes_on_and_on():
+    """However many payloads follow, a line that comes late finds those of its time; and none where there were none."""
+    sessions = EncryptedSessions()
+    for number in range(600):
+        sessions.saw(ATTACKER, NOW + number / 10)
+    sessions.saw(ATTACKER, NOW + 100)
+    asked = [-1.0, 0.0, 30.0, 80.0, 100.0, 101.0]
+    assert [sessions.within(ATTACKER, NOW + one, NOW + one) for one in asked] == [False, True, True, False, True, False]
+
+
 def test_presence_lasts():
     """An address is remembered for ten minutes at least, and not for ever."""
     presence = Presence()

@@ -67,6 +67,8 @@ class Lab:
         self.home = self.root / "srv" / self.name
         self._files = {**FILES, **(files or {})}
         self._asterisk: subprocess.Popen[bytes] | None = None
+        self.served_from = "pbx"
+        """The host in whose network namespace the server runs."""
 
     def __enter__(self) -> Self:
         self.up()
@@ -221,7 +223,7 @@ class Lab:
     def _start(self) -> None:
         conf = f"/srv/{self.name}/etc/asterisk.conf"
         run = ["asterisk", "-f", "-U", "asterisk", "-G", "asterisk", "-C", conf]
-        line = self.command("pbx", "env", "TZ=UTC", "chroot", self.root, *run)
+        line = self.command(self.served_from, "env", "TZ=UTC", "chroot", self.root, *run)
         self._run_server(line, f"Asterisk ({self.suite})")
 
     def _run_server(self, line: list[str], name: str) -> None:

@@ -44,6 +44,10 @@ bind=0.0.0.0
 type=transport
 protocol=udp
 bind=[::]:5060
+[transport-tcp6]
+type=transport
+protocol=tcp
+bind=[::]:5060
 """
 _HTTP = "[general]\nenabled = yes\nbindaddr = 0.0.0.0\nbindport = 8088\n"
 _KAMAILIO = """#!KAMAILIO
@@ -113,9 +117,10 @@ class Collecting:
             self._collector.communicate()
             self._collector = None
 
-    def client(self, host, *arguments, server=PBX):
-        """Run the client on a host; gives the lines that it prints."""
-        done = self.run(host, sys.executable, _CLIENT, server, *map(str, arguments), timeout=300)
+    def client(self, host, *arguments, server=PBX, source="", port=0):
+        """Run the client on a host, from one of its addresses; gives the lines that it prints."""
+        where = f"{server}@{source}:{port}" if source else server
+        done = self.run(host, sys.executable, _CLIENT, where, *map(str, arguments), timeout=300)
         assert not done.stderr, done.stderr
         return done.stdout.split()
 

