@@ -4,6 +4,8 @@ mod_logfile of FreeSWITCH writes the UUID before each of the first 100 lines of 
 goes out raw, in the same 2,047 bytes. So behind 100 lines of one session nothing counts until that many bytes have gone by
 since the last of them began, or a line shows that the server has gone on: one that begins with the session, or ends with it
 in brackets. No caller knows that beforehand. A line with a date begins another message.
+
+A line of the hundred that is longer is cut like any other write, line feed and all: one line of the log may be several of them.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ BYTES = 2047
 """Of the write that the last of them begins."""
 _SHORTEST = 38
 """Bytes of a line that bears the session and nothing else."""
-_BEFORE = (LINES - 1) * _SHORTEST - BYTES
-"""Bytes by which so many lines, the shortest there are, reach out of a tail at its end."""
+_BEFORE = (LINES - 2) * _SHORTEST - BYTES
+"""Bytes by which so many lines, the shortest there are, reach out of a tail at its end; the first may hang on another's."""
 _NEAR = 16_384
 """Bytes in which lines are counted one by one: as many as a hundred usual ones, and a few."""
 
@@ -81,20 +83,23 @@ class SessionTail:
         begin = data.rfind(b"\n", 0, to - BYTES) + 1
         match = self._pattern.match(data, begin)
         if match is None or match[2]:
-            return True
+            return data.find(b"\n", begin) - begin < BYTES
         session = match[1] + b" "
-        if not data.startswith(session, data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1):
-            return True
-        if clear >= 0 and to - clear < _NEAR and count_lines(data[clear:to]) < LINES:
+        first = data.rfind(b"\n", 0, to - BYTES - _BEFORE) + 1
+        if not data.startswith(session, first):
+            return data.find(b"\n", first) - first < BYTES
+        if clear >= 0 and to - clear < _NEAR and count_lines(data[clear:to]) + (to - clear) // BYTES < LINES:
             return True
         return self._are_too_few(data, begin, to, session)
 
     def _are_too_few(self, data: bytes, begin: int, to: int, session: bytes) -> bool:
         """Whether less than a hundred lines of a message end before `to`, of which the one at `begin` must be."""
+        if data.find(b"\n", begin) - begin >= BYTES:
+            return False
         left = max(LINES - 1 - data.count(b"\n" + session, begin, to), 0)
         start = max(0, begin - _NEAR)
         before = data[start:begin].rsplit(b"\n", left + 1)[-left - 1 : -1]
-        if start and len(before) < left:
+        if (start and len(before) < left) or (before and (session in before[0][1:] or max(map(len, before)) >= BYTES)):
             return False
         # From the first on: most often that is none of them, or begins a message.
         for number, line in enumerate(before):
@@ -113,6 +118,9 @@ class SessionTail:
         start = max(self._seen, last - 2 * _NEAR)
         lines = data[start:last].rsplit(b"\n", LINES + 1) if not match[2] else []
         before = lines[start > self._seen : -1]
+        if max(map(len, before), default=0) >= BYTES or len(data) - last > BYTES:
+            self._look(data, len(data))
+            return
         for line in reversed(before):
             if not line.startswith(session):
                 break
@@ -156,22 +164,42 @@ class SessionTail:
                 break
             before = data.rfind(b"\n", self._seen, max(begin - 1, self._seen)) + 1 or self._seen
             match = self._pattern.match(data, before)
-            if begin == self._seen or match is None or not data.startswith(session, before):
+            if begin == self._seen or match is None:
+                break
+            is_other = not data.startswith(session, before)
+            if is_other and begin - before <= BYTES:
                 break
             begin = before
+            if is_other:
+                break  # the first line may hang on what was cut of another session's
         return begin
 
     def _line(self, line: bytes) -> None:
         match = self._pattern.match(line)
         if match is not None and (match[1] == self._session or self._left <= 0):
-            self._run = self._run + 1 if match[1] == self._session and not match[2] else 1
-            self._session = match[1]
+            while match is not None and len(line) > BYTES:
+                self._add(match)
+                line = line[BYTES:]
+                match = self._pattern.match(line)
+            if match is None:
+                self._forget()
+                return
+            self._add(match)
             self._left = BYTES - len(line) if self._run >= LINES else 0
             return
+        rest = b""
         if self._left > 0:
+            rest = line[self._left :]
             self._left = 0 if line.endswith(b"[" + self._session + b"]\n") else self._left - len(line)
         if self._left <= 0:
             self._forget()
+            if rest:  # where such a tail is cut, what was written next hangs on it
+                self._line(rest)
+
+    def _add(self, match: re.Match[bytes]) -> None:
+        """Another line of a session."""
+        self._run = self._run + 1 if match[1] == self._session and not match[2] else 1
+        self._session = match[1]
 
     def _forget(self) -> None:
         self._session, self._run, self._left = b"", 0, 0

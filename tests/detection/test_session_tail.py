@@ -8,19 +8,19 @@ from annotations import FILTERS
 from sipguard.config.filters import read_filter
 from sipguard.detection import session_tail
 from sipguard.detection.record_rule import RecordRule
-from sipguard.detection.session_tail import LINES, SessionTail
+from sipguard.detection.session_tail import BYTES, LINES, SessionTail
 
 LINE = RecordRule(read_filter("freeswitch", [FILTERS])).session
 SESSIONS = [f"{n:08x}-1111-2222-3333-444444444444" for n in range(2)]
 
 
 def log(seed):
-    """Runs of session lines around the hundred, raw lines, dated ones, in any order."""
+    """Runs of session lines around the hundred, raw lines, dated ones, in any order; some are cut, and the next hangs there."""
     pick = random.Random(seed)
     lines = []
     while len(lines) < 900:
         session = pick.choice(SESSIONS)
-        match pick.randrange(4):
+        match pick.randrange(5):
             case 0:
                 lines += [
                     f"{session} {'x' * pick.randrange(12)}" for _ in range(pick.choice([1, 30, 98, 99, 100, 101]))
@@ -29,9 +29,12 @@ def log(seed):
                 lines += [f"raw {'x' * pick.randrange(120)}" for _ in range(pick.randrange(12))]
             case 2:
                 lines.append(f"{session} 2026-11-28 10:00:00.000000 a message")
+            case 3 if lines:
+                lines[pick.randrange(max(len(lines) - 100, 0), len(lines))] = f"{session} {'x' * BYTES}"
             case _:
                 lines.append("2026-11-28 10:00:00.000000 another's")
-    return [f"{line}\n".encode() for line in lines]
+    written = "".join(f"{line}\n"[: BYTES if line.startswith(tuple(SESSIONS)) else None] for line in lines)
+    return [f"{line}\n".encode() for line in written.removesuffix("\n").split("\n")]
 
 
 def covered(lines, chunk, asked):
