@@ -39,12 +39,12 @@ class Services:
     start_sipguard: Command = ()
 
     def fail2ban_runs(self) -> bool:
-        """Whether Fail2ban answers."""
-        ping = [*self._client(), "ping"]
-        try:
-            return subprocess.run(ping, capture_output=True, check=False, timeout=PATIENCE).returncode == 0
-        except FileNotFoundError:
-            return False
+        """Whether Fail2ban answers. Raises `SipguardError` if it is there and gives no answer."""
+        return self._asked("ping") is not None
+
+    def banned_by_fail2ban(self, jail: str) -> set[str]:
+        """The addresses that one of its jails has banned. Raises `SipguardError` if it gives no answer."""
+        return set((self._asked("get", jail, "banip") or "").split())
 
     def sipguard_pid(self) -> int | None:
         """Process id of the daemon on sipguard's socket (SO_PEERCRED, unix(7)); None if nobody answers."""
@@ -108,6 +108,17 @@ class Services:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         _wait(lambda: self.sipguard_pid() is None, "sipguard is still running")
+
+    def _asked(self, *words: str) -> str | None:
+        """What fail2ban-client prints; None if it fails or is not there."""
+        question = [*self._client(), *words]
+        try:
+            done = subprocess.run(question, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        except FileNotFoundError:
+            return None
+        except subprocess.TimeoutExpired:
+            raise SipguardError(f"{shlex.join(question)}: no answer within {PATIENCE:g} s") from None
+        return done.stdout if done.returncode == 0 else None
 
     def _client(self) -> list[str]:
         return ["fail2ban-client", "-c", str(self.fail2ban_dir)]

@@ -6,7 +6,6 @@ bans that it made in its last moments are added. Finally sipguard starts reading
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +26,10 @@ from sipguard.state.database import Database
 
 Say = Callable[[str], None]
 
-RESTORED_WITHIN = 300.0
-"""Seconds for Fail2ban to restore its bans, one command each, before ours are removed."""
+LASTING = 300.0
+"""Seconds that a ban must have left for ours to stay until Fail2ban has restored it."""
+STILL = 60.0
+"""Seconds without a further ban after which Fail2ban restores no more: it takes one command for each."""
 ENDS_WITHIN = 30.0
 """Seconds for a stopping sipguard to write its final state."""
 
@@ -104,7 +105,6 @@ class Adoption:
         self.services.down_sipguard()
         bans = self._give_back()
         self.services.up_fail2ban()
-        self.say("Fail2ban is started")
         self._wait_restored(bans)
         self.firewall.flush()
         self.firewall.close()
@@ -114,9 +114,14 @@ class Adoption:
         """Write our live bans and positions into Fail2ban's database."""
         state = self._stopped_state()
         try:
-            bans, positions = state.bans(self.clock()), state.positions()
+            live, positions = state.bans(self.clock()), state.positions()
         finally:
             state.close()
+        jails = {jail.name for jail in self.settings.jails if not jail.origin.endswith(".toml")}
+        bans = [ban for ban in live if ban.jail in jails]
+        for ban in live:
+            if ban.jail not in jails:
+                self.say(f"not given back: {ban.address} in jail {ban.jail}: Fail2ban has no such jail")
         logs = [(jail.name, path) for jail in self.settings.jails for path in positions if reads(jail, path)]
         try:
             write_file(self.database, bans, rows_of(positions.values(), logs))
@@ -156,23 +161,24 @@ class Adoption:
         self.say("Fail2ban is stopped")
 
     def _wait_restored(self, bans: Iterable[Ban]) -> None:
-        wanted: dict[str, set[str]] = {}
-        for ban in bans:
-            if ban.until > self.clock() + RESTORED_WITHIN:
-                wanted.setdefault(ban.jail, set()).add(ban.address)
-        end = time.monotonic() + RESTORED_WITHIN
-        while any(addresses - self._banned_by_fail2ban(jail) for jail, addresses in wanted.items()):
-            if time.monotonic() > end:
+        """Until Fail2ban has the bans, or restores no more. Raises `SipguardError`."""
+        lacking = {(ban.jail, ban.address) for ban in bans if ban.until > self.clock() + LASTING}
+        self.say(f"Fail2ban is started; waiting until it has restored {len(lacking)} bans")
+        end = time.monotonic() + STILL
+        while lacking:
+            names = {jail for jail, _ in lacking}
+            there = {(jail, address) for jail in names for address in self.services.banned_by_fail2ban(jail)}
+            if lacking & there:
+                lacking -= there
+                end = time.monotonic() + STILL
+            elif time.monotonic() > end:
+                jail, address = min(lacking)
                 raise FirewallError(
-                    f"Fail2ban has not restored all its bans within {RESTORED_WITHIN:g} s; sipguard's stay in the firewall"
-                    " until they expire"
+                    f"Fail2ban does not restore {len(lacking)} bans, such as {address} in jail {jail};"
+                    " sipguard's stay in the firewall until they expire"
                 )
             time.sleep(0.3)
         time.sleep(1.0)  # Fail2ban lists a ban before running its command
-
-    def _banned_by_fail2ban(self, jail: str) -> set[str]:
-        ask = ["fail2ban-client", "-c", self.settings.fail2ban_dir, "get", jail, "banip"]
-        return set(subprocess.run(ask, capture_output=True, text=True, check=False, timeout=60).stdout.split())
 
 
 def _as_changes(kept: Kept) -> Iterator[Changes]:

@@ -3,14 +3,18 @@
 import contextlib
 import hashlib
 import sqlite3
+import time
 
 import pytest
 
+from sipguard.adopt import takeover
 from sipguard.adopt.fail2ban_file import LogRow, read_file, write_file
 from sipguard.adopt.positions import positions_of, rows_of
-from sipguard.adopt.takeover import _as_changes
-from sipguard.errors import StateError
-from sipguard.model import FOREVER
+from sipguard.adopt.services import Services
+from sipguard.adopt.takeover import Adoption, _as_changes
+from sipguard.errors import FirewallError, StateError
+from sipguard.firewall.memory import MemoryFirewall
+from sipguard.model import FOREVER, Ban
 from sipguard.state.database import Database
 
 NOW = 1_795_302_000.0
@@ -116,3 +120,21 @@ def test_write_back(file):
     assert again.logs == [LogRow("sip", "/var/log/x", "ab", 7)]
     with contextlib.closing(sqlite3.connect(file)) as db:
         assert db.execute("SELECT count(*) FROM bans").fetchone() == (8,)
+
+
+def test_a_ban_that_fail2ban_does_not_restore(tmp_path, monkeypatch):
+    """It is not waited for longer than others come."""
+    client = tmp_path / "fail2ban-client"
+    client.write_text("#!/bin/sh\necho 203.0.113.1\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(takeover, "STILL", 0.2)
+    said = []
+    adoption = Adoption(
+        None, tmp_path, Services(tmp_path, tmp_path, ()), MemoryFirewall(clock=time.time), lambda: NOW, said.append
+    )
+    restored, lost = (Ban(f"203.0.113.{n}", "pbx", NOW, NOW + 9000) for n in (1, 2))
+    adoption._wait_restored([restored])
+    with pytest.raises(FirewallError, match=r"does not restore 1 bans, such as 203\.0\.113\.2 in jail pbx"):
+        adoption._wait_restored([restored, lost])
+    assert said == [f"Fail2ban is started; waiting until it has restored {n} bans" for n in (1, 2)]

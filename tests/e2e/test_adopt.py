@@ -179,7 +179,9 @@ def test_taken_over_and_given_back(fail2ban):
         _compare(fail2ban, before)
         went = probe.sent
         _sipguard(fail2ban, "adopt", *where, status=2)
-        _sipguard(fail2ban, "adopt", "--undo", *where)
+        _sipguard(fail2ban, "ban", "192.0.2.252", "--socket", fail2ban.folder / "sg.sock")
+        told = _sipguard(fail2ban, "adopt", "--undo", *where)
+        assert "not given back: 192.0.2.252 in jail by-hand: Fail2ban has no such jail" in told
         time.sleep(0.5)
         assert probe.sent > went > 50
         assert probe.arrived == 0
