@@ -201,7 +201,7 @@ class Judge:
         time = now if success.time is None else min(success.time, now)
         if self._is_proven:
             self._remember_login(source, time)
-        subject = self.subject(source)
+        subject = self.subject(source) if ":" in source else source
         self._logins.add(source if self._is_proven else subject, time)
         if subject not in self.window or not self.window.count(subject, now):
             return ""

@@ -37,20 +37,20 @@ _TAILS: dict[str, tuple[str, ...]] = {
 _SHORT = frozenset({*_TAILS, "InvalidAccountID", "InvalidPassword", "FailedACL"})
 """Events behind whose keys nothing may stand but these:"""
 _MAY_FOLLOW = frozenset({"Module", "SessionTV", "ACLName", "ReceivedChallenge", "ReceivedHash", "Challenge"})
+_new = tuple.__new__
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{1,40}")
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?[+-]\d{4}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?[+-][0-9]{4}")
 _PLACE = re.compile(r"IPV[46]/[A-Za-z]{2,8}/[0-9A-Fa-f.:]{2,45}/\d{1,5}")
 _VALUE = r"[^\r\n]*+"
 _FORMS = {"EventTV": _TIME.pattern, "LocalAddress": _PLACE.pattern, "RemoteAddress": _PLACE.pattern}
 _USUAL = re.compile(
-    rf"Event: ({_NAME.pattern})\r\nPrivilege: security,all"
-    + "".join(rf"\r\n{key}: ({_FORMS.get(key, _VALUE)})" for key in _ORDER)
-    + rf"((?:\r\n{_KEY.pattern}: {_VALUE})*+)"
+    rf"Event: (?P<Event>{_NAME.pattern})\r\nPrivilege: security,all"
+    + "".join(rf"\r\n{key}: (?P<{key}>{_FORMS.get(key, _VALUE)})" for key in _ORDER)
+    + rf"(?P<rest>(?:\r\n{_KEY.pattern}: {_VALUE})*+)"
 )
 """An event as nearly all are: every key that is expected and nothing before them; behind them, whatever has the form."""
 _TAIL = re.compile(rf"\r\n({_KEY.pattern}): ({_VALUE})")
-_FIXED = frozenset({"Event", "Privilege", *_ORDER})
 _SECURITY = frozenset({"security,all", "security"})
 
 
@@ -64,21 +64,17 @@ class BlockReader:
         self._skipping = False
         self._counts = counts
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The blocks that are complete now, without their end."""
-        self._buffer += data
+    def feed(self, data: bytes) -> list[str]:
+        """The blocks that are complete now, without their end, a character for each byte."""
         buffer = self._buffer
-        blocks: list[bytes] = []
-        begin = 0
-        while (end := buffer.find(_END, max(begin, self._seen - len(_END)))) >= 0:
-            self._seen = 0
+        buffer += data
+        blocks: list[str] = []
+        if buffer.find(_END, max(0, self._seen - len(_END))) >= 0:
+            *blocks, rest = buffer.decode("latin-1").split("\r\n\r\n")
             if self._skipping:
                 self._skipping = False
-                blocks.append(b"")  # a broken one: it could not be read
-            else:
-                blocks.append(bytes(buffer[begin:end]))
-            begin = end + len(_END)
-        del buffer[:begin]
+                blocks[0] = ""  # a broken one: it could not be read
+            del buffer[: len(buffer) - len(rest)]
         if len(buffer) > LARGEST:
             if not self._skipping:
                 self._counts.oversize += 1
@@ -121,7 +117,7 @@ class AsteriskDialogue:
             if self._step != "login":  # a `Response` would be a caller's: nothing more is asked
                 if (event := self._believed(block)) and self.ready:
                     events.append(event)
-            elif block.startswith(b"Response: "):
+            elif block.startswith("Response: "):
                 self._replied(block)
         return events, answer
 
@@ -141,17 +137,16 @@ class AsteriskDialogue:
             return ""
         return "the login is right, but no event tells of it: write read = security to this user in manager.conf"
 
-    def _replied(self, block: bytes) -> None:
-        text = block.decode("utf-8", "replace")
-        if text.startswith("Response: Success"):
+    def _replied(self, block: str) -> None:
+        if block.startswith("Response: Success"):
             # Who may read security events is told of his own login first; Asterisk says nothing to who may not.
             self._step = "accepted"
-        elif "Permission denied" in text:
+        elif "Permission denied" in block:
             raise RefusedError("permission denied: write read = security to this user in manager.conf")
         else:
             raise RefusedError("user or password is wrong, or an ACL of manager.conf refuses this host")
 
-    def _believed(self, block: bytes) -> ServerEvent | None:
+    def _believed(self, block: str) -> ServerEvent | None:
         """The event of a block, unless it, or one just before it, was written into."""
         event = parse(block)
         suspect, self._suspect = self._suspect, max(0, self._suspect - len(block) - len(_END))
@@ -174,20 +169,27 @@ class AsteriskDialogue:
         return event
 
 
-def _is_head(block: bytes) -> bool:
+def _is_head(block: str) -> bool:
     """Whether a broken block is the beginning of an event that lacks its end."""
-    if not block.startswith(b"Event: "):
+    if not block.startswith("Event: "):
         return False
-    name = block[7:60].split(b"\r\n")[0].decode("ascii", "replace")
-    last = block.rpartition(b"\r\n")[2].partition(b":")[0].decode("ascii", "replace")
+    name = block[7:60].split("\r\n", maxsplit=1)[0]
+    last = block.rpartition("\r\n")[2].partition(":")[0]
     ends = {_TAILS[name][-1]} if name in _TAILS else {_ORDER[-1], "ACLName", "ReceivedHash"}
     return last not in ends | {"Module", "SessionTV"}
 
 
-def parse(block: bytes) -> ServerEvent | None:
-    """A security event; one without name for an event of another kind; None for a block that is none as Asterisk writes it."""
-    text = block.decode("utf-8", "replace")
-    return _usual(text) or _exact(text)
+def parse(block: str) -> ServerEvent | None:
+    """A security event; one without name for an event of another kind; None for a block that is none as Asterisk writes it.
+
+    Each character of the block stands for a byte; the fields are text.
+    """
+    event = _usual(block) or _exact(block)
+    if event is None or block.isascii():
+        return event
+    return ServerEvent(
+        event.name, {key: text.encode("latin-1").decode("utf-8", "replace") for key, text in event.fields.items()}
+    )
 
 
 def _usual(text: str) -> ServerEvent | None:
@@ -195,13 +197,15 @@ def _usual(text: str) -> ServerEvent | None:
     match = _USUAL.fullmatch(text)
     if match is None:
         return None
-    name, *values, rest = match.groups()
-    tail = _TAIL.findall(rest)
-    fields = dict(tail)
-    if len(fields) < len(tail) or not _FIXED.isdisjoint(fields) or not _ends_rightly(name, [key for key, _ in tail]):
+    tail = _TAIL.findall(match["rest"])
+    fields = match.groupdict()
+    del fields["rest"]
+    fields["Privilege"] = "security,all"
+    count = len(fields) + len(tail)
+    fields.update(tail)
+    if len(fields) < count or not _ends_rightly(match["Event"], [key for key, _ in tail]):
         return None
-    fields.update(zip(_ORDER, values, strict=True), Event=name, Privilege="security,all")
-    return ServerEvent(name, fields)
+    return _new(ServerEvent, (match["Event"], fields))
 
 
 def _exact(text: str) -> ServerEvent | None:

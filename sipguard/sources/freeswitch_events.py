@@ -27,14 +27,17 @@ _FIELD = re.compile(rb"([A-Za-z-]+): ?([^\n]*)\n")
 _BOUNDARY = re.compile(rb"(?<![A-Za-z-])Content-(?:Length|Type): ?[^\n]{1,100}\n")
 _EVENT = "text/event-json"
 _USUAL_HEAD = re.compile(rb"Content-Length: (\d{1,5})\nContent-Type: text/event-json\n\n")
+_USUAL_TEXT = re.compile(_USUAL_HEAD.pattern.decode(), re.ASCII)
+_FIRST = '{"Event-Subclass":"'
+_new = tuple.__new__
 
 
 class Frame(NamedTuple):
-    """One frame: its `Content-Type`, `Reply-Text` and body."""
+    """One frame: its `Content-Type`, `Reply-Text` and body, a character for each byte."""
 
     kind: str
     reply: str
-    body: bytes
+    body: str
 
 
 class FrameReader:
@@ -50,28 +53,31 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are complete now."""
-        self._buffer += data
+        buffer = self._buffer
+        buffer += data
         frames: list[Frame] = []
-        position = 0
+        position, text = 0, ""
         while True:
-            frame, end = self._next(position)
-            position = end
+            if not self._skip and self._is_usual(position):
+                text = text or buffer.decode("latin-1")
+                position = _usual_frames(text, position, frames)
+                self._seen = 0
+            frame, position = self._next(position)
             if frame is None:
                 break
             frames.append(frame)
             self._seen = 0
-        del self._buffer[:position]
+        del buffer[:position]
         return frames
+
+    def _is_usual(self, position: int) -> bool:
+        """Whether what begins there is worth reading as nearly all frames are: an event, and complete."""
+        head = _USUAL_HEAD.match(self._buffer, position)
+        return head is not None and head.end() + int(head[1]) <= len(self._buffer)
 
     def _next(self, position: int) -> tuple[Frame | None, int]:
         """The frame at `position` or behind it, and where what is left begins."""
         buffer = self._buffer
-        usual = None if self._skip else _USUAL_HEAD.match(buffer, position)
-        if usual:  # nearly all are such frames, and complete
-            begin = usual.end()
-            end = begin + int(usual[1])
-            if end <= len(buffer) and buffer.find(b"\n", begin, end) < 0:
-                return Frame(_EVENT, "", bytes(buffer[begin:end])), end
         while True:
             match = _HEAD.search(buffer, position)
             if self._skip:
@@ -112,7 +118,7 @@ class FrameReader:
             end = self._true_end(begin, end)
         if len(self._buffer) < end:
             return None, None
-        return Frame(kind, reply, bytes(self._buffer[begin:end])), end
+        return Frame(kind, reply, self._buffer[begin:end].decode("latin-1")), end
 
     def _true_end(self, begin: int, end: int) -> int:
         """Where an event ends: a length that lies swallows the next head, which a line feed shows."""
@@ -129,6 +135,19 @@ class FrameReader:
             self._counts.rubbish += 1
             return len(self._buffer) - _LONGEST_HEAD
         return position
+
+
+def _usual_frames(text: str, position: int, frames: list[Frame]) -> int:
+    """Adds the events that stand there, one behind the other, complete and without a line feed; where they end."""
+    match, find, size = _USUAL_TEXT.match, text.find, len(text)
+    while head := match(text, position):
+        begin = head.end()
+        end = begin + int(head[1])
+        if end > size or find("\n", begin, end) >= 0:
+            break
+        frames.append(_new(Frame, (_EVENT, "", text[begin:end])))  # past its constructor, which takes twice as long
+        position = end
+    return position
 
 
 class FreeSwitchDialogue:
@@ -191,7 +210,7 @@ class FreeSwitchDialogue:
             self.ready = True
         return b""
 
-    def _event(self, body: bytes) -> ServerEvent | None:
+    def _event(self, body: str) -> ServerEvent | None:
         """The fields that are wanted of an event; None where it is none, or a key of them stands twice."""
         event = self._usual(body)
         if event is None:
@@ -206,33 +225,41 @@ class FreeSwitchDialogue:
         self.counts.events += 1
         return event
 
-    def _usual(self, body: bytes) -> ServerEvent | None:
-        """An event as nearly all are, found by its keys alone: a third of the time that reading all of it takes.
+    def _usual(self, body: str) -> ServerEvent | None:
+        """An event as nearly all are, found by its keys alone: a fifth of the time that reading all of it takes.
 
         JSON has no quotation mark in a text without a backslash before it: behind a comma, a key in its quotation marks with a
         colon and another mark is that key, wherever it stands. No letter of a key is written as `\\u0061`: cJSON never does.
         """
-        if body[:2] != b'{"' or body[-2:] != b'"}':
+        # From behind: `find` takes three times as long, it skips less on text like this.
+        find, rfind = body.find, body.rfind
+        if not body.startswith(_FIRST) or not body.endswith('"}') or rfind("Event-Subclass", len(_FIRST)) >= 0:
             return None
-        body = b"," + body[1:]  # before the first key as before the others
-        named = _find(body, _SUBCLASS)
-        if named is not None and not any(named.values()):
-            named = _find(body, _NAME)
-        if not named:
+        name = body[len(_FIRST) : find('"', len(_FIRST))]
+        if not name or "\\" in name or not name.isascii():
             return None
-        name = _name_of(named)
-        fields = _find(body, self._marks.get(name, ()))
-        return None if fields is None else ServerEvent(name, fields)
+        fields = {}
+        for key, mark, length in self._marks.get(name, ()):
+            at = rfind(mark)
+            if at < 0:
+                continue
+            begin = at + length
+            value = body[begin : find('"', begin)]
+            if "\\" in value or rfind(mark, 0, at) >= 0:
+                return None
+            fields[key] = value if value.isascii() else _utf8(value)
+        return _new(ServerEvent, (name, fields))
 
-    def _decoded(self, body: bytes) -> ServerEvent | None:
+    def _decoded(self, body: str) -> ServerEvent | None:
         """Any event. None if a key that is wanted stands twice with different values (the profile's name does, with one)."""
-        pairs = _IN_PAIRS.decode(body.decode("utf-8", "replace"))
+        pairs = _IN_PAIRS.decode(_utf8(body))
         if not isinstance(pairs, _Pairs):
             raise TypeError("no object")
         fields = dict(pairs)
-        name = _name_of(fields)
-        wanted = [key for key, _ in self._marks.get(name, ())]
-        naming = [key for key, _ in (_SUBCLASS if fields.get("Event-Subclass") else (*_SUBCLASS, *_NAME))]
+        name = fields.get("Event-Subclass") or fields.get("Event-Name") or "?"
+        name = name if isinstance(name, str) else "?"
+        wanted = [key for key, _, _ in self._marks.get(name, ())]
+        naming = ("Event-Subclass", *(() if fields.get("Event-Subclass") else ("Event-Name",)))
         if any(key in (*wanted, *naming) and fields[key] != value for key, value in pairs):
             return None
         return ServerEvent(name, {key: text for key in wanted if isinstance(text := fields.get(key), str)})
@@ -243,38 +270,16 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 _IN_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs, strict=False)
-_Marks = tuple[tuple[str, bytes], ...]
 
 
-def _marks(keys: Iterable[str]) -> _Marks:
-    """How each key stands in an event, up to its value."""
-    return tuple((key, f',"{key}":"'.encode()) for key in keys)
+def _marks(keys: Iterable[str]) -> tuple[tuple[str, str, int], ...]:
+    """How each key stands in an event, up to its value, and how long that is."""
+    return tuple((key, mark, len(mark)) for key in keys if (mark := f',"{key}":"'))
 
 
-_SUBCLASS, _NAME = _marks(("Event-Subclass",)), _marks(("Event-Name",))
-
-
-def _name_of(fields: Mapping[str, Any]) -> str:
-    name = fields.get("Event-Subclass") or fields.get("Event-Name") or "?"
-    return name if isinstance(name, str) else "?"
-
-
-def _find(body: bytes, marks: _Marks) -> dict[str, str] | None:
-    """The values of these keys; None where they cannot be told without reading the whole event."""
-    fields: dict[str, str] = {}
-    for key, mark in marks:
-        at = body.rfind(mark)  # `find` takes three times as long: it skips less on text like this
-        if at < 0:
-            continue
-        begin = at + len(mark)
-        value = body[begin : body.find(b'"', begin)]
-        if b"\\" in value or body.rfind(mark, 0, at) >= 0:
-            return None
-        try:
-            fields[key] = value.decode()
-        except UnicodeDecodeError:
-            fields[key] = value.decode(errors="replace")
-    return fields
+def _utf8(text: str) -> str:
+    """Text of which each character is a byte."""
+    return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _text(value: bytes) -> str:

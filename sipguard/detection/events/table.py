@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sipguard.addresses import canonical
 from sipguard.errors import ConfigError
+from sipguard.failure import NO_TAGS
 from sipguard.model import NO_REGEX, Failure, Success
 from sipguard.text import printable
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sipguard.model import LogEvent
     from sipguard.wire_model import Evidence, ServerEvent
 
+_new = tuple.__new__
 _KINDS = frozenset({"failure", "success", "nothing"})
 _KEYS = frozenset(
     {"name", "is", "when", "address", "form", "port", "user", "session", "agent", "method", "once", "tags", "transport"}
@@ -120,7 +122,7 @@ class EventTable:
         time = _time(fields.get(self._time, ""), now)
         user = printable(fields.get(rule.user, ""), 64) or None
         if rule.kind == "success":
-            return Success(address, time, user=user)
+            return _new(Success, (address, time, user, NO_TAGS))  # past its constructor, which takes twice as long
         return self._failure(rule, event, address, time, user, found)
 
     @staticmethod
