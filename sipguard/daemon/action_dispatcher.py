@@ -7,7 +7,7 @@ the end of the jail or the daemon flushed and stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sipguard.actions.base import Notice, Verb
@@ -89,9 +89,9 @@ class ActionDispatcher:
         for ban in self._notified(jail.name):
             self._put(queue, "ban", Ticket(ban, facts, restored=True))
 
-    def observed(self, jail: str, address: str, failure: Failure) -> None:
-        """A failure was counted: its lines may become those of a ban."""
-        if self.queues.get(jail):
+    def observed(self, jail: str, address: str, failures: Sequence[Failure]) -> None:
+        """Failures were counted: their lines may become those of a ban."""
+        for failure in failures if self.queues.get(jail) else ():
             self._evidence.add(jail, address, failure)
 
     def alarmed(self, jail: str, address: str, failure: Failure) -> bool:

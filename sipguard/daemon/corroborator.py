@@ -203,7 +203,8 @@ class Corroborator:
                 self._note_guess(attempt)
         for runner in list(self._runners.values()):
             if runner.examiner is not None and not runner.jail.idle:
-                runner.take_attempts(attempts, changes)
+                with runner.degrading():
+                    runner.take_examined(runner.examiner.attempts(attempts, self._clock(), changes), changes)
 
     def _note_guess(self, attempt: Attempt) -> None:
         """The meter counts what the jails charge to whoever has lent the nonce: else his helper would guess without end."""
@@ -267,8 +268,9 @@ class Corroborator:
             self.wire.settle()  # answers that wait for a challenge that may come late are judged first
             now, changes = self._clock(), self._store.changes
             for name in self._examiners:
-                if runner := self._runners.get(name):
-                    runner.take_due(now, changes)
+                if (runner := self._runners.get(name)) and runner.examiner is not None:
+                    with runner.degrading():
+                        runner.take_examined(runner.examiner.due(now, changes), changes)
             self._store.touched()
         self._arm()
 

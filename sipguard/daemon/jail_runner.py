@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from operator import methodcaller
 
 from sipguard.daemon.auth_lines import AuthLines, handled_by
 from sipguard.daemon.ban_ledger import BanLedger
+from sipguard.daemon.degrading import Degrading
 from sipguard.daemon.examiner import EVENTS, Examiner
 from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.line_problems import LineProblems
-from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told, once
+from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told
 from sipguard.daemon.own_log import LogBatch
 from sipguard.daemon.unproven import Unproven
 from sipguard.detection.detector import Detector
 from sipguard.detection.results import Counts
-from sipguard.errors import ConfigError, of_jail
-from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent
+from sipguard.errors import ConfigError
+from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent, Success
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.policy.lag import Lags
 from sipguard.policy.window import MOST
 from sipguard.policy.wire import told_as
-from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import Changes, CountedAttempt
 from sipguard.text import printable
-from sipguard.wire_model import Attempt
 
 log = logging.getLogger("fail2ban.filter")
 
@@ -42,8 +39,7 @@ _new = tuple.__new__
 MOST_UNSAID = 1000
 """Lines of our own log that may wait."""
 
-FAILURE_TOLD_EVERY = 60.0
-"""Seconds between two words about an error that nobody foresaw."""
+_COUNTED = frozenset({Outcome.COUNTED, Outcome.BAN})
 
 
 @lru_cache(maxsize=16)
@@ -51,14 +47,8 @@ def _shown(time: int) -> str:
     return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
 
 
-def make_runner(jail: Jail, **told: Any) -> JailRunner:
-    """The runner of a jail; `told` as for `JailRunner`. Raises `ConfigError`, naming the jail: it cannot run."""
-    try:
-        if jail.journal:
-            query_of(jail)
-        return JailRunner(jail, **told)
-    except ConfigError as error:
-        raise of_jail(jail.name, error) from error
+def _entries(records: Sequence[tuple[float, str]], detector: Detector) -> list[LogEvent]:
+    return [event for time, text in records for event in detector.entry(text, time)]
 
 
 class JailRunner:
@@ -74,7 +64,7 @@ class JailRunner:
         reinforce: Callable[[str, str], None],
         ledger: BanLedger | None = None,
         detectors: SharedDetectors | None = None,
-        observe: Callable[[str, str, Failure], None] = lambda _jail, _address, _failure: None,
+        observe: Callable[[str, str, Sequence[Failure]], None] = lambda _jail, _address, _failures: None,
         alarm: Callable[[str, str, Failure], bool] = lambda _jail, _address, _failure: True,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _runner, _failure: False,
@@ -100,10 +90,7 @@ class JailRunner:
         self.patient = False
         """Whether it may wait for `tell`, unless there is a ban: of a busy log, many lines are as cheap as one."""
         self._line_problems = LineProblems(clock)
-        self.problem: str | None = None
-        """An exception that nobody foresaw, in one line; None again when as much has been read without one."""
-        self._failed = False
-        self._failure_told = -math.inf
+        self.degrading = Degrading(jail.name, clock)
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
@@ -114,6 +101,11 @@ class JailRunner:
         """Holds lines and events against the wire, where that is wanted: see `corroborator`."""
         self.waits: Callable[[], None] = lambda: None
         """Told when a line has to wait for what the wire says of it."""
+
+    @property
+    def problem(self) -> str | None:
+        """An exception that nobody foresaw, in one line; None when there is none now."""
+        return self.degrading.problem
 
     @property
     def counts(self) -> Counts:
@@ -158,12 +150,7 @@ class JailRunner:
     ) -> None:
         """Read whole lines of one log; `live` and `ended` as in `Chunk`. `told` is what other jails were told of these lines."""
         self.lags.reading(path, self._clock(), live, ended)
-        with self._reading(path, told) as detector:
-            handled = handled_by(detector)
-            events = once(told, detector, lambda: detector.events(data))
-            if data:  # a chunk without says where a log begins
-                self.auth_lines.look(data, understood=bool(events) or handled_by(detector) > handled)
-            self._take_all(events, changes)
+        self._read(path, changes, told, methodcaller("events", data), data)
 
     def held(self, path: str) -> int | None:
         """How long the last record of this log is, in bytes, if it is held back as it may go on: ask `release`; else None."""
@@ -174,8 +161,7 @@ class JailRunner:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
         if self.detectors.get(path) is not None:
             self.lags.reading_on(path, self._clock())
-            with self._reading(path, told) as detector:
-                self._take_all(once(told, detector, lambda: detector.release(idle)), changes)
+            self._read(path, changes, told, methodcaller("release", idle))
 
     def take_records(
         self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "", told: Told | None = None
@@ -183,29 +169,48 @@ class JailRunner:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
         self.auth_lines.look(b"", understood=True)
-        with self._reading(path, told) as detector:
-            events = once(told, detector, lambda: [one for time, text in records for one in detector.entry(text, time)])
-            self._take_all(events, changes)
+        self._read(path, changes, told, partial(_entries, records))
+
+    def _read(
+        self,
+        path: str,
+        changes: Changes,
+        told: Told | None,
+        ask: Callable[[Detector], list[LogEvent]],
+        data: bytes = b"",
+    ) -> None:
+        """Weigh what the detector of a log answers; jails that share it are told the same. `data` is the chunk, if there is one.
+
+        A detector in which something went wrong is not believed again: the next chunk has a new one.
+        """
+        self.degrading.failed, told = False, {} if told is None else told
+        detector = self.detectors.of(path, told)
+        counts, handled = detector.counts, handled_by(detector)
+        slow, tampered = counts.timed_out, counts.tampered
+        with self.degrading():
+            if detector not in told:
+                before = replace(counts)
+                told[detector] = ask(detector), before
+            events, _ = told[detector]
+            if data:  # a chunk without says where a log begins
+                self.auth_lines.look(data, understood=bool(events) or handled_by(detector) > handled)
+            heard = events if self.heard is None else list(filter(self.heard, events))
+            self._weigh_all(self._examined(self.lags.in_time(heard), changes), changes)
+        if self.degrading.failed:
+            self.detectors.drop(path)
+        else:
+            self.degrading.problem = None
+        if (counts.timed_out, counts.tampered) != (slow, tampered):
+            self._line_problems.grew(path, counts, slow, tampered)
+            self._line_problems.tell(self.jail.name, self.jail.filter.name)
 
     def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what the wire, or a server's events, tell."""
-        self._failed = False
+        self.degrading.failed = False
         with self.degrading():
             self._weigh_all(self._examined(events, changes, EVENTS), changes)
-        if not self._failed:
-            self.problem = None
-
-    def take_attempts(self, attempts: Sequence[Attempt], changes: Changes) -> None:
-        """Weigh what the wire has seen, in a jail whose lines are examined."""
-        with self.degrading():
-            assert self.examiner is not None  # noqa: S101 - others are not told
-            self._weigh_all(self.examiner.attempts(attempts, self._clock(), changes), changes)
-
-    def take_due(self, now: float, changes: Changes) -> None:
-        """Weigh the lines that the wire has said nothing of in time."""
-        with self.degrading():
-            if self.examiner is not None:
-                self._weigh_all(self.examiner.due(now, changes), changes)
+        if not self.degrading.failed:
+            self.degrading.problem = None
 
     def take_examined(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what has been examined."""
@@ -220,65 +225,47 @@ class JailRunner:
         self.waits()
         return events
 
-    @contextmanager
-    def _reading(self, path: str, told: Told | None) -> Iterator[Detector]:
-        """The detector of a log. One in which something went wrong is not believed again: the next chunk has a new one."""
-        self._failed = False
-        detector = self.detectors.of(path, told)
-        slow, tampered = detector.counts.timed_out, detector.counts.tampered
-        with self.degrading():
-            yield detector
-        if self._failed:
-            self.detectors.drop(path)
-        else:
-            self.problem = None
-        if (detector.counts.timed_out, detector.counts.tampered) != (slow, tampered):
-            self._line_problems.grew(path, detector.counts, slow, tampered)
-            self._line_problems.tell(self.jail.name, self.jail.filter.name)
-
-    @contextmanager
-    def degrading(self) -> Iterator[None]:
-        """What goes wrong in here in a way that nobody foresaw is this jail's problem, and no other's."""
-        try:
-            yield
-        except Exception as error:
-            self._failed = True
-            self.problem = f"internal error: {printable(repr(error), 300)}"
-            if self._clock() >= self._failure_told + FAILURE_TOLD_EVERY:
-                self._failure_told = self._clock()
-                log.error(
-                    "[%s] %s; what caused it is skipped, the jail goes on", self.jail.name, self.problem,
-                    exc_info=bool(os.environ.get("SIPGUARD_TRACEBACK")),
-                )  # fmt: skip
-
-    def _take_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
-        """What a log tells, at the times at which it happened."""
-        heard = events if self.heard is None else list(filter(self.heard, events))
-        self._weigh_all(self._examined(self.lags.in_time(heard), changes), changes)
-
     def _weigh_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
         bans = self.totals.bans
+        failures: list[Failure] = []
         for event in events:
+            if isinstance(event, Failure):
+                failures.append(event)
+                continue
+            # What somebody's login forgives is what was before it.
+            self._weigh_hosts(failures, changes)
+            failures = []
             try:
-                self._take_event(event, changes)
+                self._take_aside(event, changes)
             except Exception:
                 with self.degrading():
                     raise
+        self._weigh_hosts(failures, changes)
         if self.judge.welcomed:
             self._registered(self.judge.welcomed)
             self.judge.welcomed = []
-        for failure in self.judge.overdue() if self.judge.is_challenged else ():
-            self._weigh(failure, changes)
+        if self.judge.is_challenged and (overdue := self.judge.overdue()):
+            self._weigh_hosts(overdue, changes)
         if not self.patient or self.totals.bans > bans or len(self._say) > MOST_UNSAID:
             self.tell()
 
-    def _take_event(self, event: LogEvent, changes: Changes) -> None:
-        if isinstance(event, Failure):
-            if not (self.jail.ignorecommand and self._ask(self, event)):
-                self._weigh(event, changes)
-        elif isinstance(event, Challenge):
+    def _weigh_hosts(self, failures: Sequence[Failure], changes: Changes) -> None:
+        """Weigh what follows each other in a log, all of a host at once; one that raises takes no other with it."""
+        if not failures:
+            return
+        if self.jail.ignorecommand:
+            failures = [failure for failure in failures if not self._ask(self, failure)]
+        for group in self.judge.by_host(failures):
+            try:
+                self._weigh(group, changes)
+            except Exception:
+                with self.degrading():
+                    raise
+
+    def _take_aside(self, event: LogEvent, changes: Changes) -> None:
+        if isinstance(event, Challenge):
             self.judge.challenge(event)
-        else:
+        elif isinstance(event, Success):
             self.totals.successes += 1
             if forgiven := self.judge.welcome(event):
                 changes.forgotten.add((self.jail.name, forgiven))
@@ -287,7 +274,8 @@ class JailRunner:
         """Count an attempt that an earlier run has stored."""
         # A time that is still to come was written before the clock was set back.
         if ban := self.judge.recall(attempt.address, min(attempt.time, self._clock()), attempt.attempts):
-            self._ban(ban)
+            self.totals.bans += 1
+            self._decide(ban)
 
     def shift(self, seconds: float) -> None:
         """The clock was set by so much."""
@@ -313,40 +301,52 @@ class JailRunner:
 
     def weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
         """Weigh a failure; `address` is that of the host that it names. `answered`: it has been asked for, in vain."""
-        self._weigh(failure, changes, address=address, answered=answered)
+        self._weigh((failure,), changes, address=address, answered=answered)
         self.tell()
 
-    def _weigh(self, failure: Failure, changes: Changes, *, address: str | None = None, answered: bool = False) -> None:
-        judgement = self.judge.consider(failure, address=address)
-        unknown = judgement.outcome is Outcome.NO_ADDRESS and not answered
-        if unknown and self.jail.usedns in ("yes", "warn") and self._ask(self, failure):
-            return
-        self.totals.failures += 1
-        self.totals.last_failure = judgement.time
-        match judgement.outcome:
-            case Outcome.COUNTED | Outcome.BAN:
-                self._count(failure, judgement, changes)
-            case Outcome.IGNORED:
-                self._ignore(judgement.address, judgement.why)
-            case Outcome.UNPROVEN:
-                self.unproven.take(failure, judgement, self.totals)
-            case Outcome.MISCONFIGURED:
-                self.totals.misconfigured += 1
-                self.tell()
-                log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, judgement.address)
-            case Outcome.REPEATED | Outcome.OLD as uncounted:
-                setattr(self.totals, uncounted.value, getattr(self.totals, uncounted.value) + 1)
-            case Outcome.ALREADY_BANNED:
+    def _weigh(
+        self, failures: Sequence[Failure], changes: Changes, *, address: str | None = None, answered: bool = False
+    ) -> None:
+        """Weigh failures of one host."""
+        for judgement in self.judge.weigh(failures, address=address):
+            if judgement.outcome in _COUNTED:
+                self._count(judgement, changes)
+            elif judgement.outcome is Outcome.ALREADY_BANNED:
                 self._seen_again(judgement)
-            case Outcome.NO_ADDRESS:
-                self.totals.no_address += 1
+            elif judgement.outcome is not Outcome.NO_ADDRESS or not self._defer(judgement.failures, answered=answered):
+                self._leave_out(judgement)
+            else:
+                continue
+            self.totals.failures += len(judgement.failures)
+            self.totals.last_failure = judgement.times[-1]
+
+    def _defer(self, failures: Sequence[Failure], *, answered: bool) -> bool:
+        """Whether somebody else finds out the addresses of their host, who has not `answered` yet; all go, or none."""
+        may_ask = not answered and self.jail.usedns in ("yes", "warn")
+        return may_ask and [self._ask(self, failure) for failure in failures].count(False) == 0
+
+    def _leave_out(self, judgement: Judgement) -> None:
+        """These are not counted."""
+        count, address = len(judgement.failures), judgement.address
+        match judgement.outcome:
+            case Outcome.IGNORED:
+                for _ in judgement.failures:
+                    self._ignore(address, judgement.why)
+            case Outcome.UNPROVEN:
+                self.unproven.take(judgement.failures[0], judgement, self.totals)
+            case Outcome.MISCONFIGURED:
+                self.totals.misconfigured += count
                 self.tell()
-                log.warning(
-                    "[%s] %s is not an address, nothing to ban", self.jail.name, printable(judgement.address, 100)
-                )
-        if judgement.ban:
-            changes.decided.add((self.jail.name, judgement.address))
-            self._ban(judgement.ban)
+                log.warning("[%s] Misconfigured %s: it has logged in before", self.jail.name, address)
+            case Outcome.REPEATED:
+                self.totals.repeated += count
+            case Outcome.OLD:
+                self.totals.old += count
+            case Outcome.NO_ADDRESS:
+                self.totals.no_address += count
+                self.tell()
+                for _ in judgement.failures:
+                    log.warning("[%s] %s is not an address, nothing to ban", self.jail.name, printable(address, 100))
 
     def ignored(self, address: str, why: str) -> None:
         """A failure of an address that must not be banned, as somebody else has found out."""
@@ -368,30 +368,32 @@ class JailRunner:
             log.info(self._say)
             self._say = LogBatch()
 
-    def _count(self, failure: Failure, judgement: Judgement, changes: Changes) -> None:
-        name, (_, address, time, _, _, _, attempts) = self.jail.name, judgement
-        if log.isEnabledFor(logging.INFO):
-            found = f"[{name}] Found {address} - {_shown(int(time))}"
-            self._say.append(found if attempts == 1 else f"{found}, bad - counts as {attempts}")
-        self._observe(name, address, failure)
-        line = failure.lines[-1] if failure.lines else ""
-        if self.examiner is not None:
-            line = told_as(failure.evidence, line)
-        # Past the constructor of the named tuple, which takes twice as long.
-        changes.attempts.append(
-            _new(CountedAttempt, (name, address, time, attempts, failure.user, line, failure.regex))
-        )
+    def _count(self, judgement: Judgement, changes: Changes) -> None:
+        name, (_, address, failures, times, _, ban, _, attempts) = self.jail.name, judgement
+        many = "" if attempts == 1 else f", bad - counts as {attempts}"
+        told, line = log.isEnabledFor(logging.INFO), ""
+        for failure, time in zip(failures, times, strict=True):
+            if told:
+                self._say.append(f"[{name}] Found {address} - {_shown(int(time))}{many}")
+            line = failure.line or (lines[-1] if (lines := failure.lines) else "")
+            if self.examiner is not None:
+                line = told_as(failure.evidence, line)
+            # Past the constructor of the named tuple, which takes twice as long.
+            changes.attempts.append(
+                _new(CountedAttempt, (name, address, time, attempts, failure.user, line, failure.regex))
+            )
+        self._observe(name, address, failures)
+        if ban is not None:
+            changes.decided.add((name, address))
+            self.totals.bans += 1
+            self._decide(ban)
 
     def _seen_again(self, judgement: Judgement) -> None:
         """A banned address still reaches the server: for a moment that is what was under way, later the ban does not hold."""
         self.tell()
-        self.totals.after_ban += 1
+        self.totals.after_ban += len(judgement.failures)
         record = self.banned[judgement.address]
-        if judgement.time > record.seen + RECENT:
-            record.seen = judgement.time
-            self._reinforce(self.jail.name, judgement.address)
-
-    def _ban(self, ban: Ban) -> None:
-        self.judge.window.forget(ban.address)
-        self.totals.bans += 1
-        self._decide(ban)
+        for time in judgement.times:
+            if time > record.seen + RECENT:
+                record.seen = time
+                self._reinforce(self.jail.name, judgement.address)

@@ -10,21 +10,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.bans import Bans
 from sipguard.daemon.by_hand import any_by_hand, jail_by_hand
-from sipguard.daemon.jail_runner import JailRunner, make_runner
+from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
-from sipguard.errors import ConfigError, FirewallError, SipguardError
+from sipguard.errors import ConfigError, FirewallError, SipguardError, of_jail
 from sipguard.model import BY_HAND, Ban, Clock, Jail, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
+from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
 
 log = logging.getLogger("fail2ban.server")
+
+
+def make_runner(jail: Jail, **told: Any) -> JailRunner:
+    """The runner of a jail; `told` as for `JailRunner`. Raises `ConfigError`, naming the jail: it cannot run."""
+    try:
+        if jail.journal:
+            query_of(jail)
+        return JailRunner(jail, **told)
+    except ConfigError as error:
+        raise of_jail(jail.name, error) from error
 
 
 class Jails:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
-from dataclasses import replace
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -14,16 +13,6 @@ from sipguard.model import Clock, Filter, Jail, LogEvent
 
 Told = dict[Detector, tuple[list[LogEvent], Counts]]
 """What detectors have said of the same lines, and had counted before: each is asked once, for all jails that share it."""
-
-
-def once(told: Told | None, detector: Detector, ask: Callable[[], list[LogEvent]]) -> list[LogEvent]:
-    """What it says, if it was not asked before."""
-    if told is None:
-        return ask()
-    if detector not in told:
-        before = replace(detector.counts)
-        told[detector] = ask(), before
-    return told[detector][0]
 
 
 class LogReading(NamedTuple):

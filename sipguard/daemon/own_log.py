@@ -88,8 +88,10 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, LogBatch):
             record.message, record.asctime = "", self.formatTime(record)
-            head = self.formatMessage(record)
-            return "\n".join([f"{head}{printable(message)}" for message in record.msg])
+            head, messages = self.formatMessage(record), record.msg
+            if not "".join(messages).isprintable():  # asked once for all: an attack is logged by the thousand lines
+                messages = LogBatch(map(printable, messages))
+            return head + f"\n{head}".join(messages)
         return printable(super().format(record))
 
 

@@ -14,7 +14,7 @@ from sipguard.actions.ticket import JailFacts
 from sipguard.daemon.action_dispatcher import actions_of
 from sipguard.daemon.backend import firewall_of
 from sipguard.daemon.control import MEND, group_id, read_socket
-from sipguard.daemon.jail_runner import make_runner
+from sipguard.daemon.jail_set import make_runner
 from sipguard.daemon.make_action import make_worker
 from sipguard.daemon.metrics import need_library
 from sipguard.daemon.own_log import check_target

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Sequence
 
     from sipguard.model import Failure, Filter
 
@@ -95,16 +96,32 @@ class Attempts:
         self._best = len(self._rank)
         """Rank of the best source seen so far."""
         self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
+        self._earliest = inf
+        """No session that is not over by then is forgotten."""
+
+    def by_host(self, failures: Sequence[Failure]) -> Iterator[Sequence[Failure]]:
+        """The failures of a log in parts, each to be counted before the next: one for each host, where none bears on another."""
+        if self._best:
+            yield from ((failure,) for failure in failures)
+            return
+        hosts: dict[str, list[Failure]] = {}
+        for failure in failures:
+            hosts.setdefault(failure.host, []).append(failure)
+        if self._sessions:
+            # What is too old for the last of one host is not for the first of the next.
+            self._earliest = min((one.time for one in failures if one.time is not None), default=inf)
+        yield from hosts.values()
+        self._earliest = inf
 
     def new(self, address: str, failure: Failure, time: float) -> int:
         """Number of attempts that this failure adds; 0 if its attempt is already counted."""
         # What a line may have is asked first: mostly that is enough, and its tags need not be made.
-        if not self._window or self._is_alone(failure.may_have, address):
+        if self.is_alone(address, failure.may_have):
             return 1
         source, session_name, once, is_probe, is_answer, stranger = failure.some(_READ)
         probe, answer = is_probe is not None, is_answer is not None
         says_more = probe or source is not None or session_name is not None or once is not None
-        if not says_more and self._is_alone(("answer",) if answer else (), address):
+        if not says_more and self.is_alone(address, ("answer",) if answer else ()):
             return 1
         rank = self._rank.get(source or "", len(self._rank))
         self._best = min(self._best, rank)
@@ -127,10 +144,10 @@ class Attempts:
         report = lost.reports.get(rank) if lost is not None else None
         return report is not None and _taken(report.probes, time - self._window)
 
-    def _is_alone(self, names: Collection[str], address: str) -> bool:
+    def is_alone(self, address: str, names: Collection[str]) -> bool:
         """Whether a line with these tags is an attempt by itself: an answer that no probe came before is."""
-        return _MORE.isdisjoint(names) and (
-            "answer" not in names or not (self._rank or (address, "") in self._sessions)
+        return not self._window or (
+            _MORE.isdisjoint(names) and ("answer" not in names or not (self._rank or (address, "") in self._sessions))
         )
 
     def shift(self, seconds: float) -> None:
@@ -150,7 +167,7 @@ class Attempts:
             _remember(session.ahead, *session.reports[session.best].counted)
         session.last = max(session.last, time)
         self._sessions.move_to_end(key)
-        self._forget(time)
+        self._forget(min(time, self._earliest))
         return session
 
     def _forget(self, time: float) -> None:

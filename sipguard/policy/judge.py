@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,7 +23,6 @@ from sipguard.policy.window import Window
 from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN, STRONG
 from sipguard.wire_model import Evidence
 
-_new = tuple.__new__
 _MOST_SOURCES = 4096
 
 
@@ -47,18 +46,25 @@ class Outcome(Enum):
 
 
 class Judgement(NamedTuple):
-    """One failure's outcome."""
+    """What became of failures of one host, which are alike in that."""
 
     outcome: Outcome
+    """Where it is BAN, the last of them completes the ban, and those before it are counted."""
     address: str
-    time: float
-    """When the failure happened, as it was counted: never later than now."""
+    failures: Sequence[Failure]
+    times: Sequence[float]
+    """When each happened, as it was counted: never later than now."""
     why: str = ""
     ban: Ban | None = None
     source: str = ""
     """The single address that was accused, where `address` is its network (`ipv6prefix`)."""
     attempts: int = 1
-    """As how many it was counted."""
+    """As how many each was counted."""
+
+    @property
+    def time(self) -> float:
+        """When the last of them happened."""
+        return self.times[-1]
 
 
 class Judge:
@@ -109,34 +115,94 @@ class Judge:
         """The next log may repeat what the one before has told: what was counted for an address at the same time."""
         self._told = self.window.recent(self._clock() - self.jail.findtime)
 
-    def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
-        """Weigh a failure. `address` stands for its host where that is a name that has been resolved.
+    def by_host(self, failures: Sequence[Failure]) -> Iterable[Sequence[Failure]]:
+        """The failures of a log in parts, each to be weighed by itself: one for each host, where nothing speaks against it."""
+        return (failures,) if len(failures) == 1 else self._attempts.by_host(failures)
 
-        Raises nothing; a failure that tells of a known attempt again is REPEATED, whatever else may be true of it.
+    def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
+        """As `weigh`, of one failure."""
+        return next(self.weigh((failure,), address=address))
+
+    def weigh(self, failures: Sequence[Failure], *, address: str | None = None) -> Iterator[Judgement]:
+        """Weigh failures of one host, in their order. `address` stands for the host where that is a name that has been resolved.
+
+        A ban is to be taken note of (`banned`) before the next judgement is asked for. Raises nothing; a failure that tells
+        of a known attempt again is REPEATED, whatever else may be true of it.
         """
         now = self._clock()
+        known = self._sources.get(failures[0].host) if address is None else None
+        if known is None or self._version is not self.ignore.version:
+            found = self._recognise(failures, address, now)
+            if isinstance(found, Judgement):
+                yield found
+                return
+            known = found
+        source, subject = known
+        weight = self._weight(subject) if self.jail.growth.increment else 1
+        plain = self._plain(failures, source, now)
+        while plain:
+            if subject in self._banned:
+                outcome, last = Outcome.ALREADY_BANNED, 0
+            else:
+                last = self.window.add_all(subject, plain, weight)
+                outcome = Outcome.BAN if last else Outcome.COUNTED
+            times, _ = zip(*plain[: last or None], strict=True)
+            if last and self.jail.maxusers and self._is_misconfigured(subject, source, times[-1]):
+                if last > 1:
+                    yield Judgement(
+                        Outcome.COUNTED, subject, failures[: last - 1], times[:-1], "", None, source, weight
+                    )
+                outcome, failures, times = Outcome.MISCONFIGURED, failures[last - 1 :], times[-1:]
+                plain, last = plain[last - 1 :], 1
+            ban = self._ban(subject, now, failures[last - 1]) if outcome is Outcome.BAN else None
+            yield Judgement(outcome, subject, failures[: last or None], times, "", ban, source, weight)
+            failures, plain = (failures[last:], plain[last:]) if last else ((), [])
+        for failure in failures:
+            yield self._weigh_one(failure, known, weight, now)
+
+    def _recognise(self, failures: Sequence[Failure], address: str | None, now: float) -> tuple[str, str] | Judgement:
+        """The address of a host, and what is counted for it; or what becomes of its failures where nothing is."""
+        try:
+            source = address or canonical(failures[0].host)
+        except ValueError:
+            return Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, _times(failures, now))
+        subject = self.subject(source)
+        # A network is the subject only where nobody in it is on the list.
+        if subject == source and (why := self.ignore.reason(source)):
+            return Judgement(Outcome.IGNORED, source, failures, _times(failures, now), why, source=source)
+        if address is None:
+            self._remember(failures[0].host, (source, subject))
+        return source, subject
+
+    def _plain(self, failures: Sequence[Failure], source: str, now: float) -> list[tuple[float, str]]:
+        """Time and user of each, where every one is an attempt that counts, with nothing else to be asked; else nothing."""
+        if self._told or self._scanner_weight > 1:
+            return []
+        oldest, told, alike = now - self.jail.findtime, self._knows_users, None
+        found = []
+        for failure in failures:
+            time = failure.time
+            if time is None or time > now:
+                time = now
+            if time < oldest or failure.evidence is not None:
+                return []
+            if failure.reader is None or failure.reader is not alike:  # those of one reader may have the same tags
+                if not self._attempts.is_alone(source, failure.may_have):
+                    return []
+                alike = failure.reader
+            found.append((time, failure.user or "" if told else ""))
+        return found
+
+    def _weigh_one(self, failure: Failure, known: tuple[str, str], weight: int, now: float) -> Judgement:
+        source, subject = known
         time = failure.time
         if time is None or time > now:
             time = now
-        known = self._sources.get(failure.host) if address is None and self._version is self.ignore.version else None
-        if known is None:
-            try:
-                source = address or canonical(failure.host)
-            except ValueError:
-                return Judgement(Outcome.NO_ADDRESS, failure.host, time)
-            if why := self.ignore.reason(source):
-                return Judgement(Outcome.IGNORED, source, time, why, source=source)
-            known = source, self.subject(source)
-            if address is None:
-                self._remember(failure.host, known)
-        source, subject = known
-        attempts = self._weight(subject) if self.jail.growth.increment else 1
         if self._scanner_weight > 1 and failure.tag("scanner") is not None:
-            attempts *= self._scanner_weight
-        outcome = self._count(failure, subject, source, time, now, attempts)
+            weight *= self._scanner_weight
+        outcome = self._count(failure, subject, source, time, now, weight)
         ban = self._ban(subject, now, failure) if outcome is Outcome.BAN else None
-        # Past the constructor of the named tuple, which takes twice as long.
-        return _new(Judgement, (outcome, subject, time, "", ban, source, attempts))
+        return Judgement(outcome, subject, (failure,), (time,), "", ban, source, weight)
 
     def _remember(self, host: str, known: tuple[str, str]) -> None:
         """Whom a host in the log stands for: an attacker's lines come by the thousand."""
@@ -282,6 +348,7 @@ class Judge:
         return weight(self.jail.growth, self._earlier(address), self.window.maxretry)
 
     def _ban(self, address: str, now: float, last: Failure | None = None) -> Ban:
+        self.window.forget(address)
         jail = self.jail
         failures = self.window.maxretry
         if self.jail.mode == "scan" and last is not None and last.tag(SCAN) is not None:
@@ -310,3 +377,8 @@ class Judge:
         self.grounds.forget(address)
         weakest = next((one for one in reversed(STRONG) if one in found), None)
         return weakest or ("reported" if classed else None)
+
+
+def _times(failures: Sequence[Failure], now: float) -> list[float]:
+    """When they happened: never later than now."""
+    return [now if one.time is None or one.time > now else one.time for one in failures]

@@ -147,6 +147,5 @@ class Replay:
             story.misconfigured = True
         elif judgement.ban:
             self._banned.setdefault(judgement.address, judgement.ban.since)
-            self._judge.window.forget(judgement.address)
         if judgement.address in self._banned and story.banned_at is None:
             story.banned_at = self._banned[judgement.address]

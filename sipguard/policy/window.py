@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 MOST = 400_000
@@ -55,21 +55,29 @@ class Window:
 
     def add(self, address: str, time: float, attempts: int = 1, user: str = "") -> bool:
         """Count attempts and return whether the address now exceeds the limit. `user` is for `forgive` and `users`."""
-        told = self._attempts.get(address)
+        return self.add_all(address, [(time, user)], attempts) > 0
+
+    def add_all(self, address: str, attempts: Sequence[tuple[float, str]], each: int = 1) -> int:
+        """Count attempts, (time, user), each as so many; stop at the one that exceeds the limit. Gives its number, or 0."""
+        told = known = self._attempts.get(address)
         if told is None:
             told = self._once.pop(address, None) or []
-            if not told and len(self) >= MOST:
+            if not told and len(self._once) + len(self._attempts) >= MOST:
                 self._make_room()
-        attempt = time, user[:_LONGEST_USER]
-        for _ in range(min(attempts, self.maxretry)):
-            insort(told, attempt)
-        if not told:
-            return False
-        (self._once if len(told) == 1 else self._attempts)[address] = told
-        if len(told) < self.maxretry:
-            return False
-        del told[: -self.maxretry]
-        return told[-1][0] - told[0][0] <= self.findtime
+        enough = self.maxretry
+        exceeding = 0
+        for number, (time, user) in enumerate(attempts, 1):
+            attempt = time, user[:_LONGEST_USER]
+            for _ in range(min(each, enough)):
+                insort(told, attempt)
+            if len(told) >= enough:
+                del told[:-enough]
+                if told[-1][0] - told[0][0] <= self.findtime:
+                    exceeding = number
+                    break
+        if known is None and told:
+            (self._once if len(told) == 1 else self._attempts)[address] = told
+        return exceeding
 
     def _make_room(self) -> None:
         """Drop the oldest addresses, many at once, because finding the first key of a dictionary each time is slow."""

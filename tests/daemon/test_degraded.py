@@ -78,14 +78,14 @@ class Harness:
             decide=self.bans.append,
             reinforce=lambda _jail, _address: None,
         )
-        consider = self.runner.judge.consider
+        weigh = self.runner.judge.weigh
 
-        def fail(failure, **options):
-            if failure.host == "203.0.113.1":
+        def fail(failures, **options):
+            if failures[0].host == "203.0.113.1":
                 raise ZeroDivisionError("nobody foresaw it")
-            return consider(failure, **options)
+            return weigh(failures, **options)
 
-        self.runner.judge.consider = fail
+        self.runner.judge.weigh = fail
 
     def read(self, *lines):
         """A chunk of these lines."""
@@ -126,7 +126,7 @@ def test_a_success_or_challenge_that_fails(monkeypatch):
     """What is no failure degrades the jail as well, and not the daemon."""
     harness = Harness()
     monkeypatch.setattr(harness.runner.judge, "welcome", lambda _success: 1 / 0)
-    harness.runner._take_all([Success("203.0.113.5", None)], None)
+    harness.runner.take_examined([Success("203.0.113.5", None)], None)
     assert harness.runner.problem.startswith("internal error")
 
 
@@ -153,7 +153,7 @@ def test_the_other_jail_goes_on(tmp_path, log, monkeypatch):
         daemon = Daemon(load(tmp_path / "sipguard.toml"), MemoryFirewall(clock=time.time))
         running_daemon = asyncio.create_task(daemon.run(nobody))
         await daemon.ready.wait()
-        monkeypatch.setattr(daemon.runners["one"].judge, "consider", lambda _failure, **_options: 1 / 0)
+        monkeypatch.setattr(daemon.runners["one"].judge, "weigh", lambda _failures, **_options: 1 / 0)
         append(log, failure(ATTACKER) * 2)
         async with asyncio.timeout(PATIENCE):
             while not daemon.bans.live.of_jail("two"):
