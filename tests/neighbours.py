@@ -10,16 +10,15 @@ command alone (`ip netns exec` gives it mounts of its own). What they write stay
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from unpacked import cached, download
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.netns import Namespace
 
 PACKAGES = (
@@ -40,35 +39,21 @@ _LEGACY = "mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-mul
 
 def packages() -> Path:
     """A folder for each package with its files, in the cache; skips the test where they cannot be had."""
-    cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
-    tree, new = cache / LAYOUT, cache / f"{LAYOUT}.new"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "neighbours.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if tree.exists():
-            return tree
-        shutil.rmtree(new, ignore_errors=True)
-        (new / "debs").mkdir(parents=True)
-        fetch = ["apt-get", "-o", "APT::Sandbox::User=root", "download", *PACKAGES]
-        try:
-            done = subprocess.run(fetch, cwd=new / "debs", capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            pytest.skip("needs apt-get, to fetch other firewalls' packages")
-        if done.returncode:
-            pytest.skip(f"other firewalls' packages cannot be fetched: {done.stderr.splitlines()[-1]}")
-        for deb in (new / "debs").iterdir():
-            one = new / deb.name.partition("_")[0]
-            subprocess.run(["dpkg-deb", "-x", deb, one], check=True)
-            # Debian's /lib, /sbin and /bin are those of /usr.
-            for part in ("lib", "sbin", "bin"):
-                if (one / part).is_dir():
-                    shutil.copytree(one / part, one / "usr" / part, dirs_exist_ok=True)
-                    shutil.rmtree(one / part)
-            for choice in one.glob("usr/share/polkit-1/actions/*.server.policy.choice"):
-                # As firewalld's postinst does: what root may do on a server.
-                shutil.copy(choice, str(choice).replace(".server.policy.choice", ".policy"))
-        new.rename(tree)
-    return tree
+    return cached(LAYOUT, _unpack)
+
+
+def _unpack(tree: Path) -> None:
+    for deb in download(tree / "debs", *PACKAGES):
+        one = tree / deb.name.partition("_")[0]
+        subprocess.run(["dpkg-deb", "-x", deb, one], check=True)
+        # Debian's /lib, /sbin and /bin are those of /usr.
+        for part in ("lib", "sbin", "bin"):
+            if (one / part).is_dir():
+                shutil.copytree(one / part, one / "usr" / part, dirs_exist_ok=True)
+                shutil.rmtree(one / part)
+        for choice in one.glob("usr/share/polkit-1/actions/*.server.policy.choice"):
+            # As firewalld's postinst does: what root may do on a server.
+            shutil.copy(choice, str(choice).replace(".server.policy.choice", ".policy"))
 
 
 class Host:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sipguard.errors import FirewallError
 from sipguard.firewall.bypass import CAUSES, Bypass, BypassSearch
 from sipguard.firewall.cover import packets_of
+from sipguard.firewall.flows import Flows
 
 if TYPE_CHECKING:
     from sipguard.daemon.firewall_worker import FirewallWorker
@@ -58,6 +59,7 @@ class Enforcement:
         self._rule = rule
         self._live = live
         self._clock = clock
+        self._flows = Flows()
         self._seen: dict[tuple[str, str], _Noticed] = {}
         self._waiting: dict[tuple[str, str], Ban] = {}
         self._next = 0.0
@@ -109,6 +111,8 @@ class Enforcement:
             bypass = search.look(ban.address, firewall.reach(rule), packets)
             if bypass.cause == "forward" and forwards:
                 forwards()
+            if bypass.cause == "offload":  # those that it began end with its ban's renewal
+                self._flows.end([ban], answered=True)
             found.append((ban, bypass))
         return found, time.monotonic() - begun
 

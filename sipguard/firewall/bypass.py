@@ -43,7 +43,7 @@ class Seen(NamedTuple):
     packets: int | None
     """How many of its packets were rejected; None where nobody counts them."""
     flows: Sequence[Tracked] | None
-    """Those that it began; None where nothing is tracked."""
+    """Those that it began, or answers and are offloaded; None where nothing is tracked."""
     heard: Sequence[Tracked] = ()
     """Flows of others."""
     foreign: ForeignRules = ForeignRules()
@@ -149,10 +149,14 @@ def _by(problems: Sequence[str]) -> str:
 
 def _offloaded(flow: Tracked, rules: Sequence[ForeignRule]) -> Bypass:
     by = f" by {rules[0].where}" if rules else ""
+    # Whoever began it: an answer offloads a flow as well. Not `th sport`, `th dport`: nft 1.0.6 makes one comparison of two `!=`.
+    others = (
+        f"meta l4proto {{ tcp, udp }} ct original proto-dst != {flow.port} ct original proto-src != {flow.server_port}"
+    )
     return Bypass(
         "offload",
-        f"{_named(flow)} is offloaded (flowtable){by}: no rule sees its packets. sipguard ends the flow, which kernels "
-        f"before 6.4 refuse: offload no flow of port {flow.server_port} (th dport != {flow.server_port} before `flow add`)",
+        f"{_named(flow)} is offloaded (flowtable){by}: no rule sees its packets. sipguard ends the flow, which old kernels "
+        f"refuse and the server's packets bring back: offload no flow of port {flow.server_port} ({others} before `flow add`)",
         ours=True,
     )
 

@@ -26,9 +26,11 @@ log = logging.getLogger(__name__)
 
 _CTNETLINK = 1 << 8
 _GET, _DELETE = _CTNETLINK | 1, _CTNETLINK | 2
-_TUPLE_ORIG, _ID, _ZONE, _FILTER = 1, 12, 18, 25
+_TUPLE_ORIG, _TUPLE_REPLY, _STATUS, _ID, _ZONE, _FILTER = 1, 2, 3, 12, 18, 25
 _TUPLE_IP, _V4_SRC, _V6_SRC = 1, 1, 3
-_FILTER_ORIG_FLAGS, _BY_SOURCE = 1, (1).to_bytes(4, "little")
+_BY_SOURCE = (1).to_bytes(4, "little")
+_OFFLOADED = 1 << 14 | 1 << 15
+"""IPS_OFFLOAD and IPS_HW_OFFLOAD: no rule sees the packets of such a flow."""
 _FEW = 4
 """Addresses that are asked for one by one: each question makes the kernel walk its whole table."""
 _COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
@@ -41,14 +43,14 @@ class Flows:
     def __init__(self) -> None:
         self._problem = ""
 
-    def end(self, bans: Sequence[Ban]) -> int:
-        """Delete the entries whose first packet came from these addresses, and give their number. Raises nothing."""
+    def end(self, bans: Sequence[Ban], *, answered: bool = False) -> int:
+        """Delete the entries of these addresses (`entries_of`), and give their number. Raises nothing."""
         if not bans or not any_entry():
             return 0
         targets = list(dict.fromkeys(parse_target(ban.address) for ban in bans))
         try:
             with netlink.Conversation() as kernel:
-                found = [(family, _named(entry)) for family, entry in entries_of(kernel, targets)]
+                found = [(family, _named(entry)) for family, entry in entries_of(kernel, targets, answered=answered)]
                 return sum(_delete(kernel, family, body) for family, body in found)
         except OSError as error:
             if self._problem != str(error):
@@ -76,8 +78,19 @@ def _delete(kernel: netlink.Conversation, family: int, body: bytes) -> bool:
     return True
 
 
-def entries_of(kernel: netlink.Conversation, targets: Sequence[Target]) -> Iterator[tuple[int, bytes]]:
-    """Give (family, attributes) of each entry whose first packet came from one of the targets. Raises `OSError`."""
+def offloaded(entry: bytes) -> bool:
+    """Whether packets of this entry pass by a flowtable."""
+    return bool(int.from_bytes(netlink.first(entry, _STATUS), "big") & _OFFLOADED)
+
+
+def entries_of(
+    kernel: netlink.Conversation, targets: Sequence[Target], *, answered: bool = False
+) -> Iterator[tuple[int, bytes]]:
+    """Give (family, attributes) of each entry whose first packet came from one of the targets. Raises `OSError`.
+
+    `answered`: those instead that others began and that are offloaded, by which packets from the targets pass every rule.
+    """
+    side = _TUPLE_REPLY if answered else _TUPLE_ORIG
     for version, family in _FAMILIES.items():
         ours = [target for target in targets if target.version == version]
         if not ours:
@@ -85,22 +98,23 @@ def entries_of(kernel: netlink.Conversation, targets: Sequence[Target]) -> Itera
         # Not for IPv6: there the kernel's filter gives the entries of all addresses but the one that was asked for.
         single = version == 4 and len(ours) <= _FEW and not any(isinstance(target, Network) for target in ours)
         # A kernel that does not know the filter (before 5.8) gives all: so each entry is looked at in any case.
-        questions: Iterable[bytes] = [_question(target) for target in ours] if single else [b""]
+        questions: Iterable[bytes] = [_question(side, target) for target in ours] if single else [b""]
         wanted = _Wanted(ours)
         for question in questions:
             for _, _, entry in kernel.dump(_GET, family, question):
-                original = netlink.first(entry, _TUPLE_ORIG)
-                source = netlink.first(netlink.first(original, _TUPLE_IP), _V4_SRC if version == 4 else _V6_SRC)
-                if source in wanted:
+                addresses = netlink.first(netlink.first(entry, side), _TUPLE_IP)
+                source = netlink.first(addresses, _V4_SRC if version == 4 else _V6_SRC)
+                if source in wanted and (not answered or offloaded(entry)):
                     yield family, entry
 
 
-def _question(target: Target) -> bytes:
+def _question(side: int, target: Target) -> bytes:
+    """By the source of one side; CTA_FILTER_ORIG_FLAGS and CTA_FILTER_REPLY_FLAGS have the numbers of the tuples."""
     source = netlink.attribute(_V4_SRC, socket.inet_aton(str(target)))
-    by_source = netlink.attribute(_FILTER_ORIG_FLAGS, _BY_SOURCE)
-    return netlink.attribute(
-        _TUPLE_ORIG, netlink.attribute(_TUPLE_IP, source, nested=True), nested=True
-    ) + netlink.attribute(_FILTER, by_source, nested=True)
+    by_source = netlink.attribute(side, _BY_SOURCE)
+    return netlink.attribute(side, netlink.attribute(_TUPLE_IP, source, nested=True), nested=True) + netlink.attribute(
+        _FILTER, by_source, nested=True
+    )
 
 
 def _named(entry: bytes) -> bytes:

@@ -11,7 +11,7 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard import netlink
-from sipguard.firewall.flows import any_entry, entries_of
+from sipguard.firewall.flows import any_entry, entries_of, offloaded
 from sipguard.firewall.targets import parse_target
 
 if TYPE_CHECKING:
@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
 MOST = 20_000
 """Entries that are read to find who else speaks to the server."""
-_ORIGINAL, _REPLY, _STATUS = 1, 2, 3
+_ORIGINAL, _REPLY = 1, 2
 _IP, _PROTOCOL = 1, 2
 _NUMBER, _SOURCE_PORT, _TARGET_PORT = 1, 2, 3
-_OFFLOADED = 1 << 14 | 1 << 15
-"""IPS_OFFLOAD and IPS_HW_OFFLOAD: no rule sees the packets of such a flow."""
 _PROTOCOLS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp"}
 
 
 class Tracked(NamedTuple):
-    """A flow by its first packet: from `source` to `target` and `port`; `server` and `server_port` are who answers."""
+    """A flow by what `source` sends: to `target` and `port`; `server` and `server_port` are who gets it."""
 
     protocol: str
     source: str
@@ -40,7 +38,7 @@ class Tracked(NamedTuple):
 
     @property
     def translated(self) -> bool:
-        """Whether another than the one who was called answers."""
+        """Whether another gets it than the one it is sent to."""
         return (self.server, self.server_port) != (self.target, self.port)
 
 
@@ -48,15 +46,19 @@ class Tracking:
     """Flows in the namespace of the thread that asks; needs CAP_NET_ADMIN. What cannot be read is not there."""
 
     def of(self, addresses: Sequence[str]) -> list[Tracked] | None:
-        """Flows that these addresses or networks have begun; None where nothing is tracked."""
+        """Flows that these addresses or networks have begun, or answer and are offloaded; None where nothing is tracked."""
         if not any_entry():
             return None
         try:
             with netlink.Conversation() as kernel:
-                entries = [entry for _, entry in entries_of(kernel, [parse_target(one) for one in addresses])]
+                targets = [parse_target(one) for one in addresses]
+                begun = [entry for _, entry in entries_of(kernel, targets)]
+                answered = [entry for _, entry in entries_of(kernel, targets, answered=True)]
         except OSError:
             return None
-        return [flow for entry in entries if (flow := _read(entry))]
+        flows = [_read(entry, _ORIGINAL, _REPLY) for entry in begun]
+        flows += [_read(entry, _REPLY, _ORIGINAL) for entry in answered]
+        return [flow for flow in flows if flow]
 
     def heard(self) -> list[Tracked]:
         """Flows of anybody: the first `MOST`."""
@@ -66,19 +68,18 @@ class Tracking:
                 entries = [entry for _, entry in itertools.islice(entries_of(kernel, everybody), MOST)]
         except OSError:
             return []
-        return [flow for entry in entries if (flow := _read(entry))]
+        return [flow for entry in entries if (flow := _read(entry, _ORIGINAL, _REPLY))]
 
 
-def _read(entry: bytes) -> Tracked | None:
-    """A flow of a protocol with ports."""
-    original, reply = netlink.first(entry, _ORIGINAL), netlink.first(entry, _REPLY)
-    number, _, port = _ports(original)
+def _read(entry: bytes, there: int, back: int) -> Tracked | None:
+    """A flow of a protocol with ports; `there` is the tuple of what its source sends."""
+    sent, returned = netlink.first(entry, there), netlink.first(entry, back)
+    number, _, port = _ports(sent)
     if number not in _PROTOCOLS:
         return None
-    source, target = _addresses(original)
-    server, _ = _addresses(reply)
-    status = int.from_bytes(netlink.first(entry, _STATUS), "big")
-    return Tracked(_PROTOCOLS[number], source, target, port, server, _ports(reply)[1], bool(status & _OFFLOADED))
+    source, target = _addresses(sent)
+    server, _ = _addresses(returned)
+    return Tracked(_PROTOCOLS[number], source, target, port, server, _ports(returned)[1], offloaded(entry))
 
 
 def _addresses(end: bytes) -> tuple[str, str]:
