@@ -14,7 +14,10 @@ import click
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
-    """What fail2ban-client does, with its output and exit status: status, set JAIL banip …, reload, get JAIL … ."""
+    """Do what fail2ban-client does, with its output and exit status: status, set JAIL banip …, reload, get JAIL … .
+
+    `sipguard client --help` lists its options and commands.
+    """
     from sipguard.fail2ban.client.main import run  # noqa: PLC0415 - the help of the group needs none of it
 
     sys.exit(run(arguments))

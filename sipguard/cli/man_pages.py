@@ -25,6 +25,8 @@ _ENVIRONMENT = (
     ("SIPGUARD_TRACEBACK", "If it is set, a mistake of sipguard's is shown with its traceback."),
 )
 
+_OF_CLIENT = "That of fail2ban-client: 0 done; 255 the server refuses, does not answer, or the call is wrong."
+
 
 @click.command("man")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
@@ -89,7 +91,7 @@ def _page(root: click.Context, name: str, found: click.Command) -> Iterator[str]
                 yield from _options(one, inner, heading="")
     yield from _section("EXAMPLES", COMMANDS[name].examples)
     yield ".SH EXIT STATUS"
-    yield _text(EXIT_STATUS.removeprefix("Exit status: "))
+    yield _text(_OF_CLIENT if name == "client" else EXIT_STATUS.removeprefix("Exit status: "))
     yield ".SH SEE ALSO"
     yield r"\fBsipguard\fR(1)"
 

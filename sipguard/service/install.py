@@ -87,6 +87,8 @@ def uninstall(root: Path, say: Say, *, purge: bool) -> None:
         _must(["systemctl", "daemon-reload"])
     if own and purge and not _run(["getent", "passwd", USER], quiet=True):
         _must(["userdel", USER])
+        if not _run(["getent", "group", USER], quiet=True):
+            _must(["groupdel", USER])  # it stays with its user gone where the operator has made others its members
         say(f"removed: user {USER}")
     if not purge:
         say("Configuration and state are still there; --purge removes them too.")

@@ -33,6 +33,7 @@ def _freeswitch(debian, folder):
 
 def _walk(debian):
     """From `check` to `unban`; the daemon runs, started by systemd or as its unit would start it."""
+    debian.run("useradd tess; usermod -aG sipguard tess")
     before = debian.run("cd / && find etc -xdev -type f ! -path 'etc/sipguard/*' | sort | xargs -d '\\n' sha256sum")
     assert "no jail is enabled" in debian.run("sipguard check")
     said = debian.run("sipguard enable --yes")
@@ -62,6 +63,7 @@ def _nothing_left(debian):
     assert debian.run("nft list ruleset") == ""
     assert debian.run(LEFT) == ""
     debian.run("getent passwd sipguard", status=2)
+    debian.run("getent group sipguard", status=2)
 
 
 @pytest.mark.timeout(900)
