@@ -23,7 +23,7 @@ USER = 65534
 ROOT = Path(__file__).parents[1]
 
 SERVER = """
-import pickle, sys, time
+import operator, pickle, sys, time
 from sipguard.errors import FirewallError
 from sipguard.firewall.choose import open_firewall
 name, options = pickle.load(sys.stdin.buffer)
@@ -34,7 +34,7 @@ while True:
     except EOFError:
         break
     try:
-        found = getattr(firewall, what)
+        found = operator.attrgetter(what)(firewall)
         answer = found(*values) if callable(found) else found, None
     except FirewallError as error:
         answer = None, str(error)
@@ -60,6 +60,16 @@ def readable_copy() -> Path:
     return folder
 
 
+class _Feeds:
+    """The feeds of a backend in another process."""
+
+    def __init__(self, ask):
+        self._ask = ask
+
+    def __getattr__(self, what):
+        return functools.partial(self._ask, f"feeds.{what}")
+
+
 class AsNobody:
     """The backend `name`, each call of which is done by that process. Raises what the backend raises."""
 
@@ -73,6 +83,7 @@ class AsNobody:
         )
         self._say((name, options))
         self.name, self.ends_bans = self._ask("name"), self._ask("ends_bans")
+        self.feeds = _Feeds(self._ask)
         self.in_kernel, self.changes, self.told_of_all = True, frozenset(), False
 
     def __getattr__(self, what):

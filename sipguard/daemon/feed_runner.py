@@ -28,15 +28,15 @@ class _Sink:
 
     async def set_feed(self, name: str, networks: list[tuple[str, float]], verdict: Verdict) -> None:
         """Replace what is rejected for a feed."""
-        await self._firewall_worker.call(self._firewall_worker.firewall.set_feed, name, networks, verdict)
+        await self._firewall_worker.call(self._firewall_worker.firewall.feeds.set, name, networks, verdict)
 
     async def drop_feed(self, name: str) -> None:
         """Reject nothing more for a feed."""
-        await self._firewall_worker.call(self._firewall_worker.firewall.drop_feed, name)
+        await self._firewall_worker.call(self._firewall_worker.firewall.feeds.drop, name)
 
     async def feeds(self) -> list[str]:
         """The feeds that the kernel has whole."""
-        there = await self._firewall_worker.call(self._firewall_worker.firewall.feeds)
+        there = await self._firewall_worker.call(self._firewall_worker.firewall.feeds.names)
         return [name for name in there if MARK not in name]  # the others are the fleet's
 
 

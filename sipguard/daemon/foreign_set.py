@@ -95,7 +95,7 @@ class ForeignSet:
     async def _find(self) -> None:
         """An earlier run has left its list: it stays until the new one is whole."""
         with contextlib.suppress(FirewallError):
-            there = await self._worker.call(self._worker.firewall.feeds)
+            there = await self._worker.call(self._worker.firewall.feeds.names)
             self._turn = int(self._names[0] not in there)
             if self.name not in there:
                 self.make_anew()
@@ -104,7 +104,7 @@ class ForeignSet:
         """Make it anew if others have removed it."""
         if not self._anew and not self._moved and not self.problem:
             with contextlib.suppress(FirewallError):
-                if self.name not in await self._worker.call(self._worker.firewall.feeds):
+                if self.name not in await self._worker.call(self._worker.firewall.feeds.names):
                     self.make_anew()
 
     async def _build(self) -> None:
@@ -112,10 +112,10 @@ class ForeignSet:
         other = self._names[1 - self._turn]
         firewall, call = self._worker.firewall, self._worker.call
         entries = list(self._entries())
-        await call(firewall.set_feed, other, entries[:BATCH], self._verdict)
+        await call(firewall.feeds.set, other, entries[:BATCH], self._verdict)
         for begin in range(BATCH, len(entries), BATCH):
-            await call(firewall.change_feed, other, entries[begin : begin + BATCH], (), self._verdict)
-        await call(firewall.drop_feed, self.name)
+            await call(firewall.feeds.change, other, entries[begin : begin + BATCH], (), self._verdict)
+        await call(firewall.feeds.drop, self.name)
         self._turn = 1 - self._turn
 
     async def _apply(self) -> None:
@@ -124,4 +124,4 @@ class ForeignSet:
             del self._moved[network]
         new = [(network, until) for network, (until, _) in batch.items() if until]
         gone = [network for network, (until, known) in batch.items() if known or not until]
-        await self._worker.call(self._worker.firewall.change_feed, self.name, new, gone, self._verdict)
+        await self._worker.call(self._worker.firewall.feeds.change, self.name, new, gone, self._verdict)

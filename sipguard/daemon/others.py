@@ -129,6 +129,6 @@ class Others:
 async def drop_sets(worker: FirewallWorker, name: str) -> None:
     """Remove the list of an earlier run, whose configuration had one."""
     with contextlib.suppress(FirewallError):  # told by whoever opened the firewall; asked again at the next start
-        for feed in await worker.call(worker.firewall.feeds):
+        for feed in await worker.call(worker.firewall.feeds.names):
             if feed.startswith(f"{name}{MARK}"):
-                await worker.call(worker.firewall.drop_feed, feed)
+                await worker.call(worker.firewall.feeds.drop, feed)

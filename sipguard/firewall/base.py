@@ -50,6 +50,43 @@ class FirewallWire(Protocol):
         """What the kernel has counted. A cheap call."""
 
 
+class FirewallFeeds(Protocol):
+    """The lists of others that a firewall rejects, each by its feed's name: on every port, in every protocol.
+
+    Never a rule per address: the cost per packet does not depend on their number. Neither `Firewall.open` nor a ban touches
+    feeds, and they stay when the daemon ends. Networks are canonical text (see `model`); times that have passed are left out.
+    Every method raises `FirewallError` when the kernel refuses; then nothing was changed.
+    """
+
+    def set(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
+        """Reject exactly these (address or network, until) for a feed, each until its time. They do not overlap.
+
+        What the feed had before is replaced in one step: no packet meets a set that is empty or half filled. 200,000 go in
+        within 5 s. `open` need not come first: after another program flushed the firewall this alone puts the feed back.
+        """
+
+    def change(
+        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
+    ) -> None:
+        """Reject `gone` no more for a feed that `set` made, then these as well, each until its time.
+
+        For lists that change by single entries: costs what changes, not what is there. One that is in both gets the new time;
+        one that is there already and not in `gone` keeps its own. Networks may overlap. `FirewallError` if the feed is gone.
+        """
+
+    def drop(self, name: str) -> None:
+        """Reject nothing more for this feed, and remove its sets. One that is not there is no error."""
+
+    def names(self) -> list[str]:
+        """The feeds that are whole in the kernel, sorted. A cheap call, whatever the number of addresses.
+
+        One of an earlier run is named too; one whose sets or rules another program removed is not.
+        """
+
+    def entries(self, name: str) -> list[Entry]:
+        """What is rejected for one feed now, `jail` being the feed's name; empty when there is none. For people: slow."""
+
+
 class Firewall(Protocol):
     """A place where bans are enforced. Every method raises `FirewallError` when the kernel refuses; then nothing was changed."""
 
@@ -68,6 +105,10 @@ class Firewall(Protocol):
     @property
     def wire(self) -> FirewallWire | None:
         """What copies packets; None where they cannot be watched."""
+
+    @property
+    def feeds(self) -> FirewallFeeds:
+        """What rejects lists of others."""
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Make what these jails need and leave what they have: live bans of earlier runs stay.
@@ -91,39 +132,8 @@ class Firewall(Protocol):
     def reach(self, rule: Rule) -> Rule:
         """What a ban of this jail rejects, as the configuration has this backend make it."""
 
-    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
-        """Reject exactly these (address or network, until) for a feed: on every port, in every protocol, until their time.
-
-        What the feed had before is replaced in one step: no packet meets a set that is empty or half filled, and when it
-        fails the feed has what it had. The networks are canonical text (see `model`) and do not overlap; times that have
-        passed are left out. Never a rule per address: the cost per packet does not depend on their number, and 200,000
-        go in within 5 s. `open` need not come first: after another program flushed the firewall this alone puts the
-        feed back. Neither `open` nor a ban touches feeds, and they stay when the daemon ends.
-        """
-
-    def change_feed(
-        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
-    ) -> None:
-        """Reject `gone` no more for a feed that `set_feed` made, then these as well, each until its time.
-
-        For lists that change by single entries: costs what changes, not what is there. One that is in both gets the new time;
-        one that is there already and not in `gone` keeps its own. Networks may overlap. `FirewallError` if the feed is gone.
-        """
-
-    def drop_feed(self, name: str) -> None:
-        """Reject nothing more for this feed, and remove its sets. One that is not there is no error."""
-
-    def feeds(self) -> list[str]:
-        """The feeds that are whole in the kernel, sorted. A cheap call, whatever the number of addresses.
-
-        One of an earlier run is named too; one whose sets or rules another program removed is not.
-        """
-
-    def feed_entries(self, name: str) -> list[Entry]:
-        """What is rejected for one feed now, `jail` being the feed's name; empty when there is none. For people: slow."""
-
     def verify(self) -> list[str]:
-        """What is missing of what `open` and `set_feed` made, for people; empty when all is there."""
+        """What is missing of what `open` and `feeds` made, for people; empty when all is there."""
 
     def show(self) -> str:
         """What is ours, in the backend's own syntax."""

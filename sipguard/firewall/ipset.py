@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from sipguard.errors import FirewallError
 from sipguard.firewall import ipset_text, programs
 from sipguard.firewall.cover import packets_of, sums_by_target
-from sipguard.firewall.feed_networks import in_time
 from sipguard.firewall.ipset_feeds import IpsetFeeds
 from sipguard.firewall.ipset_run import Ipset
 from sipguard.firewall.options import Options
@@ -21,7 +20,7 @@ from sipguard.firewall.targets import Network, latest, parse_target
 from sipguard.firewall.xt_chain import XtChain, families
 from sipguard.firewall.xt_names import XtSet, readable, set_owner
 from sipguard.firewall.xt_wire import XtWire
-from sipguard.model import FOREVER, Ban, Clock, Entry, Rule, Verdict
+from sipguard.model import FOREVER, Ban, Clock, Entry, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +53,7 @@ class IpsetFirewall:
         self._chains = [
             XtChain(self._options.chain, family, hooks=self._options.hooks, pids=self._pids) for family in families()
         ]
-        self._feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
+        self.feeds = IpsetFeeds(self._ipset, clock, self._options, self._pids)
         self.wire = XtWire(clock, chain=self._options.chain, program="iptables", pids=self._pids, with_sets=True)
         self._can_limit = True
         self._jails: dict[str, str] = {}
@@ -170,34 +169,10 @@ class IpsetFirewall:
                         packets[key] = packets.get(key, 0) + element.packets
         return packets
 
-    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
-        """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then it has what it had."""
-        self._feeds.set(name, list(in_time(networks, self._clock())), verdict)
-
-    def change_feed(
-        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
-    ) -> None:
-        """Reject some no more, and others besides. Raises `FirewallError` when the feed is gone."""
-        now = self._clock()
-        removed = in_time(((text, FOREVER) for text in gone), now)
-        self._feeds.change(name, list(in_time(networks, now)), list(removed), verdict)
-
-    def drop_feed(self, name: str) -> None:
-        """Remove a feed's sets. Raises `FirewallError` when the kernel refuses."""
-        self._feeds.drop(name)
-
-    def feeds(self) -> list[str]:
-        """The feeds whose sets and rules are in the kernel."""
-        return self._feeds.names()
-
-    def feed_entries(self, name: str) -> list[Entry]:
-        """What the kernel rejects for one feed."""
-        return self._feeds.entries(name)
-
     def verify(self) -> list[str]:
-        """Compare with what `open` and `set_feed` made. Two or three processes, whatever the number of bans."""
+        """Compare with what `open` and `feeds` made. Two or three processes, whatever the number of bans."""
         if not self._made:
-            return self._feeds.verify() + self.wire.verify()
+            return self.feeds.verify() + self.wire.verify()
         there = {header.name: header.elements for header in self._ipset.headers()}
         now = self._clock()
         problems = [f"ipset: set {name} is gone" for name in self._made if name not in there]
@@ -208,11 +183,11 @@ class IpsetFirewall:
         ]
         for chain in self._chains:
             problems += chain.verify()
-        return problems + self._feeds.verify() + self.wire.verify()
+        return problems + self.feeds.verify() + self.wire.verify()
 
     def show(self) -> str:
         """The rules as iptables(8) and the sets as ipset(8) take them; of a feed's sets the definition alone."""
-        text = "".join(chain.show() for chain in self._chains) + self._feeds.show() + self.wire.show()
+        text = "".join(chain.show() for chain in self._chains) + self.feeds.show() + self.wire.show()
         return text + "".join(
             self._ipset.save(header.name) for header in self._ipset.headers() if header.name.kind in ("a", "n")
         )
@@ -220,7 +195,7 @@ class IpsetFirewall:
     def flush(self) -> None:
         """Remove the chain, the jumps to it and the sets, bans and feeds included."""
         self._jails, self._made, self._latest, self._long = {}, [], {}, {}
-        self._feeds.flush()
+        self.feeds.flush()
         self.wire.flush()
         for chain in self._chains:
             chain.remove()

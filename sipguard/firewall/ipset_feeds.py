@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipguard.firewall import ipset_text
-from sipguard.firewall.feed_networks import FeedNetwork
+from sipguard.firewall.feed_networks import FeedNetwork, in_time
 from sipguard.firewall.xt_chain import XtChain, families
 from sipguard.firewall.xt_names import Kind, XtSet, readable, set_owner
-from sipguard.model import Clock, Entry, Verdict
+from sipguard.model import FOREVER, Clock, Entry, Verdict
 
 if TYPE_CHECKING:
     from collections import deque
@@ -37,9 +37,10 @@ class IpsetFeeds:
         ]
         self._made: set[str] = set()
 
-    def set(self, name: str, networks: Sequence[FeedNetwork], verdict: Verdict) -> None:
+    def set(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
         """Replace what a feed rejects: filled beside the old set, then swapped."""
         now = self._clock()
+        listed = list(in_time(networks, now))
         owner = set_owner(name)
         kind: Kind = "g" if verdict == "drop" else "f"
         stale = [header.name for header in self._ipset.headers() if _is_of(header.name, owner, kind)]
@@ -49,7 +50,7 @@ class IpsetFeeds:
             lines = [self._ipset.create(filling, SIZE), self._ipset.create(final, SIZE)]
             lines += [
                 f"add {filling} {item} timeout {ipset_text.timeout(network.until, now)} -exist\n"
-                for network in networks
+                for network in listed
                 if network.family == chain.family
                 for item in _elements(network)
             ]
@@ -58,14 +59,16 @@ class IpsetFeeds:
         self._ipset.do("".join(f"destroy {name}\n" for name in stale))
         self._made.add(name)
 
-    def change(self, name: str, networks: Sequence[FeedNetwork], gone: Sequence[FeedNetwork], verdict: Verdict) -> None:
+    def change(
+        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
+    ) -> None:
         """Take some out of a feed's sets, then put others in. Raises `FirewallError` when the sets are gone."""
         now = self._clock()
         kind: Kind = "g" if verdict == "drop" else "f"
         lines = []
-        for network in gone:
+        for network in in_time(((text, FOREVER) for text in gone), now):
             lines += [f"del {_named(kind, network, name)} {item} -exist\n" for item in _elements(network)]
-        for network in networks:
+        for network in in_time(networks, now):
             time = ipset_text.timeout(network.until, now)
             lines += [
                 f"add {_named(kind, network, name)} {item} timeout {time} -exist\n" for item in _elements(network)

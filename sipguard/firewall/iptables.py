@@ -26,7 +26,7 @@ from sipguard.firewall.targets import Target, latest, parse_target
 from sipguard.firewall.xt_chain import families
 from sipguard.firewall.xt_names import CHAIN_LENGTH, shorten
 from sipguard.firewall.xt_wire import XtWire
-from sipguard.model import Ban, Clock, Entry, Rule, Verdict
+from sipguard.model import Ban, Clock, Entry, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,26 @@ log = logging.getLogger(__name__)
 
 MANY = 1000
 """Rules above which packets become slow (4 µs each here; 30 µs at 10,000)."""
-_NO_FEEDS = "backend iptables has one rule per address, too slow for lists: choose the firewall ipset or nftables"
+
+
+class _NoFeeds:
+    """Lists are not for rules: to set one raises `FirewallError`."""
+
+    def set(self, name: str, *_: object) -> None:
+        raise FirewallError(
+            f"feed {name}: backend iptables has one rule per address, too slow for lists: choose the firewall ipset or nftables"
+        )
+
+    change = set  # noqa: A003 - the method above
+
+    def drop(self, name: str) -> None:
+        """There is none."""
+
+    def names(self) -> list[str]:
+        return []
+
+    def entries(self, name: str) -> list[Entry]:  # noqa: ARG002
+        return []
 
 
 class IptablesFirewall:
@@ -49,6 +68,7 @@ class IptablesFirewall:
     in_kernel = True
     changes: frozenset[str] = frozenset()
     told_of_all = False
+    feeds = _NoFeeds()
 
     def __init__(self, *, clock: Clock, options: Options | None = None, program: str = "iptables") -> None:
         if reason := legacy_refusal(program):
@@ -113,31 +133,6 @@ class IptablesFirewall:
                 bans = self._bans[family].read(chain)
                 found += [Entry(str(ban.target), ban.jail_of(self._made), ban.until) for ban in bans]
         return found
-
-    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:  # noqa: ARG002
-        """Lists are not for rules. Raises `FirewallError`."""
-        raise FirewallError(f"feed {name}: {_NO_FEEDS}")
-
-    def change_feed(
-        self,
-        name: str,
-        networks: Sequence[tuple[str, float]],  # noqa: ARG002
-        gone: Sequence[str] = (),  # noqa: ARG002
-        verdict: Verdict = "reject",  # noqa: ARG002
-    ) -> None:
-        """Lists are not for rules. Raises `FirewallError`."""
-        raise FirewallError(f"feed {name}: {_NO_FEEDS}")
-
-    def drop_feed(self, name: str) -> None:
-        """There is none."""
-
-    def feeds(self) -> list[str]:
-        """There are none."""
-        return []
-
-    def feed_entries(self, name: str) -> list[Entry]:  # noqa: ARG002
-        """There are none."""
-        return []
 
     def reach(self, rule: Rule) -> Rule:
         """What a ban of this jail rejects, as the configuration has this backend make it."""

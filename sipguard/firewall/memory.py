@@ -13,6 +13,51 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class MemoryFeeds:
+    """Feeds in dictionaries: address or network → until."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.listed: dict[str, dict[str, float]] = {}
+
+    def set(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:  # noqa: ARG002
+        """Note what a feed lists. Raises `FirewallError` as a real backend does."""
+        self.listed[name] = {item.text: item.until for item in in_time(networks, self._clock())}
+
+    def change(
+        self,
+        name: str,
+        networks: Sequence[tuple[str, float]],
+        gone: Sequence[str] = (),
+        verdict: Verdict = "reject",  # noqa: ARG002
+    ) -> None:
+        """Note what a feed lists besides, and no longer. Raises `FirewallError` as a real backend does."""
+        now = self._clock()
+        new = list(in_time(networks, now))
+        removed = [item.text for item in in_time(((text, FOREVER) for text in gone), now)]
+        if name not in self.listed:
+            raise FirewallError(f"feed {name} is gone")
+        listed = self.listed[name]
+        for text in removed:
+            listed.pop(text, None)
+        for item in new:
+            if listed.get(item.text, 0.0) <= now:
+                listed[item.text] = item.until
+
+    def drop(self, name: str) -> None:
+        """Forget a feed."""
+        self.listed.pop(name, None)
+
+    def names(self) -> list[str]:
+        """The feeds that were set."""
+        return sorted(self.listed)
+
+    def entries(self, name: str) -> list[Entry]:
+        """What a feed lists and whose time has not passed."""
+        now = self._clock()
+        return [Entry(text, name, until) for text, until in self.listed.get(name, {}).items() if until > now]
+
+
 class MemoryFirewall:
     """Bans in a dictionary, ended by the clock as a kernel would end them."""
 
@@ -27,7 +72,7 @@ class MemoryFirewall:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._jails: dict[str, dict[Target, float]] = {}
-        self._feeds: dict[str, dict[str, float]] = {}
+        self.feeds = MemoryFeeds(clock)
 
     def open(self, rules: Sequence[Rule]) -> None:
         """Keep the bans of these jails and forget the others'."""
@@ -54,43 +99,6 @@ class MemoryFirewall:
             for target, until in targets.items()
         ]
 
-    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:  # noqa: ARG002
-        """Note what a feed lists. Raises `FirewallError` as a real backend does."""
-        self._feeds[name] = {item.text: item.until for item in in_time(networks, self._clock())}
-
-    def change_feed(
-        self,
-        name: str,
-        networks: Sequence[tuple[str, float]],
-        gone: Sequence[str] = (),
-        verdict: Verdict = "reject",  # noqa: ARG002
-    ) -> None:
-        """Note what a feed lists besides, and no longer. Raises `FirewallError` as a real backend does."""
-        now = self._clock()
-        new = list(in_time(networks, now))
-        removed = [item.text for item in in_time(((text, FOREVER) for text in gone), now)]
-        if name not in self._feeds:
-            raise FirewallError(f"feed {name} is gone")
-        listed = self._feeds[name]
-        for text in removed:
-            listed.pop(text, None)
-        for item in new:
-            if listed.get(item.text, 0.0) <= now:
-                listed[item.text] = item.until
-
-    def drop_feed(self, name: str) -> None:
-        """Forget a feed."""
-        self._feeds.pop(name, None)
-
-    def feeds(self) -> list[str]:
-        """The feeds that were set."""
-        return sorted(self._feeds)
-
-    def feed_entries(self, name: str) -> list[Entry]:
-        """What a feed lists and whose time has not passed."""
-        now = self._clock()
-        return [Entry(text, name, until) for text, until in self._feeds.get(name, {}).items() if until > now]
-
     def reach(self, rule: Rule) -> Rule:
         """The rule as it is."""
         return rule
@@ -102,12 +110,12 @@ class MemoryFirewall:
     def show(self) -> str:
         """One line per ban: jail, address and the POSIX second of its end; then one per entry of a feed."""
         bans = [f"{entry.jail!r} {entry.address} until {entry.until}\n" for entry in self.entries()]
-        listed = [entry for name in self._feeds for entry in self.feed_entries(name)]
+        listed = [entry for name in self.feeds.names() for entry in self.feeds.entries(name)]
         return "".join(bans) + "".join(f"feed {one.jail} {one.address} until {one.until}\n" for one in listed)
 
     def flush(self) -> None:
         """Forget everything."""
-        self._jails, self._feeds = {}, {}
+        self._jails, self.feeds.listed = {}, {}
 
     def room(self, address: str) -> None:
         """There is no limit."""

@@ -46,7 +46,7 @@ class NftFeeds:
         self._there: dict[str, set[tuple[str, int]]] = {}
         """Feed → family and prefix length of its sets, as far as is known: to ask the kernel takes longer than a change."""
 
-    def set(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict) -> None:
+    def set(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
         """Replace what a feed rejects: in one script, so that no packet sees a set empty."""
         now = self._clock()
         groups = _by_set(in_time(networks, now))
@@ -68,7 +68,9 @@ class NftFeeds:
         self._made.add(name)
         self._there[name] = set(groups)
 
-    def change(self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str], verdict: Verdict) -> None:
+    def change(
+        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
+    ) -> None:
         """Take some out of a feed's sets, then put others in, in one script. Raises `FirewallError` when the feed is gone."""
         now = self._clock()
         new, removed = _by_set(in_time(networks, now)), _by_set(in_time(((text, FOREVER) for text in gone), now))

@@ -18,7 +18,7 @@ from sipguard.firewall.nft_run import NftError, NftRunner, fastest_runner
 from sipguard.firewall.nft_wire import NftWire
 from sipguard.firewall.options import Options
 from sipguard.firewall.targets import Network, Target, latest, parse_target
-from sipguard.model import Ban, Clock, Entry, Rule, Verdict
+from sipguard.model import Ban, Clock, Entry, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class NftablesFirewall:
         self._clock = clock
         self._options = options or Options()
         self._nft = runner or fastest_runner()
-        self._feeds = NftFeeds(self._nft, clock)
+        self.feeds = NftFeeds(self._nft, clock)
         self.wire = NftWire(self._nft, clock)
         self._jails: dict[str, str] = {}
         self._layout: Counter[tuple[str, str]] = Counter()
@@ -157,33 +157,11 @@ class NftablesFirewall:
                 packets[key] = packets.get(key, 0) + listed.counted.packets
         return packets
 
-    def set_feed(self, name: str, networks: Sequence[tuple[str, float]], verdict: Verdict = "reject") -> None:
-        """Reject what a feed lists, and no longer what it listed before. Raises `FirewallError`, then nothing changed."""
-        self._feeds.set(name, networks, verdict)
-
-    def change_feed(
-        self, name: str, networks: Sequence[tuple[str, float]], gone: Sequence[str] = (), verdict: Verdict = "reject"
-    ) -> None:
-        """Reject some no more, and others besides. Raises `FirewallError` when the feed is gone, then nothing changed."""
-        self._feeds.change(name, networks, gone, verdict)
-
-    def drop_feed(self, name: str) -> None:
-        """Remove a feed's chain and sets. Raises `FirewallError` when the kernel refuses."""
-        self._feeds.drop(name)
-
-    def feeds(self) -> list[str]:
-        """The feeds whose chain and sets are in the kernel."""
-        return self._feeds.names()
-
-    def feed_entries(self, name: str) -> list[Entry]:
-        """What the kernel rejects for one feed."""
-        return self._feeds.entries(name)
-
     def verify(self) -> list[str]:
-        """Compare with what `open` and `set_feed` made. Two terse lists, whatever the number of bans."""
+        """Compare with what `open` and `feeds` made. Two terse lists, whatever the number of bans."""
         problems = self._verify_jails()
         self._lost = self._lost or bool(problems)
-        return problems + self._feeds.verify() + self.wire.verify()
+        return problems + self.feeds.verify() + self.wire.verify()
 
     def _verify_jails(self) -> list[str]:
         if not self._layout:
@@ -211,12 +189,12 @@ class NftablesFirewall:
             if error.cause != "absent":
                 raise
             text = ""
-        return text + self._feeds.show() + self.wire.show()
+        return text + self.feeds.show() + self.wire.show()
 
     def flush(self) -> None:
         """Remove the table with all bans. That it is there already or not makes no difference."""
         self._nft.run(f"add table {nft_text.TABLE}\ndelete table {nft_text.TABLE}\n")
-        self._feeds.flush()
+        self.feeds.flush()
         self.wire.flush()
         self._networks = NftNetworks(self._nft)
         self._jails, self._layout = {}, Counter()

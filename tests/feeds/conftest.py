@@ -30,19 +30,19 @@ class Sink:
 
     async def set_feed(self, name, networks, verdict):
         self.calls.append((name, len(networks)))
-        self.firewall.set_feed(name, networks, verdict)
+        self.firewall.feeds.set(name, networks, verdict)
         self.applied = time.perf_counter()
 
     async def drop_feed(self, name):
-        self.firewall.drop_feed(name)
+        self.firewall.feeds.drop(name)
 
     async def feeds(self):
-        return self.firewall.feeds()
+        return self.firewall.feeds.names()
 
     def addresses(self, name="apiban"):
         """Every single address that is rejected for a feed."""
         found = set()
-        for entry in self.firewall.feed_entries(name):
+        for entry in self.firewall.feeds.entries(name):
             found.update(str(address) for address in ipaddress.ip_network(entry.address))
         return found
 

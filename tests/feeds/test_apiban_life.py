@@ -190,7 +190,7 @@ def test_restart_without_network(server, ca_file, tmp_path, aged, clock):
     asyncio.run(run([feed], aged))
     server.close()
     again = Sink(MemoryFirewall(clock=clock))
-    again.firewall.set_feed("old", [("198.51.100.7", START + 5000)])
+    again.firewall.feeds.set("old", [("198.51.100.7", START + 5000)])
 
     async def restart():
         async with managing([feed], tmp_path, again, clock=clock, sleep=clock.sleep):
@@ -198,7 +198,7 @@ def test_restart_without_network(server, ca_file, tmp_path, aged, clock):
 
     asyncio.run(restart())
     assert again.addresses() == {address for _, address in server.entries}
-    assert again.firewall.feeds() == ["apiban"]
+    assert again.firewall.feeds.names() == ["apiban"]
 
 
 def test_ignoreip_wins(server, ca_file, tmp_path, aged, clock):

@@ -96,7 +96,7 @@ class Time:
 
 
 def held(sink):
-    return sorted(entry.address for entry in sink.firewall.feed_entries("drop"))
+    return sorted(entry.address for entry in sink.firewall.feeds.entries("drop"))
 
 
 def test_by_url(server, ca_file, tmp_path):

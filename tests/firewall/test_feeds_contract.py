@@ -35,39 +35,39 @@ def until(networks, seconds=600.0):
 
 
 def listed(firewall, name="apiban"):
-    return sorted(entry.address for entry in firewall.feed_entries(name))
+    return sorted(entry.address for entry in firewall.feeds.entries(name))
 
 
 def test_feed_is_set_replaced_and_dropped(firewall):
     """Addresses and networks of both families are rejected, then others instead of them, then none."""
     firewall.open([SIP])
-    firewall.set_feed("apiban", until(MIXED))
+    firewall.feeds.set("apiban", until(MIXED))
     assert listed(firewall) == MIXED
-    assert firewall.feeds() == ["apiban"]
-    assert all(550 < entry.until - time.time() < 601 for entry in firewall.feed_entries("apiban"))
-    firewall.set_feed("apiban", until(["203.0.113.5", "203.0.113.7"], 60), "drop")
+    assert firewall.feeds.names() == ["apiban"]
+    assert all(550 < entry.until - time.time() < 601 for entry in firewall.feeds.entries("apiban"))
+    firewall.feeds.set("apiban", until(["203.0.113.5", "203.0.113.7"], 60), "drop")
     assert listed(firewall) == ["203.0.113.5", "203.0.113.7"]
-    assert all(10 < entry.until - time.time() < 61 for entry in firewall.feed_entries("apiban"))
+    assert all(10 < entry.until - time.time() < 61 for entry in firewall.feeds.entries("apiban"))
     assert firewall.verify() == []
-    firewall.drop_feed("apiban")
-    firewall.drop_feed("apiban")
-    assert (firewall.feeds(), listed(firewall)) == ([], [])
+    firewall.feeds.drop("apiban")
+    firewall.feeds.drop("apiban")
+    assert (firewall.feeds.names(), listed(firewall)) == ([], [])
 
 
 def test_feeds_apart(firewall):
     """Two feeds with one address: the end of one leaves the other; an empty one is there all the same."""
     for name in ("apiban", "drop-list", "drop"):
-        firewall.set_feed(name, until(["203.0.113.5"]))
-    firewall.set_feed("empty", [])
-    firewall.drop_feed("drop")
-    assert firewall.feeds() == ["apiban", "drop-list", "empty"]
+        firewall.feeds.set(name, until(["203.0.113.5"]))
+    firewall.feeds.set("empty", [])
+    firewall.feeds.drop("drop")
+    assert firewall.feeds.names() == ["apiban", "drop-list", "empty"]
     assert listed(firewall, "drop-list") == ["203.0.113.5"]
     assert listed(firewall, "empty") == []
 
 
 def test_feeds_and_bans_apart(firewall):
     """Bans neither list nor lose feeds, opening again touches none, and a flush takes both."""
-    firewall.set_feed("apiban", until(MIXED))
+    firewall.feeds.set("apiban", until(MIXED))
     firewall.open([SIP])
     firewall.ban([Ban("203.0.113.9", "asterisk", 0.0, time.time() + 60)])
     firewall.open([])
@@ -75,12 +75,12 @@ def test_feeds_and_bans_apart(firewall):
     assert listed(firewall) == MIXED
     firewall.open([SIP])
     firewall.flush()
-    assert (firewall.feeds(), firewall.entries(), firewall.verify()) == ([], [], [])
+    assert (firewall.feeds.names(), firewall.entries(), firewall.verify()) == ([], [], [])
 
 
 def test_feed_entries_end(firewall):
     """An entry ends at its own time, and one whose time has passed never begins."""
-    firewall.set_feed("apiban", [*until(["203.0.113.5"], 3), *until(["203.0.113.6"]), *until(["203.0.113.7"], -1)])
+    firewall.feeds.set("apiban", [*until(["203.0.113.5"], 3), *until(["203.0.113.6"]), *until(["203.0.113.7"], -1)])
     assert listed(firewall) == ["203.0.113.5", "203.0.113.6"]
     test_contract.pass_time(firewall, 3.2)
     assert listed(firewall) == ["203.0.113.6"]
@@ -91,38 +91,38 @@ def test_feed_entries_end(firewall):
 )
 def test_feed_of_nonsense(firewall, bad):
     """What is no network, or has host bits, refuses the whole list: the feed has what it had."""
-    firewall.set_feed("apiban", until(["203.0.113.5"]))
+    firewall.feeds.set("apiban", until(["203.0.113.5"]))
     with pytest.raises(FirewallError, match="cannot reject"):
-        firewall.set_feed("apiban", until(["203.0.113.6", bad]))
+        firewall.feeds.set("apiban", until(["203.0.113.6", bad]))
     assert listed(firewall) == ["203.0.113.5"]
 
 
 def test_feed_after_a_foreign_flush(firewall):
     """Another program flushes the ruleset: the feed is told missing, and to set it again is enough."""
     firewall.open([SIP])
-    firewall.set_feed("apiban", until(MIXED))
+    firewall.feeds.set("apiban", until(MIXED))
     if firewall.name != "memory":
         subprocess.run(["nft", "flush", "ruleset"], check=True)
-        assert firewall.feeds() == []
+        assert firewall.feeds.names() == []
         assert any("apiban" in line for line in firewall.verify())
-    firewall.set_feed("apiban", until(MIXED))
-    assert firewall.feeds() == ["apiban"]
+    firewall.feeds.set("apiban", until(MIXED))
+    assert firewall.feeds.names() == ["apiban"]
     assert listed(firewall) == MIXED
 
 
 def test_feed_of_an_earlier_run(firewall):
     """A backend that has just started names what an earlier one left, and drops it."""
-    firewall.set_feed("drop-list_1", until(MIXED))
+    firewall.feeds.set("drop-list_1", until(MIXED))
     with contextlib.closing(firewall if firewall.name == "memory" else backend_of(firewall.name)) as again:
-        assert again.feeds() == ["drop-list_1"]
-        again.drop_feed("drop-list_1")
-        assert again.feeds() == []
+        assert again.feeds.names() == ["drop-list_1"]
+        again.feeds.drop("drop-list_1")
+        assert again.feeds.names() == []
 
 
 def test_feeds_leave_others_alone(firewall):
     """The chain of APIBAN's own client, and every other rule, stay as they are."""
     if firewall.name == "memory":
-        firewall.set_feed("apiban", until(MIXED))
+        firewall.feeds.set("apiban", until(MIXED))
         assert "APIBAN" not in firewall.show()
         return
     for command in (
@@ -133,9 +133,9 @@ def test_feeds_leave_others_alone(firewall):
     ):
         subprocess.run(["iptables", *command.split()], check=True)
     before = dump()
-    firewall.set_feed("apiban", until(MIXED))
+    firewall.feeds.set("apiban", until(MIXED))
     assert dump() == before
-    firewall.drop_feed("apiban")
+    firewall.feeds.drop("apiban")
     assert dump() == before
 
 
@@ -154,10 +154,10 @@ def test_two_hundred_thousand_networks(firewall, capsys):
     taken = []
     for _ in range(effort(2, 4)):
         begin = time.perf_counter()
-        firewall.set_feed("big", networks)
+        firewall.feeds.set("big", networks)
         taken.append(time.perf_counter() - begin)
     begin = time.perf_counter()
-    assert firewall.feeds() == ["big"]
+    assert firewall.feeds.names() == ["big"]
     asked = time.perf_counter() - begin
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     with capsys.disabled():
@@ -166,7 +166,7 @@ def test_two_hundred_thousand_networks(firewall, capsys):
     # Of four, two: what other programs do meanwhile makes a run longer, never shorter.
     assert sorted(taken)[1] < within(5)
     assert asked < within(0.5)
-    assert len(firewall.feed_entries("big")) == 200_000
+    assert len(firewall.feeds.entries("big")) == 200_000
 
 
 @pytest.mark.root
@@ -175,15 +175,15 @@ def test_feeds_are_not_for_rules():
     with namespace("iptables-legacy") as net, net.inside():
         firewall = backend_of("iptables")
         with pytest.raises(FirewallError, match="ipset or nftables"):
-            firewall.set_feed("apiban", until(MIXED))
-        assert (firewall.feeds(), listed(firewall)) == ([], [])
-        firewall.drop_feed("apiban")
+            firewall.feeds.set("apiban", until(MIXED))
+        assert (firewall.feeds.names(), listed(firewall)) == ([], [])
+        firewall.feeds.drop("apiban")
 
 
 def test_a_feed_changes_by_single_entries(firewall):
     """Entries come and go, of lengths that were not there before; one gets another time; the others stay as they are."""
-    firewall.set_feed("fleet.a", until(["203.0.113.5", "203.0.113.6"]))
-    firewall.change_feed("fleet.a", until(["203.0.113.7", "2001:db8::/64", "203.0.113.64/26"]))
+    firewall.feeds.set("fleet.a", until(["203.0.113.5", "203.0.113.6"]))
+    firewall.feeds.change("fleet.a", until(["203.0.113.7", "2001:db8::/64", "203.0.113.64/26"]))
     assert listed(firewall, "fleet.a") == [
         "2001:db8::/64",
         "203.0.113.5",
@@ -192,24 +192,24 @@ def test_a_feed_changes_by_single_entries(firewall):
         "203.0.113.7",
     ]
     gone = ["203.0.113.5", "203.0.113.6", "203.0.113.99", "2001:db8:1::/64", "198.51.100.0/24"]
-    firewall.change_feed("fleet.a", until(["203.0.113.6"], 60), gone)
+    firewall.feeds.change("fleet.a", until(["203.0.113.6"], 60), gone)
     assert listed(firewall, "fleet.a") == ["2001:db8::/64", "203.0.113.6", "203.0.113.64/26", "203.0.113.7"]
-    (renewed,) = [entry for entry in firewall.feed_entries("fleet.a") if entry.address == "203.0.113.6"]
+    (renewed,) = [entry for entry in firewall.feeds.entries("fleet.a") if entry.address == "203.0.113.6"]
     assert 10 < renewed.until - time.time() < 61
-    assert firewall.feeds() == ["fleet.a"]
+    assert firewall.feeds.names() == ["fleet.a"]
     assert firewall.verify() == []
-    firewall.change_feed("fleet.a", [], ["203.0.113.6"])
+    firewall.feeds.change("fleet.a", [], ["203.0.113.6"])
     assert "203.0.113.6" not in listed(firewall, "fleet.a")
 
 
 def test_a_list_that_begins_empty(firewall):
     """Entries are taken out as well where they have come one by one; no rule is made twice."""
-    firewall.set_feed("fleet.a", [])
+    firewall.feeds.set("fleet.a", [])
     for network in ("203.0.113.5", "203.0.113.6", "2001:db8::/64"):
-        firewall.change_feed("fleet.a", until([network]))
+        firewall.feeds.change("fleet.a", until([network]))
     assert firewall.show().count("match-set") <= 4
-    firewall.change_feed("fleet.a", [], ["203.0.113.6", "2001:db8::/64"])
-    firewall.change_feed("fleet.a", [], ["203.0.113.5"])
+    firewall.feeds.change("fleet.a", [], ["203.0.113.6", "2001:db8::/64"])
+    firewall.feeds.change("fleet.a", [], ["203.0.113.5"])
     assert listed(firewall, "fleet.a") == []
     if firewall.name == "nftables":
         rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
@@ -219,11 +219,11 @@ def test_a_list_that_begins_empty(firewall):
 def test_a_change_of_a_feed_that_is_gone(firewall):
     """It is told: whoever keeps the feed gives it anew as a whole."""
     with pytest.raises(FirewallError):
-        firewall.change_feed("fleet.a", until(["203.0.113.5"]))
-    firewall.set_feed("fleet.a", until(["203.0.113.5"]))
+        firewall.feeds.change("fleet.a", until(["203.0.113.5"]))
+    firewall.feeds.set("fleet.a", until(["203.0.113.5"]))
     with pytest.raises(FirewallError, match="cannot reject"):
-        firewall.change_feed("fleet.a", until(["203.0.113.9", "1/x"]))
+        firewall.feeds.change("fleet.a", until(["203.0.113.9", "1/x"]))
     assert listed(firewall, "fleet.a") == ["203.0.113.5"]
-    firewall.drop_feed("fleet.a")
+    firewall.feeds.drop("fleet.a")
     with pytest.raises(FirewallError):
-        firewall.change_feed("fleet.a", until(["203.0.113.5"]))
+        firewall.feeds.change("fleet.a", until(["203.0.113.5"]))
