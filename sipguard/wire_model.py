@@ -133,6 +133,10 @@ this packet's source has sent more than is read of one address. `all`: more came
 """
 
 
+LIMITED_SOURCE = "this address sent more packets than are read of one"
+"""Why packets of one address over UDP, and of no other kind, went unseen."""
+
+
 class Unpaired(NamedTuple):
     """What must survive a crash: testimony that waits, or an attempt that counts and of which no line has told yet."""
 

@@ -12,6 +12,7 @@ from sipguard.daemon.held_back import HeldBack
 from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.policy.metering import Metering
 from sipguard.policy.sight import EncryptedSessions, OffWire, Presence
+from sipguard.wire_model import LIMITED_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +58,8 @@ class WireSight:
         if unwatched := owner.wire.packets.unwatched if owner.by_packets else ():
             return f"nobody watches {unwatched[0]}"
         if why := owner.wire.tracker.blindness(since, until, address):
-            return why
+            # Who is held back gets no more guesses over UDP, seen or not: what was too much may be written in his name.
+            return "" if why == LIMITED_SOURCE and owner.stops(address) else why
         return "" if owner.by_packets else owner.wire.places.silent(address)
 
     def heard_from(self, address: str) -> bool:
@@ -112,6 +114,11 @@ class Corroborator:
     def can_meter(self) -> bool:
         """Whether whoever guesses unproven can be held back."""
         return self.wire.packets.can_meter
+
+    def stops(self, address: str) -> bool:
+        """Whether the kernel lets nothing more of this address through over UDP: it is held back, and no flow of it is known."""
+        known = any(one.flows(address, self._clock()) for one in self._meterings.values())
+        return self.can_meter and not known and self.held.holds(address)
 
     @property
     def relayed(self) -> bool:

@@ -50,6 +50,10 @@ class HeldBack:
             self._send()
         return self._packets.can_meter
 
+    def holds(self, address: str) -> bool:
+        """Whether the kernel has been told to hold this address back, or its network."""
+        return any(self._until.get(one, 0.0) > self._clock() for one in places(address))
+
     def lift(self, address: str) -> None:
         """Somebody has logged in from there: it is let through, and so is its network."""
         for one in places(address):

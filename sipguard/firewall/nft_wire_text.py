@@ -92,6 +92,7 @@ def _chains(watch: Watch) -> dict[str, list[str]]:
         "udp_in": [
             "@th,64,32 0x5349502f return",  # `SIP/`: an answer to us
             "fib daddr type != local return",
+            *_known_copied(watch),
             "jump held",
             *_limited_by_source("sources", "many", 1),
             *_copied(watch.requests, watch.rate, "full_requests"),
@@ -151,6 +152,13 @@ def _held() -> list[str]:
     """The meter: an element's own limit lets its few packets through, and matches from then on."""
     known = [f"{kind.source} . th sport @known{kind.suffix} return" for kind in KINDS[:2]]
     return [*known, *(f"{kind.source} @held{kind.suffix} counter name {HELD_BACK} drop" for kind in KINDS)]
+
+
+def _known_copied(watch: Watch) -> list[str]:
+    """Of known flows half of the rate is read: packets in their names, which the meter lets through, must not blind us."""
+    limit = f"limit rate {watch.rate // 2}/second burst {watch.rate // 2} packets"
+    log = f"log group {watch.requests} snaplen {WHOLE}"
+    return [f"{kind.source} . th sport @known{kind.suffix} {limit} {log} return" for kind in KINDS[:2]]
 
 
 def _limited_by_source(name: str, full: str, times: int) -> list[str]:

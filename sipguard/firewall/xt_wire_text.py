@@ -49,7 +49,7 @@ def chains(watch: Watch, name: str, family: Family, *, meter: bool) -> dict[str,
         f"{name}-udp": [
             f"{sip} -j RETURN",
             "-m addrtype ! --dst-type LOCAL -j RETURN",
-            *(_held(family) if meter else ()),
+            *(_held(watch, name, family) if meter else ()),
             f"{_above('req', mask, 1)} -g {name}-many",
             *_limited(watch.rate, f"{name}-req", f"{name}-full"),
         ],
@@ -150,8 +150,11 @@ def sets(family: Family) -> dict[str, str]:
     }
 
 
-def _held(family: Family) -> Iterator[str]:
-    known = f"-m set ! --match-set sg_wire_known{family} src,src"
+def _held(watch: Watch, name: str, family: Family) -> Iterator[str]:
+    rate = min(watch.rate // 2, _MOST)
+    flows = f"-m set --match-set sg_wire_known{family} src,src"
+    yield f"{flows} -m limit --limit {rate}/sec --limit-burst {rate} -g {name}-req"
+    known = flows.replace("--match-set", "! --match-set")
     for kind in ("4",) if family == "4" else ("6", "64"):
         yield f"{known} -m set --match-set sg_wire_held{kind} src --packets-gt {BIG} -j DROP"
 

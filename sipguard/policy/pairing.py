@@ -22,7 +22,7 @@ MEMORY = 600.0
 """Seconds that an attempt is remembered of which no line has told."""
 MOST = 20_000
 """Attempts remembered in all; those of one address too."""
-MOST_OF_ONE = 128
+MOST_OF_ONE = 512
 _AT_ONCE = 1000
 _NAME = 24
 """Characters of a user that are compared: servers cut them."""

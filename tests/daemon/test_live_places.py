@@ -100,18 +100,18 @@ def test_a_proxy_on_the_same_host(tmp_path):
             server.close()
 
 
-def spoof(lab, victims, count=SPOOFED):
-    """Guesses on invented nonces in the victims' names, in turn, 250 a second."""
+def spoof(lab, victims, count=SPOOFED, *, port=5060, pause=0.004):
+    """Guesses on invented nonces in the victims' names, in turn, 250 a second or as `pause` says."""
     with lab.net.inside():
         raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with raw:
         for number in range(count):
             victim = victims[number % len(victims)]
             payload = request(nonce=uuid(number), response=f"{number:032x}")
-            datagram = struct.pack(">HHHH", 5060, 5060, 8 + len(payload), 0) + payload
+            datagram = struct.pack(">HHHH", port, 5060, 8 + len(payload), 0) + payload
             head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0)
             raw.sendto(head + socket.inet_aton(victim) + socket.inet_aton(SERVER) + datagram, (SERVER, 0))
-            time.sleep(0.004)
+            time.sleep(pause)
 
 
 class Foreseen(Server):
@@ -173,3 +173,25 @@ def test_spoofed(tmp_path, sighted):
         guesser = lab.client(ONE)
         assert [guesser.register() for _ in range(5)] == [403] * 5
         lab.daemon.wait_for(lambda: lab.daemon.banned("freeswitch") == {ONE}, "the ban of who is proven")
+
+
+@pytest.mark.parametrize(
+    ("victim", "pause"), [(HONEST, 0.004), (ROTATING[0], 0.0)], ids=["a phone's own flow", "all at once"]
+)
+def test_more_in_one_name_than_is_read_of_one(tmp_path, victim, pause):
+    """Nobody is banned for it, though the server judges many: a registered phone's port is never closed, another's at once."""
+    with law_lab(tmp_path, wired=True, sighted=True) as lab:
+        phone = lab.client(HONEST, source_port=5062)
+        assert phone.register(response="a" * 32) == 200
+        if victim == HONEST:
+            spoof(lab, [victim], 5, port=5062)
+            lab.daemon.wait_for(lambda: lab.wire()["metered"] == 1, "the meter, which lets the flow pass")
+        spoof(lab, [victim], port=5062, pause=pause)
+        lab.settle()
+        status = lab.daemon.status("freeswitch")
+        print(f"{SPOOFED} packets, {len(lab.server.guessed)} judged by the server: {status['corroboration']}")
+        assert (status["totals"]["bans"], status["corroboration"]["reported"]) == (0, 0)
+        assert len(lab.server.guessed) > 900 or victim != HONEST
+        phone.socket.close()  # with the answers to what others have sent in its name
+        again = lab.client(HONEST, source_port=5062)
+        assert again.register(response="a" * 32) == 200

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
 
 from sipguard.detection.sip.generations import Generations
-
-if TYPE_CHECKING:
-    from sipguard.wire_model import Blindness
+from sipguard.wire_model import Blindness
 
 _MOST = 64
 _ADDRESSES = 50_000
@@ -31,7 +28,8 @@ class BlindTimes:
             key = _place(address)
             before = self._of_one.get(key)
             if before is not None and time.since <= before.until + _JOINED:
-                time = time._replace(since=min(before.since, time.since), until=max(before.until, time.until))
+                reason = before.reason if time.reason in before.reason else f"{before.reason}; {time.reason}"
+                time = Blindness(min(before.since, time.since), max(before.until, time.until), reason)
             self._of_one.put(key, time, time.until)
             return
         last = self._of_all[-1] if self._of_all else None

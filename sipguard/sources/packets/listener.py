@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sipguard.sources.packets.nflog import COLLECTED_FOR, WHOLE, Copy, Group, free_groups
 from sipguard.sources.wire import ip
 from sipguard.sources.wire.tcp import Connections
-from sipguard.wire_model import MARK_ALL, MARK_FAILED, MARK_SENT, MARK_SOURCE, Packet
+from sipguard.wire_model import LIMITED_SOURCE, MARK_ALL, MARK_FAILED, MARK_SENT, MARK_SOURCE, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ _TLS = frozenset(bytes((kind, 3)) for kind in range(20, 24))
 
 LOST = "packets were lost: more came than could be read"
 LIMITED = "more SIP packets came than [wire] rate lets through"
-LIMITED_SOURCE = "this address sent more packets than are read of one"
+LIMITED_STREAM = "this address sent more over TCP than is read of one"
 CUT = "packets were damaged, or lacked parts"
 
 
@@ -160,7 +160,7 @@ class PacketListener:
         self._count(len(asked), len(replies), len(said))
         for prefix, payload in asked:
             if prefix:
-                self._mark(prefix, payload, now)
+                self._mark(prefix, payload, now, LIMITED_SOURCE)
             else:
                 self._take(payload, now, found)
         self._answers.extend((now, copy) for copy in replies)
@@ -219,7 +219,7 @@ class PacketListener:
     def _take_answer(self, prefix: bytes, packet: bytes, now: float, found: list[Packet]) -> None:
         """A packet that has gone out over UDP."""
         if prefix and prefix != _FAILED:
-            self._mark(prefix, packet, now)
+            self._mark(prefix, packet, now, LIMITED_SOURCE)
         elif plain := ip.plain_udp(packet):
             found.append(Packet(now, *plain[:4], "udp", plain[4], False))
         else:
@@ -231,7 +231,7 @@ class PacketListener:
         """A TCP segment, of either side."""
         sent = prefix == _SENT
         if prefix and not sent:
-            self._mark(prefix, packet, now)
+            self._mark(prefix, packet, now, LIMITED_STREAM)
             return
         segment = self._ip.read(packet, now)
         if segment is None or segment.protocol != ip.TCP:
@@ -242,14 +242,14 @@ class PacketListener:
             self._spoke(segment.destination, now)
         found += self._connections.feed(segment, now, inbound=not sent)
 
-    def _mark(self, mark: bytes, packet: bytes, now: float) -> None:
-        """What the kernel tells of its limits."""
+    def _mark(self, mark: bytes, packet: bytes, now: float, reason: str) -> None:
+        """What the kernel tells of its limits; `reason`: what it means of one address."""
         if mark == _ALL:
             self.received["over the limit"] += 1
             self._blind(self._last, now + 1.0, LIMITED, "")
         elif mark == _SOURCE and (address := ip.source(packet)):
             self.received["over the limit of an address"] += 1
-            self._blind(self._last, now + 1.5, LIMITED_SOURCE, address)
+            self._blind(self._last, now + 1.5, reason, address)
 
     def _watch_losses(self, now: float) -> None:
         for group in self._open:
