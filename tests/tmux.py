@@ -25,12 +25,13 @@ _SIZE = ["-x", str(COLUMNS), "-y", str(LINES)]
 
 
 class Tmux:
-    """A server of its own; each command has a session of its own, one at a time."""
+    """One command at a time, each with a server of its own: the one before may still be going."""
 
     def __init__(self, folder):
-        self._settings = folder / "tmux.conf"
-        self._settings.write_text(_SETTINGS)
-        self._tmux = ["tmux", "-u", "-S", str(folder / "sock"), "-f", str(self._settings)]
+        self._folder = folder
+        self._sessions = 0
+        self._tmux = []
+        (folder / "tmux.conf").write_text(_SETTINGS)
 
     def _call(self, *arguments):
         env = {**os.environ, "LC_ALL": "C.UTF-8"}
@@ -43,6 +44,9 @@ class Tmux:
     @contextlib.contextmanager
     def session(self, *arguments, env=None):
         """`sipguard ARGUMENTS` in the foreground; its exit status stands below it, and then is signalled as `over`."""
+        self._sessions += 1
+        socket = self._folder / f"sock-{self._sessions}"
+        self._tmux = ["tmux", "-u", "-S", str(socket), "-f", str(self._folder / "tmux.conf")]
         settings = {"PYTHONPATH": ROOT, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(env or {})}
         given = shlex.join(["env", *(f"{name}={value}" for name, value in settings.items())])
         command = shlex.join([sys.executable, "-m", "sipguard", *map(str, arguments)])

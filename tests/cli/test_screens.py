@@ -126,9 +126,9 @@ def test_every_command_has_a_screen():
     assert {file.stem for file in SCREENS.glob("*.txt")} == {*calls, *HELP}
 
 
-@pytest.fixture(scope="module")
-def daemon():
-    """A real firewall in a namespace, and everything that the screens show."""
+@contextlib.contextmanager
+def played():
+    """A daemon with a real firewall in a namespace, and everything that the screens show."""
     folder = Path(tempfile.mkdtemp(prefix="sg-", dir="/tmp"))
     log = folder / "freeswitch.log"
     (folder / "list.txt").write_text(f"{LISTED}\n192.0.2.0/25\n")
@@ -179,6 +179,13 @@ def daemon():
             yield one
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    """The one that the screens of this module share."""
+    with played() as one:
+        yield one
 
 
 def steady(text, folder):
@@ -325,6 +332,27 @@ def test_what_changes_something(daemon):
     """Bans by hand, and the questions before something sweeping; last, since they end what the others show."""
     for name, (arguments, typed) in CHANGES.items():
         hold_to(name, shown(daemon, arguments, typed=typed))
+
+
+@pytest.mark.root
+def test_what_changes_something_in_a_real_terminal(tmux):  # noqa: F811
+    """The same texts in tmux, of another daemon with the same bans."""
+    with played() as one:
+        for name, (arguments, typed) in CHANGES.items():
+            call, env = placed(one, arguments)
+            text = steady(tmux.run(*call, env=env, typed=typed), one.folder)
+            assert f"$ {' '.join(['sipguard', *arguments])}\n{text}" == golden(name)
+
+
+@pytest.mark.root
+def test_alone_in_a_real_terminal(tmux, tmp_path):  # noqa: F811
+    """`enable` and its question, a daemon without a jail, and the daemon itself."""
+    shutil.copytree(ROOT / "fixtures" / "machines" / "freeswitch-vanilla", tmp_path / "machine")
+    shown = tmux.run("enable", "--root", tmp_path / "machine", typed="n\n")
+    assert shown.replace(str(tmp_path), "/tmp/x") == golden("enable") + "[exit status 1]\n"
+    with running(tmp_path, {}) as one:
+        shown = tmux.run("status", env={"SIPGUARD_SOCKET": str(one.socket)})
+        assert steady(shown, tmp_path) == golden("status-unprotected") + "[exit status 1]\n"
 
 
 @pytest.mark.parametrize("name", HELP)
