@@ -18,7 +18,8 @@ from sipguard.detection.dateformats import AT_BEGIN
 from sipguard.detection.encodings import is_ascii_based
 from sipguard.detection.literals import SHORTEST, Literal, Need
 from sipguard.detection.pcre2 import Pattern, is_fast
-from sipguard.detection.translate import ONE, characters, escaped, parse, sre
+from sipguard.detection.translate import escaped
+from sipguard.detection.trees import ONE, characters, parse, sre
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.detection.dated import DateSearch, Times, date_search
 from sipguard.detection.datefields import MONTHS
+from sipguard.detection.prefixes import beginning_of, may_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +150,10 @@ class CertainDates:
         return self._resolver.resolve(match.groupdict()) or (None, 0.0)
 
 
+_TRIES = 16
+"""Lines whose beginnings are looked at: few logs have so many that need it, and a regex takes longer to compile."""
+
+
 class _QuickMatch:
     """`re`'s own search for a date at the beginning of a line: of the patterns built in, which need no time limit."""
 
@@ -157,8 +162,13 @@ class _QuickMatch:
     def __init__(self, form: DateFormat) -> None:
         self._source = form.source
         self._names_month = "%b" in form.name
+        self._left = _TRIES
 
     def __call__(self, line: str) -> bool:
+        if self._left:
+            self._left -= 1
+            if not may_begin(self._source, beginning_of(line)):
+                return False
         return (not self._names_month or self._month.search(line) is not None) and self._match(line) is not None
 
     @cached_property

@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipguard.detection.pcre2 import UNSET, Pattern, SearchError
-from sipguard.detection.translate import UntranslatableError, Writer, is_anchored, parse, sre, tree_of, width
+from sipguard.detection.prefixes import beginnings, may_begin
+from sipguard.detection.translate import Writer
+from sipguard.detection.trees import UntranslatableError, is_anchored, parse, sre, tree_of, width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +44,9 @@ class DatePart:
     def __init__(self, writer: Writer, form: DateFormat, others: Sequence[DateFormat], lead: str) -> None:
         """`lead` is what stands before the date in the line: nothing else may."""
         self.form, self.lead = form, lead
-        none = none_of(writer, [other.source for other in others])
+        begins = beginnings(form.source, 1, lead)
+        sources = [other.source for other in others]
+        none = none_of(writer, [each for each in sources if not is_anchored(parse(each)) or may_begin(each, begins)])
         tree = parse(form.source)
         items = list(tree)
         place = next((n for n, (op, arg) in enumerate(items) if op is sre.SUBPATTERN and arg[0] == 1), None)

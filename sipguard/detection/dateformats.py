@@ -15,7 +15,7 @@ from functools import lru_cache
 import regex
 
 from sipguard.detection.datefields import ABBREVIATION, MONTHS, WEEKDAYS, this_year
-from sipguard.detection.translate import checked
+from sipguard.detection.trees import checked
 
 AT_BEGIN = r"^(?:\W{0,2})?"
 """What stands before the date in the pattern of one at the beginning of the line, behind its flags."""

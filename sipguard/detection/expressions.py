@@ -20,7 +20,8 @@ from sipguard.detection.dated import asked
 from sipguard.detection.literals import Need, needs, single
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
-from sipguard.detection.translate import UntranslatableError, Writer, checked
+from sipguard.detection.translate import Writer
+from sipguard.detection.trees import UntranslatableError, checked
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -51,8 +51,7 @@ class HangingHeads:
         Raises ConfigError when a regex does not compile.
         """
         self._other = one_of(filter, "hanging_other")
-        shown = one_of(filter, "hanging_shown")
-        self._shown = in_bytes(shown) if shown is not None else None
+        self._shown = one_of(filter, "hanging_shown")
         self._of_record = of_record
         self._read: deque[bytes] = deque()
         self._size = self._seen = 0
@@ -112,7 +111,7 @@ class HangingHeads:
             start = data.rfind(b"\n", 0, max(place, 0)) + 1
             if place < 0 or (not start and self._seen > self._size):  # that may be the rest of a line
                 return
-            found = self._shown.match(data, start, timeout=SEARCH_LIMIT)
+            found = in_bytes(self._shown).match(data, start, timeout=SEARCH_LIMIT)
             if (
                 found is not None
                 and (not group or found[group] == value)

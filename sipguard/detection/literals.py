@@ -8,10 +8,9 @@ read with certainty gives nothing.
 from __future__ import annotations
 
 import itertools
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sipguard.detection.translate import parse, sre
+from sipguard.detection.trees import IGNORECASE, parse, sre
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,7 +37,7 @@ Need = frozenset[Literal]
 def needs(source: str) -> list[Need]:
     """Every need of a regex that `re` can compile; a text that fails one of them does not match. Empty if there is none."""
     tree = parse(source)
-    return _needs(tree, folded=bool(tree.state.flags & re.IGNORECASE))
+    return _needs(tree, folded=bool(int(tree.state.flags) & IGNORECASE))
 
 
 def meets(text: str, found: Iterable[Need]) -> bool:
@@ -99,7 +98,7 @@ def _flat(items: Iterable[Any], folded: bool) -> Iterator[tuple[Any, Any, bool]]
     for op, argument in getattr(items, "data", items):  # a SubPattern's own way through them is slow
         if op is sre.SUBPATTERN:
             _, added, removed, inner = argument
-            yield from _flat(inner, (folded or bool(added & re.IGNORECASE)) and not removed & re.IGNORECASE)
+            yield from _flat(inner, (folded or bool(int(added) & IGNORECASE)) and not int(removed) & IGNORECASE)
         elif op is sre.ATOMIC_GROUP:
             yield from _flat(argument, folded)
         else:

@@ -48,14 +48,9 @@ class LongFields:
 
         Raises ConfigError when a regex does not compile.
         """
-        head, long, mark = (
-            one_of(filter, "recordthread"),
-            one_of(filter, "recordlong"),
-            one_of(filter, "recordlong_mark"),
-        )
+        self._head, self._long = one_of(filter, "recordthread"), one_of(filter, "recordlong")
+        mark = one_of(filter, "recordlong_mark")
         self._of_record = of_record
-        self._head = in_bytes(head) if head is not None else None
-        self._long = in_bytes(long) if long is not None else None
         self._mark = _search(mark.source if mark is not None else "")
         self._reach = whole_number(filter, "linecut") + _HEADER
         self._data = b""
@@ -117,7 +112,7 @@ class LongFields:
     def _number_at(self, begin: int) -> bytes:
         """That of the thread with whose head the line begins; empty if it begins otherwise."""
         assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
-        match = self._head.match(self._data, begin, timeout=SEARCH_LIMIT)
+        match = in_bytes(self._head).match(self._data, begin, timeout=SEARCH_LIMIT)
         return match[1] if match is not None else b""
 
     def _all(self) -> list[_Reach]:
@@ -132,7 +127,7 @@ class LongFields:
             # The head is looked for in the line of the mark alone: in all of the chunk it takes a hundred times as long.
             begin = max(data.rfind(b"\n", 0, place) + 1, position)
             end = data.find(b"\n", place) + 1 or len(data)
-            match = self._long.search(data, begin, end, timeout=SEARCH_LIMIT)
+            match = in_bytes(self._long).search(data, begin, end, timeout=SEARCH_LIMIT)
             position = match.end() if match is not None else end
             if match is not None and self._is_true(match):
                 found.append(_Reach(match.end(), self._end(match.end(), self._reach, match[1]), match[1]))
@@ -144,7 +139,7 @@ class LongFields:
         """Where the thread writes its next record, or no message reaches any more."""
         assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
         limit = min(begin + reach, len(self._data))
-        for match in self._head.finditer(self._data, begin, timeout=SEARCH_LIMIT):
+        for match in in_bytes(self._head).finditer(self._data, begin, timeout=SEARCH_LIMIT):
             if match.start() >= limit:
                 break
             if match[1] == number:
@@ -159,7 +154,7 @@ class LongFields:
             return not self._of_record(data, start)
         for _ in range(_MOST_LOOKED_BACK):
             start = data.rfind(b"\n", 0, max(start - 1, 0)) + 1
-            before = self._head.match(data, start, timeout=SEARCH_LIMIT)
+            before = in_bytes(self._head).match(data, start, timeout=SEARCH_LIMIT)
             if before is not None and not self._of_record(data, start):
                 return bool(before[1] == match[1])
             if not start:
@@ -169,10 +164,9 @@ class LongFields:
 
 def _search(source: str) -> Callable[[bytes, int], int]:
     """What gives the first place at or behind an offset where the pattern is found, -1 if there is none."""
-    slow = regex.compile(source.encode())
 
     def place_slow(data: bytes, begin: int) -> int:
-        match = slow.search(data, begin)
+        match = regex.compile(source.encode()).search(data, begin)
         return int(match.start()) if match is not None else -1
 
     if not is_fast():

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipguard.detection.dated import DatePart, any_of, asked, layout, reader
 from sipguard.detection.pcre2 import UNSET, Pattern
-from sipguard.detection.translate import (
+from sipguard.detection.translate import Writer
+from sipguard.detection.trees import (
     ONE,
     REPEATS,
     UntranslatableError,
-    Writer,
     characters,
     is_anchored,
     parse,

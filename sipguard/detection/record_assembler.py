@@ -16,7 +16,7 @@ from sipguard.detection.long_fields import LongFields
 from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Numbered, Packets
 from sipguard.detection.plain_rule import PlainRule
-from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, SEARCH_LIMIT, RecordRule, in_bytes
+from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, SEARCH_LIMIT, RecordRule, span_in
 from sipguard.detection.results import Ready
 from sipguard.detection.session_tail import SessionTail
 
@@ -116,17 +116,17 @@ class RecordAssembler:
         self.first_mixed = None
         if self.rule.mixed is None or self.is_mixed:
             return True
-        mixed, begin = in_bytes(self.rule.mixed), 0
+        begin = 0
         try:
             for _ in range(_MOST_TRIES):
-                match = mixed.search(data, begin, timeout=SEARCH_LIMIT)
+                match = span_in(self.rule.mixed, data, begin)
                 if match is None:
                     return True
-                start = data.rfind(b"\n", 0, match.start()) + 1
+                start = data.rfind(b"\n", 0, match[0]) + 1
                 end = (data.find(b"\n", start) + 1 or len(data) + 1) - 1
                 if self._may_be_of_event(data, start) or self._long.reaches:
                     return False
-                if match.end() <= end:
+                if match[1] <= end:
                     self.first_mixed = start, end
                     return True
                 begin = end + 1

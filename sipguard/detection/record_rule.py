@@ -28,13 +28,17 @@ a record with one write, but a reader may see the first half of that. `FOLDED_SE
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import regex
 
 from sipguard.detection.expressions import each_of, one_of, whole_number
+from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.plain_rule import PlainRule
+from sipguard.detection.translate import Writer
+from sipguard.detection.trees import UntranslatableError, is_anchored, parse
 
 if TYPE_CHECKING:
     from sipguard.detection.expressions import Expression
@@ -175,3 +179,23 @@ def declares(filter: Filter) -> bool:  # noqa: A002
 def in_bytes(expression: Expression) -> regex.Pattern[bytes]:
     """The same search in undecoded lines."""
     return regex.compile(expression.source.encode(), regex.MULTILINE)
+
+
+@lru_cache(maxsize=64)
+def _in_lines(expression: Expression) -> Pattern | None:
+    """The search in lines of ASCII, of which no match leaves one; None where it cannot be had."""
+    try:
+        tree = parse(expression.source)
+        return Pattern(Writer().regex(tree, (), anchored=is_anchored(tree), at_line=True)) if is_fast() else None
+    except (UntranslatableError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def span_in(expression: Expression, data: bytes, begin: int) -> tuple[int, int] | None:
+    """Begin and end of the first match in `data` from the line at `begin` on; it may reach over its line. Raises TimeoutError."""
+    fast = _in_lines(expression) if data.isascii() else None
+    if fast is not None:
+        with suppress(SearchError):
+            return (fast.spans[0], fast.spans[1]) if fast.matcher(data)(begin) else None
+    match = in_bytes(expression).search(data, begin, timeout=SEARCH_LIMIT)
+    return match.span() if match is not None else None

@@ -6,15 +6,18 @@ cannot be told within the limits of a search, is left to the exact way, which re
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sipguard.detection.certain_dates import LONGEST_LEAD, MOST_KINDS
+from sipguard.detection.candidates import undated
+from sipguard.detection.certain_dates import LONGEST_LEAD, MOST_KINDS, AmbiguousDateError
 from sipguard.detection.dated import Times
+from sipguard.detection.literals import meets
 from sipguard.detection.pcre2 import UNSET, is_fast
 from sipguard.detection.plain import Plain
 from sipguard.detection.plain_rule import PlainRule
-from sipguard.detection.translate import UntranslatableError
+from sipguard.detection.trees import UntranslatableError
 from sipguard.model import Failure
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from sipguard.detection.matching import Matcher
     from sipguard.model import Clock, LogEvent
 
+_GUESSES = 8
+"""Lines of which it is guessed what they are: to read one by the exact way takes milliseconds, if it is the first."""
 _LONGEST_LINE = 65_536
 """Bytes beyond which a line is read by the exact way, whose searches have a time limit."""
 
@@ -54,6 +59,8 @@ class PlainLines:
         self._kinds: dict[tuple[DateFormat, str], Plain | None] = {}
         self._kind: tuple[DateFormat, str] | None = None
         self._seen: tuple[DateFormat | None, str] = (None, "")
+        self._wide, self._guesses = 0, _GUESSES
+        """How many of the failregexes are looked for: the first, as far as lines of this log have needed them."""
         self._plain: Plain | None = None
         """The pattern for such lines."""
         self._times = Times(dates.of_form, clock)
@@ -79,8 +86,8 @@ class PlainLines:
         self._ascii = self._text.isascii()
         self._longest = rule.longest or _LONGEST_LINE
         if rule != self._rule:
-            self._rule, self._plain, self._kind, self._seen = rule, None, None, (None, "")
-            self._kinds.clear()
+            self._rule = rule
+            self._forget()
         if self._plain is not None:
             self._times.begin(self._plain.date)
             self._walk = self._plain.pattern.walk(data)
@@ -95,7 +102,7 @@ class PlainLines:
         if kind not in self._kinds:
             if len(self._kinds) >= MOST_KINDS or len(lead) > LONGEST_LEAD or not lead.isascii():
                 return
-            key = tuple(self._matcher.failregex), form, self._dates.others(form), self._rule, lead
+            key = self._matcher.failregex[: self._wide], form, self._dates.others(form), self._rule, lead
             self._kinds[kind] = _plain(*key)
         found = self._kinds[kind]
         if found is not None:
@@ -110,7 +117,7 @@ class PlainLines:
         those begins that is not plain, or the end of the data.
         """
         position = next_line(position)
-        if position < len(self._data) and self._ready():
+        if position < len(self._data) and self._ready(position):
             before = len(events)
             position = self._take(position, events, next_line)
             if len(events) > before:
@@ -168,6 +175,22 @@ class PlainLines:
         self._in_row, self.behind = in_row, behind
         return position
 
+    def _guess(self, position: int) -> None:
+        """Before any line was read: what the one at `position` seems to be."""
+        self._guesses -= 1
+        line = self._text[position : self._text.find("\n", position)]
+        for number, expression in enumerate(self._matcher.failregex, 1):
+            if line.isascii() and meets(line, undated(tuple(expression.needs), tuple(self._dates.forms))):
+                with suppress(AmbiguousDateError, TimeoutError):
+                    self._dates.find(line)
+                self._wide = number
+                break
+
+    def _forget(self) -> None:
+        """The patterns are no more what is needed."""
+        self._plain, self._kind, self._seen = None, None, (None, "")
+        self._kinds.clear()
+
     def _time_of(self, begin: int, offsets: tuple[int, ...], plain: Plain) -> float | None:
         """When the line at `begin` was logged; None where that has to be found in another way."""
         times, text = self._times, self._text
@@ -175,10 +198,15 @@ class PlainLines:
         known = times.seconds.get(key)
         return times.read(text, begin, offsets[0] - 1, offsets, plain.layout, key) if known is None else known
 
-    def _ready(self) -> bool:
-        """Whether there are patterns for lines like the last with a date, or like those before it."""
-        dates = self._dates
-        if (dates.format, dates.lead) != self._seen:
+    def _ready(self, position: int) -> bool:
+        """Whether there are patterns for lines like the last with a date, or like those before it; one is at `position`."""
+        dates, regex = self._dates, self._matcher.regex
+        if not self._wide and self._guesses:
+            self._guess(position)
+        if regex is not None and regex >= self._wide:
+            self._wide = max(regex + 1, 2 * self._wide)
+            self._forget()
+        if self._wide and (dates.format, dates.lead) != self._seen:
             self._seen = dates.format, dates.lead
             if dates.format is not None and self._kind != self._seen:
                 self._choose(dates.format, dates.lead)

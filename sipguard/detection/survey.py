@@ -19,7 +19,8 @@ from sipguard.detection.expressions import expression
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.plain_rule import PlainRule
 from sipguard.detection.results import Ready
-from sipguard.detection.translate import UntranslatableError, Writer
+from sipguard.detection.translate import Writer
+from sipguard.detection.trees import UntranslatableError
 from sipguard.model import Failure, Filter
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 r"""Writes a Python regex for libpcre2-8, byte for byte with the same meaning within one line of log.
 
-It starts from the parse tree of `re` itself, so nothing is left to what two languages mean by the same sign: classes are
-written out as characters, case folding as both cases, names as numbers. What it writes is for lines of ASCII; of a line
+It starts from the parse tree of `re` itself (`trees`), so nothing is left to what two languages mean by the same sign: classes
+are written out as characters, case folding as both cases, names as numbers. What it writes is for lines of ASCII; of a line
 with any other byte it says nothing.
 
 What a failregex matches is the text of the line without its date and with its LF; here no item can take an LF, so that no
@@ -12,154 +12,37 @@ raises `UntranslatableError`: that regex goes to the exact matcher.
 
 from __future__ import annotations
 
-import re
-import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "ONE",
-    "REPEATS",
-    "UntranslatableError",
-    "Writer",
-    "characters",
-    "checked",
-    "escaped",
-    "is_anchored",
-    "parse",
-    "sre",
-    "tree_of",
-    "width",
-]
-
-# The parser that `re` itself compiles with: the one description of a regex that cannot disagree with it.
-from re import _constants as sre  # type: ignore[attr-defined]  # isort: skip
-from re import _parser as parser  # type: ignore[attr-defined]  # isort: skip
+from sipguard.detection.trees import (
+    ASCII,
+    DOTALL,
+    IGNORECASE,
+    LF,
+    ONE,
+    REFUSED_FLAGS,
+    REPEATS,
+    UntranslatableError,
+    characters,
+    first_of,
+    inside,
+    sre,
+    width,
+    width_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_LF = 10
-_ASCII = frozenset(range(128))
 _MOST = 65_535
 """Repeats that PCRE2 can count."""
-REPEATS = {sre.MAX_REPEAT: "", sre.MIN_REPEAT: "?", sre.POSSESSIVE_REPEAT: "+"}
-ONE = frozenset({sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN})
-"""Items that match one character."""
-_SPACES = frozenset(c for c in _ASCII if chr(c).isspace())
-_DIGITS = frozenset(range(ord("0"), ord("9") + 1))
-_WORD = frozenset(c for c in _ASCII if chr(c).isalnum() or c == ord("_"))
-_CATEGORIES = {
-    sre.CATEGORY_DIGIT: _DIGITS,
-    sre.CATEGORY_NOT_DIGIT: _ASCII - _DIGITS,
-    sre.CATEGORY_SPACE: _SPACES,
-    sre.CATEGORY_NOT_SPACE: _ASCII - _SPACES,
-    sre.CATEGORY_WORD: _WORD,
-    sre.CATEGORY_NOT_WORD: _ASCII - _WORD,
-}
-# As plain numbers: a RegexFlag takes a microsecond for each `&`.
-_REFUSED_FLAGS = int(re.MULTILINE | re.LOCALE)
-_DOTALL, _IGNORECASE = int(re.DOTALL), int(re.IGNORECASE)
-
+_FEW = 6
+"""Characters that are worth to be stopped at one by one."""
 
 _SIGNS = tuple(chr(c) if c < 128 and (chr(c).isalnum() or c == 32) else rf"\x{c:02x}" for c in range(256))
 """How each byte is written."""
-
-
-class UntranslatableError(Exception):
-    """This regex cannot be written so that it means the same."""
-
-
-@lru_cache(maxsize=512)
-def parse(source: str) -> Any:
-    """The parse tree of a regex that `re` can compile; nobody changes it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "possible nested set": about a future Python, nothing for the operator
-        return parser.parse(source)
-
-
-def checked(source: str) -> Any:
-    """The parse tree of `source`. Raises ValueError with the message of `re` if `re` would refuse to compile it.
-
-    Compiling takes twice as long, and refuses nothing more than what looks behind by no fixed length.
-    """
-    try:
-        tree = parse(source)
-        if "(?<" in source:
-            _check_behind(tree.data)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-    return tree
-
-
-def _check_behind(items: Iterable[Any]) -> None:
-    for op, argument in items:
-        if op in (sre.ASSERT, sre.ASSERT_NOT) and argument[0] < 0:
-            low, high = argument[1].getwidth()
-            if low != high:
-                raise re.error("look-behind requires fixed-width pattern")
-        for part in inside(op, argument):
-            _check_behind(part.data)
-
-
-def tree_of(items: Sequence[Any], like: Any) -> Any:
-    """These items as a tree of their own, with the flags and groups of `like`."""
-    return parser.SubPattern(like.state, list(items))
-
-
-def width(items: Iterable[Any], like: Any) -> tuple[int, int]:
-    """The fewest and the most characters that these items can match."""
-    low = high = 0
-    for op, argument in items:
-        least, most = _width(op, argument, like)
-        low, high = low + least, high + most
-    return low, min(high, int(sre.MAXREPEAT))
-
-
-def _width(op: Any, argument: Any, like: Any) -> tuple[int, int]:
-    if op in ONE:
-        return 1, 1
-    if op is sre.AT or op in (sre.ASSERT, sre.ASSERT_NOT):
-        return 0, 0
-    if op is sre.SUBPATTERN:
-        low, high = argument[3].getwidth()
-    elif op is sre.BRANCH:
-        each = [way.getwidth() for way in argument[1]]
-        low, high = min(low for low, _ in each), max(high for _, high in each)
-    elif op in REPEATS:
-        low, high = argument[2].getwidth()
-        low, high = low * argument[0], high * argument[1]
-    else:
-        low, high = tree_of([(op, argument)], like).getwidth()
-    return int(low), min(int(high), int(sre.MAXREPEAT))
-
-
-def characters(op: Any, argument: Any, flags: int) -> frozenset[int]:
-    """The ASCII characters that an item of one character matches."""
-    if op is sre.ANY:
-        return _ASCII if flags & _DOTALL else _ASCII - {_LF}
-    members = ((sre.LITERAL, argument),) if op in (sre.LITERAL, sre.NOT_LITERAL) else tuple(argument)
-    found = _members(members, bool(flags & _IGNORECASE))
-    return _ASCII - found if op is sre.NOT_LITERAL else found
-
-
-@lru_cache(maxsize=2048)
-def _members(members: tuple[Any, ...], any_case: bool) -> frozenset[int]:
-    found: set[int] = set()
-    for kind, value in members:
-        if kind is sre.CATEGORY:
-            found |= _CATEGORIES[value]
-            continue
-        if kind is sre.NEGATE:
-            continue
-        low, high = value if kind is sre.RANGE else (value, value)
-        found.update(range(low, min(high, 127) + 1))
-        if high > 127 and any_case:
-            raise UntranslatableError("folding beyond ASCII")  # the Kelvin sign is a k
-    if any_case:
-        found |= {ord(form) for c in found for form in (chr(c).lower(), chr(c).upper())}
-    return _ASCII - found if members and members[0][0] is sre.NEGATE else frozenset(found)
 
 
 @dataclass(slots=True)
@@ -210,7 +93,7 @@ class Writer:
         self.anchored, self.at_line = anchored, at_line
         self._kept = frozenset(keep) | _referenced(tree.data)
         flags = int(tree.state.flags)
-        if flags & _REFUSED_FLAGS:
+        if flags & REFUSED_FLAGS:
             raise UntranslatableError("flags")
         if not anchored and not at_line and not width(tree, tree)[0]:
             raise UntranslatableError("it may match nothing, behind the end of the line")
@@ -222,15 +105,17 @@ class Writer:
         return self.groups
 
     def _sequence(self, items: Sequence[Any], like: Any, place: _Place) -> str:
-        widths = [(1, 1) if op in ONE else _width(op, argument, like) for op, argument in items]
+        widths = [(1, 1) if op in ONE else width_of(op, argument, like) for op, argument in items]
         written, before, most = [], place.before, place.most_before
         behind = place.behind + sum(low for low, _ in widths)
-        any_case, end = place.flags & _IGNORECASE, len(items) - 1
+        any_case, end = place.flags & IGNORECASE, len(items) - 1
         for index, (op, argument) in enumerate(items):
             low, high = widths[index]
             behind -= low
-            if op is sre.LITERAL and argument < 128 and argument != _LF and not any_case:
+            if op is sre.LITERAL and argument < 128 and argument != LF and not any_case:
                 written.append(_SIGNS[argument])
+            elif op in _STARS and index < end and (skip := _skip(op, argument, items[index + 1 :], place.flags)):
+                written.append(skip)
             else:
                 here = _Place(place.flags, behind, before, most, place.ahead and index == end)
                 written.append(self._item(op, argument, like, here))
@@ -262,11 +147,11 @@ class Writer:
 
     def _character(self, op: Any, argument: Any, place: _Place) -> str:
         found = characters(op, argument, place.flags)
-        if _LF in found and not place.behind and not self.at_line:
+        if LF in found and not place.behind and not self.at_line:
             if place.ahead:
                 return _class(found)
             raise UntranslatableError("it may take the end of the line")
-        return _class(found - {_LF})
+        return _class(found - {LF})
 
     def _repeat(self, op: Any, argument: Any, like: Any, place: _Place) -> str:
         low, high, body = argument
@@ -285,7 +170,7 @@ class Writer:
     def _subpattern(self, argument: Any, like: Any, place: _Place) -> str:
         group, added, removed, body = argument
         flags = (place.flags | int(added)) & ~int(removed)
-        if flags & _REFUSED_FLAGS:
+        if flags & REFUSED_FLAGS:
             raise UntranslatableError("flags")
         inner = _Place(flags, place.behind, place.before, place.most_before, place.ahead)
         if group not in self._kept:
@@ -328,18 +213,12 @@ class Writer:
 
     def _reference(self, group: int, place: _Place) -> str:
         number = self._number(group)
-        return rf"(?i:\g{{{number}}})" if place.flags & _IGNORECASE else rf"\g{{{number}}}"
+        return rf"(?i:\g{{{number}}})" if place.flags & IGNORECASE else rf"\g{{{number}}}"
 
     def _number(self, group: int) -> int:
         if group not in self.numbers:
             raise UntranslatableError("a reference ahead")
         return self.numbers[group]
-
-
-def is_anchored(tree: Any) -> bool:
-    """Whether a regex matches where a text begins, or nowhere."""
-    items = tree.data
-    return bool(items) and items[0][0] is sre.AT and items[0][1] in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
 
 
 def _referenced(items: Iterable[Any]) -> frozenset[int]:
@@ -355,27 +234,27 @@ def _referenced(items: Iterable[Any]) -> frozenset[int]:
     return frozenset(found)
 
 
-def inside(op: Any, argument: Any) -> Sequence[Any]:
-    """The sequences of items within an item."""
-    if op in REPEATS:
-        return (argument[2],)
-    if op is sre.SUBPATTERN:
-        return (argument[3],)
-    if op is sre.BRANCH:
-        return tuple(argument[1])
-    if op is sre.ATOMIC_GROUP:
-        return (argument,)
-    if op is sre.GROUPREF_EXISTS:
-        return tuple(part for part in argument[1:] if part)
-    return (argument[1],) if op in (sre.ASSERT, sre.ASSERT_NOT) else ()
+_STARS = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT})
+
+
+def _skip(op: Any, argument: Any, following: Sequence[Any], flags: int) -> str:
+    """`.*` that tries what follows only where that may begin, in the same order; empty if it is as well as it is."""
+    low, high, body = argument
+    if low or high is not sre.MAXREPEAT or [kind for kind, _ in body.data] != [sre.ANY] or flags & DOTALL:
+        return ""
+    firsts = first_of(tuple(following), flags)
+    if firsts is None or len(firsts) > _FEW or (len(firsts) == 1 and op is sre.MAX_REPEAT):
+        return ""
+    rest = f"[^{_ranges(firsts | {LF})}]*+"
+    return f"{rest}(?:{_class(firsts - {LF})}{rest})*{REPEATS[op]}"
 
 
 @lru_cache(maxsize=2048)
 def _class(found: frozenset[int]) -> str:
     """A class of these characters. Where a negated one is shorter, bytes beyond ASCII do not matter."""
-    rest = _ASCII - {_LF} - found
-    if _LF not in found and len(found) > len(rest) + 1:
-        return f"[^{_ranges(rest | {_LF})}]" if rest else "."
+    rest = ASCII - {LF} - found
+    if LF not in found and len(found) > len(rest) + 1:
+        return f"[^{_ranges(rest | {LF})}]" if rest else "."
     if not found:
         return "(?!)"
     return _SIGNS[next(iter(found))] if len(found) == 1 else f"[{_ranges(found)}]"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sipguard.config.filters import read_filter
 from sipguard.detection.detector import Detector
 from sipguard.detection.pcre2 import UNSET, Pattern, SearchError
-from sipguard.detection.translate import UntranslatableError, Writer, is_anchored, parse
+from sipguard.detection.translate import Writer
+from sipguard.detection.trees import UntranslatableError, is_anchored, parse
 from sipguard.errors import ConfigError
 
 PACKAGE_FILTERS = FILTERS.__class__("/etc/fail2ban/filter.d")
