@@ -55,7 +55,7 @@ class DatePart:
         names = tree.state.groupdict
         if "S" not in names:
             raise UntranslatableError("a date without seconds")
-        text = writer.regex(tree, {1, *names.values()}, at_line=True, marked=(1, lead))
+        text = writer.regex(tree, {1, names["S"], names.get("f", 1)}, at_line=True, marked=(1, lead))
         number = writer.numbers
         self.groups = number[1], number[names["S"]], number[names.get("f", names["S"])]
         """Numbers of the groups for what is cut out, the second and its fraction."""
@@ -180,7 +180,7 @@ def asked(writer: Writer, source: str, sign: str) -> str:
     """A condition that takes no characters: whether a regex is found (`=`) in the line that begins here, or not (`!`)."""
     tree = parse(source)
     anchored = is_anchored(tree)
-    text = writer.regex(tree, (), anchored=anchored, at_line=True)
+    text = writer.regex(tree, (), anchored=anchored, at_line=True, told=False)
     return f"(?{sign}{text})" if anchored else f"(?{sign}.*?{text})"
 
 

@@ -12,7 +12,7 @@ raises `UntranslatableError`: that regex goes to the exact matcher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,8 @@ class _Place:
     before: int
     """The fewest characters of the text that stand before."""
     most_before: int
+    told: bool = True
+    """Which of several matches it is makes a difference, not only whether there is one."""
     ahead: bool = False
     """At the end of what a lookahead asks for: it may ask whether the LF stands here."""
 
@@ -83,10 +85,12 @@ class Writer:
         anchored: bool = True,
         at_line: bool = False,
         marked: tuple[int, str] | None = None,
+        told: bool = True,
     ) -> str:
         """All of one regex; `numbers` are those of its groups that are to be kept. Raises UntranslatableError.
 
         `marked` is one of its groups and a text: the group `mark` takes part if just that text stands before it in the line.
+        Unless it is `told` where it matches, it is only asked whether.
         """
         self.numbers = {}
         self._marked = marked
@@ -97,7 +101,7 @@ class Writer:
             raise UntranslatableError("flags")
         if not anchored and not at_line and not width(tree, tree)[0]:
             raise UntranslatableError("it may match nothing, behind the end of the line")
-        return self._sequence(tree.data, tree, _Place(flags, 0, 0, 0))
+        return self._sequence(tree.data, tree, _Place(flags, 0, 0, 0, told))
 
     def group(self) -> int:
         """Count a group that the caller writes."""
@@ -114,10 +118,10 @@ class Writer:
             behind -= low
             if op is sre.LITERAL and argument < 128 and argument != LF and not any_case:
                 written.append(_SIGNS[argument])
-            elif op in _STARS and index < end and (skip := _skip(op, argument, items[index + 1 :], place.flags)):
+            elif op in _STARS and index < end and (skip := _skip(op, argument, items[index + 1 :], place)):
                 written.append(skip)
             else:
-                here = _Place(place.flags, behind, before, most, place.ahead and index == end)
+                here = _Place(place.flags, behind, before, most, place.told, place.ahead and index == end)
                 written.append(self._item(op, argument, like, here))
             before, most = before + low, most + high
         return "".join(written)
@@ -136,7 +140,7 @@ class Writer:
         if op in (sre.ASSERT, sre.ASSERT_NOT):
             return self._look(op, argument, like, place)
         if op is sre.ATOMIC_GROUP:
-            return f"(?>{self._sequence(argument.data, like, place)})"
+            return f"(?>{self._sequence(argument.data, like, replace(place, told=True))})"
         if op is sre.GROUPREF:
             return self._reference(argument, place)
         if op is sre.GROUPREF_EXISTS:
@@ -161,7 +165,9 @@ class Writer:
         single = len(items) == 1 and items[0][0] in ONE
         if not single and high != 1 and width(items, like)[0] == 0:
             raise UntranslatableError("a repeat of nothing")
-        inner = _Place(place.flags, place.behind, place.before, sre.MAXREPEAT if high != 1 else place.most_before)
+        most_before = sre.MAXREPEAT if high != 1 else place.most_before
+        told = place.told or op is sre.POSSESSIVE_REPEAT
+        inner = _Place(place.flags, place.behind, place.before, most_before, told)
         text = self._sequence(items, like, inner)
         most = "" if high is sre.MAXREPEAT else str(high)
         counted = {(0, ""): "*", (1, ""): "+", (0, "1"): "?"}.get((low, most), f"{{{low},{most}}}")
@@ -172,7 +178,7 @@ class Writer:
         flags = (place.flags | int(added)) & ~int(removed)
         if flags & REFUSED_FLAGS:
             raise UntranslatableError("flags")
-        inner = _Place(flags, place.behind, place.before, place.most_before, place.ahead)
+        inner = _Place(flags, place.behind, place.before, place.most_before, place.told, place.ahead)
         if group not in self._kept:
             return f"(?:{self._sequence(body.data, like, inner)})"
         if group in self.numbers:
@@ -205,7 +211,8 @@ class Writer:
         items = body.data
         sign = "=" if op is sre.ASSERT else "!"
         if direction > 0:
-            inner = _Place(place.flags, 0, place.before, place.most_before, ahead=True)
+            told = sign == "=" and _groups(items)
+            inner = _Place(place.flags, 0, place.before, place.most_before, told, ahead=True)
             return f"(?{sign}{self._sequence(items, like, inner)})"
         if width(items, like)[1] > place.before and not self.at_line:
             raise UntranslatableError("it looks behind its beginning")
@@ -219,6 +226,16 @@ class Writer:
         if group not in self.numbers:
             raise UntranslatableError("a reference ahead")
         return self.numbers[group]
+
+
+def _groups(items: Iterable[Any]) -> bool:
+    """Whether there are groups among these items, or things that ask for some."""
+    return any(
+        (op is sre.SUBPATTERN and argument[0] is not None)
+        or op in (sre.GROUPREF, sre.GROUPREF_EXISTS)
+        or any(_groups(part.data) for part in inside(op, argument))
+        for op, argument in items
+    )
 
 
 def _referenced(items: Iterable[Any]) -> frozenset[int]:
@@ -237,16 +254,16 @@ def _referenced(items: Iterable[Any]) -> frozenset[int]:
 _STARS = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT})
 
 
-def _skip(op: Any, argument: Any, following: Sequence[Any], flags: int) -> str:
+def _skip(op: Any, argument: Any, following: Sequence[Any], place: _Place) -> str:
     """`.*` that tries what follows only where that may begin, in the same order; empty if it is as well as it is."""
     low, high, body = argument
-    if low or high is not sre.MAXREPEAT or [kind for kind, _ in body.data] != [sre.ANY] or flags & DOTALL:
+    if low or high is not sre.MAXREPEAT or [kind for kind, _ in body.data] != [sre.ANY] or place.flags & DOTALL:
         return ""
-    firsts = first_of(tuple(following), flags)
-    if firsts is None or len(firsts) > _FEW or (len(firsts) == 1 and op is sre.MAX_REPEAT):
+    firsts = first_of(tuple(following), place.flags)
+    if firsts is None or len(firsts) > _FEW or (len(firsts) == 1 and op is sre.MAX_REPEAT and place.told):
         return ""
     rest = f"[^{_ranges(firsts | {LF})}]*+"
-    return f"{rest}(?:{_class(firsts - {LF})}{rest})*{REPEATS[op]}"
+    return f"{rest}(?:{_class(firsts - {LF})}{rest})*{REPEATS[op] if place.told else '?'}"
 
 
 @lru_cache(maxsize=2048)

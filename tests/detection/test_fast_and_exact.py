@@ -255,7 +255,7 @@ def test_plain_lines_are_plain(backend, monkeypatch):
     detector.flush()
     counts = detector.counts
     assert (counts.failures, counts.read) == (800, 1000)
-    assert len(exact) == (1000 if backend == "python" else 401)
+    assert len(exact) == (1000 if backend == "python" else 400)
 
 
 def test_a_search_that_is_given_up_is_no_line_lost(backend, monkeypatch):

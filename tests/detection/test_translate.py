@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard.config.filters import read_filter
+from sipguard.detection.dated import asked
 from sipguard.detection.detector import Detector
 from sipguard.detection.pcre2 import UNSET, Pattern, SearchError
 from sipguard.detection.translate import Writer
@@ -75,6 +76,15 @@ def test_any_regex(source, lines, at_line):
             return
     for line in lines:
         assert same(source, line, at_line=at_line) is not False, (source, line)
+        assert is_found(source, line) in (None, re.search(source, line) is not None), (source, line)
+
+
+def is_found(source, line):
+    """Whether it is found in a line, asked as a condition. None where that cannot be."""
+    try:
+        return bool(Pattern(asked(Writer(), source, "="), anchored=True).once(line.encode("ascii") + b"\nx1 a\n"))
+    except (UntranslatableError, SearchError):
+        return None
 
 
 def every_filter():
