@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipguard.detection.pcre2 import UNSET, Pattern, SearchError
 from sipguard.detection.prefixes import beginnings, may_begin
-from sipguard.detection.translate import Writer
+from sipguard.detection.translate import Writer, escaped
 from sipguard.detection.trees import UntranslatableError, is_anchored, parse, sre, tree_of, width
 
 if TYPE_CHECKING:
@@ -44,12 +44,10 @@ class DatePart:
     def __init__(self, writer: Writer, form: DateFormat, others: Sequence[DateFormat], lead: str) -> None:
         """`lead` is what stands before the date in the line: nothing else may."""
         self.form, self.lead = form, lead
-        begins = beginnings(form.source, 1, lead)
-        sources = [other.source for other in others]
-        none = none_of(writer, [each for each in sources if not is_anchored(parse(each)) or may_begin(each, begins)])
+        none = none_of(writer, beside(form, others, lead))
         tree = parse(form.source)
         items = list(tree)
-        place = next((n for n, (op, arg) in enumerate(items) if op is sre.SUBPATTERN and arg[0] == 1), None)
+        place = _place(items)
         if not is_anchored(tree) or place is None or width(items[place + 1 :], tree)[1]:
             raise UntranslatableError("a date that is no plain beginning")
         names = tree.state.groupdict
@@ -63,6 +61,27 @@ class DatePart:
         self.ends_with_second = not set(order[order.index("S") + 1 :]) - {"f"}
         """Whether no field of the date stands behind its seconds, but for their fraction."""
         self.source = f"{none}(?>{text})(?({writer.mark})|(?!))"
+
+
+def _place(items: Sequence[Any]) -> int | None:
+    """Which item of a date's regex is what is cut out."""
+    return next((n for n, (op, arg) in enumerate(items) if op is sre.SUBPATTERN and arg[0] == 1), None)
+
+
+def beside(form: DateFormat, others: Sequence[DateFormat], lead: str) -> list[str]:
+    """The regexes of the others that may find a date in a line where there is one of this form behind `lead`."""
+    begins = beginnings(form.source, 1, lead)
+    return [each.source for each in others if not is_anchored(parse(each.source)) or may_begin(each.source, begins)]
+
+
+def behind(writer: Writer, form: DateFormat, lead: str) -> str:
+    """The condition that just `lead`, which is ASCII, and a date of this form begin a line. Raises UntranslatableError."""
+    tree = parse(form.source)
+    place = _place(list(tree))
+    if place is None or not is_anchored(tree):
+        raise UntranslatableError("a date that is no plain beginning")
+    date = writer.regex(tree_of(list(tree)[place:], tree), (), at_line=True, told=False)
+    return f"(?=^{escaped(lead.encode('ascii'))}{date}){asked(writer, form.source, '=')}"
 
 
 def reader(groups: Iterable[int]) -> tuple[Callable[[Any], tuple[int, ...]], dict[int, int]]:

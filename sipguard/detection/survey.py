@@ -11,8 +11,8 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
-from sipguard.detection.dated import any_of, asked, none_of
+from sipguard.detection.certain_dates import LONGEST_LEAD, AmbiguousDateError, CertainDates
+from sipguard.detection.dated import any_of, asked, behind, beside, none_of
 from sipguard.detection.detector import Detector
 from sipguard.detection.encodings import count_lines
 from sipguard.detection.expressions import expression
@@ -42,7 +42,10 @@ class SurveyError(Exception):
 class _Runs:
     """Runs of lines of one kind. Raises UntranslatableError and ValueError."""
 
-    def __init__(self, form: DateFormat, others: Sequence[DateFormat], headers: Sequence[str], *, ascii_: bool) -> None:
+    def __init__(
+        self, form: DateFormat, others: Sequence[DateFormat], headers: Sequence[str], *, ascii_: bool, lead: str
+    ) -> None:
+        """`lead` is what most often stands before a date of this form: where just that does, few others can be there too."""
         writer = Writer()
         sources = [other.source for other in others]
         rest = ".*+" if ascii_ else r"[^\n\x80-\xff]*+"
@@ -55,7 +58,10 @@ class _Runs:
             return f"(?:{''.join(conditions)}{rest}\\n)++()"
 
         head = any_of(writer, headers)
-        runs = [run(_DATED, head, none_of(writer, sources), asked(writer, form.source, "="))]
+        runs = []
+        if len(lead) <= LONGEST_LEAD and lead.isascii():
+            runs.append(run(_DATED, head, none_of(writer, beside(form, others, lead)), behind(writer, form, lead)))
+        runs.append(run(_DATED, head, none_of(writer, sources), asked(writer, form.source, "=")))
         runs.append(run(_UNDATED, head, none_of(writer, [*sources, form.source])))
         if headers:
             runs.append(run(_NO_RECORD, *(asked(writer, header, "!") for header in headers)))
@@ -64,10 +70,10 @@ class _Runs:
 
 @lru_cache(maxsize=64)
 def _runs(
-    form: DateFormat, others: tuple[DateFormat, ...], headers: tuple[str, ...], ascii_: bool
+    form: DateFormat, others: tuple[DateFormat, ...], headers: tuple[str, ...], ascii_: bool, lead: str
 ) -> _Runs | None:  # by position, for the cache
     try:
-        return _Runs(form, others, headers, ascii_=ascii_)
+        return _Runs(form, others, headers, ascii_=ascii_, lead=lead)
     except (UntranslatableError, ValueError):
         return None
 
@@ -157,7 +163,9 @@ class Surveyor(Detector):
         position, size = 0, len(data)
         while position < size:
             form = dates.format
-            runs = _runs(form, dates.others(form), rule.headers, data.isascii()) if form is not None else None
+            runs = None
+            if form is not None:
+                runs = _runs(form, dates.others(form), rule.headers, data.isascii(), dates.lead[: LONGEST_LEAD + 1])
             if runs is not None:
                 position = self._count_runs(data, position, runs, dates)
             elif form is not None:
@@ -170,16 +178,15 @@ class Surveyor(Detector):
     def _count_runs(self, data: bytes, position: int, runs: _Runs, dates: CertainDates) -> int:
         """Where the first line begins that is in no run."""
         assert dates.format is not None  # noqa: S101 - the runs are of that format
-        spans, name = runs.pattern.spans, dates.format.name
-        for found in runs.pattern.walk(data)(position):
-            kind, end = runs.kinds[found], spans[1]
-            if kind != _NO_RECORD:
-                number = count_lines(data[position:end])
-                if kind == _DATED:
-                    self.dates[name] += number
-                else:
-                    self.counts.undated += number
+        spans, kinds = runs.pattern.spans, runs.kinds
+        found: dict[int, list[bytes]] = {_DATED: [], _UNDATED: [], _NO_RECORD: []}
+        for run in runs.pattern.walk(data)(position):
+            end = spans[1]
+            found[kinds[run]].append(data[position:end])
             position = end
+        # Counted at once: there may be a run every other line.
+        self.dates[dates.format.name] += _lines_in(found[_DATED])
+        self.counts.undated += _lines_in(found[_UNDATED])
         return position
 
     def _count_one(self, line: str, rule: PlainRule, dates: CertainDates) -> None:
@@ -195,3 +202,7 @@ class Surveyor(Detector):
                 self.dates[dates.format.name] += 1
         except (AmbiguousDateError, TimeoutError, SearchError):
             raise SurveyError from None
+
+
+def _lines_in(parts: Sequence[bytes]) -> int:
+    return count_lines(b"".join(parts)) if parts else 0

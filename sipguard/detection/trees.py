@@ -72,6 +72,10 @@ def parse(source: str) -> Any:
         return parser.parse(source)
 
 
+_LOOKS_BEHIND = re.compile(r"\(\?<[=!](?!\w*[:;, ]?\))")
+"""What looks behind itself, unless it is for a few plain characters."""
+
+
 def checked(source: str) -> Any:
     """The parse tree of `source`. Raises ValueError with the message of `re` if `re` would refuse to compile it.
 
@@ -79,7 +83,7 @@ def checked(source: str) -> Any:
     """
     try:
         tree = parse(source)
-        if "(?<" in source:
+        if _LOOKS_BEHIND.search(source):
             _check_behind(tree.data)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
