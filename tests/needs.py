@@ -36,6 +36,8 @@ names_of_ports = pytest.mark.skipif(
 
 SHARED_SCOPES = ("class", "module", "package")
 """Fixtures of these are made once for several tests, which one process therefore runs."""
+SERVERS = ("suite", "running", "bare")
+"""Parameters that choose a real server or a Debian, where no fixture of those scopes does."""
 
 
 def needs(*markers: str) -> Callable[[Function], Function]:
@@ -69,13 +71,19 @@ def lacking(markers: Iterable[str]) -> str:
 
 
 def mark(item: pytest.Item) -> None:
-    """Give a test the markers of its fixtures, and a group to those that share what takes long to make."""
+    """Give a test the markers of its fixtures, and a group to those that share what takes long to make.
+
+    A file's Asterisk 16 and its Asterisk 22 are two groups: two processes try them at once.
+    """
     found = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 - pytest has no public name for it
     used = [definitions[-1] for name, definitions in found.items() if name in item.fixturenames]  # type: ignore[attr-defined]
     for name in {name for one in used for name in getattr(one.func, "needs", ())}:
         item.add_marker(name)
-    if item.get_closest_marker(LAB) or any(one.scope in SHARED_SCOPES for one in used):
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    shared = [one.argname for one in used if one.scope in SHARED_SCOPES]
+    if shared or item.get_closest_marker(LAB):
+        chosen = getattr(item, "callspec").params if hasattr(item, "callspec") else {}  # noqa: B009 - of a function's item
+        which = "".join(f" {chosen[name]}" for name in (*shared, *SERVERS) if name in chosen)
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0] + which))
 
 
 class _Running:

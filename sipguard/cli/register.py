@@ -119,7 +119,7 @@ def _ask(sock: socket.socket | WebSocket, message: bytes) -> str:
             text = data.decode("utf-8", "replace")
             if _status(text) >= 200:
                 return text
-            data = data.partition(b"\r\n\r\n")[2]  # it is still at it (100 Trying)
+            data = data.partition(b"\r\n\r\n")[2]  # provisional, such as 100 Trying
     return ""
 
 

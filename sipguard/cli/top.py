@@ -29,7 +29,7 @@ def command(path: Path) -> None:
         raise SipguardError(f"sipguard top needs the library textual: {pip_install('top')}")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise SipguardError("sipguard top needs a terminal; for scripts there is sipguard status --json")
-    ask(path, "ping")  # said in a line, before the screen is taken
+    ask(path, "ping")  # no daemon: one line says so before the screen is taken over
     from sipguard.top.app import run  # noqa: PLC0415 - this command alone needs it
 
     run(partial(ask, path), _as_text)

@@ -28,10 +28,11 @@ from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.jail_set import Jails
 from sipguard.daemon.log_reader import LogReader
 from sipguard.daemon.log_sources import LogSources
-from sipguard.daemon.others import Others, Surroundings
+from sipguard.daemon.others import Others
 from sipguard.daemon.own_log import start as start_log
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter
+from sipguard.daemon.surroundings import Surroundings
 from sipguard.daemon.wire import Wire
 from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall

@@ -11,7 +11,7 @@ from sipguard.addresses import canonical
 from sipguard.config.settings import Settings
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.daemon.jail_runner import JailRunner
-from sipguard.daemon.others import MARK
+from sipguard.daemon.surroundings import MARK
 from sipguard.errors import FeedError, FirewallError
 from sipguard.model import Clock, Verdict
 from sipguard.policy.ignore import own_addresses

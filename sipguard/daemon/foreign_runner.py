@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.daemon.foreign_set import ForeignSet
 from sipguard.daemon.friends import KEEP, Friends
-from sipguard.daemon.others import Surroundings
+from sipguard.daemon.surroundings import Surroundings
 from sipguard.model import Ban, Verdict
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from sipguard.daemon.firewall_worker import FirewallWorker
-from sipguard.daemon.others import MARK
+from sipguard.daemon.surroundings import MARK
 from sipguard.errors import FirewallError
 from sipguard.model import Verdict
 

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config.settings import Settings
-from sipguard.daemon.bans import Bans
 from sipguard.daemon.firewall_worker import FirewallWorker
-from sipguard.daemon.jail_runner import JailRunner
-from sipguard.daemon.state_writer import StateWriter
+from sipguard.daemon.surroundings import MARK, Surroundings
 from sipguard.errors import FirewallError, FleetError
-from sipguard.model import Ban, Clock
+from sipguard.model import Ban
 
 if TYPE_CHECKING:
     from sipguard.daemon.crowdsec_runner import CrowdsecRunner
     from sipguard.daemon.fleet_runner import FleetRunner
-
-MARK = "."
-"""In the name of each feed of the firewall that holds others' bans; no feed of the configuration can have it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What others' bans have to do with in the daemon."""
-
-    bans: Bans
-    runners: Mapping[str, JailRunner]
-    store: StateWriter
-    clock: Clock
-    complete: Callable[[], bool]
-    """Whether all bans of earlier runs are known."""
-    never: Callable[[], Iterable[str]]
-    """Whom no list of others may reject."""
 
 
 class Others:
@@ -115,15 +95,16 @@ class Others:
 
     def pardon(self, address: str) -> list[str]:
         """Let an address through on every node that takes that from this one; gives the networks. Raises `FleetError`."""
-        if self.fleet is None:
-            raise FleetError("there is no fleet; write [fleet] url = … to sipguard.toml")
-        return self.fleet.pardon(address)
+        return self._the_fleet().pardon(address)
 
     def accept(self, name: str) -> None:
         """Take what a held node publishes. Raises `FleetError`."""
+        self._the_fleet().accept(name)
+
+    def _the_fleet(self) -> FleetRunner:
         if self.fleet is None:
             raise FleetError("there is no fleet; write [fleet] url = … to sipguard.toml")
-        self.fleet.accept(name)
+        return self.fleet
 
 
 async def drop_sets(worker: FirewallWorker, name: str) -> None:

@@ -239,9 +239,9 @@ class Pattern:
         return find
 
     def places(self, data: bytes) -> Callable[[int], int]:
-        """What gives where the first match at or behind an offset begins; the end of `data` if there is none.
+        """A function of an offset: where the first match at or behind it begins; the length of `data` if there is none.
 
-        Where that cannot be told it gives the offset itself. It raises ValueError as `matcher`.
+        Where the search is given up it returns the offset itself. It raises ValueError as `matcher` does.
         """
         match, size, start, (code, length, options, block, context) = self._on(data)
         spans = self.spans

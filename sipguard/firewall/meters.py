@@ -1,4 +1,4 @@
-"""What orders to meter addresses change of what is metered already: the same for every backend."""
+"""Compares new orders to meter addresses with what the kernel meters already. Every backend uses it."""
 
 from __future__ import annotations
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
 
 from sipguard.fleet import teller
 from sipguard.fleet.link import Link, LinkError, Read, WrongTypeError
+from sipguard.fleet.local import Local
 from sipguard.fleet.messages import AHEAD, BadMessageError, Beat, read_beat, read_event
 from sipguard.fleet.publisher import Publisher
 from sipguard.fleet.reading import read_contents
 from sipguard.fleet.replica import Replica
 from sipguard.fleet.roster import FleetChange, Roster
-from sipguard.model import Ban, Clock, Fleet
+from sipguard.model import Clock, Fleet
 from sipguard.text import shown_url
 
 log = logging.getLogger("sipguard.fleet")
@@ -27,31 +27,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds until the next try to connect."""
 GONE = 7 * 86_400.0
 """Seconds without a beat after which a node is forgotten."""
-
-
-class Local(Protocol):
-    """The daemon, as the fleet sees it."""
-
-    def bans(self, network: str) -> Collection[Ban]:
-        """The live bans of exactly this network."""
-
-    def networks(self) -> Iterable[str]:
-        """Every network that is banned."""
-
-    def is_complete(self) -> bool:
-        """Whether the bans of earlier runs are known."""
-
-    def changed(self, changes: Iterable[FleetChange]) -> None:
-        """Others' bans have begun or ended. Times are Redis's."""
-
-    def release(self, network: str) -> None:
-        """Let a network through: an operator elsewhere has said so, whom this node trusts in that."""
-
-    def caught_up(self) -> None:
-        """Every other node was read once."""
-
-    def own_addresses(self) -> Iterable[str]:
-        """This machine's addresses."""
 
 
 class Node:

@@ -19,7 +19,7 @@ from sipguard.fleet.roster import Roster
 from sipguard.model import Fleet
 
 if TYPE_CHECKING:
-    from sipguard.fleet.node import Local
+    from sipguard.fleet.local import Local
 
 log = logging.getLogger("sipguard.fleet")
 

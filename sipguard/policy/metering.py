@@ -1,9 +1,9 @@
 """The law of the meter: whoever guesses unproven gets no more guesses than without the wire, and is not banned.
 
-Over UDP nothing tells a guesser on invented nonces from a stranger in whose name he writes. So the kernel lets only a few further
-SIP requests of that address through, until `bantime` is over: as many as make `maxretry` guesses within `findtime` together with
-those before. A proven login lifts it, and the ports from which an address has logged in within a day pass freely: a forged flood
-must not silence a phone.
+Over UDP nothing tells a guesser on invented nonces from a stranger in whose name he writes. So the kernel lets only a few
+further SIP requests of that address through, until `bantime` is over: those that complete `maxretry` guesses within
+`findtime`, the guesses already counted included. A proven login lifts it, and the ports from which an address has logged in
+within a day pass freely: a forged flood must not silence a phone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Metering:
         self._left = min(_LOGIN, self._window.maxretry // 2)
 
     def unproven(self, address: str, user: str, time: float, now: float) -> Meter | None:
-        """Count a failure that nothing proves; the order that it completes."""
+        """Count an unproven failure. Returns the order to meter its address once too few guesses are left, else None."""
         left = self._count(address, user, time)
         if left > self._left or self._until.get(address, 0.0) > now:
             return None
@@ -65,7 +65,7 @@ class Metering:
             self._count(address, user, time)
 
     def _count(self, address: str, user: str, time: float) -> int:
-        """Count a failure; how many are left to this address, beside those that were counted."""
+        """Count a failure. Returns how many guesses the address has left."""
         self._window.add(address, time, user=user)
         return self._window.maxretry - self._window.count(address, time)
 
@@ -97,7 +97,7 @@ class Metering:
             self.release(one)
 
     def release(self, address: str) -> None:
-        """The kernel does not hold this address back: its next guess is to complete an order again."""
+        """The kernel no longer meters this address: its next unproven failure may order that again."""
         self._until.pop(address, None)
 
     def metered(self, now: float) -> int:
@@ -121,7 +121,7 @@ class Metering:
 
 
 def places(address: str) -> tuple[str, ...]:
-    """As what an address may be held back: itself, and last the network by which IPv6 is counted."""
+    """What the kernel may meter for an address: the address itself and, last, its IPv6 network."""
     if ":" not in address or "/" in address or embeds_ipv4(address):
         return (address,)
     return address, network_of(address, METERED)

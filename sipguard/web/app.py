@@ -88,7 +88,7 @@ def serve(options: PageOptions) -> None:
         ws="none",
         loop="asyncio",
         lifespan="on",
-        proxy_headers=False,  # whom to believe is for `access` to say
+        proxy_headers=False,  # `access` decides whose headers count
         server_header=False,
         access_log=False,
         log_level="warning",

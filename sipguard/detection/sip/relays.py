@@ -1,9 +1,9 @@
-"""Who relays for many: an address from which many users log in by way of a proxy (`[wire] proxies`)."""
+"""Finds addresses that relay for many users: proxies that `[wire] proxies` should name."""
 
 from __future__ import annotations
 
 USERS = 10
-"""As many users make it a relay: each has logged in there, which no stranger can do in their names."""
+"""An address is a relay once this many users have logged in from it: a stranger cannot log in as them."""
 _MOST = 1000
 
 

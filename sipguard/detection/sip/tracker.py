@@ -101,7 +101,7 @@ class Tracker:
         return found + [self._unanswered(one) for one in self._transactions.expire(now)]
 
     def blind(self, since: float, until: float, reason: str, address: str = "") -> None:
-        """Packets may have gone unseen between these times: what is missing then, is not known to be missing.
+        """Packets may have gone unseen between these times, so what is missing then proves nothing.
 
         `address`: those of this one alone (IPv6: of its /64); empty: of all.
         """
@@ -149,8 +149,8 @@ class Tracker:
         return self._weigh(pending, reply_of(packet, status), wait=True)
 
     def _weigh(self, pending: Pending, reply: Reply, *, wait: bool) -> list[Attempt]:
-        """Judge this answer, or let it wait: copies may come out of order, that of the challenge it answers, or that of the
-        answer that accepts the nonce before it is refused."""
+        """Judge this answer, or let it wait. Packets may arrive out of order: the challenge that it answers, or the answer that
+        has accepted its nonce before, may still come."""
         weighed = weigh(pending, reply.packet, self._server(reply.packet.source), self.nonces)
         if wait:
             late = not (weighed.known or self._ordered)
