@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sipguard.detection.dated import DateSearch, Times, date_search
 from sipguard.detection.datefields import MONTHS
 from sipguard.detection.prefixes import beginning_of, may_begin
+from sipguard.detection.trees import is_anchored, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ class CertainDates:
         self.lead = ""
         """What stood before that date."""
         self._resolver = finder.resolver
-        self._formats = [(form, limit, _quick_match(form) if limit is None else None) for form, limit in finder.formats]
+        self._formats = [(form, limit, _quick_match(form, limit is None)) for form, limit in finder.formats]
         self.when: float | None = None
         """POSIX seconds of the date that was found last; None if there is no such date (30 February)."""
 
@@ -155,12 +156,14 @@ _TRIES = 16
 
 
 class _QuickMatch:
-    """`re`'s own search for a date at the beginning of a line: of the patterns built in, which need no time limit."""
+    """Whether a date may stand at the beginning of a line; by `re` for the patterns built in, which need no time limit."""
 
     _month = re.compile(f"(?i){'|'.join(name[:3] for name in MONTHS)}")
 
-    def __init__(self, form: DateFormat) -> None:
+    def __init__(self, form: DateFormat, *, is_known: bool) -> None:
+        """Of a pattern that is not known, and may take its time, the beginning alone is looked at."""
         self._source = form.source
+        self._is_known = is_known
         self._names_month = "%b" in form.name
         self._left = _TRIES
 
@@ -169,6 +172,8 @@ class _QuickMatch:
             self._left -= 1
             if not may_begin(self._source, beginning_of(line)):
                 return False
+        if not self._is_known:
+            return True
         return (not self._names_month or self._month.search(line) is not None) and self._match(line) is not None
 
     @cached_property
@@ -180,6 +185,8 @@ class _QuickMatch:
 
 
 @lru_cache(maxsize=256)
-def _quick_match(form: DateFormat) -> Callable[[str], bool] | None:
+def _quick_match(form: DateFormat, is_known: bool) -> Callable[[str], bool] | None:  # by position, for the cache
     """Whether a date of this form may begin a line; None where that cannot be asked so."""
-    return _QuickMatch(form) if form.at_begin else None
+    if form.at_begin and (is_known or is_anchored(parse(form.source))):
+        return _QuickMatch(form, is_known=is_known)
+    return None
