@@ -233,10 +233,12 @@ class Commands:
 
     async def fleet(self, _request: Request) -> Any:
         """The other nodes: last heard, bans, lag, what was refused and why."""
+        await self._daemon.others.known.wait()
         return self._operations.fleet()
 
     async def accept_node(self, request: Request) -> Any:
         """Take what a held node publishes."""
+        await self._daemon.others.known.wait()
         self._operations.accept_node(str(request["name"]))
         return self._operations.fleet()
 

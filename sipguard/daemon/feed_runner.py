@@ -112,6 +112,7 @@ class FeedRunner:
 
     async def _settled(self) -> Manager | None:
         """The manager that runs; the next one, if a reload is putting it in place."""
+        await self._known.wait()
         async with self._changing:
             return self._manager
 

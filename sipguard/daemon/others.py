@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ class Others:
         self._surroundings = surroundings
         self.fleet: FleetRunner | None = None
         self.crowdsec: CrowdsecRunner | None = None
+        self.known = asyncio.Event()
+        """Whether a configuration has said which others there are."""
 
     @property
     def _runners(self) -> list[FleetRunner | CrowdsecRunner]:
@@ -45,6 +48,7 @@ class Others:
         for name, wanted in (("fleet", settings.fleet), ("crowdsec", settings.crowdsec)):
             if wanted is None:
                 await drop_sets(self._surroundings.bans.firewall_worker, name)
+        self.known.set()
 
     async def stop(self) -> None:
         """Hear and tell nothing more; what the firewall has stays."""

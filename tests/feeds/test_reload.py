@@ -1,4 +1,4 @@
-"""What is told of the feeds while a reload puts others in their place: the old ones or the new ones, never none."""
+"""What is told of feeds and fleet at a start, and while a reload puts others in their place: never that there are none."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def test_a_reload_shows_no_gap(tmp_path):
             over.set()
             asker.join()
         assert told == {("office", ENTRIES, True), 1, "office"}
+
+
+def test_a_start_shows_no_gap(tmp_path):
+    """Who asks at once is told of the feed and the fleet that the configuration has."""
+    (tmp_path / "list.txt").write_text("".join(f"198.51.{n // 125}.{n % 125 * 2}\n" for n in range(ENTRIES)))
+    with running(tmp_path, {}) as daemon:
+        append(daemon.config, f'[feeds.office]\nfile = "{tmp_path / "list.txt"}"\n')
+        append(daemon.config, '[fleet]\nurl = "redis://127.0.0.1:1"\nname = "pbx1"\n')
+        daemon.stop()
+        daemon.start()
+        assert ask(daemon.socket, "fleet")["fleet"]["name"] == "pbx1"
+        assert [feed["name"] for feed in ask(daemon.socket, "feeds")] == ["office"]
 
 
 def test_the_last_feed_goes(tmp_path):
