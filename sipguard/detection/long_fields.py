@@ -55,6 +55,7 @@ class LongFields:
         self._reach = whole_number(filter, "linecut") + _HEADER
         self._data = b""
         self._found: list[_Reach] | None = None
+        self._under_way = b""
         self._carried: tuple[bytes, int] | None = None
         """What the last chunk ended in: the number, and how many bytes further it reaches."""
 
@@ -71,9 +72,9 @@ class LongFields:
         except TimeoutError:
             return True
 
-    def begin(self, data: bytes) -> None:
-        """Lines of `data` come next."""
-        self._data, self._found = data, None
+    def begin(self, data: bytes, under_way: str) -> None:
+        """Lines of `data` come next; `under_way` is the number of the thread whose record goes on there, if one does."""
+        self._data, self._found, self._under_way = data, None, under_way.encode()
 
     def end(self, data: bytes) -> None:
         """All of `data` has gone by."""
@@ -158,7 +159,7 @@ class LongFields:
             if before is not None and not self._of_record(data, start):
                 return bool(before[1] == match[1])
             if not start:
-                break
+                return bool(self._under_way == match[1])
         return False
 
 

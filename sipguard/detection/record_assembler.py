@@ -172,7 +172,7 @@ class RecordAssembler:
         if self.rule.left_to_learn > 0:
             self.rule.learn(data)
         self._heads.note(data)
-        self._long.begin(data)
+        self._long.begin(data, self._number)
         self._chunk, self._before = data, list(self._last) if self._number else []
 
     def end_chunk(self, data: bytes) -> None:

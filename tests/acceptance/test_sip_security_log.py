@@ -176,6 +176,18 @@ def test_from_the_first_line_on(found, data):
     check(found, data)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 9])
+def test_a_record_that_hangs_on_one_that_an_earlier_chunk_began(at_once):
+    """However few lines come at once: in an account of chan_sip that follows a cut event, a caller's event is none."""
+    event = f'{head("InvalidAccountID", "AMI", THREAD + 1)}x"{peer(VICTIM)}\n'
+    cut = pjsip("InvalidAccountID", "\n", "b" * 9000, "", "")[0]
+    log = cut + chan_sip("InvalidAccountID", f"\n{event}")[0] + CLOSE[0]
+    lines = log.splitlines(keepends=True)
+    reader = detector("asterisk")
+    told = [one for at in range(0, len(lines), at_once) for one in reader.events(b"".join(lines[at : at + at_once]))]
+    assert VICTIM not in {one.host for one in told + reader.flush() if isinstance(one, Failure)}
+
+
 @examples(50)
 @given(found=st.lists(st.one_of(*events(*OTHERS), CHAN_SIP), min_size=1, max_size=6), data=st.data())
 def test_heads_of_other_levels(found, data):
