@@ -10,6 +10,7 @@ from sipguard.config.filters import of_sip_servers
 from sipguard.daemon.examiner import Examiner, failure_of
 from sipguard.daemon.held_back import HeldBack
 from sipguard.daemon.log_detectors import SharedDetectors
+from sipguard.policy.logins import KEPT
 from sipguard.policy.metering import Metering
 from sipguard.policy.sight import EncryptedSessions, OffWire, Presence
 from sipguard.wire_model import LIMITED_SOURCE
@@ -168,9 +169,14 @@ class Corroborator:
     def _set_up_meters(self, *, watched: bool) -> None:
         """Every jail that is told of the wire counts what is unproven."""
         before, self._meterings = self._meterings, {}
+        flows: dict[tuple[str, int], float] | None = None
         for name, runner in self._runners.items():
             if watched and (runner.jail.source == "wire" or name in self._examiners):
                 self._meterings[name] = metering = before.get(name) or Metering(runner.jail)
+                if name not in before:
+                    flows = self._store.flows(self._clock() - KEPT) if flows is None else flows
+                    for (address, port), time in flows.items():
+                        metering.know(address, port, time)
                 metering.limit(runner.jail)
                 runner.unproven.metering, runner.unproven.meter = metering, self.held.order
 
@@ -229,8 +235,10 @@ class Corroborator:
         return attempt.evidence == "proven" or (of_ours and self.can_meter)
 
     def _lift(self, attempt: Attempt) -> None:
-        for one in self._meterings.values():
-            one.login(attempt.source, attempt.port, attempt.user, attempt.time)
+        source, port, user, time = attempt.source, attempt.port, attempt.user, attempt.time
+        new = [one.login(source, port, user, time) for one in self._meterings.values()]
+        if any(new):
+            self._store.changes.flows[source, port] = time
         self.held.lift(attempt.source)
 
     def _released(self, address: str) -> None:

@@ -114,6 +114,10 @@ class StateWriter:
         """Who has logged in since then, as far as that can be read."""
         return {**(self._read(lambda database: database.logins(since)) or {}), **self.changes.logins}
 
+    def flows(self, since: float) -> dict[tuple[str, int], float]:
+        """As `Database.flows`, as far as that can be read."""
+        return {**(self._read(lambda database: database.flows(since)) or {}), **self.changes.flows}
+
     def touched(self) -> None:
         """Something was put into `changes`."""
         self._wake.set()

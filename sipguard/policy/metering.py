@@ -8,6 +8,7 @@ within a day pass freely: a forged flood must not silence a phone.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ _LOGIN = 2
 """Requests that a login takes, the challenged one and the one with credentials: whom others have slandered can show who he is."""
 _FLOWS = 32
 """Ports of one address or IPv6 network that pass freely: the phones of an office have more, and the youngest count."""
+_NOTED_EVERY = 3600.0
+"""Seconds within which further logins of a flow are not stored: it is forgotten that much earlier after a restart."""
 _LONGEST = 86_400.0
 """Seconds: who is banned for ever is metered for a day, and then again."""
 
@@ -78,23 +81,28 @@ class Metering:
             if now - time < KEPT and address in (flow[0], *places(flow[0]))
         )
 
-    def login(self, address: str, port: int, user: str, time: float) -> None:
-        """A proven login: the address, and its network, are to be let through again.
+    def login(self, address: str, port: int, user: str, time: float) -> bool:
+        """A proven login: the address, and its network, are to be let through again. Whether the flow is to be remembered.
 
         Guesses at other users still count, so that who has an account cannot lift the meter to go on guessing.
         """
-        *_, place = held_as = places(address)
+        for one in places(address):
+            self._window.forgive(one, user, time)
+            self.release(one)
+        return self.know(address, port, time)
+
+    def know(self, address: str, port: int, time: float) -> bool:
+        """From here somebody has logged in; whether that was not so within an hour before."""
+        place = places(address)[-1]
         known = self._known.setdefault(place, {})
-        known.pop((address, port), None)
+        before = known.pop((address, port), -math.inf)
         known[address, port] = time
         if len(known) > _FLOWS:
             del known[next(iter(known))]
         self._known.move_to_end(place)
         if len(self._known) > _ADDRESSES:
             self._known.popitem(last=False)
-        for one in held_as:
-            self._window.forgive(one, user, time)
-            self.release(one)
+        return time - before > _NOTED_EVERY
 
     def release(self, address: str) -> None:
         """The kernel no longer meters this address: its next unproven failure may order that again."""

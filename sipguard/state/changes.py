@@ -60,6 +60,9 @@ class Changes:
     logins: dict[str, float] = field(default_factory=dict)
     """Address → when it last logged in, while a fleet is told of: no other node's ban rejects it."""
 
+    flows: dict[tuple[str, int], float] = field(default_factory=dict)
+    """Address and source port of a login that the wire has proven → when."""
+
     def rows(self) -> Iterator[CountedAttempt]:
         """The attempts, as they are stored: in a burst those on one user that have led to a ban are one, the latest."""
         if len(self.attempts) < BURST:
@@ -80,5 +83,5 @@ class Changes:
 
     def __bool__(self) -> bool:
         changed = self.positions or self.attempts or self.bans or self.ended
-        known = self.rules or self.spoilt or self.logins
+        known = self.rules or self.spoilt or self.logins or self.flows
         return bool(changed or known or self.forgotten or self.expired or self.waiting or self.settled)

@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS unpaired (
     number INTEGER PRIMARY KEY, jail TEXT, kind TEXT, address TEXT, time REAL, user TEXT, line TEXT, regex INTEGER);
 CREATE TABLE IF NOT EXISTS spoilt_servers (server TEXT PRIMARY KEY, since REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS logins (address TEXT PRIMARY KEY, time REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS flows (address TEXT, port INTEGER, time REAL, PRIMARY KEY (address, port)) WITHOUT ROWID;
 """
 _LATER_COLUMNS = (("live_bans", "evidence", "TEXT"), ("history", "evidence", "TEXT"), ("history", "count", "INTEGER"))
 """Table, column and type of what an earlier sipguard did not have."""
@@ -146,6 +147,13 @@ class Database:
             self._db.execute("DELETE FROM logins WHERE time < ?", (since,))
         return dict(self._rows("SELECT address, time FROM logins"))
 
+    def flows(self, since: float) -> dict[tuple[str, int], float]:
+        """Address and source port of proven logins → when, oldest first, of those from `since` on; the others are forgotten."""
+        with _told(self.path), self._db:
+            self._db.execute("DELETE FROM flows WHERE time < ?", (since,))
+        rows = self._rows("SELECT address, port, time FROM flows ORDER BY time")
+        return {(address, port): time for address, port, time in rows}
+
     def bans(self, now: float) -> list[Ban]:
         """The bans that have not ended at `now`, in the order of banning."""
         rows = self._rows(
@@ -230,6 +238,7 @@ class Database:
         self._db.execute("BEGIN IMMEDIATE")
         run("INSERT OR IGNORE INTO spoilt_servers VALUES (?, ?)", changes.spoilt.items())
         run("INSERT OR REPLACE INTO logins VALUES (?, ?)", changes.logins.items())
+        run("INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", ((*flow, time) for flow, time in changes.flows.items()))
         run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
         run("DELETE FROM unpaired WHERE number = ?", ((number,) for number in changes.settled))
         run(

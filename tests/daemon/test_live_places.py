@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
+import sqlite3
 import struct
 import threading
 import time
@@ -195,3 +197,25 @@ def test_more_in_one_name_than_is_read_of_one(tmp_path, victim, pause):
         phone.socket.close()  # with the answers to what others have sent in its name
         again = lab.client(HONEST, source_port=5062)
         assert again.register(response="a" * 32) == 200
+
+
+def test_a_phone_is_known_beyond_a_restart(tmp_path):
+    """Forged packets in its own flow that come before it has registered again do not close that."""
+    with law_lab(tmp_path, wired=True, sighted=False) as lab:
+        assert lab.client(HONEST, source_port=5062).register(response="a" * 32) == 200
+        database = lab.daemon.folder / "state" / "sipguard.db"
+
+        def stored():
+            with contextlib.closing(sqlite3.connect(database)) as opened:
+                return opened.execute("SELECT address, port FROM flows").fetchall() == [(HONEST, 5062)]
+
+        lab.daemon.wait_for(stored, "the flow on disk")
+        lab.daemon.stop(signal.SIGKILL)
+        lab.start()
+        lab.daemon.wait_logged("Jails started", times=2)
+        lab.client(ONE).ask(request())  # by a challenge the wire knows this server's nonces
+        spoof(lab, [HONEST], 40, port=5062)
+        lab.daemon.wait_for(lambda: lab.wire()["metered"] == 1, "the meter, which lets the flow pass")
+        spoof(lab, [HONEST], 40, port=5062)
+        lab.daemon.wait_for(lambda: len(lab.server.guessed) == 80, "all judged by the server")
+        assert lab.daemon.banned("freeswitch") == set()
