@@ -14,6 +14,7 @@ machines on which /dev/kvm can be opened and no kernel begins. The clock of the 
 from __future__ import annotations
 
 import functools
+import lzma
 import os
 import platform
 import re
@@ -195,13 +196,20 @@ def _make_kernel(folder: Path) -> None:
     named = re.search(r"Depends: (linux-image-\S+)", asked.stdout)
     if named is None:
         pytest.skip(f"apt knows no package linux-image-amd64: {asked.stderr.strip()}")
+    # As Debian 12 and 13 have them; the packages of 12 know /lib and /bin alone.
+    for part in ("lib", "bin"):
+        (folder / "usr" / part).mkdir(parents=True)
+        (folder / part).symlink_to(f"usr/{part}")
     for deb in download(folder / "debs", named[1], "busybox-static"):
-        left_out = shlex.join(f"--exclude={part}" for part in _LEFT_OUT)
-        unpack = f"dpkg-deb --fsys-tarfile {shlex.quote(str(deb))} | tar -x -C {shlex.quote(str(folder))} {left_out}"
+        options = shlex.join(["--keep-directory-symlink", *(f"--exclude={part}" for part in _LEFT_OUT)])
+        unpack = f"dpkg-deb --fsys-tarfile {shlex.quote(str(deb))} | tar -x -C {shlex.quote(str(folder))} {options}"
         subprocess.run(["sh", "-c", unpack], check=True)
     shutil.rmtree(folder / "debs")
     next((folder / "boot").glob("vmlinuz-*")).rename(folder / "vmlinuz")
     (modules,) = (folder / "lib/modules").iterdir()
+    for packed in modules.rglob("*.ko.xz"):
+        packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
+        packed.unlink()
     busybox = folder / "bin/busybox"
     subprocess.run([busybox, "depmod", "-b", folder, modules.name], check=True)
     _make_first_files(folder / "first", busybox, modules)
@@ -220,8 +228,8 @@ def _make_first_files(folder: Path, busybox: Path, modules: Path) -> None:
     for line in (modules / "modules.dep").read_text().splitlines():
         file, _, others = line.partition(":")
         needs[Path(file).stem] = [file, *others.split()]
-    # What a module needs is listed from the nearest to the farthest.
-    files = dict.fromkeys(file for name in _AT_BOOT for file in reversed(needs[name]))
+    # What a module needs is listed from the nearest to the farthest; what is not listed is in the kernel.
+    files = dict.fromkeys(file for name in _AT_BOOT for file in reversed(needs.get(name, [])))
     for file in files:
         shutil.copy(modules / file, folder / "modules")
     (folder / "modules/order").write_text("".join(f"{Path(file).name}\n" for file in files))
