@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.daemon.log_detectors import Told
-from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES
+from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 50
 """Logs between two looks of the loop at everything else."""
+_LATE = 1e-6
+"""Seconds, so that a difference of times is not a little too small."""
 
 
 class _Held(NamedTuple):
@@ -66,8 +68,7 @@ class HeldRecords:
             read += 1
         if not self.logs:
             return None
-        youngest = min(now - held.since for held in self.logs.values())
-        return (RECORD_SETTLES if youngest < RECORD_SETTLES else FOLDED_SETTLES) - min(youngest, RECORD_SETTLES)
+        return min(_until_next(now - held.since) for held in self.logs.values())
 
     def release_all(self) -> None:
         """Nothing is read any more: what is held is read as it is."""
@@ -83,6 +84,12 @@ class HeldRecords:
             del self.logs[path]
             self._store.changes.positions[path] = held.position
         self._store.touched()
+
+
+def _until_next(idle: float) -> float:
+    """Seconds until more can be whole of a log that has had nothing new for `idle` seconds."""
+    step = next((step for step in (RECORD_SETTLES, FOLDED_SETTLES, DOUBT_SETTLES) if idle < step), idle + DOUBT_SETTLES)
+    return step - idle + _LATE
 
 
 def _ends_at(position: Position) -> bool:

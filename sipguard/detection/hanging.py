@@ -8,8 +8,9 @@ the same log:
 - its thread has written something else. All but a call's threads live long; a call has a number that grows by one;
 - the log has such messages at all.
 
-That is known once enough of a log has been read: lines of before wait for it. A caller who knows the numbers makes his own line
-one that counts for nobody, and is told as tampered: he does not hide without a sign, and accuses nobody else.
+That is known once enough of a log has been read, or a log that is shorter has stood still for a while: lines of before wait for
+it. A caller who knows the numbers makes his own line one that counts for nobody, and is told as tampered: somebody else may
+have had such a message written behind a cut record, byte by byte the same, to accuse who sent nothing.
 
     hanging_other     the head of such a message; its groups `date` and `thread`, and `call` where it has one
     hanging_shown     the same at the beginning of a line, as the server writes it; also that of the records themselves
@@ -19,13 +20,15 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
+from sipguard.detection.encodings import count_lines
 from sipguard.detection.expressions import one_of
-from sipguard.detection.record_rule import SEARCH_LIMIT, in_bytes
+from sipguard.detection.record_rule import DOUBT_SETTLES, SEARCH_LIMIT, in_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import regex
 
@@ -33,10 +36,12 @@ if TYPE_CHECKING:
 
 KNOWN = 65_536
 """Bytes of a log after which it is known what it has; so many are looked through for a thread."""
-_MOST = 64
-"""Heads that are looked at in one line."""
-_MOST_SHOWN = 20
-"""Lines that are looked at for one thread."""
+_LEAST_LINES = 20
+"""Lines of a shorter log that has stood still, after which it is known too."""
+_HEAD = 256
+"""Bytes of a line in which its head stands."""
+_MOST_THREADS = 4096
+"""Threads that are remembered."""
 _CALLS_AHEAD = 256
 """Calls that may begin between two lines of a log."""
 _DIGITS, _LETTERS = re.compile(r"[ \d]"), re.compile(r"[^\W\d_]+")
@@ -54,15 +59,33 @@ class HangingHeads:
         self._shown = one_of(filter, "hanging_shown")
         self._of_record = of_record
         self._read: deque[bytes] = deque()
-        self._size = self._seen = 0
+        self._size = self._seen = self._looked = 0
+        """Bytes that are at hand, that were read, and of these looked through."""
+        self._threads: dict[bytes, None] = {}
+        """Numbers of threads that have begun lines, the latest last."""
+        self._calls = (inf, -inf)
+        """The first and the last call that have."""
+        self._lines = 0
+        self._has_settled = False
 
     @property
     def is_known(self) -> bool:
         """Whether enough has been read to say what the log has."""
-        return self._seen >= KNOWN
+        return self._seen >= KNOWN or self._has_settled
+
+    @property
+    def can_settle(self) -> bool:
+        """Whether it is known what the log has, if nothing more comes for a while."""
+        return self._lines >= _LEAST_LINES
+
+    def settle(self, idle: float) -> None:
+        """Nothing more has come for `idle` seconds."""
+        self._has_settled = self._has_settled or (idle >= DOUBT_SETTLES and self.can_settle)
 
     def note(self, data: bytes) -> None:
         """Lines of `data` come next."""
+        if not self.is_known:
+            self._lines += count_lines(data)
         self._seen += len(data)
         if self._shown is None:
             return
@@ -70,55 +93,63 @@ class HangingHeads:
         self._size += len(self._read[-1])
         while self._size - len(self._read[0]) >= KNOWN:
             self._size -= len(self._read.popleft())
+        # Remembered for longer than the data: others may fill what is looked through.
+        self._look(data, data.rfind(b"\n", 0, -1) + 1)
 
     def heads(self, text: str) -> list[regex.Match[str]]:
         """The heads of other messages in a line. Raises TimeoutError."""
-        if self._other is None:
-            return []
-        return list(self._other.pattern.finditer(text, timeout=SEARCH_LIMIT))[:_MOST]
+        return [] if self._other is None else list(self._other.pattern.finditer(text, timeout=SEARCH_LIMIT))
 
     def may_hang(self, text: str, heads: list[regex.Match[str]]) -> bool:
         """Whether one may be the server's: until it is known what the log has, each dated like it. Raises TimeoutError."""
-        if len(heads) == _MOST:
-            return True
         own = _form(text[1 : max(text.find("]"), 1)])
-        likely = [head for head in heads if _form(head["date"]) == own]
-        if not self.is_known:
+        dates = {date for date in {head["date"] for head in heads} if _form(date) == own}
+        likely = {(head["thread"], head["call"]) for head in heads if head["date"] in dates}
+        if not likely or not self.is_known:
             return bool(likely)
-        return any(self._is_shown(head) for head in dict.fromkeys(likely))
+        self._look_through()
+        first, last = self._calls
+        return any(
+            thread.encode() in self._threads or (call and first <= int(call, 16) <= last + _CALLS_AHEAD)
+            for thread, call in likely
+        )
 
     def has_shown(self, number: str) -> bool:
-        """Whether the thread of this number has begun lines of late. Raises TimeoutError."""
-        return any(self._lines_with(f"[{number}]".encode(), "thread", number.encode()))
+        """Whether the thread of this number has begun lines."""
+        self._look_through()
+        return number.encode() in self._threads
 
-    def _is_shown(self, head: regex.Match[str]) -> bool:
-        """Whether the thread or the call of this head has written other lines."""
-        if self.has_shown(head["thread"]):
-            return True
-        call = head["call"]
-        if not call:
-            return False
-        calls = [int(found["call"], 16) for found in self._lines_with(b"][C-", "", b"") if found["call"]]
-        return bool(calls) and min(calls) <= int(call, 16) <= max(calls) + _CALLS_AHEAD
-
-    def _lines_with(self, mark: bytes, group: str, value: bytes) -> Iterator[regex.Match[bytes]]:
-        """The last lines that the server has begun with a head in which this stands."""
-        assert self._shown is not None  # noqa: S101 - nothing was read otherwise
+    def _look_through(self) -> None:
+        """Note which threads have begun the lines that are at hand."""
         data = b"".join(self._read)
-        place = len(data)
-        for _ in range(_MOST_SHOWN):
-            place = data.rfind(mark, 0, place)
-            start = data.rfind(b"\n", 0, max(place, 0)) + 1
-            if place < 0 or (not start and self._seen > self._size):  # that may be the rest of a line
+        start = max(len(data) - (self._seen - self._looked), 0)
+        if not start and self._seen > len(data):
+            start = data.find(b"\n") + 1  # what is before it may be the rest of a line
+        while start < len(data):
+            self._look(data, start)
+            start = data.find(b"\n", start) + 1 or len(data)
+        self._looked = self._seen
+
+    def _look(self, data: bytes, start: int) -> None:
+        """Note the thread and the call that have begun the line at `start`, if that is no caller's. Raises no TimeoutError."""
+        assert self._shown is not None  # noqa: S101 - nothing was read otherwise
+        found = in_bytes(self._shown).match(data, start, start + _HEAD)
+        if found is None:
+            return
+        thread, (first, last) = found["thread"], self._calls
+        call = int(found["call"], 16) if found["call"] else None
+        is_new = thread not in self._threads or (call is not None and not first <= call <= last)
+        try:
+            if is_new and self._of_record(data, start):
                 return
-            found = in_bytes(self._shown).match(data, start, timeout=SEARCH_LIMIT)
-            if (
-                found is not None
-                and (not group or found[group] == value)
-                and not (start and self._of_record(data, start))
-            ):
-                yield found
-            place = start
+        except TimeoutError:
+            return
+        self._threads.pop(thread, None)
+        self._threads[thread] = None
+        if len(self._threads) > _MOST_THREADS:
+            del self._threads[next(iter(self._threads))]
+        if call is not None:
+            self._calls = min(first, call), max(last, call)
 
 
 def _form(date: str) -> str:

@@ -109,7 +109,8 @@ class RecordAssembler:
     @property
     def waits(self) -> bool:
         """Whether something is held back that `release` gives when nothing more comes."""
-        return self._is_open or self._long.reaches_on or (self._packets is not None and self._packets.waits)
+        in_doubt = bool(self._doubted) and self._heads.can_settle
+        return self._is_open or in_doubt or self._long.reaches_on or (self._packets is not None and self._packets.waits)
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
@@ -171,9 +172,9 @@ class RecordAssembler:
         """Lines of `data` come next."""
         if self.rule.left_to_learn > 0:
             self.rule.learn(data)
-        self._heads.note(data)
         self._long.begin(data, self._number)
         self._chunk, self._before = data, list(self._last) if self._number else []
+        self._heads.note(data)
 
     def end_chunk(self, data: bytes) -> None:
         """All of `data` was fed, or left out."""
@@ -244,12 +245,12 @@ class RecordAssembler:
             ready = []
         if idle >= FOLDED_SETTLES:
             self._long.settle()
-        if idle == inf:
+        self._heads.settle(idle)
+        if idle == inf or self._must_judge:
             ready += self._judged()
         if self._packets is None or idle < FOLDED_SETTLES or not self._packets.waits:
             return ready
-        held = self._packets.release()
-        for line in held:
+        for line in self._packets.release():
             ready += [one for passed in self._packets.push(line) for one in self._unscreened(passed)]
         return ready
 

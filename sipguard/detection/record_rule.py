@@ -74,6 +74,8 @@ RECORD_SETTLES = 0.001
 """Seconds without anything new after which a record of one line at the end of a log is whole."""
 FOLDED_SETTLES = 0.02
 """The same for records of several lines, and for packets that a server has written into its log."""
+DOUBT_SETTLES = 5.0
+"""The same for records of which it must be known what else their log has: see `hanging`."""
 SEARCH_LIMIT = 0.2
 """Seconds for one search."""
 _LEARNT_FROM = 65_536
