@@ -9,6 +9,7 @@ and ends in `__` and a hash; otherwise a digit follows every `_`, so that no sho
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Family = Literal["4", "6"]
@@ -42,6 +43,7 @@ class SetName(NamedTuple):
         return f"{self.kind}{self.family}_{self.jail}"
 
 
+@lru_cache(maxsize=1024)  # every ban of a burst asks
 def escape_jail(jail: str) -> str:
     """Give the part of a set's name that stands for the jail."""
     # surrogatepass: a jail's name may come from a file that was not UTF-8, and must not crash the firewall.

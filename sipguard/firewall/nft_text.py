@@ -94,6 +94,11 @@ def set_for(jail: str, target: Target) -> SetName:
     return SetName("p" if family == "6" and target.prefixlen == PREFIX else "n", family, escaped)
 
 
+def set_of_canonical(jail: str, address: str) -> SetName:
+    """As `set_for`, of what `targets.is_canonical` has said yes to."""
+    return SetName("p" if "/" in address else "a", "6" if ":" in address else "4", escape_jail(jail))
+
+
 def set_properties(name: SetName, size: int) -> str:
     """Give the definition of a set of `size` elements that count: hashed, or intervals."""
     flags = "interval, timeout" if name.kind == "n" else "timeout"
@@ -154,7 +159,7 @@ def elements(verb: str, name: SetName, items: Iterable[str]) -> str:
     return "".join(lines)
 
 
-def address_items(targets: Mapping[Target, float], now: float) -> Iterator[str]:
+def address_items(targets: Mapping[str, float], now: float) -> Iterator[str]:
     """Give the elements of a set of addresses."""
     return (f"{target}{timeout(until, now)}" for target, until in targets.items())
 

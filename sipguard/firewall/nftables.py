@@ -17,7 +17,7 @@ from sipguard.firewall.nft_networks import ROUNDING, NftNetworks, networks_scrip
 from sipguard.firewall.nft_run import NftError, NftRunner, fastest_runner
 from sipguard.firewall.nft_wire import NftWire
 from sipguard.firewall.options import Options
-from sipguard.firewall.targets import Network, Target, latest, parse_target
+from sipguard.firewall.targets import Network, is_canonical, latest, parse_target
 from sipguard.model import Ban, Clock, Entry, Rule
 
 if TYPE_CHECKING:
@@ -78,15 +78,21 @@ class NftablesFirewall:
         about 16 ms for the kernel's readers (RCU), so it is not the first choice.
         """
         now = self._clock()
-        addresses: dict[SetName, dict[Target, float]] = {}
+        addresses: dict[SetName, dict[str, float]] = {}
         networks: dict[SetName, dict[Network, float]] = {}
-        for jail, targets in latest(bans, self._jails.values(), now).items():
+        jails, others = set(self._jails.values()), []
+        for ban in bans:
+            if ban.jail not in jails or not is_canonical(ban.address):
+                others.append(ban)
+            elif ban.until > now:
+                addresses.setdefault(nft_text.set_of_canonical(ban.jail, ban.address), {})[ban.address] = ban.until
+        for jail, targets in latest(others, jails, now).items():
             for target, until in targets.items():
                 name = nft_text.set_for(jail, target)
                 if name.kind == "n":
                     networks.setdefault(name, {})[cast("Network", target)] = until
                 else:
-                    addresses.setdefault(name, {})[target] = until
+                    addresses.setdefault(name, {})[str(target)] = until
         if not addresses and not networks:
             return
         if self._reopened and addresses:
@@ -253,7 +259,7 @@ class NftablesFirewall:
         script = "".join(nft_text.elements("add", name, items) for name, items in kept.items())
         return script + "".join(networks_script(name, self._networks.live(name, now), now) for name in networks)
 
-    def _add(self, addresses: dict[SetName, dict[Target, float]], tail: str, now: float) -> None:
+    def _add(self, addresses: dict[SetName, dict[str, float]], tail: str, now: float) -> None:
         new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}
         try:
             self._nft.run("".join(nft_text.elements("create", name, items) for name, items in new.items()) + tail)
@@ -265,14 +271,12 @@ class NftablesFirewall:
                 new = {name: list(nft_text.address_items(targets, now)) for name, targets in addresses.items()}
             script = ""
             for name, items in new.items():
-                bare = [str(target) for target in addresses[name]]
+                bare = list(addresses[name])
                 script += nft_text.elements("add", name, bare) + nft_text.elements("delete", name, bare)
                 script += nft_text.elements("add", name, items)
             self._nft.run(script + tail)
 
-    def _without_known(
-        self, addresses: dict[SetName, dict[Target, float]], now: float
-    ) -> dict[SetName, dict[Target, float]]:
+    def _without_known(self, addresses: dict[SetName, dict[str, float]], now: float) -> dict[SetName, dict[str, float]]:
         """Leave out addresses that are there until the same time: to write one anew would lose what it has counted."""
         text = self._nft.find(f"list table {nft_text.TABLE}")
         there = {
@@ -280,10 +284,10 @@ class NftablesFirewall:
             for name, target, remaining, _ in (nft_text.parse_elements(text) if text else ())
             if name in addresses
         }
-        left: dict[SetName, dict[Target, float]] = {}
+        left: dict[SetName, dict[str, float]] = {}
         for name, targets in addresses.items():
             for target, until in targets.items():
-                listed = there.get((name, str(target)))
+                listed = there.get((name, target))
                 if listed is None or not (until == listed or abs(until - listed) < ROUNDING):
                     left.setdefault(name, {})[target] = until
         return left

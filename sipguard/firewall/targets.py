@@ -6,6 +6,7 @@ resolves names (`localhost` bans 127.0.0.1), reads `;` and `}` as syntax, and re
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,25 @@ def parse_target(text: str) -> Target:
         # Built anew from the number, because `str` of an address keeps its zone, which may hold any character.
         return target.ipv4_mapped or IPv6Address(int(target))
     return target
+
+
+def is_canonical(text: str) -> bool:
+    """Whether this is an address, or an IPv6 network of /64, just as `parse_target` would give it; in a tenth of the time.
+
+    In a burst it is asked of every ban. It may say False of one that is.
+    """
+    base, slash, length = text.partition("/")
+    family = socket.AF_INET6 if ":" in base else socket.AF_INET
+    try:
+        packed = socket.inet_pton(family, base)
+    except (OSError, ValueError):
+        return False
+    if socket.inet_ntop(family, packed) != base:
+        return False
+    if family == socket.AF_INET:
+        return not slash
+    # What may hold an IPv4 address is written in more than one way.
+    return any(packed[:10]) and (not slash or (length == "64" and not any(packed[8:])))
 
 
 def _is_mapped(address: IPv4Address | IPv6Address) -> bool:
