@@ -231,8 +231,7 @@ class Corroborator:
 
     def _lifts(self, attempt: Attempt) -> bool:
         """Whether a login shows who it is: with a nonce that can be foreseen, the password does, to the meter alone."""
-        of_ours = attempt.evidence == "reported" and attempt.server in self.wire.tracker.own
-        return attempt.evidence == "proven" or (of_ours and self.can_meter)
+        return attempt.evidence == "proven" or self.wire.is_foreseeable(attempt)
 
     def _lift(self, attempt: Attempt) -> None:
         source, port, user, time = attempt.source, attempt.port, attempt.user, attempt.time

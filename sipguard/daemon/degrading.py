@@ -28,7 +28,7 @@ class Degrading:
         self.problem: str | None = None
         """The last exception in one line; None again when as much has been read without one."""
         self.failed = False
-        """Whether there was one since somebody has made this False."""
+        """Whether there was one since what is read at once was begun (`anew`)."""
         self._jail = jail
         self._clock = clock
         self._told = -math.inf
@@ -47,3 +47,12 @@ class Degrading:
                     "[%s] %s; what caused it is skipped, the jail goes on", self._jail, self.problem,
                     exc_info=bool(os.environ.get("SIPGUARD_TRACEBACK")),
                 )  # fmt: skip
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """The same for all that is read at once: nothing of it has `failed` yet, and if nothing does, the problem is over."""
+        self.failed = False
+        with self():
+            yield
+        if not self.failed:
+            self.problem = None

@@ -183,11 +183,11 @@ class JailRunner:
 
         A detector in which something went wrong is not believed again: the next chunk has a new one.
         """
-        self.degrading.failed, told = False, {} if told is None else told
+        told = {} if told is None else told
         detector = self.detectors.of(path, told)
         counts, handled = detector.counts, handled_by(detector)
         slow, tampered = counts.timed_out, counts.tampered
-        with self.degrading():
+        with self.degrading.anew():
             if detector not in told:
                 before = replace(counts)
                 told[detector] = ask(detector), before
@@ -198,19 +198,14 @@ class JailRunner:
             self._weigh_all(self._examined(self.lags.in_time(heard), changes), changes)
         if self.degrading.failed:
             self.detectors.drop(path)
-        else:
-            self.degrading.problem = None
         if (counts.timed_out, counts.tampered) != (slow, tampered):
             self._line_problems.grew(path, counts, slow, tampered)
             self._line_problems.tell(self.jail.name, self.jail.filter.name)
 
     def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what the wire, or a server's events, tell."""
-        self.degrading.failed = False
-        with self.degrading():
+        with self.degrading.anew():
             self._weigh_all(self._examined(events, changes, EVENTS), changes)
-        if not self.degrading.failed:
-            self.degrading.problem = None
 
     def take_examined(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what has been examined."""

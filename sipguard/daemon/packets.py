@@ -164,10 +164,8 @@ class PacketWatch:
             return  # read anew meanwhile, or stopped
         self.servers = servers
         jails = [runner.jail for runner in self._runners.values()]
-        before, self._wanted = (
-            self._wanted,
-            ports_of(jails, settings.wire_ports, self.servers, settings.wire_corroborate),
-        )
+        before = self._wanted
+        self._wanted = ports_of(jails, settings.wire_ports, self.servers, settings.wire_corroborate)
         if not self.ports:
             raise FirewallError(
                 "no port to watch: no SIP jail names one, no SIP server listens; write ports below [wire]"

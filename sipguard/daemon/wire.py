@@ -297,10 +297,12 @@ class Wire:
 
         A nonce that can be foreseen proves no address: whoever can be held back for it is not banned for it.
         """
-        if attempt.evidence != "reported" or attempt.verdict != "failure":
-            return attempt
-        here = attempt.server in self._own and self.packets.can_meter
-        return attempt._replace(evidence="unproven") if here else attempt
+        is_unproven = attempt.verdict == "failure" and self.is_foreseeable(attempt)
+        return attempt._replace(evidence="unproven") if is_unproven else attempt
+
+    def is_foreseeable(self, attempt: Attempt) -> bool:
+        """Whether a server here has judged it by a nonce that can be foreseen, and its address can be held back for it."""
+        return attempt.evidence == "reported" and attempt.server in self._own and self.packets.can_meter
 
     def _lost(self, packets: int) -> None:
         now = self._clock()

@@ -165,11 +165,13 @@ class Judge:
         try:
             source = address or canonical(failures[0].host)
         except ValueError:
-            return Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, _times(failures, now))
+            return Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, [_time(one, now) for one in failures])
         subject = self.subject(source)
         # A network is the subject only where nobody in it is on the list.
         if subject == source and (why := self.ignore.reason(source)):
-            return Judgement(Outcome.IGNORED, source, failures, _times(failures, now), why, source=source)
+            return Judgement(
+                Outcome.IGNORED, source, failures, [_time(one, now) for one in failures], why, source=source
+            )
         if address is None:
             self._remember(failures[0].host, (source, subject))
         return source, subject
@@ -181,9 +183,7 @@ class Judge:
         oldest, told, alike = now - self.jail.findtime, self._knows_users, None
         found = []
         for failure in failures:
-            time = failure.time
-            if time is None or time > now:
-                time = now
+            time = _time(failure, now)
             if time < oldest or failure.evidence is not None:
                 return []
             if failure.reader is None or failure.reader is not alike:  # those of one reader may have the same tags
@@ -195,9 +195,7 @@ class Judge:
 
     def _weigh_one(self, failure: Failure, known: tuple[str, str], weight: int, now: float) -> Judgement:
         source, subject = known
-        time = failure.time
-        if time is None or time > now:
-            time = now
+        time = _time(failure, now)
         if self._scanner_weight > 1 and failure.tag("scanner") is not None:
             weight *= self._scanner_weight
         outcome = self._count(failure, subject, source, time, now, weight)
@@ -379,6 +377,6 @@ class Judge:
         return weakest or ("reported" if classed else None)
 
 
-def _times(failures: Sequence[Failure], now: float) -> list[float]:
-    """When they happened: never later than now."""
-    return [now if one.time is None or one.time > now else one.time for one in failures]
+def _time(failure: Failure, now: float) -> float:
+    """When it happened: never later than now."""
+    return now if failure.time is None or failure.time > now else failure.time
