@@ -61,36 +61,30 @@ table inet nat {{
   }}
 }}
 """
+
+
+def _register(number: int, *credentials: str) -> str:
+    return f"""
+REGISTER sip:[remote_ip] SIP/2.0
+Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
+From: <sip:1000@[remote_ip]>;tag=[call_number]
+To: <sip:1000@[remote_ip]>
+Call-ID: [call_id]
+CSeq: {number} REGISTER
+Contact: <sip:1000@[local_ip]:[local_port]>
+{"".join(credentials)}Max-Forwards: 70
+Expires: 60
+Content-Length: 0
+
+"""
+
+
+_CREDENTIALS = f"[authentication username=1000 password={PASSWORD}]\n"
 PHONES = f"""<?xml version="1.0" encoding="ISO-8859-1"?>
 <scenario name="phones">
-  <send retrans="500"><![CDATA[
-REGISTER sip:[remote_ip] SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:1000@[remote_ip]>;tag=[call_number]
-To: <sip:1000@[remote_ip]>
-Call-ID: [call_id]
-CSeq: 1 REGISTER
-Contact: <sip:1000@[local_ip]:[local_port]>
-Max-Forwards: 70
-Expires: 60
-Content-Length: 0
-
-]]></send>
+  <send retrans="500"><![CDATA[{_register(1)}]]></send>
   <recv response="401" auth="true"/>
-  <send retrans="500"><![CDATA[
-REGISTER sip:[remote_ip] SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:1000@[remote_ip]>;tag=[call_number]
-To: <sip:1000@[remote_ip]>
-Call-ID: [call_id]
-CSeq: 2 REGISTER
-Contact: <sip:1000@[local_ip]:[local_port]>
-[authentication username=1000 password={PASSWORD}]
-Max-Forwards: 70
-Expires: 60
-Content-Length: 0
-
-]]></send>
+  <send retrans="500"><![CDATA[{_register(2, _CREDENTIALS)}]]></send>
   <recv response="200"/>
 </scenario>
 """
