@@ -50,6 +50,8 @@ _URI_USER = re.compile(rb"sips?:([^@>;\s]*)@", re.IGNORECASE)
 _METHOD_OF_CSEQ = re.compile(rb"\d+[ \t\r\n]+([A-Za-z]+)")
 _CSEQ_FAST = re.compile(rb"\r\nCSeq: \d+ ([A-Z]+)\r\n")
 _NONE: tuple[bytes, ...] = ()
+_new = tuple.__new__
+"""Past the constructors of named tuples, which take twice as long."""
 _METHODS: dict[bytes, str] = {}
 """The methods that have been seen, as text."""
 
@@ -118,7 +120,7 @@ def answer(payload: bytes) -> Answer | None:
     match = _ANSWER.match(payload)
     if match is not None:
         status = int(match[1])
-        return Answer(status, (hash(match[2]),)) if status >= 200 else None
+        return _new(Answer, (status, (hash(match[2]),))) if status >= 200 else None
     start = _START.match(payload)
     if start is None or start[1] is None or int(start[2]) < 200:
         return None
@@ -153,7 +155,7 @@ def request(payload: bytes) -> Request | None:
     if not nonces:
         return None
     branch = None if plain is None else hash(plain[2])
-    return Request(method, _headers(found, branch), user, nonces, response, plain is not None)
+    return _new(Request, (method, _headers(found, branch), user, nonces, response, plain is not None))
 
 
 def _head_end(payload: bytes, begin: int) -> int:
@@ -195,7 +197,7 @@ def _any_credentials(text: bytes) -> tuple[str, tuple[int, ...], int]:
 
 def may_carry_credentials(payload: bytes) -> bool:
     """False says that the message has no nonce: most have none, and asking costs little."""
-    return b"nonce" in payload or b"nonce" in payload.lower()
+    return payload.lower().rfind(b"nonce") >= 0  # `in` takes longer: from behind more is skipped
 
 
 def nonces_in(text: bytes) -> tuple[tuple[int, ...], bytes]:
@@ -289,7 +291,7 @@ def _slow(head: bytes) -> dict[bytes, list[bytes]]:
 def _headers(found: dict[bytes, list[bytes]], branch: int | None = None) -> Headers:
     """`branch`: that of the top Via, where it is known."""
     calls, cseqs = found.get(b"call-id", _NONE), found.get(b"cseq", _NONE)
-    return Headers(
+    values = (
         _branches(found.get(b"via")) if branch is None else (branch,),
         (calls[0].strip()[:_LONGEST],) if len(calls) == 1 else tuple([value.strip()[:_LONGEST] for value in calls]),
         (_cseq(cseqs[0]),) if len(cseqs) == 1 else tuple(map(_cseq, cseqs)),
@@ -299,6 +301,7 @@ def _headers(found: dict[bytes, list[bytes]], branch: int | None = None) -> Head
         b"x-asterisk-hangupcause" in found
         or (b"reason" in found and any(value.upper().startswith(b"Q.850") for value in found[b"reason"])),
     )
+    return _new(Headers, values)
 
 
 def _cseq(value: bytes) -> bytes:
