@@ -85,18 +85,23 @@ class Search:
         size, json, before = len(data), self._json, data.rfind
         each = [pattern.places(data) for pattern in self._patterns]
         nexts = [-1] * len(each)
+        left = list(range(len(each)))
+        nearest = -1
 
         def next_line(position: int) -> int:
-            place = size
-            for number, found in enumerate(nexts):
-                if found < position:
-                    found = nexts[number] = each[number](position)  # noqa: PLW2901 - the same, looked for anew
-                place = min(place, found)
+            nonlocal nearest
+            if nearest < position:
+                for number in left:
+                    if nexts[number] < position:
+                        nexts[number] = each[number](position)
+                nearest = min(nexts)
+                if nearest == size:
+                    left.clear()
             if json and data[position : position + 1] == b"{":
                 return position
-            if place >= size:
+            if nearest >= size:
                 return size
-            return (before(b"\n", position, place + 1 if json else place) + 1) or position
+            return (before(b"\n", position, nearest + 1 if json else nearest) + 1) or position
 
         return next_line
 

@@ -39,6 +39,7 @@ UNSET = ctypes.c_size_t(-1).value
 """The offset of a group that has taken no part."""
 
 _size, _int, _u32, _void = ctypes.c_size_t, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
+_FROM_BEGIN, _NO_OPTIONS = _size.from_param(0), _u32.from_param(0)
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "config": (_int, [_u32, _void]),
     "compile": (
@@ -88,7 +89,7 @@ class _Loaded:
             function = dll[f"pcre2_{name}_8"]
             function.restype, function.argtypes = result, arguments
             self.call[name] = function
-        # Without argtypes: its arguments are ctypes' own objects, of the right types, which it takes as they are.
+        # Without argtypes: it takes what `from_param` has made of its arguments, of the right types, as it is.
         self.match = dll["pcre2_match_8"]
         self.match.restype = _int
         text = ctypes.create_string_buffer(64)
@@ -202,16 +203,15 @@ class Pattern:
 
         They are the library's memory: not to be kept longer than the pattern.
         """
-        context = _void(loaded.match_context)
-        self._arguments = _size(), _void(self._code), _size(0), _u32(0), _void(self._block), context
+        # Made once: to convert the arguments of each call takes as long as most searches.
+        self._arguments = tuple(map(_void.from_param, (self._code, self._block, loaded.match_context)))
 
     def once(self, data: bytes) -> int:
         """What `matcher` gives at offset 0: for data that is searched no further."""
         if type(data) is not bytes:
             raise TypeError(type(data).__name__)
-        length, code, start, options, block, context = self._arguments
-        length.value = len(data)
-        found: int = self._loaded.match(code, data, length, start, options, block, context)
+        code, block, context = self._arguments
+        found: int = self._loaded.match(code, data, _size(len(data)), _FROM_BEGIN, _NO_OPTIONS, block, context)
         if found > 0:
             return found
         if found == _NO_MATCH:
@@ -224,12 +224,12 @@ class Pattern:
         It gives the number of the last group that took part, plus one; 0 if there is no match. It raises SearchError when
         that cannot be told, ValueError for an offset outside of `data`.
         """
-        match, size, start, (code, length, options, block, context) = self._on(data)
+        size, match, code, length, start, block, context = self._on(data)
 
         def find(begin: int, _alive: Pattern = self) -> int:
             _check(begin, size)
             start.value = begin
-            found: int = match(code, data, length, start, options, block, context)
+            found: int = match(code, data, length, start, _NO_OPTIONS, block, context)
             if found > 0:
                 return found
             if found == _NO_MATCH:
@@ -243,14 +243,18 @@ class Pattern:
 
         Where the search is given up it returns the offset itself. It raises ValueError as `matcher` does.
         """
-        match, size, start, (code, length, options, block, context) = self._on(data)
-        spans = self.spans
+        size, match, code, length, start, block, context = self._on(data)
+        spans: Any = self.spans
 
         def place(begin: int, _alive: Pattern = self) -> int:
-            _check(begin, size)
             start.value = begin
-            found = match(code, data, length, start, options, block, context)
-            return int(spans[0]) if found > 0 else size if found == _NO_MATCH else begin
+            found = match(code, data, length, start, _NO_OPTIONS, block, context)
+            if found > 0:
+                return spans[0]  # type: ignore[no-any-return]
+            if found == _NO_MATCH:
+                return size
+            _check(begin, size)  # the library has refused such an offset
+            return begin
 
         return place
 
@@ -261,24 +265,25 @@ class Pattern:
         that cannot be told. It goes on at another offset for who writes that into `spans[1]` meanwhile; the library refuses
         one outside of `data`.
         """
-        match, size, _, (code, length, options, block, context) = self._on(data)
+        size, match, code, length, _, block, context = self._on(data)
         # The end of one match is the start of the next: it is read where the library has written it.
         start = _size.from_buffer(self.spans, ctypes.sizeof(_size))
 
         def steps(begin: int, _alive: Pattern = self) -> Iterator[int]:
             _check(begin, size)
             start.value = begin
-            while (found := match(code, data, length, start, options, block, context)) > 0:
+            while (found := match(code, data, length, start, _NO_OPTIONS, block, context)) > 0:
                 yield found
 
         return steps
 
-    def _on(self, data: bytes) -> tuple[Any, int, Any, tuple[Any, ...]]:
-        """The library's function, and its arguments made once: to convert those of each call takes longer than most searches."""
+    def _on(self, data: bytes) -> tuple[int, Any, Any, Any, Any, Any, Any]:
+        """The size of `data`, the library's function, and for it: code, length, the offset that may change, block, context."""
         if type(data) is not bytes:
             raise TypeError(type(data).__name__)  # anything else could move in memory, or change
-        _, code, _, options, block, context = self._arguments
-        return self._loaded.match, len(data), _size(0), (code, _size(len(data)), options, block, context)
+        size = len(data)
+        code, block, context = self._arguments
+        return size, self._loaded.match, code, _size.from_param(size), _size(0), block, context
 
     def __del__(self) -> None:
         """Free the code and its results."""
