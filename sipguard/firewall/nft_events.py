@@ -40,7 +40,7 @@ class Change(NamedTuple):
     """One transaction in which something was deleted, a rule made, or a table changed."""
 
     what: frozenset[str]
-    """`table`, `chain`, `rule`, `set`, `element` of a table of ours (bans, wire); `xtables` for one that iptables uses."""
+    """`table`, `chain`, `rule`, `set`, `element` of a table of ours (bans, feeds, wire); `xtables` for one that iptables uses."""
     pid: int
     who: str
     """The name of the process; empty when the kernel does not tell."""
@@ -50,7 +50,7 @@ class NftEvents:
     """A socket that hears of changes in this namespace. Raises `OSError` where the kernel has no nf_tables, or not for us."""
 
     def __init__(self, table: str = "sipguard") -> None:
-        self._tables = {table.encode(), f"{table}_wire".encode()}
+        self._tables = {f"{table}{part}".encode() for part in ("", "_feeds", "_wire")}
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER
         )

@@ -94,13 +94,17 @@ class EventServer:
         return "\r\n".join([*lines, "", ""]).encode()
 
     def tell(self, *addresses, user="1000", name="register_failure"):
-        """One event for each address."""
+        """One event for each address; gives how many were told. The server may be killed in the midst, by another thread."""
+        told = 0
         for address in addresses:
             for client in list(self.clients):
                 try:
                     client.sendall(self._event(address, user, name))
+                    told += 1
                 except OSError:  # it is dead
-                    self.clients.remove(client)
+                    with contextlib.suppress(ValueError):  # `stop` has let go of all
+                        self.clients.remove(client)
+        return told
 
     def _event(self, address, user, name):
         if self.kind == "freeswitch":

@@ -59,11 +59,9 @@ class Attack(threading.Thread):
     def run(self):
         """Until `end`."""
         while not self._over.is_set():
-            self.told += bool(self.server.clients)
             address = self._addresses[self.guesses % len(self._addresses)]
             self.guesses += 1
-            with contextlib.suppress(OSError):  # killed in the midst
-                self.server.tell(address)
+            self.told += self.server.tell(address)
             if self.log:
                 append(self.log, self._line(address))
             time.sleep(0.005)
@@ -113,8 +111,9 @@ def test_the_server_is_killed_thrice_under_load(tmp_path, server):
             daemon.wait_logged("they were gone for", times=number + 1)
             assert time.monotonic() - begun < within(5)
         attack.end()
-        time.sleep(1)
-        assert attack.told - 20 < counts(daemon) <= attack.told
+        daemon.wait_for(lambda: counts(daemon) > attack.told - 20, f"most of {attack.told}")
+        time.sleep(1)  # what counts twice would come now
+        assert counts(daemon) <= attack.told
 
 
 @pytest.mark.timed
@@ -139,12 +138,18 @@ def test_sipguard_is_killed_twice_under_load(tmp_path, log):
             speaking(daemon)
             assert time.monotonic() - begun < within(5)
         attack.end()
-        time.sleep(2)
+        daemon.wait_for(lambda: stored_attempts(tmp_path) >= attack.guesses - 5, f"all but five of {attack.guesses}")
+        time.sleep(1)  # what counts twice would come now
         daemon.stop()
-        with contextlib.closing(sqlite3.connect(tmp_path / "state" / "sipguard.db")) as database:
-            (counted,) = database.execute("SELECT sum(attempts) FROM attempts").fetchone()
         server.stop()
-        assert attack.guesses - 5 <= counted <= attack.guesses, (counted, attack.guesses, attack.told)
+        counted = stored_attempts(tmp_path)
+        assert counted <= attack.guesses, (counted, attack.guesses, attack.told)
+
+
+def stored_attempts(folder):
+    """How many attempts are on disk."""
+    with contextlib.closing(sqlite3.connect(folder / "state" / "sipguard.db")) as database:
+        return database.execute("SELECT sum(attempts) FROM attempts").fetchone()[0] or 0
 
 
 @pytest.mark.parametrize("first", ["events", "log"])
