@@ -178,14 +178,13 @@ class Detector:
         """As `release`, when nothing more comes."""
         return self.release(inf)
 
-    def _read(self, data: bytes) -> list[LogEvent]:
-        """Line by line."""
+    def _read(self, data: bytes, begin: int = 0) -> list[LogEvent]:
+        """Line by line, from the line at `begin` on: where in its chunk a line stands can tell whose it is."""
         events: list[LogEvent] = []
         if self._screen is None:
-            for line in decoded_lines(data, self._encoding):
+            for line in decoded_lines(data[begin:], self._encoding) if begin < len(data) else ():
                 self._event(line, None, events, trusted=False)
             return events
-        begin = 0
         while begin < len(data):
             end = data.index(b"\n", begin)
             self._at(data, begin, end, events)
@@ -224,7 +223,7 @@ class Detector:
             if matcher.is_dated:
                 done = position
             if self._candidates is None:
-                events += self._read(data[position:])  # a date that can be read in two ways: from here on line by line
+                events += self._read(data, position)  # a date that can be read in two ways: from here on line by line
                 break
         search.found += matcher.counts.read - read
         if plain is not None:

@@ -131,7 +131,7 @@ class Surveyor(Detector):
             self.told[self._read_alone] = line, self._matcher.left_out(line)
         super()._at(data, begin, end, events)
 
-    def _read(self, data: bytes) -> list[LogEvent]:  # noqa: ARG002 - as there
+    def _read(self, data: bytes, begin: int = 0) -> list[LogEvent]:  # noqa: ARG002 - as there
         raise SurveyError
 
     def _event(self, line: str, time: float | None, events: list[LogEvent], *, trusted: bool) -> None:

@@ -335,3 +335,25 @@ def test_an_ambiguous_date_where_every_line_is_read():
     fast, exact, _ = both(filter_, data)
     assert fast == exact
     assert [failure.host for failure in exact] == ["203.0.113.5", "203.0.113.6"]
+
+
+def test_an_ambiguous_date_does_not_move_the_lines_behind_it():
+    """Which lines lie in a caller's field is told by where they stand in their chunk, also where the way changes within it."""
+    event = '[2026-11-21 22:11:10] SECURITY[{}] res_security_log.c: SecurityEvent="{}",EventTV="x",Severity="Error",'
+    notice = (
+        "] NOTICE[7] res_pjsip/pjsip_distributor.c: Request 'REGISTER' from 'x' failed for '192.0.2.1:5060' (callid: 1)"
+    )
+    peer = 'LocalAddress="IPV4/UDP/192.0.2.9/5060",RemoteAddress="IPV4/UDP/192.0.2.1/5060"'
+    answer = 'Challenge="1",Response="2",ExpectedResponse=""'
+    lines = [
+        f"[2026-11-21 22:11:09] VERBOSE[7] x.c: {'y' * 800}",
+        f"[01-02-2026 10:00:00{notice}",
+        event.format(4250, "InvalidAccountID") + 'Service="SIP",EventVersion="1",AccountID="',
+        event.format(4251, "ChallengeResponseFailed")
+        + f'Service="PJSIP",EventVersion="1",AccountID="1",SessionID="2",{peer},{answer}',
+        event.format(4250, "SuccessfulAuth"),
+    ]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    fast, exact, _ = both(read_filter("asterisk", [FILTERS]), data, chunk=900)
+    assert fast == exact == []
+    assert both(read_filter("asterisk", [FILTERS]), data[data.index(b"] SECURITY[4251]") - 20 :])[1]
