@@ -1,12 +1,16 @@
 """What holds for every test."""
 
+import os
 import time
+from pathlib import Path
 
 import messages
 import needs
 import pytest
 from effort import load_profile
 
+# What this machine's own sipguard is configured to do is no test's concern: nor that of the programs that tests start.
+os.environ["SIPGUARD_CONFIG"] = str(Path(__file__).parent / "fixtures" / "unconfigured" / "sipguard.toml")
 load_profile()
 if messages.FOLDER:
     messages.begin()

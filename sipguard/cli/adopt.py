@@ -12,6 +12,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import DEFAULT_SOCKET
+from sipguard.cli.options import config_option
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -45,12 +46,7 @@ def _command_options(function: click.decorators.FC) -> click.decorators.FC:
     metavar="DIR",
     help="Fail2ban's configuration.",
 )
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path),
-    help="sipguard.toml, for what Fail2ban cannot say.  [default: /etc/sipguard/sipguard.toml]",
-)
+@config_option("sipguard.toml, for what Fail2ban cannot say.")
 @click.option(
     "--firewall",
     metavar="NAME",

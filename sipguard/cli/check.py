@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sipguard.cli import output
+from sipguard.cli.options import config_option
 from sipguard.cli.output import complain
 from sipguard.cli.tree import fail2ban_dir_option, load_settings
-from sipguard.config import paths
 from sipguard.config.plain import plain
 from sipguard.config.settings import Settings
 from sipguard.config.values import format_duration
@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help=f"The configuration file.  [default: {paths.CONFIG_DIR / paths.CONFIG_FILE}]",
-)
+@config_option()
 @fail2ban_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(

@@ -11,6 +11,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_of, socket_option
+from sipguard.cli.options import config_option
 from sipguard.config import paths
 from sipguard.errors import SipguardError
 from sipguard.text import printable, span
@@ -62,16 +63,9 @@ def refresh(context: click.Context, name: str, accept: bool, as_json: bool, path
 
 @command.command("import-apiban")
 @click.argument("source", type=click.Path(path_type=Path), required=False, metavar="[PATH]")
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path),
-    default=paths.CONFIG_DIR / paths.CONFIG_FILE,
-    show_default=True,
-    help="sipguard's configuration file.",
-)
+@config_option()
 @click.option("--continue", "go_on", is_flag=True, help="Begin at the client's last ID, not with the full list.")
-def import_apiban(source: Path | None, config: Path, go_on: bool) -> None:
+def import_apiban(source: Path | None, config: Path | None, go_on: bool) -> None:
     """Take over the key of APIBAN's original client from its config.json.
 
     Writes the key to a file of its own that root alone may read, and [feeds.apiban] to sipguard's configuration. The client, its
@@ -79,6 +73,7 @@ def import_apiban(source: Path | None, config: Path, go_on: bool) -> None:
     """
     from sipguard.feeds import original  # noqa: PLC0415 - this command alone needs it
 
+    config = config or paths.main_file()
     found = original.read(source or original.find())
     if go_on and not found.last_id:
         raise SipguardError(f"{found.path} holds no last ID (LKID); leave out --continue to begin with the full list")

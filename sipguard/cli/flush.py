@@ -8,6 +8,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_option
+from sipguard.cli.options import config_option
 from sipguard.errors import SipguardError
 
 
@@ -16,9 +17,7 @@ from sipguard.errors import SipguardError
 @json_option
 @socket_option
 @click.option("--kernel", is_flag=True, help="Remove everything from the firewall, without asking a daemon.")
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path), default=None, help="With --kernel: the configuration file."
-)
+@config_option("With --kernel: the configuration file.")
 def command(yes: bool, as_json: bool, path: Path, kernel: bool, config: Path | None) -> None:
     """End every ban of sipguard's. Nobody else's rules are touched.
 

@@ -20,6 +20,7 @@ _FILES = (
     ("/run/sipguard/sipguard.sock", "Where the daemon is asked."),
 )
 _ENVIRONMENT = (
+    ("SIPGUARD_CONFIG", "The configuration file, instead of -c."),
     ("SIPGUARD_SOCKET", "The socket, instead of --socket."),
     ("NO_COLOR", "If it is set, nothing is coloured."),
     ("SIPGUARD_TRACEBACK", "If it is set, a mistake of sipguard's is shown with its traceback."),

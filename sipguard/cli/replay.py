@@ -16,6 +16,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.open_files import Files
+from sipguard.cli.options import config_option
 from sipguard.cli.replay_captures import Captures, captures_among
 from sipguard.config.filters import of_sip_servers
 from sipguard.config.settings import jail_named
@@ -40,7 +41,7 @@ _LONGEST_LINE = 1 << 20
 @click.option("--jail", "name", required=True, metavar="NAME", help="A configured jail, or a packaged one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per address, and one for the whole.")
 @click.option("--fail2ban-dir", type=click.Path(path_type=Path), metavar="DIR", help="Take the jail from this tree.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
+@config_option()
 def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path | None, config: Path | None) -> None:
     """Show what the jail NAME would have done with these logs or captures, by their own clock. Nobody is banned.
 

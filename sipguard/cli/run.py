@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from sipguard.cli.options import config_option
 from sipguard.cli.tree import BanActions, banactions_option, fail2ban_dir_option, load_settings
 from sipguard.config.settings import Settings
 from sipguard.errors import SipguardError
@@ -27,13 +28,7 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 
 
 @click.command("run")
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="The configuration file.  [default: /etc/sipguard/sipguard.toml]",
-)
+@config_option()
 @fail2ban_dir_option
 @banactions_option
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sipguard.cli.filter_report import Report, Wanted
+from sipguard.cli.options import config_option
 from sipguard.cli.out_format import shown
 from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter
 from sipguard.config import paths
@@ -39,9 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fail2ban-dir", type=click.Path(path_type=Path), help="Take filters from this Fail2ban tree's filter.d."
 )
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path), help="Take filters from the filters.d beside this file too."
-)
+@config_option("Take filters from the filters.d beside this file too.")
 @click.option("--now", metavar="ISO8601", help="Act as at this time: for dates that lack a year or a day.")
 @click.option("--journal", is_flag=True, help="The lines are of the journal: without a date of their own.")
 @click.option("-m", "--journalmatch", multiple=True, help="With systemd-journal: which entries to read.")
@@ -113,7 +112,7 @@ def _trial(log: str, filter_: str, journal: bool, options: dict[str, Any], *, cl
 def _directories(fail2ban_dir: Path | None, config: Path | None) -> Sequence[Path]:
     if fail2ban_dir:
         return (fail2ban_dir / "filter.d",)
-    return paths.filter_directories((config or paths.CONFIG_DIR / "x").parent)
+    return paths.filter_directories((config or paths.main_file()).parent)
 
 
 def _print_out(results: Iterable[tuple[int, str, Examined]], form: str) -> int:

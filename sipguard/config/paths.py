@@ -7,13 +7,16 @@ import os
 from pathlib import Path
 
 CONFIG_DIR = Path("/etc/sipguard")
-"""The operator's configuration, unless another one is given."""
-
-CONFIG_FILE = "sipguard.toml"
+MAIN_FILE = CONFIG_DIR / "sipguard.toml"
 JAILS_DIR = "jails.d"
 FILTERS_DIR = "filters.d"
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def main_file() -> Path:
+    """The configuration for whoever names none: that of SIPGUARD_CONFIG, else MAIN_FILE."""
+    return Path(os.environ.get("SIPGUARD_CONFIG") or MAIN_FILE)
 
 
 def packaged(kind: str) -> Path:

@@ -107,14 +107,13 @@ def load(
 ) -> Settings:
     """Read the configuration; jails.d and filters.d are beside the file.
 
-    `/etc/sipguard/sipguard.toml` is optional, since everything has a default. A file given explicitly must exist.
+    `/etc/sipguard/sipguard.toml` is optional, since everything has a default. Another file must exist.
 
     Raises:
         ConfigError: sipguard.toml is invalid.
     """
-    path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
-    main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
-    values = _main_values(main)
+    main = _read_main(config_file)
+    path, values = main.path, _main_values(main)
     refuse_open_listener(main, values)
     packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
     errors: list[ConfigError] = []
@@ -150,6 +149,12 @@ def load(
         )
     values |= {"jails": tuple(jails), "errors": tuple(errors), "warnings": tuple(warnings)}
     return Settings(path, **values, feeds=feeds, fleet=fleet, crowdsec=crowdsec)
+
+
+def _read_main(given: Path | None) -> TomlFile:
+    path = given or paths.main_file()
+    optional = given is None and path == paths.MAIN_FILE
+    return TomlFile(path, {}, {}) if optional and not _is_there(path) else read(path)
 
 
 def _is_there(path: Path) -> bool:
@@ -272,8 +277,8 @@ def jail_named(name: str, config_file: Path | None = None, *, packaged_jails: Pa
     Raises:
         ConfigError: sipguard.toml or the jail is invalid, or there is no such jail.
     """
-    path = config_file or paths.CONFIG_DIR / paths.CONFIG_FILE
-    main = read(path) if config_file or _is_there(path) else TomlFile(path, {}, {})
+    main = _read_main(config_file)
+    path = main.path
     _main_values(main)
     packaged = {one.stem: one for one in _files(packaged_jails or paths.packaged("jails"))}
     own = path.parent / paths.JAILS_DIR / f"{name}.toml"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SERVERS = ("freeswitch", "asterisk", "kamailio", "opensips")
 WIRE_JAIL = "sip"
-MAIN = str(paths.CONFIG_DIR / paths.CONFIG_FILE)
+MAIN = str(paths.MAIN_FILE)
 _PASSWORD_FILES = {"asterisk": "manager-password", "freeswitch": "event-socket-password"}
 _HEAD = "# By `sipguard enable`; `--undo` takes it back. Keys: docs/configuration.md\n"
 

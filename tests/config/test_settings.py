@@ -97,8 +97,12 @@ def test_filter_directories(tree):
 
 
 def test_no_files(tmp_path, monkeypatch):
-    """The default file may be missing; one that is named may not."""
-    monkeypatch.setattr(paths, "CONFIG_DIR", tmp_path)
+    """The default file may be missing; one that is named may not, nor may one that the environment names."""
+    monkeypatch.setenv("SIPGUARD_CONFIG", str(tmp_path / "none.toml"))
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load()
+    monkeypatch.delenv("SIPGUARD_CONFIG")
+    monkeypatch.setattr(paths, "MAIN_FILE", tmp_path / "sipguard.toml")
     settings = load()
     assert (settings.jails, settings.errors, settings.firewall) == ((), (), "auto")
     assert "no jail is enabled" in settings.warnings[0]

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from sipguard.config.paths import main_file
 from sipguard.fail2ban.client.connection import Connection
 from sipguard.fail2ban.client.options import DEFAULT_DIRECTORY, ClientOptions
 from sipguard.fail2ban.protocol.unpickle import UnpickleError
@@ -100,5 +101,5 @@ def _configuration(options: ClientOptions) -> list[str]:
     directory = options.directory
     if (native := directory / "sipguard.toml").exists():
         return ["-c", str(native)]
-    usual = str(directory) == DEFAULT_DIRECTORY and Path("/etc/sipguard/sipguard.toml").exists()
+    usual = str(directory) == DEFAULT_DIRECTORY and main_file().exists()
     return ["--fail2ban-dir", str(directory)] if (directory / "jail.conf").exists() and not usual else []

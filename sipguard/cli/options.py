@@ -1,0 +1,18 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from click.decorators import FC
+
+from sipguard.config.paths import MAIN_FILE
+
+PATH = click.Path(path_type=Path)
+
+
+def config_option(told: str = "The configuration file.") -> Callable[[FC], FC]:
+    """`-c FILE`. Without it SIPGUARD_CONFIG names the file (`paths.main_file`)."""
+    return click.option("-c", "--config", type=PATH, metavar="FILE", help=f"{told}  [default: {MAIN_FILE}]")
