@@ -96,8 +96,8 @@ class Server:
                     if sender is None:  # it was shut down
                         return
                     self.asked += 1
-                    if payload.strip():
-                        udp.sendto(self.judged(payload, sender[0]), sender)
+                    if payload.strip() and (reply := self.judged(payload, sender[0])):
+                        udp.sendto(reply, sender)
                 except ConnectionRefusedError:
                     continue
 
@@ -205,8 +205,8 @@ class WireLab:
 
 
 @contextlib.contextmanager
-def wire_lab(folder, *, addresses=(GUESSER, PHONE, OTHER), serve=True, **options):
-    """Server, clients, daemon; all end with the context."""
+def wire_lab(folder, *, addresses=(GUESSER, PHONE, OTHER), serve=Server, **options):
+    """Server, clients, daemon; all end with the context. `serve` makes the server, if there is to be one."""
     with namespace("nft") as server, namespace("nft") as clients, contextlib.ExitStack() as stack:
         link(
             clients,
@@ -215,7 +215,7 @@ def wire_lab(folder, *, addresses=(GUESSER, PHONE, OTHER), serve=True, **options
             [f"{SERVER}/24", f"{SERVER6}/32"],
         )
         if serve:
-            stack.callback(Server(server).close)
+            stack.callback(serve(server).close)
         with started(WireLab(folder, server, clients, **options)) as lab:
             yield lab
 
