@@ -130,9 +130,6 @@ class Detector:
         return events
 
     def _screened_events(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
-        if self._candidates is not None and self._trusts and screen.is_mixed:
-            self._trusts = False
-            self._candidates = self._make_candidates() or self._candidates
         if self._candidates is None or not screen.can_skip(data):
             return self._read(data)
         if data.index(b"\n") == len(data) - 1:
@@ -225,6 +222,10 @@ class Detector:
             if self._candidates is None:
                 events += self._read(data, position)  # a date that can be read in two ways: from here on line by line
                 break
+            if self._trusts and screen is not None and screen.is_mixed:
+                self._trusts = False
+                search = self._candidates = self._make_candidates() or search
+                next_line = search.lines(data)
         search.found += matcher.counts.read - read
         if plain is not None:
             done = max(done, plain.behind)

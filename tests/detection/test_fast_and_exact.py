@@ -307,6 +307,17 @@ def test_a_mixed_line_that_begins_like_others():
     assert len(exact) == len(lines) - 1
 
 
+def test_logins_that_are_not_believed_are_not_read():
+    """Behind the first line that only a log of other things has, in the same chunk too."""
+    options = {"successregex": r"^\s*login worked from <ADDR>$", "mixed": r"others$"}
+    filter_ = Filter("x", (r"^\s*login failed from <ADDR>",), datepattern="{^LN-BEG}", options=options)
+    lines = ["others", *["login worked from 203.0.113.6"] * 100, "login failed from 203.0.113.5"]
+    data = "".join(f"2026-11-21 20:00:00 {line}\n" for line in lines).encode()
+    fast, exact, read = both(filter_, data)
+    assert fast == exact
+    assert (len(exact), read) == (1, 2)
+
+
 def test_many_regexes_need_few_searches():
     """Regexes with words in common are served by those words."""
     search = Detector(read_filter("asterisk", [FILTERS]))._candidates
