@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from limits import PATIENCE
 from needs import must_be_marked
 
 PROGRAM = next(
@@ -79,7 +80,7 @@ class Journal:
 
     @staticmethod
     def _wait(condition):
-        end = time.monotonic() + 45
+        end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, "journald did not begin"
             time.sleep(0.02)
@@ -87,7 +88,7 @@ class Journal:
     def stop(self):
         """End it."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
 
 @contextlib.contextmanager

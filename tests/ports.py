@@ -1,6 +1,11 @@
-"""Ports of this machine that nobody listens on."""
+"""Ports of this machine that nobody listens on, and that the kernel gives to nobody until their server has begun."""
 
+import random
 import socket
+from pathlib import Path
+
+_LOWEST_OF_THE_KERNEL = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+_random = random.Random()  # nobody else's seed: two processes would choose the same
 
 
 def free_port(host="127.0.0.1"):
@@ -14,6 +19,11 @@ def free_udp_port(host="127.0.0.1"):
 
 
 def _free(kind, host):
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+    while True:
+        port = _random.randrange(10_000, _LOWEST_OF_THE_KERNEL)
+        try:
+            with socket.socket(socket.AF_INET, kind) as sock:
+                sock.bind((host, port))
+        except OSError:  # it is another's
+            continue
+        return port

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 import unicodedata
 from pathlib import Path
 
@@ -23,6 +24,8 @@ SCREENS = Path(__file__).parent / "screens"
 COLUMNS = 80
 PATIENCE = 60.0
 """Seconds that a command may take."""
+ZONE = f"NOON{time.gmtime().tm_hour - 12:+}"
+"""The time zone of its commands, in which it is noon: what was just now is never of yesterday, which is shown with its date."""
 COLOUR = re.compile(r"\x1b\[(?:0|1|2|3[0-7]|1;31)m")
 """The only sequences that sipguard sends."""
 
@@ -51,7 +54,7 @@ def on_screen(*arguments, env=None, typed="", after="", interrupt="", columns=CO
         "PYTHONPATH": str(ROOT),
         "TERM": "xterm-256color",
         "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
+        "TZ": ZONE,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "sipguard", *map(str, arguments)],

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from screen import COLUMNS, PATIENCE, ROOT, SCREENS
+from screen import COLUMNS, PATIENCE, ROOT, SCREENS, ZONE
 
 LINES = 24
 _SETTINGS = (
@@ -47,7 +47,7 @@ class Tmux:
         self._sessions += 1
         socket = self._folder / f"sock-{self._sessions}"
         self._tmux = ["tmux", "-u", "-S", str(socket), "-f", str(self._folder / "tmux.conf")]
-        settings = {"PYTHONPATH": ROOT, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(env or {})}
+        settings = {"PYTHONPATH": ROOT, "LC_ALL": "C.UTF-8", "TZ": ZONE, **(env or {})}
         given = shlex.join(["env", *(f"{name}={value}" for name, value in settings.items())])
         command = shlex.join([sys.executable, "-m", "sipguard", *map(str, arguments)])
         signal = shlex.join([*self._tmux, "wait-for", "-S", "over"])

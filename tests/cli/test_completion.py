@@ -69,7 +69,7 @@ def in_bash(line, env, tmp_path):
         '_sipguard_completion sipguard; printf "%s\\n" "${COMPREPLY[@]}"'
     )
     done = subprocess.run(
-        ["bash", "--norc", "-c", ask_bash], capture_output=True, text=True, check=True, env=env, timeout=30
+        ["bash", "--norc", "-c", ask_bash], capture_output=True, text=True, check=True, env=env, timeout=100
     )
     return set(done.stdout.split())
 
@@ -97,7 +97,7 @@ def test_fish(line, offered, shell_env, tmp_path):
         text=True,
         check=True,
         env=shell_env,
-        timeout=30,
+        timeout=100,
     )
     assert {row.split("\t")[0] for row in done.stdout.splitlines()} == offered
 

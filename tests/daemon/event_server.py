@@ -20,7 +20,7 @@ class EventServer:
         self.clients = []
         """Who listens to the events."""
         self._open = []
-        self._listener = None
+        self._listener = self._acceptor = None
         self.port = 0
 
     @property
@@ -32,7 +32,8 @@ class EventServer:
         """Listen, at the same port as before."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
+        self._acceptor.start()
         return self
 
     def stop(self):
@@ -40,6 +41,7 @@ class EventServer:
         if self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
+            self._acceptor.join()  # whom it lets in at the last moment is let go too
             self._listener.close()
         for client in self._open:
             with contextlib.suppress(OSError):

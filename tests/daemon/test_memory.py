@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 from annotations import FILTERS
+from limits import PATIENCE
 from running import failure
 
 from sipguard.config.filters import read_filter
@@ -147,7 +148,7 @@ def test_orders_that_are_carried_out():
         references = sys.getrefcount(ban)
         firewall_worker.order("unban", [ban])
         await firewall_worker.settled()
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + PATIENCE
         # The thread that carried them out lets go of them a moment after it has said that they are.
         while sys.getrefcount(ban) > references and time.monotonic() < deadline:
             await asyncio.sleep(0.001)

@@ -3,6 +3,8 @@
 import signal
 import time
 
+from limits import PATIENCE
+
 from tests.running import RunningDaemon
 
 
@@ -40,7 +42,7 @@ def test_reader_of_output_goes_away(tmp_path):
         daemon.sipguard("ban", "198.51.100.9", "--jail", "asterisk")
         assert daemon.banned("asterisk") == {"198.51.100.9"}
         daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(30) == 0
+        assert daemon.process.wait(PATIENCE) == 0
     finally:
         daemon.process.kill()
         daemon.process.wait()

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from limits import PATIENCE
 
 from sipguard.daemon.compat.server import Server
 from sipguard.fail2ban.client import beautify
@@ -124,11 +125,11 @@ def _answering(path, answers):
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
 
     def end():
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()
 
     return end

@@ -251,7 +251,7 @@ def test_pid_file_and_end(lab):
     assert int(lab.pidfile.read_text()) == lab.process.pid
     lab.get("set", "alpha", "banip", "192.0.2.1")
     assert lab.get("stop") is None
-    assert lab.process.wait(10) == 0
+    assert lab.process.wait(PATIENCE) == 0
     lab.process.stdout.close()
     assert not lab.pidfile.exists()
     assert not lab.f2b.exists()
