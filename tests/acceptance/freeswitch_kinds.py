@@ -59,16 +59,20 @@ def call(channel: str, text: str, filler: int) -> tuple[int, bytes]:
     return 0, session(encoded(f"{head} call-id: {'é' * filler}{text}\n"))
 
 
-def body(lines: int, text: str, long: str) -> bytes:
-    """What stands in the log of a call's body."""
+def body(lines: int, text: str, long: str, dated: frozenset[int] = frozenset()) -> bytes:
+    """What stands in the log of a call's body; lines of these numbers look like messages."""
     rows = [f"a=line:{number}{long if number == lines // 2 else ''}\n" for number in range(lines)]
+    for number in dated:
+        rows[number : number + 1] = [f"{FS_DATE} [DEBUG] sofia.c:{number} x\n"]
     return session(encoded(f"{FS_DATE} [DEBUG] mod_sofia.c:1 Remote SDP:\n{''.join(rows)}{text}\n{FORGED}\n"))
 
 
-def many_lines(lines: int, text: str, long: str, goes_on: bool) -> tuple[int, bytes]:
+def many_lines(lines: int, text: str, long: str, goes_on: bool, dated: frozenset[int]) -> tuple[int, bytes]:
     """A message of more than 100 lines; then its session goes on, or others write more than a write has."""
     behind = f"{UUID} {FS_DATE} [DEBUG] switch_core_media.c:1 Set Codec\n".encode() if goes_on else 25 * QUIET
-    return 0, body(lines, text, long) + (QUIET if goes_on else b"") + behind
+    return 0, body(lines, text, long, frozenset(each for each in dated if each < lines)) + (
+        QUIET if goes_on else b""
+    ) + behind
 
 
 def packet(way: str, text: str) -> tuple[int, bytes]:
@@ -87,13 +91,13 @@ KINDS = {
     "unknown user": st.builds(guess, st.just(unknown), SOFIA),
     "a field of 100 KB": st.builds(guess, st.sampled_from([failure, unknown]), HUGE),
     "a call that is cut in bytes": st.builds(call, TEXT, LINE, st.integers(0, 1500)),
-    # None of a caller's lines among the first 100 has a date: it would look like the beginning of another message (docs/logs.md).
     "more than 100 lines": st.builds(
         many_lines,
         st.one_of(st.integers(0, 60), st.integers(100, 130)),
         TEXT,
         st.sampled_from(["", "y" * 3000]),
         st.booleans(),
+        st.frozensets(st.integers(0, 99)),
     ),
     "siptrace": st.builds(packet, st.sampled_from(["recv", "send"]), TEXT),
     "what others write": st.just((0, QUIET)),

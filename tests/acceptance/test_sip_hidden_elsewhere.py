@@ -16,6 +16,7 @@ from server_lines import ATTACKER, FS_DATE, UUID, VICTIM, failure, unknown
 from strangers import detector, folded
 from test_sip_nothing_hidden import pieces
 
+from sipguard.detection import session_tail
 from sipguard.model import Failure
 from sipguard.sources.journal_entry import read_entry
 
@@ -125,3 +126,29 @@ def test_mod_fail2ban(users, data):
     events = [one for chunk in pieces(data, log) for one in reader.events(chunk)]
     counted, _ = result(reader, events + reader.flush())
     assert counted == {ATTACKER: len(users)}
+
+
+MESSAGE = f"{UUID} {FS_DATE} [DEBUG] switch_core_media.c:1 x\n"
+GUESS = "".join(f"{FS_DATE} {message}\n" for message in failure({"user": "1", "host": "b", "realm": "b"}))
+OTHERS = f'{FS_DATE} [DEBUG] sofia.c:10566 verifying acl "domains" for ip/port 192.0.2.10:0.\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "hides"),
+    [
+        pytest.param(MESSAGE * 99, False, id="99 messages"),
+        pytest.param(MESSAGE * 130, True, id="130 messages"),
+        pytest.param(
+            MESSAGE * 30 + f"{UUID} x\n" + MESSAGE * 99, False, id="the first of the last hundred has no date"
+        ),
+        pytest.param(MESSAGE * 130 + OTHERS * 30, False, id="130 messages, and as much as a write holds"),
+        pytest.param(MESSAGE * 130 + OTHERS + MESSAGE, False, id="130 messages, and the session goes on"),
+    ],
+)
+def test_behind_100_messages_of_one_session(before, hides):
+    """A caller's message of 100 lines may look like them, and what follows at once may be more of it: nobody's, but told."""
+    reader = detector("freeswitch")
+    seen = [*reader.events((before + GUESS * 20).encode()), *reader.flush()]
+    hidden = 20 - sum(isinstance(one, Failure) for one in seen)
+    assert reader.counts.tampered == hidden
+    assert hidden == (-(-(session_tail.BYTES - len(MESSAGE)) // len(GUESS)) if hides else 0)
