@@ -57,8 +57,7 @@ class Services:
 
     def plan_stop_fail2ban(self) -> str:
         """Command that will stop Fail2ban, for messages."""
-        systemd = "systemctl disable --now fail2ban.service"
-        return shlex.join(self.stop_fail2ban) or (systemd if has_systemd() else shlex.join([*self._client(), "stop"]))
+        return shlex.join(self._stop_fail2ban())
 
     def plan_start_sipguard(self) -> str:
         """Command that will start sipguard, for messages."""
@@ -67,18 +66,13 @@ class Services:
 
     def down_fail2ban(self) -> None:
         """Stop Fail2ban and wait until it is gone. Raises `SipguardError`."""
-        if self.stop_fail2ban or not has_systemd():
-            _run(self.stop_fail2ban or [*self._client(), "stop"])
-        else:
-            _run(["systemctl", "disable", "--now", "fail2ban.service"])
+        _run(self._stop_fail2ban())
         _wait(lambda: not self.fail2ban_runs(), "Fail2ban is still running")
 
     def up_fail2ban(self) -> None:
         """Start Fail2ban and wait until it answers. Raises `SipguardError`."""
-        if self.start_fail2ban or not has_systemd():
-            _run(self.start_fail2ban or [*self._client(), "start"])
-        else:
-            _run(["systemctl", "enable", "--now", "fail2ban.service"])
+        by_systemd = has_systemd() and ["systemctl", "enable", "--now", "fail2ban.service"]
+        _run(self.start_fail2ban or by_systemd or [*self._client(), "start"])
         _wait(self.fail2ban_runs, "Fail2ban does not answer")
 
     def up_sipguard(self) -> None:
@@ -119,6 +113,10 @@ class Services:
         except subprocess.TimeoutExpired:
             raise SipguardError(f"{shlex.join(question)}: no answer within {PATIENCE:g} s") from None
         return done.stdout if done.returncode == 0 else None
+
+    def _stop_fail2ban(self) -> Command:
+        by_systemd = has_systemd() and ["systemctl", "disable", "--now", "fail2ban.service"]
+        return self.stop_fail2ban or by_systemd or [*self._client(), "stop"]
 
     def _client(self) -> list[str]:
         return ["fail2ban-client", "-c", str(self.fail2ban_dir)]

@@ -12,7 +12,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import DEFAULT_SOCKET
-from sipguard.cli.options import config_option
+from sipguard.cli.options import PATH, config_option
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _command_options(function: click.decorators.FC) -> click.decorators.FC:
 @click.option("--undo", is_flag=True, help="Go back to Fail2ban, with the bans and positions of now.")
 @click.option(
     "--fail2ban-dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("/etc/fail2ban"),
     show_default=True,
     metavar="DIR",
@@ -52,17 +52,8 @@ def _command_options(function: click.decorators.FC) -> click.decorators.FC:
     metavar="NAME",
     help="What enforces bans: nftables, ipset, iptables.  [default: as sipguard.toml says]",
 )
-@click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path),
-    help="Where sipguard's state is kept.  [default: as sipguard.toml says]",
-)
-@click.option(
-    "--socket",
-    "path",
-    type=click.Path(path_type=Path),
-    help="sipguard's control socket.  [default: as sipguard.toml says]",
-)
+@click.option("--state-dir", type=PATH, help="Where sipguard's state is kept.  [default: as sipguard.toml says]")
+@click.option("--socket", "path", type=PATH, help="sipguard's control socket.  [default: as sipguard.toml says]")
 @_command_options
 def command(
     *,

@@ -51,7 +51,7 @@ def command(
         if not as_json:
             _tell(answer["made"], answer["kept"])
     if as_json:
-        output.as_json(made)
+        output.print_json(made)
     for line in refused:
         output.complain(f"sipguard: {line}")
     if refused:

@@ -54,10 +54,7 @@ def list_options(function: F) -> F:
 
 def answer(page: dict[str, Any], *, past: bool, as_json: bool) -> None:
     """Print one page. Exit status 1 if there is no ban at all."""
-    if as_json:
-        output.as_json(page)
-    else:
-        _show(page, past=past)
+    output.answer(page, as_json, lambda one: _show(one, past=past))
     if not page["total"]:
         raise click.exceptions.Exit(1)
 

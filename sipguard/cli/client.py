@@ -54,9 +54,9 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
 
 
-def _connect(sock: socket.socket, path: Path) -> None:
+def _connect(sock: socket.socket, path: Path, patience: float) -> None:
     """Connect, and wait for a place in the daemon's queue where others fill it: unix(7) says EAGAIN at once."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while True:
         try:
             return sock.connect(str(path))
@@ -83,13 +83,13 @@ def _not_allowed(path: Path) -> str:
     return f"you may not ask the daemon ({path}): use sudo{join}"
 
 
-def ask(path: Path, command: str, **arguments: Any) -> Any:
-    """Put a question to the daemon. Raises `SipguardError` with what it, or the socket, says."""
+def ask(path: Path, command: str, *, patience: float = PATIENCE, **arguments: Any) -> Any:
+    """Put a question to the daemon: `patience` in seconds. Raises `SipguardError` with what it, or the socket, says."""
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(PATIENCE)
+        sock.settimeout(patience)
         try:
-            _connect(sock, path)
+            _connect(sock, path, patience)
             sock.sendall(request)
             sock.shutdown(socket.SHUT_WR)  # nothing more will be asked, so the daemon closes after its answer
             answer = json.loads(b"".join(iter(lambda: sock.recv(1 << 16), b"")))
@@ -98,7 +98,7 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
         except PermissionError:
             raise SipguardError(_not_allowed(path)) from None
         except TimeoutError:
-            raise SipguardError(f"{path}: sipguard has not answered within {PATIENCE:g} s; see its log") from None
+            raise SipguardError(f"{path}: sipguard has not answered within {patience:g} s; see its log") from None
         except (ConnectionError, json.JSONDecodeError):
             raise SipguardError(
                 f"{path}: sipguard ended before it answered; ask again when it runs: sipguard status"

@@ -44,10 +44,7 @@ FIRST_STEPS = (
 COMMANDS = {
     "adopt": Described(
         "Take over from a running Fail2ban, with its bans; or go back.",
-        (
-            ("sipguard adopt --dry-run", "what would change"),
-            ("sipguard adopt --undo", "back to Fail2ban"),
-        ),
+        (("sipguard adopt --dry-run", "what would change"), ("sipguard adopt --undo", "back to Fail2ban")),
     ),
     "ban": Described(
         "Reject an address for a while.",
@@ -100,16 +97,14 @@ COMMANDS = {
         ),
     ),
     "feeds": Described(
-        "Lists of known attackers: APIBAN and block lists.",
-        (("sipguard feeds refresh apiban", "fetch one now"),),
+        "Lists of known attackers: APIBAN and block lists.", (("sipguard feeds refresh apiban", "fetch one now"),)
     ),
     "firewall": Described(
         "What sipguard has made in the firewall; is all of it there?",
         (("sipguard firewall verify", "is every ban in the kernel?"),),
     ),
     "fleet": Described(
-        "The other servers that bans are shared with.",
-        (("sipguard fleet", "who is heard, and what is taken"),),
+        "The other servers that bans are shared with.", (("sipguard fleet", "who is heard, and what is taken"),)
     ),
     "flush": Described(
         "End every ban; nobody else's rules are touched.",
@@ -160,10 +155,7 @@ COMMANDS = {
     ),
     "status": Described(
         "Whether you are protected, by what, and what is wrong.",
-        (
-            ("sipguard status", "everything on one screen"),
-            ("sipguard status asterisk", "one jail, with its addresses"),
-        ),
+        (("sipguard status", "everything on one screen"), ("sipguard status asterisk", "one jail, with its addresses")),
     ),
     "test-action": Described(
         "Show what an action does on a ban, or try it.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sipguard.errors import SipguardError
 
 if TYPE_CHECKING:
     import click
@@ -30,17 +31,11 @@ def banned_addresses(context: click.Context, parameter: click.Parameter, incompl
 
 
 def _ask(context: click.Context, command: str, **arguments: Any) -> dict[str, Any]:
-    from sipguard.cli.client import DEFAULT_SOCKET  # noqa: PLC0415 - it imports this file's users
+    from sipguard.cli.client import DEFAULT_SOCKET, ask  # noqa: PLC0415 - it imports this file's users
 
     path = context.params.get("path") or os.environ.get("SIPGUARD_SOCKET") or DEFAULT_SOCKET
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(PATIENCE)
-            sock.connect(str(path))
-            sock.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-            sock.shutdown(socket.SHUT_WR)
-            answer = json.loads(b"".join(iter(lambda: sock.recv(1 << 16), b"")))
-    except (OSError, ValueError):
+        result = ask(Path(path), command, patience=PATIENCE, **arguments)
+    except SipguardError:
         return {}
-    result = answer.get("result")
     return result if isinstance(result, dict) else {}

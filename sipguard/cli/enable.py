@@ -13,6 +13,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import DaemonError, ask, socket_option
+from sipguard.cli.options import root_option
 from sipguard.errors import SipguardError
 from sipguard.text import printable
 
@@ -31,13 +32,7 @@ _RELOAD_WITHIN = 30
 @click.argument("server", required=False, metavar="[SERVER]", type=click.Choice(_SERVERS))
 @click.option("--yes", is_flag=True, help="Write without asking, as scripts want it.")
 @click.option("--undo", is_flag=True, help="Put back every file as it was before, byte for byte.")
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path("/"),
-    metavar="DIR",
-    help="Look at and write to the machine below this folder; nothing is reloaded.",
-)
+@root_option
 @click.option("--no-wire", is_flag=True, help="Leave SIP packets alone: judge by logs and events.")
 @socket_option
 def command(server: str | None, *, yes: bool, undo: bool, root: Path, no_wire: bool, path: Path) -> None:

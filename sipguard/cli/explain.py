@@ -27,10 +27,7 @@ def command(address: str, verbose: bool, as_json: bool, path: Path) -> None:
     Exit status 1 if it is not banned.
     """
     story = ask(path, "explain", address=address)
-    if as_json:
-        output.as_json(story)
-    else:
-        tell(story, verbose=verbose)
+    output.answer(story, as_json, lambda one: tell(one, verbose=verbose))
     if not story["bans"] and not any(one["rejected"] for one in (*story["feeds"], *story["fleet"])):
         raise click.exceptions.Exit(1)
 
@@ -80,13 +77,7 @@ def _tell_kinds(attempts: list[dict[str, Any]]) -> None:
     output.table(
         ("times", "last", "jail", "reason", "user"),
         (
-            [
-                _times(alike),
-                output.lately(last["time"]),
-                last["jail"],
-                _reason(last),
-                short(last["user"] or "", 40),
-            ]
+            [_times(alike), output.lately(last["time"]), last["jail"], _reason(last), short(last["user"] or "", 40)]
             for alike in ranked[:MOST_GROUPS]
             if (last := alike[-1])
         ),

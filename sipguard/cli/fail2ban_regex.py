@@ -14,10 +14,11 @@ from typing import Any
 import click
 
 from sipguard import __version__
+from sipguard.cli.options import PATH
 from sipguard.cli.out_format import shown
 from sipguard.cli.output import complain_of_call
 from sipguard.cli.regex_report import Asked, RegexReport
-from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter, is_reference
+from sipguard.cli.trial import JOURNAL, Trial, find_filter, is_reference, overrides_of
 from sipguard.config import paths
 from sipguard.config.references import parse_reference
 from sipguard.detection.survey import SurveyError
@@ -35,9 +36,7 @@ _LOG_LEVEL = "Taken for the sake of scripts; there is no such log here."
 @click.argument("log")
 @click.argument("regex")
 @click.argument("ignoreregex", required=False)
-@click.option(
-    "-c", "--config", type=click.Path(path_type=Path), default=Path("/etc/fail2ban"), help="The Fail2ban tree."
-)
+@click.option("-c", "--config", type=PATH, default=Path("/etc/fail2ban"), help="The Fail2ban tree.")
 @click.option("-d", "--datepattern", help="How dates look.")
 @click.option("--timezone", "--TZ", help="The zone of dates that name none.")
 @click.option("-e", "--encoding", default="auto", help="The log's encoding.")
@@ -132,16 +131,8 @@ def _trial(log: str, regex: str, options: dict[str, Any]) -> Trial:
     folder = tree if tree.name == "filter.d" else tree / "filter.d"
     # A host without Fail2ban has the filters that come with sipguard.
     directories = (folder,) if folder.is_dir() else paths.filter_directories(tree)
-    overrides = Overrides(
-        ignoreregex=options["ignoreregex"],
-        datepattern=options["datepattern"],
-        maxlines=options["maxlines"],
-        usedns=check_usedns(options["raw"], options["usedns"]),
-        journalmatch=(options["journalmatch"],) if options["journalmatch"] else (),
-        timezone=options["timezone"],
-        encoding=options["encoding"],
-        as_fail2ban=True,
-    )
+    journalmatch = (options["journalmatch"],) if options["journalmatch"] else ()
+    overrides = overrides_of(options, journalmatch=journalmatch, as_fail2ban=True)
     journal = log.partition("[")[0] == JOURNAL
     found = _of_jail(regex, tree, journal) or find_filter(regex, directories, logtype="journal" if journal else None)
     return Trial(found, log, overrides, directories, clock=time.time)

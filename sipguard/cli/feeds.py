@@ -11,7 +11,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.client import ask, json_option, socket_of, socket_option
-from sipguard.cli.options import config_option
+from sipguard.cli.options import PATH, config_option
 from sipguard.config import paths
 from sipguard.errors import SipguardError
 from sipguard.text import printable, span
@@ -30,12 +30,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
         context.obj = path
         return
     feeds = ask(path, "feeds")
-    if as_json:
-        output.as_json(feeds)
-    elif feeds:
-        _show(feeds)
-    else:
-        output.say("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
+    output.answer(feeds, as_json, _show)
     if not feeds:
         raise click.exceptions.Exit(1)
 
@@ -53,16 +48,13 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 def refresh(context: click.Context, name: str, accept: bool, as_json: bool, path: Path) -> None:
     """Fetch the feed NAME now. The server's rate limit still applies. Exit status 1 if the fetch failed."""
     feed = ask(socket_of(context, path), "feeds refresh", name=name, accept=accept)
-    if as_json:
-        output.as_json(feed)
-    else:
-        _show([feed])
+    output.answer(feed, as_json, lambda one: _show([one]))
     if feed["problem"] or feed["held"]:
         raise click.exceptions.Exit(1)
 
 
 @command.command("import-apiban")
-@click.argument("source", type=click.Path(path_type=Path), required=False, metavar="[PATH]")
+@click.argument("source", type=PATH, required=False, metavar="[PATH]")
 @config_option()
 @click.option("--continue", "go_on", is_flag=True, help="Begin at the client's last ID, not with the full list.")
 def import_apiban(source: Path | None, config: Path | None, go_on: bool) -> None:
@@ -104,6 +96,8 @@ def _write(config: Path, text: str, key_file: Path, key: str) -> None:
 
 
 def _show(feeds: list[dict[str, Any]]) -> None:
+    if not feeds:
+        output.say("no feed is configured; write e.g. [feeds.apiban] to sipguard.toml")
     now = time.time()
     output.table(
         ("feed", "entries", "in firewall", "fetched", "next in", "ID", "source"),

@@ -30,11 +30,6 @@ def show(path: Path) -> None:
 def verify(as_json: bool, path: Path) -> None:
     """Check that the firewall has every ban and rule. Exit status 1 if something is missing."""
     problems = ask(path, "firewall", what="verify")
-    if as_json:
-        output.as_json(problems)
-    elif problems:
-        output.say("\n".join(printable(problem) for problem in problems))
-    else:
-        click.echo("all there")
+    output.answer(problems, as_json, lambda found: output.say("\n".join(map(printable, found)) or "all there"))
     if problems:
         raise click.exceptions.Exit(1)

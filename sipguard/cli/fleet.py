@@ -25,13 +25,7 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
         context.obj = path
         return
     told = ask(path, "fleet")
-    if as_json:
-        output.as_json(told)
-    elif told is None:
-        output.say("there is no fleet; write [fleet] url = … or [crowdsec] url = … to sipguard.toml")
-    else:
-        _show_fleet(told["fleet"])
-        _show_crowdsec(told["crowdsec"])
+    output.answer(told, as_json, _show)
     if told is None or any(one and (one["problem"] or one.get("untold")) for one in told.values()):
         raise click.exceptions.Exit(1)
 
@@ -44,10 +38,17 @@ def command(context: click.Context, as_json: bool, path: Path) -> None:
 def accept(context: click.Context, name: str, as_json: bool, path: Path) -> None:
     """Take the bans of the node NAME, which is held: it has too many, or many more than an hour ago."""
     told = ask(socket_of(context, path), "fleet accept", name=name)
-    if as_json:
-        output.as_json(told)
-    else:
-        output.say(f"{name} is read again")
+    output.answer(told, as_json, lambda _: output.say(f"{name} is read again"))
+
+
+def _show(told: dict[str, Any] | None) -> None:
+    if told is None:
+        output.say("there is no fleet; write [fleet] url = … or [crowdsec] url = … to sipguard.toml")
+        return
+    if told["fleet"]:
+        _show_fleet(told["fleet"])
+    if told["crowdsec"]:
+        _show_crowdsec(told["crowdsec"])
 
 
 def _show_connection(who: str, told: dict[str, Any]) -> None:
@@ -57,9 +58,7 @@ def _show_connection(who: str, told: dict[str, Any]) -> None:
     output.say(printable(f"{who} at {told['url']}: {state}"))
 
 
-def _show_crowdsec(told: dict[str, Any] | None) -> None:
-    if not told:
-        return
+def _show_crowdsec(told: dict[str, Any]) -> None:
     _show_connection("CrowdSec", told)
     decisions, bans = (output.counted(told[name], noun) for name, noun in (("decisions", "network"), ("told", "ban")))
     output.say(f"its decisions: {decisions}, {told['refused']} refused; told it of {bans}")
@@ -73,9 +72,7 @@ def _show_rest(told: dict[str, Any]) -> None:
         output.say(f"{count} not rejected here: {printable(why, 200)}")
 
 
-def _show_fleet(told: dict[str, Any] | None) -> None:
-    if not told:
-        return
+def _show_fleet(told: dict[str, Any]) -> None:
     _show_connection(told["name"], told)
     output.say(
         f"shares {', '.join(told['share']) or 'nothing'}: {output.counted(told['shared'], 'ban')}; "

@@ -31,10 +31,7 @@ def command(yes: bool, as_json: bool, path: Path, kernel: bool, config: Path | N
     live = 0 if yes else ask(path, "bans", limit=1, packets=False)["total"]
     output.confirm(f"This ends {output.counted(live, 'ban')}.", yes=yes or not live)
     ended = ask(path, "flush")
-    if as_json:
-        output.as_json(ended)
-    else:
-        click.echo(f"{output.counted(len(ended), 'ban')} ended")
+    output.answer(ended, as_json, lambda bans: output.say(f"{output.counted(len(bans), 'ban')} ended"))
 
 
 def _remove(as_json: bool, config: Path | None) -> None:
@@ -48,7 +45,7 @@ def _remove(as_json: bool, config: Path | None) -> None:
         raise SipguardError("only root may look into the firewall; use sudo: sudo sipguard flush --kernel")
     removed, problems = remove_all(Options(chain=load(config).chain))
     if as_json:
-        output.as_json({"removed": removed, "problems": problems})
+        output.print_json({"removed": removed, "problems": problems})
     else:
         output.say(f"removed from {', '.join(removed)}" if removed else "nothing of sipguard's was there")
     for problem in problems:

@@ -11,6 +11,13 @@ from click.decorators import FC
 from sipguard.config.paths import MAIN_FILE
 
 PATH = click.Path(path_type=Path)
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("/"),
+    metavar="DIR",
+    help="Look at and write to the machine below this folder; no user is made, nothing is started or stopped.",
+)
 
 
 def config_option(told: str = "The configuration file.") -> Callable[[FC], FC]:

@@ -7,13 +7,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from sipguard.cli.layout import Painted, columns_of, folded, laid_out, width_of
 from sipguard.text import printable
+
+T = TypeVar("T")
 
 MOST_CHARACTERS = 300
 """Of a cell: a log line may be as long as an attacker likes."""
@@ -21,9 +23,17 @@ _COLOURS = {"good": "32", "bad": "1;31", "warn": "33", "dim": "2", "bold": "1"}
 """What a text says of the state → its SGR parameters (ECMA-48)."""
 
 
-def as_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print `value` for programs."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def answer(value: T, as_json: bool, tell: Callable[[T], object]) -> None:
+    """Print a daemon's answer: JSON for programs, or what `tell` says of it."""
+    if as_json:
+        print_json(value)
+    else:
+        tell(value)
 
 
 def coloured(stream: TextIO) -> bool:

@@ -17,7 +17,7 @@ def command(as_json: bool, path: Path) -> None:
     """Make the running daemon read its configuration again. Exit status 2 if some of it is wrong, 1 if no jail runs then."""
     result = ask(path, "reload")
     if as_json:
-        output.as_json(result)
+        output.print_json(result)
     else:
         click.echo(f"running: {', '.join(result['jails']) or 'no jail'}")
         for error in result["errors"]:

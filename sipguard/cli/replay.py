@@ -16,7 +16,7 @@ import click
 
 from sipguard.cli import output
 from sipguard.cli.open_files import Files
-from sipguard.cli.options import config_option
+from sipguard.cli.options import PATH, config_option
 from sipguard.cli.replay_captures import Captures, captures_among
 from sipguard.config.filters import of_sip_servers
 from sipguard.config.settings import jail_named
@@ -40,7 +40,7 @@ _LONGEST_LINE = 1 << 20
 @click.argument("logs", metavar="FILE...", nargs=-1, required=True)
 @click.option("--jail", "name", required=True, metavar="NAME", help="A configured jail, or a packaged one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per address, and one for the whole.")
-@click.option("--fail2ban-dir", type=click.Path(path_type=Path), metavar="DIR", help="Take the jail from this tree.")
+@click.option("--fail2ban-dir", type=PATH, metavar="DIR", help="Take the jail from this tree.")
 @config_option()
 def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path | None, config: Path | None) -> None:
     """Show what the jail NAME would have done with these logs or captures, by their own clock. Nobody is banned.
@@ -247,13 +247,7 @@ def _show(jail: Jail, stories: Sequence[Story], summary: dict[str, Any]) -> None
         f"{read}, {output.counted(banned, 'address')} banned"
     )
     rows = [
-        [
-            story.address,
-            story.attempts,
-            *([_classes(story)] if wire else [story.lines]),
-            len(story.users),
-            _fate(story),
-        ]
+        [story.address, story.attempts, *([_classes(story)] if wire else [story.lines]), len(story.users), _fate(story)]
         for story in stories
     ]
     output.table(("address", "attempts", "evidence" if wire else "lines", "users", "banned"), rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from sipguard.cli.options import config_option
+from sipguard.cli.options import PATH, config_option
 from sipguard.cli.tree import BanActions, banactions_option, fail2ban_dir_option, load_settings
 from sipguard.config.settings import Settings
 from sipguard.errors import SipguardError
@@ -34,20 +34,12 @@ BACKENDS = ("auto", "nftables", "ipset", "iptables", "memory")
 @click.option("--firewall", type=click.Choice(BACKENDS), help="What enforces bans; `memory` enforces nothing.")
 @click.option("--flush-on-stop", is_flag=True, help="Remove all bans from the firewall when stopped.")
 @click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path),
-    help="Where bans and log positions are kept.  [default: as the configuration says]",
+    "--state-dir", type=PATH, help="Where bans and log positions are kept.  [default: as the configuration says]"
 )
 @click.option(
-    "--socket",
-    type=click.Path(path_type=Path),
-    help="Where other commands reach the daemon.  [default: as the configuration says]",
+    "--socket", type=PATH, help="Where other commands reach the daemon.  [default: as the configuration says]"
 )
-@click.option(
-    "--fail2ban-socket",
-    type=click.Path(path_type=Path),
-    help="Answer fail2ban-client and other clients of Fail2ban here too.",
-)
+@click.option("--fail2ban-socket", type=PATH, help="Answer fail2ban-client and other clients of Fail2ban here too.")
 def command(
     config: Path | None,
     fail2ban_dir: Path | None,

@@ -7,14 +7,7 @@ from pathlib import Path
 import click
 
 from sipguard.cli import output
-
-_ROOT = click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path("/"),
-    metavar="DIR",
-    help="Write below this folder; no user is made, and nothing is started or stopped.",
-)
+from sipguard.cli.options import root_option
 
 
 @click.group("service")
@@ -23,7 +16,7 @@ def command() -> None:
 
 
 @command.command("install")
-@_ROOT
+@root_option
 def _install(root: Path) -> None:
     """Write the unit for this installation's path, make the user `sipguard`, and start the service."""
     from sipguard.service.install import install  # noqa: PLC0415 - the help needs none of it
@@ -32,7 +25,7 @@ def _install(root: Path) -> None:
 
 
 @command.command("uninstall")
-@_ROOT
+@root_option
 @click.option("--purge", is_flag=True, help="Remove configuration, state and the user `sipguard` too.")
 def _uninstall(root: Path, *, purge: bool) -> None:
     """Stop the service, remove its files, and everything of sipguard's in the firewall.

@@ -47,12 +47,7 @@ def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Pa
         status = ask(path, "status", jail=jail, **({"counted": begin} if counted else {}))
     else:
         status = ask(path, "overview")
-    if as_json:
-        output.as_json(status)
-    elif jail:
-        _one(status, status["jails"][0])
-    else:
-        _tell(status)
+    output.answer(status, as_json, _one if jail else _tell)
     if not status["working"] and not jail:
         raise click.exceptions.Exit(1)
 
@@ -160,7 +155,8 @@ def _tell_examination(told: dict[str, Any] | None) -> None:
         output.say(f"{output.counted(told['metered'], 'address')} held back for failures that nothing proves")
 
 
-def _one(status: dict[str, Any], jail: dict[str, Any]) -> None:
+def _one(status: dict[str, Any]) -> None:
+    jail = status["jails"][0]
     for trouble in troubles({**status, "errors": []}):
         output.say(trouble.text, "warn")
     bantime = span(jail["bantime"])

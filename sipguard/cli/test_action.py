@@ -19,7 +19,7 @@ from sipguard.actions.command import Result, Runner
 from sipguard.actions.record import record
 from sipguard.actions.ticket import JailFacts, Ticket, blank
 from sipguard.addresses import canonical
-from sipguard.cli.options import config_option
+from sipguard.cli.options import PATH, config_option
 from sipguard.cli.tree import load_settings
 from sipguard.config.plain import plain
 from sipguard.daemon.make_action import make_worker
@@ -44,7 +44,7 @@ FAIL2BAN = Path("/etc/fail2ban")
 @click.option("--jail", "jail_name", metavar="JAIL", help="The jail whose action it is.")
 @click.option("--ip", default="203.0.113.7", show_default=True, metavar="ADDRESS", help="The address to ban.")
 @config_option()
-@click.option("--fail2ban-dir", type=click.Path(path_type=Path), metavar="DIR", help="The Fail2ban tree to look into.")
+@click.option("--fail2ban-dir", type=PATH, metavar="DIR", help="The Fail2ban tree to look into.")
 @click.option("--run", is_flag=True, help="Run it, instead of only showing it.")
 def command(
     name: str, jail_name: str | None, ip: str, config: Path | None, fail2ban_dir: Path | None, run: bool

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sipguard.cli.filter_report import Report, Wanted
-from sipguard.cli.options import config_option
+from sipguard.cli.options import PATH, config_option
 from sipguard.cli.out_format import shown
-from sipguard.cli.trial import JOURNAL, Overrides, Trial, check_usedns, find_filter
+from sipguard.cli.trial import JOURNAL, Trial, find_filter, overrides_of
 from sipguard.config import paths
 from sipguard.detection.survey import SurveyError
 from sipguard.errors import ConfigError
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     metavar="FORMAT",
     help="Print only this of each failure: ip, user, row, or tags such as '<ip> <F-USER>'.",
 )
-@click.option(
-    "--fail2ban-dir", type=click.Path(path_type=Path), help="Take filters from this Fail2ban tree's filter.d."
-)
+@click.option("--fail2ban-dir", type=PATH, help="Take filters from this Fail2ban tree's filter.d.")
 @config_option("Take filters from the filters.d beside this file too.")
 @click.option("--now", metavar="ISO8601", help="Act as at this time: for dates that lack a year or a day.")
 @click.option("--journal", is_flag=True, help="The lines are of the journal: without a date of their own.")
@@ -96,15 +94,7 @@ def command(
 def _trial(log: str, filter_: str, journal: bool, options: dict[str, Any], *, clock: Clock) -> Trial:
     from_journal = journal or log.partition("[")[0] == JOURNAL
     directories = _directories(options["fail2ban_dir"], options["config"])
-    overrides = Overrides(
-        ignoreregex=options["ignoreregex"],
-        datepattern=options["datepattern"],
-        maxlines=options["maxlines"],
-        usedns=check_usedns(options["raw"], options["usedns"]),
-        journalmatch=tuple(options["journalmatch"]),
-        timezone=options["timezone"],
-        encoding=options["encoding"],
-    )
+    overrides = overrides_of(options, journalmatch=tuple(options["journalmatch"]))
     found = find_filter(filter_, directories, logtype="journal" if from_journal else None)
     return Trial(found, log, overrides, directories, clock=clock)
 

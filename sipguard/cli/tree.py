@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from sipguard.cli.options import PATH
 from sipguard.config.settings import load
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ BanActions = Literal["firewall", "commands"]
 
 fail2ban_dir_option = click.option(
     "--fail2ban-dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Run the jails of this Fail2ban tree, e.g. /etc/fail2ban, as Fail2ban would.",
 )

@@ -27,7 +27,7 @@ from sipguard.errors import ConfigError, SipguardError
 from sipguard.model import Clock, Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 BIG = 4 << 20
 """Bytes from which on a log takes long enough to show progress."""
@@ -53,6 +53,13 @@ class Overrides:
     encoding: str = "utf-8"
     as_fail2ban: bool = False
     """Without the keys that Fail2ban does not know: records, tampering, successes (docs/sip.md)."""
+
+
+def overrides_of(options: Mapping[str, Any], **more: Any) -> Overrides:
+    """What the options that both programs have say. Raises ConfigError for a word of --usedns that is none."""
+    names = ("ignoreregex", "datepattern", "maxlines", "timezone", "encoding")
+    usedns = _usedns(options["raw"], options["usedns"])
+    return Overrides(**{name: options[name] for name in names}, usedns=usedns, **more)
 
 
 class Trial:
@@ -241,7 +248,7 @@ def _with_progress(file: BinaryIO) -> AbstractContextManager[Iterable[bytes]]:
     return wrap_file(file, total=size, description="reading", console=Console(stderr=True), transient=True)
 
 
-def check_usedns(raw: bool, usedns: str | None) -> str | None:
+def _usedns(raw: bool, usedns: str | None) -> str | None:
     """`--raw` is `--usedns raw`. Raises ConfigError for a word that is none."""
     words = {"yes": "yes", "warn": "warn", "no": "no", "raw": "raw", "true": "yes", "false": "no"}
     if usedns is not None and usedns.lower() not in words:

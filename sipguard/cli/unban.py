@@ -32,7 +32,7 @@ def command(
         output.confirm(f"This ends {output.counted(live, 'ban')}{f' of {jail}' if jail else ''}.", yes=not live)
     ended = ask(path, "unban", address=address, all=everything, jail=jail, fleet=fleet)
     if as_json:
-        output.as_json(ended)
+        output.print_json(ended)
         return
     for ban in ended:
         click.echo(f"{ban['address']} unbanned in {ban['jail']}")

@@ -87,10 +87,7 @@ def _pause(value: Any) -> float:
 
 
 _TIMEOUT = Key("timeout", validators.finite_span.saying(_SPAN), "30s", "How long one try may take.")
-RETRYING = (
-    Key("retries", whole(0, 10).saying("a number from 0 to 10"), 5, "Further tries when it fails."),
-    _TIMEOUT,
-)
+RETRYING = (Key("retries", whole(0, 10).saying("a number from 0 to 10"), 5, "Further tries when it fails."), _TIMEOUT)
 """Keys of everything that speaks to a web server."""
 COMMON = (
     Key("type", choice("webhook", "mail", "exec", *NOTIFIERS), None, "What it does."),
@@ -107,12 +104,7 @@ TYPES: Mapping[str, tuple[Key, ...]] = {
         Key("url", confidential(validators.http_url), None, "Where the request goes.", secret=True),
         Key("method", choice("POST", "PUT"), "POST", "Method of the request."),
         Key("format", choice("json", "form"), "json", "How the body is written."),
-        Key(
-            "fields",
-            _fields,
-            ...,
-            "The body, with tags such as `<ip>`; else all of the ban.",
-        ),
+        Key("fields", _fields, ..., "The body, with tags such as `<ip>`; else all of the ban."),
         Key("headers", _headers, {}, "Further headers, for keys and tokens.", secret=True),
         Key("secret", confidential(validators.text), ..., "Signs each request.", secret=True),
         *RETRYING,
@@ -135,12 +127,7 @@ TYPES: Mapping[str, tuple[Key, ...]] = {
         _TIMEOUT,
     ),
     "exec": (
-        Key(
-            "command",
-            _command,
-            None,
-            "Program and arguments; no shell.",
-        ),
+        Key("command", _command, None, "Program and arguments; no shell."),
         Key("timeout", validators.finite_span.saying(_SPAN), "60s", "How long it may run."),
     ),
 }

@@ -54,12 +54,7 @@ def _interval(value: Any) -> float:
 
 
 CROWDSEC = (
-    Key(
-        "url",
-        _url,
-        "",
-        "CrowdSec's local API, such as http://127.0.0.1:8080 (docs/fleet.md); empty: none.",
-    ),
+    Key("url", _url, "", "CrowdSec's local API, such as http://127.0.0.1:8080 (docs/fleet.md); empty: none."),
     Key(
         "key",
         _word.saying("a key as `cscli bouncers add` prints it"),
@@ -77,12 +72,7 @@ CROWDSEC = (
     Key("password", _word, "", "Password of the machine.", secret=True),
     Key("password_file", validators.optional_path, "", "File that contains only the password; instead of `password`."),
     Key("ca_file", validators.optional_path, "", "Certificates to trust instead of the system's."),
-    Key(
-        "share",
-        CLASS_LIST,
-        ["proven"],
-        "What a ban must rest on for CrowdSec to be told of it.",
-    ),
+    Key("share", CLASS_LIST, ["proven"], "What a ban must rest on for CrowdSec to be told of it."),
     Key("interval", _interval, "10s", "How often decisions are asked for."),
 )
 
@@ -103,8 +93,7 @@ def read_crowdsec(main: TomlFile) -> Crowdsec | None:
         raise ConfigError(what, main.where("crowdsec"))
     if bool(values["login"]) is not bool(values["password"]):
         raise ConfigError("[crowdsec] login and password go together", main.where("crowdsec"))
-    firewall = main.data.get("firewall", {})
-    return Crowdsec(**values, verdict="drop" if str(firewall.get("verdict", "")).lower() == "drop" else "reject")
+    return Crowdsec(**values, verdict=main.verdict)
 
 
 def silent_crowdsec(crowdsec: Crowdsec | None, jails: Iterable[Jail]) -> list[str]:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +14,7 @@ from sipguard.config.key import Key
 from sipguard.config.kind import choice, refuse, says, whole
 from sipguard.config.messages import did_you_mean, shown
 from sipguard.errors import ConfigError
+from sipguard.files import open_regular
 from sipguard.model import Feed
 from sipguard.text import printable
 
@@ -102,13 +101,7 @@ def _common(interval: str, expiry: str) -> tuple[Key, ...]:
 
 
 APIBAN_KEYS = (
-    Key(
-        "key",
-        _key,
-        "",
-        "APIBAN's key.",
-        secret=True,
-    ),
+    Key("key", _key, "", "APIBAN's key.", secret=True),
     Key("key_file", validators.path, "", "File that contains only the key; instead of `key`."),
     Key("url", _url, "https://apiban.org/api", "Base address of the API."),
     Key("start", _start, "100", "ID to begin with; 100 is the full list."),
@@ -175,8 +168,7 @@ def _values(main: TomlFile, name: str, table: Mapping[str, Any], prefix: str) ->
         if key.name in table:
             values[key.name] = key.read(table[key.name], main.where(FEEDS, name, key.name), prefix)
         elif key.name == "verdict":
-            firewall = main.data.get("firewall", {})
-            values["verdict"] = str(firewall.get("verdict", "reject")).lower()
+            values["verdict"] = main.verdict
         else:
             values[key.name] = key.parse(key.default) if key.default else ""
     return values
@@ -185,9 +177,8 @@ def _values(main: TomlFile, name: str, table: Mapping[str, Any], prefix: str) ->
 def _read_key(path: str, where: str, prefix: str) -> str:
     """Read the key from a file that contains nothing else. Raises `ConfigError`, which never repeats the content."""
     try:
-        # Without O_NONBLOCK, opening a FIFO would wait for its writer.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 (a descriptor)
-            text = file.read(4096).decode("utf-8", "replace") if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else ""
+        with open_regular(path) as file:
+            text = file.read(4096).decode("utf-8", "replace")
     except OSError as error:
         raise ConfigError(f"{prefix}key_file {printable(path)}: cannot be read: {error.strerror}", where) from None
     if not _KEY.fullmatch(text.strip()):

@@ -51,24 +51,9 @@ FLEET = (
     ),
     Key("password_file", validators.optional_path, "", "File that contains only the password for `url`."),
     Key("ca_file", validators.optional_path, "", "Certificates to trust instead of the system's."),
-    Key(
-        "name",
-        _name,
-        "",
-        "Name of this node, unique in the fleet; empty: the machine's host name.",
-    ),
-    Key(
-        "share",
-        CLASS_LIST,
-        ["proven"],
-        "What a ban must rest on for others to be told of it.",
-    ),
-    Key(
-        "accept",
-        CLASS_LIST,
-        ["proven"],
-        "What a ban of another node must rest on to be rejected here.",
-    ),
+    Key("name", _name, "", "Name of this node, unique in the fleet; empty: the machine's host name."),
+    Key("share", CLASS_LIST, ["proven"], "What a ban must rest on for others to be told of it."),
+    Key("accept", CLASS_LIST, ["proven"], "What a ban of another node must rest on to be rejected here."),
     Key("max_time", validators.finite_span, "1d", "How long a ban of others lasts here at most."),
     Key(
         "unban_from",
@@ -90,8 +75,7 @@ def read_fleet(main: TomlFile) -> Fleet | None:
     values["name"] = values["name"] or _host_name(main)
     if path := values.pop("password_file"):
         values["password"] = password_in(path, main, "fleet", "password_file")
-    firewall = main.data.get("firewall", {})
-    return Fleet(**values, verdict="drop" if str(firewall.get("verdict", "")).lower() == "drop" else "reject")
+    return Fleet(**values, verdict=main.verdict)
 
 
 def password_in(path: str, main: TomlFile, section: str, name: str) -> str:

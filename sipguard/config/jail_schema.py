@@ -122,10 +122,5 @@ JAIL = (
     ),
     *EVENTS,
     Key("verdict", validators.verdict, "reject", "As in `[firewall]`, for this jail."),
-    Key(
-        "actions",
-        action_tables,
-        [],
-        "What else happens on a ban; see actions.md.",
-    ),
+    Key("actions", action_tables, [], "What else happens on a ban; see actions.md."),
 )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from sipguard.model import Verdict
+
 MAX_SIZE = 256 * 1024
 """Largest file in bytes. Configurations are small, and `toml` is slow on a large file of garbage."""
 
@@ -54,6 +56,11 @@ class TomlFile:
     data: Mapping[str, Any]
     lines: Mapping[tuple[str, ...], int]
     """Path of keys from the top → line."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """That of `[firewall]`, for lists of others; a wrong one is refused elsewhere."""
+        return "drop" if str(self.data.get("firewall", {}).get("verdict", "")).lower() == "drop" else "reject"
 
     def where(self, *keys: str) -> str:
         """`FILE:LINE` of the key, else of the nearest table above with a line, else of its content, else `FILE`."""

@@ -130,11 +130,7 @@ class Apiban:
         self._sleep = sleep
 
     async def fetch(
-        self,
-        begin: str,
-        *,
-        store: Callable[[Page], Awaitable[int]],
-        waiting: Callable[[], Awaitable[None]],
+        self, begin: str, *, store: Callable[[Page], Awaitable[int]], waiting: Callable[[], Awaitable[None]]
     ) -> None:
         """Fetch all pages from ID `begin` on. Raises `FeedError`; pages that arrived before the error are stored.
 

@@ -23,10 +23,7 @@ _TRANSLATES = {"dnat", "redirect", "tproxy"}
 _TARGETS = {"DNAT", "REDIRECT", "NETMAP", "TPROXY"}
 """The same as targets of iptables."""
 _OURS = {"sipguard", "sipguard_feeds", "sipguard_wire"}
-_LEGACY = {
-    "iptables": Path("/proc/net/ip_tables_names"),
-    "ip6tables": Path("/proc/net/ip6_tables_names"),
-}
+_LEGACY = {"iptables": Path("/proc/net/ip_tables_names"), "ip6tables": Path("/proc/net/ip6_tables_names")}
 """Program → the legacy tables that are in use; root alone may read them."""
 _LINE = re.compile(rf"-A (\S+) .*-j (?:{'|'.join(sorted(_TARGETS))})\b")
 

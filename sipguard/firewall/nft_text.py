@@ -34,10 +34,7 @@ _HEAVY = (
     "heavy4 { type ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }",
     "heavy6 { type ipv6_addr; flags dynamic, timeout; size 65536; timeout 10s; }",
 )
-_DROPPED = (
-    f"update @heavy4 {{ ip saddr {_LIMIT} }} drop",
-    f"update @heavy6 {{ ip6 saddr & {_MASK} {_LIMIT} }} drop",
-)
+_DROPPED = (f"update @heavy4 {{ ip saddr {_LIMIT} }} drop", f"update @heavy6 {{ ip6 saddr & {_MASK} {_LIMIT} }} drop")
 """Rejecting a packet costs this host twice as much as dropping it. An address that slows down is rejected again."""
 _CHUNK = 500
 _DAY = 86_400_000

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sipguard.errors import FirewallError
 from sipguard.firewall.host import legacy_refusal, nft_refusal
-from sipguard.firewall.options import Options
+
+if TYPE_CHECKING:
+    from sipguard.firewall.base import Firewall
+    from sipguard.firewall.options import Options
 
 
 def remove_all(options: Options) -> tuple[list[str], list[str]]:
@@ -12,39 +17,28 @@ def remove_all(options: Options) -> tuple[list[str], list[str]]:
     removed, problems = [], []
     for name in ("nftables", "iptables", "ipset"):
         try:
-            if _remove(name, options):
-                removed.append(name)
+            firewall = _usable(name, options)
+            there = bool(firewall and firewall.show())
+            if firewall:
+                firewall.flush()
+            removed += [name] if there else []
         except FirewallError as error:
             problems.append(f"{name}: {error}")
     return removed, problems
 
 
-def _remove(name: str, options: Options) -> bool:
-    """Whether there was something. A backend that cannot be used on this host has left nothing."""
-    # Each is imported only where it can be used. The clock matters to none of it.
-    if name == "nftables":
-        from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415
+def _usable(name: str, options: Options) -> Firewall | None:
+    """None for a backend that cannot be used on this host: it has left nothing. The clock matters to none of this."""
+    if name == "nftables" and not nft_refusal():
+        from sipguard.firewall.nftables import NftablesFirewall  # noqa: PLC0415 - only where it can be used
 
-        if nft_refusal():
-            return False
-        nftables = NftablesFirewall(clock=float, options=options)
-        there = bool(nftables.show())
-        nftables.flush()
-        return there
+        return NftablesFirewall(clock=float, options=options)
+    if name == "iptables" and not legacy_refusal():
+        from sipguard.firewall.iptables import IptablesFirewall  # noqa: PLC0415 - as above
+
+        return IptablesFirewall(clock=float, options=options)
     if name == "ipset":
-        from sipguard.firewall.ipset import IpsetFirewall, missing  # noqa: PLC0415
+        from sipguard.firewall.ipset import IpsetFirewall, missing  # noqa: PLC0415 - as above
 
-        if missing():
-            return False
-        ipset = IpsetFirewall(clock=float, options=options)
-        there = bool(ipset.show())
-        ipset.flush()
-        return there
-    if legacy_refusal():
-        return False
-    from sipguard.firewall.iptables import IptablesFirewall  # noqa: PLC0415
-
-    iptables = IptablesFirewall(clock=float, options=options)
-    there = bool(iptables.show())
-    iptables.flush()
-    return there
+        return None if missing() else IpsetFirewall(clock=float, options=options)
+    return None

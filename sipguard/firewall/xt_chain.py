@@ -41,13 +41,7 @@ class XtChain:
     """
 
     def __init__(
-        self,
-        name: str,
-        family: Family,
-        *,
-        hooks: Sequence[str] = HOOKS,
-        before: Sequence[str] = (),
-        pids: deque[int],
+        self, name: str, family: Family, *, hooks: Sequence[str] = HOOKS, before: Sequence[str] = (), pids: deque[int]
     ) -> None:
         self.name = name
         self.family = family

@@ -35,10 +35,7 @@ class Node:
     def __init__(self, settings: Fleet, local: Local, *, clock: Clock) -> None:
         self.settings = settings
         self.roster = Roster(
-            size=settings.max_bans,
-            accept=settings.accept,
-            unban_from=settings.unban_from,
-            max_time=settings.max_time,
+            size=settings.max_bans, accept=settings.accept, unban_from=settings.unban_from, max_time=settings.max_time
         )
         self.link = Link(settings, clock=clock)
         self.problem = "not connected yet"

@@ -27,10 +27,7 @@ _SECRET = re.compile(
     r"nonce|challenge|opaque|receivedhash|expectedresponse|rspauth|ha1|passw|secret|token|credential", re.IGNORECASE
 )
 """In the names of fields. Asterisk's security events have most; `password` and its like stand in debugging logs."""
-_RESPONSE = re.compile(
-    r"(\bresponse[\"']?\s*[=:]\s*)(\"[^\"]*\"?|'[^']*'?|[0-9a-f]{16,})",
-    re.IGNORECASE,
-)
+_RESPONSE = re.compile(r"(\bresponse[\"']?\s*[=:]\s*)(\"[^\"]*\"?|'[^']*'?|[0-9a-f]{16,})", re.IGNORECASE)
 """Without quotes and no hash, it is an ordinary word: `response: 403`."""
 _BODY = re.compile(r"\r?\n\r?\n.*|(?:\\r\\n){2}.*|(?:\\n){2}.*|\bv=0(?:\s|\\r|\\n).*", re.DOTALL)
 """RFC 3261, section 7: it follows an empty line; RFC 8866: SDP begins with `v=0`."""

@@ -91,7 +91,7 @@ def test_what_strangers_wrote(monkeypatch):
 def test_no_permission(tmp_path, monkeypatch):
     """The cause, and what helps; the kernel is made to answer as it answers users who may not."""
 
-    def refuse(_sock, _path):
+    def refuse(*_given):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("sipguard.cli.client._connect", refuse)

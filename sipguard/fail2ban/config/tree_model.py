@@ -48,9 +48,9 @@ class Fail2banJail:
     filter: Filter
     logpath: tuple[LogPath, ...] = ()
     skip_if_nologs: bool = False
+    """Whether to skip the jail if none of its logs exists."""
     systemd_if_nologs: bool = False
     """Whether to read the journal if none of the logs exists."""
-    """Whether to skip the jail if none of its logs exists."""
     backend: str = "auto"
     """`auto`, `polling`, `systemd` …, without options."""
     backend_options: Mapping[str, str] = field(default_factory=dict)
