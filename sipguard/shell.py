@@ -1,10 +1,10 @@
 """Tags (`<ip>`, `<F-USER>`) filled into shell commands, so that what an attacker wrote stays text.
 
-A log line is written in part by whoever attacks, and so is the name of a host. A value that could mean anything to a shell is
-therefore never put into a command: it goes into an environment variable `f2bV_…`, and the command gets `$f2bV_…`, which a shell
-expands after it has parsed the command; so it does in `sh -c '…'` too, where the inner shell expands it. Names and choice are
-Fail2ban's (0.11 and later), but where Fail2ban would run what an attacker writes: in an assignment (`x=<F-USER>`) a value with a
-blank stays one value, and in `sh -c "…"` and `eval "…"` the second shell expands the variable, not the first.
+Attackers write parts of log lines and of host names. So a value with any character that a shell interprets is never put into a
+command. It goes into an environment variable `f2bV_…`; the command gets `$f2bV_…`, which the shell expands after parsing. In
+`sh -c '…'` the inner shell expands it. Names, and the choice of values, are those of Fail2ban 0.11 and later, with two exceptions
+where Fail2ban would run an attacker's text. In an assignment (`x=<F-USER>`), a value with a blank stays one value. In
+`sh -c "…"` and `eval "…"`, the second shell expands the variable, not the first.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def is_plain(value: str) -> bool:
 
 
 def _is_assigned(before: str) -> bool:
-    """Whether a tag behind this text belongs to the unquoted value of an assignment, for this shell or one that it starts."""
+    """Whether a tag that follows this text is part of an unquoted assignment, in this shell or in one that it starts."""
     quote, start = _open_quote(before)
     if quote == "'" and _CODE.search(before[: start - 1]):
         return _is_assigned(before[start:])

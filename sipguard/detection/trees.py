@@ -61,7 +61,7 @@ _Items = tuple[Any, ...]
 
 
 class UntranslatableError(Exception):
-    """This regex cannot be written so that it means the same."""
+    """No equivalent of this regex can be written for the other library."""
 
 
 @lru_cache(maxsize=512)
@@ -73,7 +73,7 @@ def parse(source: str) -> Any:
 
 
 _LOOKS_BEHIND = re.compile(r"\(\?<[=!](?!\w*[:;, ]?\))")
-"""What looks behind itself, unless it is for a few plain characters."""
+"""A look-behind for more than a few plain characters."""
 
 
 def checked(source: str) -> Any:
@@ -182,7 +182,7 @@ def is_anchored(tree: Any) -> bool:
 
 
 class _UnknownError(Exception):
-    """What may come next cannot be told."""
+    """It cannot be determined which characters may follow."""
 
 
 def following(items: _Items, flags: int) -> list[tuple[frozenset[int] | None, _Items]] | None:

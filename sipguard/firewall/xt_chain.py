@@ -1,8 +1,8 @@
 """A chain of sipguard's own in the filter table of iptables and ip6tables.
 
-The chain is jumped to at the very beginning of INPUT, of DOCKER-USER where Docker has made that, and of what else is asked
-for: what others accept before would let a banned flow on. Nothing but our chain and the jumps to it is ever named in a change.
-Each change is one script for `iptables-restore --noflush`, which the kernel does as a whole (legacy: under the xtables lock).
+INPUT jumps to it first, as do DOCKER-USER (if Docker made that) and the other `hooks`: a rule before the jump could accept the
+packets of a banned address. A change names only our chain and the jumps to it. It is one script for
+`iptables-restore --noflush`, which the kernel applies as a whole (legacy: under the xtables lock).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sipguard.firewall.xt_netlink import NetlinkFilter
 
 _BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
-"""There at the first rule in them."""
+"""Chains that need not be made: their first rule brings them."""
 _SETS = "sg_"
 """How the names of our sets begin (see `xt_names`)."""
 _IPV6 = Path("/proc/net/if_inet6")
@@ -134,7 +134,7 @@ class XtChain:
         return [line for line in found if line.startswith(f"-A {hook} ")]
 
     def _place(self, found: Sequence[str], hook: str) -> int:
-        """Where our jump belongs: first, but for those of ours that go before."""
+        """The number of the rule at which our jump belongs: 1, or the next after the jumps of ours that come before."""
         place = 1
         for line in self._jumps(found, hook):
             if line.removeprefix(f"-A {hook} -j ") not in self._before:
@@ -149,7 +149,7 @@ class XtChain:
 
 
 def _open_filter(program: str, family: Family, pids: deque[int]) -> ProgramFilter | NetlinkFilter:
-    """The way to the filter table: iptables itself, but where its match `set` would not be let to work."""
+    """Access to the filter table: through iptables, or by netlink where iptables may not use its match `set`."""
     if not may_open_raw_sockets() and iptables_kind(program) == "nf_tables":
         from sipguard.firewall.xt_netlink import NetlinkFilter  # noqa: PLC0415  most hosts need it not
 

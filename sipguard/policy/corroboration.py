@@ -47,7 +47,7 @@ class Sight(Protocol):
     """What the wire knows, beside the attempts that it tells."""
 
     def unable(self, address: str, line: str) -> str:
-        """Why it can know nothing of what this line is about; "" if it can. Of no address and line: of any at all."""
+        """Why the wire cannot know what this line is about; "" if it can. Without address and line: why it knows nothing."""
 
     def blindness(self, since: float, until: float, address: str) -> str:
         """Why packets of this address between these times may have gone unseen; "" if all were seen."""
@@ -59,7 +59,7 @@ class Sight(Protocol):
         """The requests with credentials of this address that nobody has answered, with the evidence of their nonces."""
 
     def unmetered(self, *, seen: bool) -> str:
-        """Why whoever guesses unproven cannot be held back; "" if he can. `seen`: the wire has seen the guess itself."""
+        """Why unproven guesses cannot be metered; "" if they can. `seen`: the wire has seen the guess itself."""
 
     def session(self, address: str, since: float, until: float) -> bool:
         """Whether an encrypted connection has carried the server's payload to this address between these times."""
@@ -99,7 +99,7 @@ class Corroboration:
         sighted: bool = False,
         repeated: Callable[[str, Failure], None] = lambda _address, _failure: None,
     ) -> None:
-        """`sighted`: every log is known to be confirmed. `repeated` is told who is charged with a line that counts no more.
+        """`sighted`: treat every log as confirmed. `repeated` is called for a line whose attempt has already been counted.
 
         Raises `ConfigError`.
         """
@@ -113,7 +113,7 @@ class Corroboration:
         self.reasons: Counter[str] = Counter()
         """Why some of them were `reported`."""
         self.kept: dict[int, Unpaired] = {}
-        """What has begun to wait, by its number, since the caller last looked; `settled` are those that wait no more."""
+        """Number → testimony that has begun to wait since the caller last looked; `settled`: numbers that wait no more."""
         self.settled: set[int] = set()
         self._attempts = Attempts(filter)
         self._sighted = sighted

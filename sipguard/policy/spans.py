@@ -1,4 +1,4 @@
-"""Ranges of numbers that overlap, as ranges that do not: found by halving, however many there are."""
+"""Finds a number in ranges that may overlap. They are made disjoint once; each look-up is a binary search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class Spans:
-    """Built of (first, last, why), both ends included. Where several overlap, the one that comes first in order counts."""
+    """Made from (first, last, why), both ends included. Where ranges overlap, the one that was given first counts."""
 
     def __init__(self, spans: Iterable[tuple[int, int, str]]) -> None:
         self._first: list[int] = []
@@ -45,7 +45,7 @@ class Spans:
         self._order.append(order)
 
     def find(self, first: int, last: int) -> str | None:
-        """Why of the range that comes first in order, of those that have a number between these two; None if none has."""
+        """The `why` of the range given first among those that share a number with `first` to `last`; None if none does."""
         begin = place = bisect_left(self._last, first)
         while place < len(self._first) and self._first[place] <= last:
             place += 1

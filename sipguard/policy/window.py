@@ -58,7 +58,7 @@ class Window:
         return self.add_all(address, [(time, user)], attempts) > 0
 
     def add_all(self, address: str, attempts: Sequence[tuple[float, str]], each: int = 1) -> int:
-        """Count attempts, (time, user), each as so many; stop at the one that exceeds the limit. Gives its number, or 0."""
+        """Count attempts (time, user), each one `each` times, up to the one that exceeds the limit; return its number, else 0."""
         told = known = self._attempts.get(address)
         if told is None:
             told = self._once.pop(address, None) or []
@@ -127,7 +127,7 @@ class Window:
         return {address: tuple(time for time, _ in told) for address, told in self._items()}
 
     def recent(self, since: float) -> Counter[tuple[str, float]]:
-        """How many attempts of an address are kept with one time, of those not before `since`; of at most `SLICE` addresses."""
+        """(address, time) → number of kept attempts, for times from `since` on. Looks at the first `SLICE` addresses only."""
         some = islice(self._items(), SLICE)
         return Counter((address, time) for address, told in some for time, _ in told if time >= since)
 

@@ -13,11 +13,11 @@ from sipguard.sockets import cut
 PATIENCE = 65.0
 """Seconds to wait for an answer."""
 LONGEST_ANSWER = 16 << 20
-"""Bytes: a thousand bans and their reasons are less than one."""
+"""Bytes. A thousand bans with their reasons take less than 1 MiB."""
 
 
 PASSING = 0.0008
-"""Seconds of a processor that connection and JSON take the daemon, beside what it tells."""
+"""Processor seconds that the daemon spends on the connection and JSON; its own measurement leaves them out."""
 
 
 class UnreachableError(SipguardError):
@@ -38,7 +38,7 @@ async def ask(path: Path, command: str, **arguments: Any) -> Any:
 
 
 async def ask_at_cost(path: Path, command: str, **arguments: Any) -> tuple[Any, float]:
-    """Put one question; gives the answer, and the seconds of a processor that it took the daemon at most. Raises as `ask`."""
+    """Put one question. Returns the answer and the most processor seconds that the daemon spent on it. Raises as `ask`."""
     try:
         async with asyncio.timeout(PATIENCE):
             line = await _exchange(path, json.dumps({"command": command, **arguments}).encode() + b"\n")

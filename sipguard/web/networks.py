@@ -1,4 +1,4 @@
-"""Where attackers are, as far as their addresses tell: the networks that most of them share."""
+"""The networks that most banned addresses are in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sipguard.geoip import origins
 
 SHOWN = 8
 PREFIXES = {4: 16, 6: 32}
-"""What one provider usually has, by the version of IP."""
+"""IP version → prefix length of the networks that one provider usually has."""
 
 
 def network_around(text: str) -> str | None:
@@ -29,7 +29,7 @@ def network_around(text: str) -> str | None:
 
 
 def busiest(addresses: Iterable[str], databases: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Where most of these addresses are: by country and network where a database knows them, or else by their first bits."""
+    """The networks with most of these addresses: named by a GeoIP database, or else the prefix of `PREFIXES`."""
     listed = list(addresses)
     places = origins(listed, databases)
     found = Counter(places.get(address) or _provider(address) for address in listed)
