@@ -15,26 +15,43 @@ from pathlib import Path
 
 HERE = Path(__file__).parents[1]
 SINCE = {
-    "the wire and HEP": """detection/sip/* sources/wire/* sources/packets/* sources/captures/* sources/hep*.py config/hep.py
+    "the wire and HEP": """
+        detection/sip/* sources/wire/* sources/packets/* sources/captures/* sources/hep*.py config/hep.py
         config/wire.py policy/corroboration.py policy/doubts.py policy/metering.py policy/pairing.py policy/sight.py
-        policy/spans.py policy/wire.py daemon/copied_places.py daemon/corroborator.py daemon/examiner.py daemon/held_back.py daemon/liberal.py
-        daemon/packets.py daemon/unproven.py daemon/wire.py firewall/meters.py firewall/nft_wire*.py firewall/xt_wire*.py
-        cli/open_files.py cli/replay_captures.py cli/wire_advice.py netlink.py wire_model.py""",
-    "servers' events": """detection/events/* sources/asterisk_events.py sources/event_*.py sources/freeswitch_events.py
-        config/events.py daemon/event_reader.py policy/told_once.py""",
-    "fleet and CrowdSec": """fleet/* config/crowdsec.py config/fleet.py daemon/crowdsec_runner.py daemon/fleet_runner.py
-        daemon/foreign_*.py daemon/friends.py daemon/others.py daemon/surroundings.py cli/fleet.py""",
-    "the page, top, lists of bans": """web/* top/* cli/ban_table.py cli/bans.py cli/history.py cli/top.py cli/web.py
-        daemon/ban_list.py state/history.py counters.py geoip.py""",
-    "enable, selftest, service, completion, man pages": """enable/* service/* cli/completion*.py cli/enable.py cli/man_pages.py
-        cli/port_advice.py cli/register.py cli/selftest.py cli/service.py cli/websocket.py""",
-    "logs that callers write into": """detection/cuts.py detection/hanging.py detection/long_fields.py detection/own_thread.py
-        detection/packets.py detection/session_tail.py detection/wrappers.py policy/lag.py""",
-    "the faster search": """detection/pcre2.py detection/plain*.py detection/scan.py detection/survey.py detection/translate.py
-        detection/trees.py""",
-    "alarms and advice": """actions/sentence.py config/log_choice.py config/notifiers.py daemon/advice.py daemon/auth_lines.py
+        policy/spans.py policy/wire.py daemon/copied_places.py daemon/corroborator.py daemon/examiner.py
+        daemon/held_back.py daemon/liberal.py daemon/packets.py daemon/unproven.py daemon/wire.py firewall/meters.py
+        firewall/nft_wire*.py firewall/xt_wire*.py cli/open_files.py cli/replay_captures.py cli/wire_advice.py
+        netlink.py wire_model.py
+    """,
+    "servers' events": """
+        detection/events/* sources/asterisk_events.py sources/event_*.py sources/freeswitch_events.py
+        config/events.py daemon/event_reader.py policy/told_once.py
+    """,
+    "fleet and CrowdSec": """
+        fleet/* config/crowdsec.py config/fleet.py daemon/crowdsec_runner.py daemon/fleet_runner.py
+        daemon/foreign_*.py daemon/friends.py daemon/others.py daemon/surroundings.py cli/fleet.py
+    """,
+    "the page, top, lists of bans": """
+        web/* top/* cli/ban_table.py cli/bans.py cli/history.py cli/top.py cli/web.py daemon/ban_list.py
+        state/history.py counters.py geoip.py
+    """,
+    "enable, selftest, service, completion, man pages": """
+        enable/* service/* cli/completion*.py cli/enable.py cli/man_pages.py cli/port_advice.py cli/register.py
+        cli/selftest.py cli/service.py cli/websocket.py
+    """,
+    "logs that callers write into": """
+        detection/cuts.py detection/hanging.py detection/long_fields.py detection/own_thread.py detection/packets.py
+        detection/session_tail.py detection/wrappers.py policy/lag.py
+    """,
+    "the faster search": """
+        detection/pcre2.py detection/plain*.py detection/scan.py detection/survey.py detection/translate.py
+        detection/trees.py
+    """,
+    "alarms and advice": """
+        actions/sentence.py config/log_choice.py config/notifiers.py daemon/advice.py daemon/auth_lines.py
         daemon/enforcement.py daemon/sole_owner.py firewall/bypass.py firewall/foreign_rules.py firewall/tracked.py
-        troubles.py""",
+        troubles.py
+    """,
 }
 """What has come since d3a3447 → its files."""
 
