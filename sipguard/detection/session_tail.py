@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from sipguard.detection.encodings import count_lines
+
 if TYPE_CHECKING:
     from sipguard.detection.expressions import Expression
 
@@ -27,7 +29,7 @@ _SHORTEST = 38
 """Bytes of a line that bears the session and nothing else."""
 _BEFORE = (LINES - 2) * _SHORTEST - BYTES
 """Bytes by which so many lines, the shortest there are, reach out of a tail at its end; the first may hang on another's."""
-_NEAR = 16_384
+_NEAR = 32_768
 """Bytes in which most often a hundred lines stand."""
 _FEW = 16_384
 """Bytes of earlier chunks that are kept without a look at what of them matters."""
@@ -44,9 +46,27 @@ class SessionTail:
         self._line = re.compile(line.source.removeprefix("^").encode())
         self._before = b""
         """Of the chunks before the one at hand, what a tail that reaches into it may have begun in."""
+        self._clear = 0
+        """Where in the chunk at hand a line begins that is no session's, and no tail, as nothing reaches so far; else -1."""
 
     def covers(self, data: bytes, begin: int) -> bool:
         """Whether what stands from `begin` on in the chunk at hand may be the tail of a session's message."""
+        if not self._are_few(data, begin) and self._reaches(data, begin):
+            return True
+        if self._line.match(data, begin) is None:
+            self._clear = begin
+        return False
+
+    def _are_few(self, data: bytes, begin: int) -> bool:
+        """Whether less than a hundred lines stand between this one and the last that is known to be no session's, and no tail."""
+        clear = self._clear
+        size = begin - clear
+        if clear < 0 or size < 0 or size > _NEAR:
+            return False
+        return size < LINES * _SHORTEST or count_lines(data[clear:begin]) + size // BYTES < LINES
+
+    def _reaches(self, data: bytes, begin: int) -> bool:
+        """What `covers` tells, asked of all that stands before this place."""
         session = self._session_of_hundred(data, begin)
         if self._before and begin < _MOST and session is not None:
             data, begin = self._before + data[: begin + _SHORTEST], len(self._before) + begin
@@ -67,18 +87,32 @@ class SessionTail:
 
     def end(self, data: bytes) -> None:
         """The chunk is over; the next one follows it."""
-        data = (self._before if len(data) < _MOST else b"") + data
+        self._keep(data)
+        self._clear = -1 if self._before else 0
+
+    def _keep(self, data: bytes) -> None:
+        is_joined = len(data) < _FEW
+        if is_joined:
+            data = self._before + data
+        start = self._begin_of_last(data)
+        if not start and not is_joined:
+            data = self._before + data
+            start = self._begin_of_last(data)
+        self._before = data[max(start, len(data) - _MOST) :]
+
+    def _begin_of_last(self, data: bytes) -> int:
+        """Where the lines of a session begin that a tail behind `data` may follow; the end if there is none."""
         start = data.rfind(b"\n", 0, max(len(data) - BYTES, 0)) + 1
         if self._begin.search(data, start) is None and data.find(b"\n", start) - start < BYTES:
-            self._before = b""
-            return
-        if len(data) > _FEW:
-            match, lines = self._line.match(data, start), 0
-            while match is not None and start and lines < LINES and data.startswith(match[1] + b" ", start):
-                start = data.rfind(b"\n", 0, start - 1) + 1
-                lines += 1
-            data = data[max(start, len(data) - _MOST) :]
-        self._before = data
+            return len(data)
+        if len(data) <= _FEW:
+            return 0
+        match, lines = self._line.match(data, start), 0
+        session = match[1] + b" " if match is not None else b"\n"
+        while start and lines < LINES and data.startswith(session, start):
+            start = data.rfind(b"\n", 0, start - 1) + 1
+            lines += 1
+        return start
 
     def _session_of_hundred(self, data: bytes, to: int) -> bytes | None:
         """Whose hundred lines a tail would have that reaches so far, as a part of them stands at one place.
@@ -109,12 +143,20 @@ class SessionTail:
 
     def _is_hundredth(self, data: bytes, end: int, session: bytes) -> bool:
         """Whether the last line before `end` may be the hundredth of a message."""
-        lines = data[max(end - _NEAR, 0) : end].rsplit(b"\n", LINES + 1)[1:-1]
-        if len(lines) == LINES and max(map(len, lines)) < BYTES:  # one write each
-            begin = end - sum(map(len, lines)) - LINES
-            begun = data.count(b"\n" + session, begin, end) + data.startswith(session, begin)
-            if begun != LINES - 1:
-                return begun == LINES and self._is_dated(data, begin)
+        near = max(end - _NEAR, 0)
+        lines = data[near:end].rsplit(b"\n", LINES + 1)[:-1]
+        begin = near
+        if near or len(lines) > LINES:
+            begin += len(lines.pop(0)) + 1
+        if max(map(len, lines), default=0) < BYTES:  # one write each
+            if len(lines) < LINES and not near:
+                return False
+            if len(lines) == LINES:
+                begun = data.count(b"\n" + session, begin, end) + data.startswith(session, begin)
+                if begun < LINES - 1 or data.startswith(session, begin):
+                    return begun == LINES and self._is_dated(data, begin)
+                place = data.rfind(session, begin, begin + len(lines[0]))  # it may hang on what was cut of another's
+                return place >= 0 and self._is_dated(data, place)
         left = LINES
         while end:
             start = data.rfind(b"\n", 0, end - 1) + 1
