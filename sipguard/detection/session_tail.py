@@ -152,10 +152,11 @@ class SessionTail:
             if len(lines) < LINES and not near:
                 return False
             if len(lines) == LINES:
-                begun = data.count(b"\n" + session, begin, end) + data.startswith(session, begin)
-                if begun < LINES - 1 or data.startswith(session, begin):
-                    return begun == LINES and self._is_dated(data, begin)
-                place = data.rfind(session, begin, begin + len(lines[0]))  # it may hang on what was cut of another's
+                is_first = data.startswith(session, begin)
+                begun = data.count(b"\n" + session, begin, end) + is_first
+                place = begin if begun == LINES else -1
+                if begun == LINES - 1 and not is_first:  # it may hang on what was cut of another's
+                    place = data.rfind(session, begin, begin + len(lines[0]))
                 return place >= 0 and self._is_dated(data, place)
         left = LINES
         while end:
