@@ -51,7 +51,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole lines of one log, each ended by LF (the last line of a file that was rotated away gets one)."""
+    """Whole lines of one log, each ended by LF, or what the last line of a file has that was rotated away within it."""
 
     path: str
     data: bytes

@@ -183,7 +183,7 @@ def _whole_lines(log: str, file: BinaryIO) -> Iterator[bytes]:
         if len(rest) > _LONGEST_LINE:
             rest, skipping = b"", True
     if rest:
-        yield rest + b"\n"
+        yield rest
 
 
 def _read(log: str, file: BinaryIO) -> bytes:

@@ -106,17 +106,19 @@ class Detector:
         return any(meets(line, undated(tuple(each.needs), self._formats)) for each in self._matcher.failregex)
 
     def feed(self, data: bytes) -> list[Failure]:
-        """The failures in `data`, which is whole lines ended by LF, following those fed before."""
+        """The failures in `data`: whole lines ended by LF, following those fed before; or the end of a file that lacks its LF."""
         return [event for event in self.events(data) if isinstance(event, Failure)]
 
     def events(self, data: bytes) -> list[LogEvent]:
         """The failures, successes and challenges in `data`, as `feed`."""
+        if data and not data.endswith(b"\n"):
+            if self._screen is not None and self._screen.rule.has_records:
+                return self._events_before_end(data, self._screen)
+            data += b"\n"
         if not self._wrappers.is_plain:
             data = self._wrappers.lines(data)
-            if not data:
-                return []
-        if not data.endswith(b"\n"):
-            data += b"\n"
+        if not data:
+            return []
         self.counts.lines += count_lines(data)
         if self._screen is None:
             if self._candidates is None:
@@ -127,6 +129,15 @@ class Detector:
         self._screen.begin_chunk(data)
         events = self._screened_events(data, self._screen)
         self._screen.end_chunk(data)
+        return events
+
+    def _events_before_end(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
+        """As `events`, of a file that ends within a line, which tells nothing: its server may have meant to write more."""
+        whole, newline, rest = data.rpartition(b"\n")
+        events = self.events(whole + newline) if newline else []
+        self.counts.lines += 1
+        screen.break_off(self._decode(rest))
+        self._count(screen)
         return events
 
     def _screened_events(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
@@ -362,14 +373,16 @@ class Detector:
     def _examine(self, raw: bytes, time: float | None) -> list[tuple[int, Examined]]:
         if self._screen is None:
             line = self._decode(raw).rstrip("\r")
-            return [(self.counts.lines, self._examined(Ready(line, self.counts.lines, trusted=False, time=time)))]
+            return [
+                (self.counts.lines, self._matcher.examined(Ready(line, self.counts.lines, trusted=False, time=time)))
+            ]
         self._screen.begin_chunk(raw + b"\n")
         if self._screen.is_strangers(raw + b"\n", 0):
             self._screen.skip(self._decode(raw))
             told = [(self.counts.lines, self._matcher.left_out(self._decode(raw)))]
         else:
             told = [
-                (one.number, self._examined(one))
+                (one.number, self._matcher.examined(one))
                 for one in self._ready(self._screen, partial(self._screen.push, raw, time))
             ]
         self._screen.end_chunk(raw + b"\n")
@@ -377,24 +390,9 @@ class Detector:
 
     def examine_rest(self) -> list[tuple[int, Examined]]:
         """As `examine_record`, when no more lines come."""
-        return [(one.number, self._examined(one)) for one in self._released(inf)]
+        return [(one.number, self._matcher.examined(one)) for one in self._released(inf)]
 
     @property
     def settled(self) -> int:
         """Up to which line, counted from 1, `examine_record` has told all."""
         return self.counts.lines if self._screen is None else self._screen.settled
-
-    def _examined(self, one: Ready) -> Examined:
-        matcher = self._matcher
-        readings = (matcher.process(text, one.time, trusted=one.trusted) for text in (one.text, *one.hung))
-        failure = next((found for found in readings if found is not None), None)
-        return Examined(
-            matched=failure is not None,
-            ignored=matcher.was_ignored,
-            failure=failure,
-            time=matcher.line_time,
-            date_format=matcher.date_format,
-            regex=matcher.regex,
-            nofail=matcher.was_nofail,
-            consumed=matcher.consumed,
-        )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sipguard.detection.certain_dates import CertainDates
     from sipguard.detection.dates import DateFinder
-    from sipguard.detection.results import Counts
+    from sipguard.detection.results import Counts, Ready
 
 _RECENT = 60.0
 """A line without a date takes the last one seen if that is no older than this, in seconds."""
@@ -150,6 +150,21 @@ class Matcher:
         with suppress(TimeoutError):
             self.cut_date(line)
         return Examined(False, False, None, None, self.date_format, None)
+
+    def examined(self, one: Ready) -> Examined:
+        """Process a record, and tell all about it."""
+        readings = (self.process(text, one.time, trusted=one.trusted) for text in (one.text, *one.hung))
+        failure = next((found for found in readings if found is not None), None)
+        return Examined(
+            matched=failure is not None,
+            ignored=self.was_ignored,
+            failure=failure,
+            time=self.line_time,
+            date_format=self.date_format,
+            regex=self.regex,
+            nofail=self.was_nofail,
+            consumed=self.consumed,
+        )
 
     def cut_date(self, line: str) -> str:
         """Set the time of the line, and give the line without its date."""

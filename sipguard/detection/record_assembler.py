@@ -236,6 +236,13 @@ class RecordAssembler:
         self.pushed += 1
         self._tampered += self._accuses(line)
 
+    def break_off(self, line: str) -> None:
+        """The file ends within this line. It counts for nobody, nor does a record that it may be a part of."""
+        self.skip(line)
+        if self._is_open and not self.begins_record(line):
+            self._tampered += 1
+            self._forget_record()
+
     def release(self, idle: float) -> list[Ready]:
         """Nothing has come for `idle` seconds, and the log ends here: what is whole by now."""
         if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded or self._number else RECORD_SETTLES):

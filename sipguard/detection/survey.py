@@ -139,7 +139,7 @@ class Surveyor(Detector):
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
         try:
-            result = self._examined(one)
+            result = self._matcher.examined(one)
         except AmbiguousDateError:
             raise SurveyError from None
         before = self.told.get(one.number)

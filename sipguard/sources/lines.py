@@ -110,10 +110,10 @@ class LineReader:
         return b"", 0
 
     def finish(self) -> tuple[bytes, int] | None:
-        """Return the incomplete last line of a finished file with an LF added; None if there is none."""
+        """Return the incomplete last line of a finished file; None if there is none."""
         if not self.unfinished:
             return None
-        last = b"" if self._skipping else bytes(self._partial) + b"\n"
+        last = b"" if self._skipping else bytes(self._partial)
         skipped = int(self._skipping)
         self._skipping = False
         self._partial.clear()

@@ -111,7 +111,7 @@ class Following(RuleBasedStateMachine):
             chunk = self.tail.read(limit)
             if chunk is None:
                 break
-            self.delivered += chunk.data.split(b"\n")[:-1]
+            self.delivered += chunk.data.removesuffix(b"\n").split(b"\n") if chunk.data else []
             self.position = chunk.position
 
     @rule()
