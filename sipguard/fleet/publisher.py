@@ -88,10 +88,16 @@ class Publisher:
         return max(self.told.get((evidence, network), 0.0) for evidence in CLASSES)
 
     def stamp(self, events: Iterable[Event], now: float) -> list[Event]:
-        """Number events that are about to be written; should that fail, the numbers are not used again."""
+        """Number events that are about to be written; should that fail, the numbers are not used again.
+
+        From now on the others may hear them, and answer before Redis has said that they are written.
+        """
         stamped = []
         for event in events:
             self.number += 1
+            if event.kind == "ban":
+                key = event.evidence, event.network
+                self.told[key] = max(event.until, self.told.get(key, 0.0))
             stamped.append(event._replace(at=now, run=self.run, number=self.number))
         return stamped
 
@@ -101,7 +107,6 @@ class Publisher:
             if event.kind == "ban":
                 key = event.evidence, event.network
                 self.bans[key] = max(event.until, self.bans.get(key, 0.0))
-                self.told[key] = max(event.until, self.told.get(key, 0.0))
             else:
                 told = self.unbans if event.kind == "unban" else self.pardons
                 told[event.network] = max(event.until, told.get(event.network, 0.0))

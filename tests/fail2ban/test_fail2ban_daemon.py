@@ -231,7 +231,10 @@ def test_database_is_live(lab):
         db.close()
         return found
 
-    lab.wait_for(lab.database.exists)
+    def has_tables():
+        return lab.database.exists() and rows("SELECT name FROM sqlite_master WHERE name = 'jails'")
+
+    lab.wait_for(has_tables)
     lab.wait_for(lambda: rows("SELECT name, enabled FROM jails") == [("alpha", 1)])
     lab.fail(3)
     lab.wait_for(lambda: rows("SELECT ip, bantime, bancount FROM bips") == [(ATTACKER, 3600, 1)])

@@ -166,16 +166,31 @@ def test_publisher_and_reader(done, random):
         assert heard.ends.keys() == writer.own.keys()
 
 
+def written(publisher, events):
+    """Redis takes these."""
+    publisher.wrote(publisher.stamp(events, NOW))
+
+
+def test_others_may_hear_what_redis_has_not_yet_confirmed():
+    """So an operator elsewhere may take it back by then: it counts as published, and is written again if Redis has lost it."""
+    publisher, own = Publisher(["proven"]), [OwnBan(NOW + 60, "proven")]
+    events = publisher.due("203.0.113.1", own, NOW, banned=True)
+    publisher.stamp(events, NOW)
+    assert publisher.published("203.0.113.1") == NOW + 60
+    assert publisher.due("203.0.113.1", own, NOW, banned=True) == events
+    assert [event.kind for event in publisher.due("203.0.113.1", [], NOW, banned=False)] == ["unban"]
+
+
 def test_a_ban_that_ends_before_one_that_was_taken_back():
     """It is heard all the same, and taken back when it ends."""
     publisher = Publisher(["proven"])
     (first,) = publisher.due("203.0.113.1", [OwnBan(NOW + 5000, "proven")], NOW, banned=True)
-    publisher.wrote([first])
+    written(publisher, [first])
     (back,) = publisher.due("203.0.113.1", [], NOW, banned=False)
-    publisher.wrote([back])
+    written(publisher, [back])
     (again,) = publisher.due("203.0.113.1", [OwnBan(NOW + 60, "proven")], NOW, banned=True)
     assert again.until > back.until
-    publisher.wrote([again])
+    written(publisher, [again])
     assert [event.kind for event in publisher.due("203.0.113.1", [], NOW + 60, banned=False)] == ["unban"]
 
 
@@ -184,7 +199,7 @@ def test_for_ever_is_published_for_a_month_and_renewed():
     publisher, forever = Publisher(["proven"]), [OwnBan(float("inf"), "proven")]
     (event,) = publisher.due("203.0.113.1", forever, NOW, banned=True)
     assert event.until == NOW + LONGEST
-    publisher.wrote([event])
+    written(publisher, [event])
     assert publisher.due("203.0.113.1", forever, NOW + LONGEST / 3, banned=True) == []
     (event,) = publisher.due("203.0.113.1", forever, NOW + LONGEST * 0.6, banned=True)
     assert event.until == NOW + LONGEST * 1.6
@@ -194,7 +209,7 @@ def test_classes_that_are_not_shared():
     """Nothing is told of them; nor is a ban taken back that another jail holds still."""
     publisher = Publisher(["proven"])
     assert publisher.due("203.0.113.1", [OwnBan(NOW + 60, "reported")], NOW, banned=True) == []
-    publisher.wrote(publisher.due("203.0.113.1", [OwnBan(NOW + 60, "proven")], NOW, banned=True))
+    written(publisher, publisher.due("203.0.113.1", [OwnBan(NOW + 60, "proven")], NOW, banned=True))
     assert publisher.due("203.0.113.1", [OwnBan(NOW + 60, "reported")], NOW, banned=True) == []
 
 
