@@ -68,7 +68,8 @@ class SessionTail:
     def _reaches(self, data: bytes, begin: int) -> bool:
         """What `covers` tells, asked of all that stands before this place."""
         session = self._session_of_hundred(data, begin)
-        if self._before and begin < _MOST and session is not None:
+        is_first = self._before and begin < _MOST and not 0 <= self._clear <= begin
+        if is_first and session is not None:
             data, begin = self._before + data[: begin + _SHORTEST], len(self._before) + begin
             session = self._session_of_hundred(data, begin)
         if session is None:
