@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sipguard.detection.detector import Detector
 
 EVERY = 1.0
 """Seconds between two samples."""
@@ -33,7 +29,7 @@ class AuthLines:
         self._next = 0.0
 
     def look(self, data: bytes, *, understood: bool) -> None:
-        """These lines were read. `understood`: the filter has found something in them, or `handled_by` has grown."""
+        """These lines were read. `understood`: the filter has found something in them, left some out knowingly, or waits."""
         self.heard_at = now = time.monotonic()
         if now < self._next:
             return
@@ -42,8 +38,3 @@ class AuthLines:
             self.understood += 1
         elif _LOOKS.search(data[:SAMPLE]):
             self.not_understood += 1
-
-
-def handled_by(detector: Detector) -> int:
-    """Grows when lines were left out knowingly, or wait for more."""
-    return detector.counts.ignored + detector.counts.tampered + detector.holds

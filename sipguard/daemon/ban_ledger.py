@@ -61,6 +61,8 @@ class BanLedger:
         """By identity, those that have waited longest first."""
         self.waits = False
         """Whether any of them is waiting."""
+        self._size = 0
+        """Records."""
         self._live: dict[str, int] = {}
         """Jail → number of live bans: who watches asks for it all the time."""
         self.moves = 0
@@ -95,8 +97,8 @@ class BanLedger:
 
     def get(self, jail: str, address: str) -> Ban | None:
         """The live ban of this address in this jail."""
-        record = self.record(jail, address)
-        return record.ban if record and record.live else None
+        record = self._jails.get(jail, {}).get(address)
+        return record.ban if record is not None and record.live else None
 
     def of_jail(self, jail: str) -> list[Ban]:
         """The live bans of one jail, oldest first."""
@@ -115,23 +117,46 @@ class BanLedger:
     def decide(self, ban: Ban) -> None:
         """A jail, or somebody by hand, has decided on a ban."""
         records = self._jails.setdefault(ban.jail, {})
-        if (before := records.get(ban.address)) and before.live:
+        before = records.get(ban.address)
+        if before is None:
+            self._size += 1
+        elif before.live:
             self._live[ban.jail] -= 1
         records[ban.address] = Record(ban, seen=ban.since)
 
+    def made(self, bans: Iterable[Ban], now: float) -> list[Ban]:
+        """The kernel has these. Gives those that are live from `now` on: none that was live before, was undone, or is over."""
+        begun = []
+        for ban in bans:
+            record = self._jails.get(ban.jail, {}).get(ban.address)
+            if record is None or record.live:
+                continue
+            if ban.until <= now:
+                self.end(ban.jail, ban.address)
+            else:
+                self.add(ban)
+                begun.append(ban)
+        return begun
+
     def add(self, ban: Ban, *, adopted: bool = False) -> Record:
         """A ban is live; a live one of the same jail and address gets this one's times."""
-        record = self._record_of(ban)
+        record = self._jails.get(ban.jail, {}).get(ban.address)
+        if record is None:
+            self.decide(ban)
+            record = self._jails[ban.jail][ban.address]
         moved = not record.live or record.ban.until != ban.until
         if not record.live:
             self._live[ban.jail] = self._live.get(ban.jail, 0) + 1
         self.moves += moved
         record.seen = record.seen if record.live else ban.since
         record.ban, record.live, record.adopted = ban, True, adopted
-        self._set(record, State.LIVE)
+        if self.waits:
+            self._set(record, State.LIVE)
+        record.state = State.LIVE
         if moved and not math.isinf(ban.until):
             heapq.heappush(self._ends, (ban.until, ban.jail, ban.address))
-            self._bound()
+            if len(self._ends) > 2 * self._size + _STALE:
+                self._rebuild()
         return record
 
     def end(self, jail: str, address: str) -> Record | None:
@@ -139,14 +164,20 @@ class BanLedger:
         record = self._jails.get(jail, {}).pop(address, None)
         if record is not None:
             self._live[jail] = self._live.get(jail, 0) - record.live
+            self._size -= 1
             self.moves += record.live
-            self._set(record, State.LIVE)
-            self._bound()
+            if self.waits:
+                self._set(record, State.LIVE)
+            if len(self._ends) > 2 * self._size + _STALE:
+                self._rebuild()
         return record
 
     def wait(self, ban: Ban, state: State, refusal: str = "") -> bool:
         """The kernel has not taken a ban (NO_ROOM, REFUSED); whether that is new."""
-        record = self._record_of(ban)
+        record = self.record(ban.jail, ban.address)
+        if record is None:
+            self.decide(ban)
+            record = self._jails[ban.jail][ban.address]
         known = record.state is state
         record.refusal = refusal
         self._set(record, state)
@@ -164,17 +195,20 @@ class BanLedger:
 
     def next_end(self) -> float | None:
         """When the next live ban ends; None if none ever does."""
-        self._drop_replaced()
-        return self._ends[0][0] if self._ends else None
+        while self._ends:
+            until, jail, address = self._ends[0]
+            record = self._jails.get(jail, {}).get(address)
+            if record is not None and record.live and record.ban.until == until:
+                return until
+            heapq.heappop(self._ends)  # it was unbanned, or got another end since
+        return None
 
     def ended(self, now: float) -> list[Ban]:
         """The live bans whose end has come at `now`. They stay until `end`."""
         ended = []
-        self._drop_replaced()
-        while self._ends and self._ends[0][0] <= now:
+        while (end := self.next_end()) is not None and end <= now:
             _, jail, address = heapq.heappop(self._ends)
             ended.append(self._jails[jail][address].ban)
-            self._drop_replaced()
         return ended
 
     def shift(self, seconds: float) -> None:
@@ -185,12 +219,6 @@ class BanLedger:
                 record.seen += seconds
         self._rebuild()
 
-    def _record_of(self, ban: Ban) -> Record:
-        records = self._jails.setdefault(ban.jail, {})
-        if ban.address not in records:
-            records[ban.address] = Record(ban, seen=ban.since)
-        return records[ban.address]
-
     def _set(self, record: Record, state: State) -> None:
         if record.state is not state:
             if record.state in self._waiting:
@@ -200,23 +228,10 @@ class BanLedger:
             self._waiting[state][id(record)] = record
         self.waits = any(self._waiting.values())
 
-    def _bound(self) -> None:
-        """Make the queue anew when most of it is ends that have moved: they would stay until their time, a day or a year."""
-        if len(self._ends) > 2 * sum(map(len, self._jails.values())) + _STALE:
-            self._rebuild()
-
     def _rebuild(self) -> None:
+        """Make the queue anew, when most of it is ends that have moved: they would stay until their time, a day or a year."""
         self._ends = [(ban.until, ban.jail, ban.address) for ban in self if not math.isinf(ban.until)]
         heapq.heapify(self._ends)
-
-    def _drop_replaced(self) -> None:
-        """Take from the front of the queue what was unbanned or got another end since."""
-        while self._ends:
-            until, jail, address = self._ends[0]
-            ban = self.get(jail, address)
-            if ban is not None and ban.until == until:
-                return
-            heapq.heappop(self._ends)
 
 
 def shifted(ban: Ban, seconds: float) -> Ban:

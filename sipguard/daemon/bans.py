@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from sipguard.config.values import format_duration
 from sipguard.daemon.action_dispatcher import ActionDispatcher
@@ -27,6 +28,9 @@ from sipguard.policy.escalation import grown
 from sipguard.policy.wire import NO_GROUNDS
 
 log = logging.getLogger("fail2ban.actions")
+
+Because = Literal["hand", "time", "jail"]
+"""Why a ban ends."""
 
 PATIENCE = 5.0
 """Seconds that an asker waits for the kernel before being told that it has not answered."""
@@ -53,9 +57,9 @@ class Bans:
         )
         self.changed: Callable[[], None] = lambda: None
         """Called when the next end may have moved."""
-        self.took: Callable[[float], None] = lambda _seconds: None
+        self.took: Callable[[float], None] | None = None
         """Called with the seconds from a decision to the kernel's having the ban."""
-        self.moved: Callable[[Iterable[Ban]], None] = lambda _bans: None
+        self.moved: Callable[[Iterable[Ban]], None] | None = None
         """Called with bans that have begun, ended, or got another end."""
         self.held: dict[str, Rule] = {}
         """Jails that cannot run by what the configuration says now, and never did in this run: their bans go on."""
@@ -76,11 +80,16 @@ class Bans:
 
     def _send(self) -> None:
         """What was decided goes to the kernel, unless it was undone since; what was banned before may be banned for longer."""
-        bans = [ban for ban in self._decided if (one := self.live.record(ban.jail, ban.address)) and one.ban is ban]
+        bans, addresses = [], []
+        for ban in self._decided:
+            record = self.live.record(ban.jail, ban.address)
+            if record is not None and record.ban is ban:
+                bans.append(ban)
+                addresses.append(ban.address)
         self._decided.clear()
         if not bans:
             return
-        earlier = self._store.ban_counts([ban.address for ban in bans])
+        earlier = self._store.ban_counts(addresses)
         for place, ban in enumerate(bans if earlier else ()):
             if count := earlier[self._history(ban.jail), ban.address]:
                 bans[place] = self._grown(replace(ban, count=count + 1), count)
@@ -99,9 +108,14 @@ class Bans:
 
     def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
         """To the firewall; what it has nothing to do with is carried out at the loop's next turn."""
-        self.firewall_worker.order(verb, [ban for ban in bans if self._enforced(ban)])
-        if others := [ban for ban in bans if not self._enforced(ban)]:
-            asyncio.get_running_loop().call_soon(self._carried_out, verb, others)
+        ours: list[Ban] = []
+        others: list[Ban] = []
+        for ban in bans:
+            runner = self._runners.get(ban.jail)
+            (ours if runner is None or runner.jail.enforced else others).append(ban)
+        self.firewall_worker.order(verb, ours)
+        if others and verb == "ban":
+            asyncio.get_running_loop().call_soon(self._carried_out, others)
 
     def earlier(self, jail: str, address: str) -> int:
         """How often this address has been banned before: in this jail, or in any (`overalljails`)."""
@@ -131,7 +145,8 @@ class Bans:
                 runner.totals.bans += self.live.get(ban.jail, ban.address) is None
             self.live.add(ban)
             self.dispatcher.banned(ban, restored=True)
-        self.moved(new)
+        if self.moved is not None:
+            self.moved(new)
         self._order("ban", new)
 
     def adopt(self, entries: Iterable[Entry]) -> None:
@@ -189,19 +204,22 @@ class Bans:
 
         Raises `SipguardError` when the kernel does not answer in good time, or has no room for one of these `bans`.
         """
-        self._send()
+        if self._decided:
+            self._send()
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.firewall_worker.settled()
+                await self.firewall_worker.idle.wait()
         except TimeoutError:
             why = f": {problem}; still trying" if (problem := self.firewall_worker.problem) else "; still trying"
             raise SipguardError(f"the firewall has not confirmed the ban yet{why}") from None
-        self._store.save()
-        states = {record.state: record for ban in bans if (record := self.live.record(ban.jail, ban.address))}
-        if refused := states.get(State.REFUSED):
-            raise SipguardError(f"the firewall refuses this ban: {refused.refusal}")
-        if State.NO_ROOM in states:
-            raise SipguardError("the firewall has no room for this ban; still trying: raise set_size in [firewall]")
+        if not self._store.save():
+            self._store.touched()
+        for ban in bans if self.live.waits else ():
+            record = self.live.record(ban.jail, ban.address)
+            if record and record.state is State.REFUSED:
+                raise SipguardError(f"the firewall refuses this ban: {record.refusal}")
+            if record and record.state is State.NO_ROOM:
+                raise SipguardError("the firewall has no room for this ban; still trying: raise set_size in [firewall]")
 
     def reinforce(self, jail: str, address: str) -> None:
         """Lines of a banned address keep coming: make sure that the kernel has the ban."""
@@ -222,83 +240,66 @@ class Bans:
             self._store.touched()
             self._order("ban", [ban])
             self.dispatcher.banned(ban)
-            self.moved([ban])
+            if self.moved is not None:
+                self.moved([ban])
 
-    def release(self, bans: Sequence[Ban]) -> None:
-        """Let these addresses through before their time, and clear their attempts and history."""
-        for ban in bans:
-            self._end(ban)
-            self._store.changes.forgotten.add((ban.jail, ban.address))
-            log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
-        self._order("unban", bans)
-        self._store.touched()
-        self.moved(bans)
+    def release(self, bans: Sequence[Ban], *, because: Because = "hand") -> None:
+        """Let these addresses through: by `hand` before their time, when their attempts and history are cleared; by `time`.
 
-    def set_aside(self, bans: Sequence[Ban]) -> None:
-        """Let go of bans whose jail ends: the state keeps them, and they come back with their jail."""
+        When their `jail` ends: the state keeps such bans, and they come back with it. Who saves the state, does so after this.
+        """
+        now, changes, lines = self._clock(), self._store.changes, LogBatch()
         for ban in bans:
-            if (record := self.live.end(ban.jail, ban.address)) and record.notified:
+            key = ban.jail, ban.address
+            if (record := self.live.end(*key)) and record.notified:
                 self.dispatcher.ended(ban)
-            log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
-        self._order("unban", bans)
-        self.moved(bans)
+            if because != "jail":
+                changes.ended[key] = min(now, ban.until)
+                if runner := self._runners.get(ban.jail):
+                    runner.judge.window.forget(ban.address)
+            if because == "hand":
+                changes.forgotten.add(key)
+            lines.append(f"[{ban.jail}] Unban {ban.address}")
+        if not bans:
+            return
+        log.log(NOTICE, lines)
+        # The kernel has ended it by itself, or is told to now.
+        if because != "time" or not self.firewall_worker.firewall.ends_bans:
+            self._order("unban", bans)
+        if self.moved is not None:
+            self.moved(bans)
 
     def end_due(self) -> None:
-        """End what has reached its time. The kernel has done so by itself, or is told to now."""
-        ended = self.live.ended(self._clock())
-        for ban in ended:
-            self._end(ban)
-            log.log(NOTICE, "[%s] Unban %s", ban.jail, ban.address)
-        if ended and not self.firewall_worker.firewall.ends_bans:
-            self._order("unban", ended)
+        """End what has reached its time."""
+        self.release(self.live.ended(self._clock()), because="time")
         self._store.touched()
-        self.moved(ended)
 
-    def _end(self, ban: Ban) -> None:
-        if (record := self.live.end(ban.jail, ban.address)) and record.notified:
-            self.dispatcher.ended(ban)
-        key = (ban.jail, ban.address)
-        self._store.changes.ended[key] = min(self._clock(), ban.until)
-        if runner := self._runners.get(ban.jail):
-            runner.judge.window.forget(ban.address)
-
-    def _carried_out(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        if verb == "unban":
-            return
-        made = [ban for ban in bans if self._made(ban)]
-        if not made:
-            self.changed()
-            return
-        for ban in made:
-            self.made[ban.jail, "hand" if ban.evidence == "hand" else "attack"] += 1
-            self.took(max(0.0, self._clock() - ban.since))
+    def _carried_out(self, bans: Sequence[Ban]) -> None:
+        made = self.live.made(bans, self._clock())
         self.changed()
+        if not made:
+            return
+        changes, now, lines = self._store.changes, self._clock(), LogBatch()
+        for ban in made:
+            key = ban.jail, ban.address
+            changes.bans[key] = ban
+            changes.ended.pop(key, None)
+            self.made[ban.jail, "hand" if ban.evidence == "hand" else "attack"] += 1
+            if self.took is not None:
+                self.took(max(0.0, now - ban.since))
+            lines.append(f"[{ban.jail}] Ban {ban.address}")
+            if ban.count > 1:
+                self._tell_increase(ban, lines)
         # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
         if not self._store.save():
             self._store.touched()
-        log.log(NOTICE, LogBatch([line for ban in made for line in self._story(ban)]))
-        self.moved(made)
-        for ban in made:
+        log.log(NOTICE, lines)
+        if self.moved is not None:
+            self.moved(made)
+        for ban in made if self.dispatcher.queues else ():
             self.dispatcher.banned(ban)
 
-    def _made(self, ban: Ban) -> bool:
-        """Take note that the kernel has it; False for one that was restored, or whose end came before the kernel had it."""
-        key = (ban.jail, ban.address)
-        record = self.live.record(*key)
-        if record is None or record.live:
-            return False
-        if ban.until <= self._clock():
-            self.live.end(*key)
-            return False
-        self.live.add(ban)
-        self._store.changes.bans[key] = ban
-        self._store.changes.ended.pop(key, None)
-        return True
-
-    def _story(self, ban: Ban) -> list[str]:
-        """What the log says of a ban that was made."""
-        lines = [f"[{ban.jail}] Ban {ban.address}"]
-        if (runner := self._runners.get(ban.jail)) and runner.jail.growth.increment and ban.count > 1:
+    def _tell_increase(self, ban: Ban, lines: LogBatch) -> None:
+        if (runner := self._runners.get(ban.jail)) and runner.jail.growth.increment:
             length = format_duration(round(ban.until - ban.since))
             lines.append(f"[{ban.jail}] Increase Ban {ban.address} ({ban.count} # {length})")
-        return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -41,8 +42,8 @@ class Commands:
         self._daemon = operations.daemon
 
     def table(self) -> dict[str, Command]:
-        """Command → function. Who asks while the daemon is starting waits for it."""
-        commands: dict[str, Command] = {
+        """Command → function."""
+        return {
             "ping": self.ping,
             "status": self.status,
             "overview": self.overview,
@@ -60,14 +61,6 @@ class Commands:
             "fleet accept": self.accept_node,
             "reload": self.reload,
         }
-        return {name: self._when_ready(command) for name, command in commands.items()}
-
-    def _when_ready(self, command: Command) -> Command:
-        async def wait_and_run(request: Request) -> Any:
-            await self._daemon.ready.wait()
-            return await command(request)
-
-        return wait_and_run
 
     async def ping(self, _request: Request) -> Any:
         """Whether anybody is there."""
@@ -162,7 +155,7 @@ class Commands:
         ended = await self._operations.unban(request.get("jail"), addresses)
         if not ended and not everything and not pardoned:
             raise NoError(f"{request['address']} is not banned")
-        return [_ban_as_json(ban) for ban in ended]
+        return list(map(_ban_as_json, ended))
 
     async def flush(self, _request: Request) -> Any:
         """End every ban of ours; the rules stay."""
@@ -307,4 +300,4 @@ def _query(request: Request) -> BanQuery:
 
 
 def _ban_as_json(ban: Ban) -> dict[str, Any]:
-    return {**asdict(ban), "until": finite(ban.until)}
+    return {**asdict(ban), "until": None if math.isinf(ban.until) else ban.until}  # JSON has no infinity

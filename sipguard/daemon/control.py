@@ -56,8 +56,12 @@ def read_socket(settings: Settings) -> Path:
 class Control:
     """Answers on a Unix socket. Raises `StateError` where the socket cannot be made."""
 
-    def __init__(self, path: Path, commands: Mapping[str, Command], *, group: str = "") -> None:
+    def __init__(
+        self, path: Path, commands: Mapping[str, Command], *, ready: Callable[[], Awaitable[object]], group: str = ""
+    ) -> None:
+        """Who asks before the daemon is `ready` waits for it."""
         self.path = path
+        self._ready = ready
         self._commands = commands
         self._group = group
         self._clients: dict[asyncio.Task[None], None] = {}
@@ -122,6 +126,7 @@ class Control:
         command = self._commands.get(name)
         if command is None:
             return {"ok": False, "error": f"{printable(name, 100)}: unknown command", "status": 2}
+        await self._ready()
         try:
             return {"ok": True, "result": await command(request)}
         except SipguardError as error:

@@ -85,7 +85,7 @@ class Enforcement:
         self._next = time.monotonic() + EVERY
         bans = [ban for ban in self._waiting.values() if self._rule(ban.jail)]
         self._waiting.clear()
-        asked = self._worker.submit(self._look, bans)
+        asked = self._worker.call(self._look, bans)
         task = asyncio.get_running_loop().create_task(self._tell(asked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -44,12 +44,12 @@ BATCH = 20_000
 
 
 class FirewallWorker:
-    """Orders to the firewall, in the order given. `made` is called in the event loop when the kernel has carried some out."""
+    """Orders to the firewall, in the order given. `made` is called in the event loop with bans that the kernel has made."""
 
     def __init__(
         self,
         firewall: Firewall,
-        made: Callable[[Verb, Sequence[Ban]], None],
+        made: Callable[[Sequence[Ban]], None],
         live: Callable[[], list[Ban]],
         ledger: BanLedger,
     ) -> None:
@@ -70,7 +70,10 @@ class FirewallWorker:
         self._live = live
         self.is_open = False
         """Whether the rules are made, as far as is known."""
-        self._orders: list[tuple[Verb, Ban]] = []
+        self._orders: list[tuple[Verb, list[Ban]]] = []
+        """Up to `BATCH` bans of one kind each."""
+        self._in_hand = 0
+        """How many of them are being carried out."""
         self._ledger = ledger
         self._told_full: set[tuple[str, str]] = set()
         self._next_try: asyncio.TimerHandle | None = None
@@ -78,13 +81,14 @@ class FirewallWorker:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
         self._opened = asyncio.Event()
         """Set when somebody else has opened the firewall while `run` pauses."""
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.idle = asyncio.Event()
+        """Set while nothing is queued."""
+        self.idle.set()
 
     @property
     def queued(self) -> int:
         """Orders that the kernel has not carried out yet."""
-        return len(self._orders)
+        return sum(len(bans) for _, bans in self._orders)
 
     @property
     def waiting(self) -> int:
@@ -95,29 +99,33 @@ class FirewallWorker:
         """Queue bans or unbans."""
         if verb == "unban" and self._ledger.waits:
             self._ledger.taken(bans)
-        self._orders += [(verb, ban) for ban in bans]
-        self._idle.clear()
-        self._wake.set()
+        for begin in range(0, len(bans), BATCH):
+            part = list(bans[begin : begin + BATCH])
+            # What has queued up goes in one go; what is in hand is under way.
+            same = len(self._orders) > self._in_hand and self._orders[-1][0] == verb
+            if same and len(self._orders[-1][1]) + len(part) <= BATCH:
+                self._orders[-1][1].extend(part)
+            else:
+                self._orders.append((verb, part))
+            self.idle.clear()
+            self._wake.set()
 
     def shift(self, seconds: float) -> None:
         """The clock was set: what waits ends as much later or earlier by the clock."""
-        self._orders = [(verb, shifted(ban, seconds)) for verb, ban in self._orders]
+        self._orders = [(verb, [shifted(ban, seconds) for ban in bans]) for verb, bans in self._orders]
 
-    async def settled(self) -> None:
-        """Wait until nothing is queued."""
-        await self._idle.wait()
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Run one of the firewall's other methods in its thread. It is queued there when this returns: before later orders.
 
-    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one of the firewall's other methods in its thread. Raises `FirewallError`."""
-        return await self.submit(function, *args, **kwargs)
-
-    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """The same, which is in the thread's queue when this returns: before all that is ordered later."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, partial(self._alone, function, *args, **kwargs))
+        Raises `FirewallError` to whoever awaits it.
+        """
+        work = partial(function, *args, **kwargs)
+        if self.firewall.in_kernel:
+            work = partial(self._alone, function, *args, **kwargs)
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self.firewall.in_kernel:
-            self._owner.claim()
+        self._owner.claim()
         return function(*args, **kwargs)
 
     async def open(self, rules: Sequence[Rule]) -> bool:
@@ -143,7 +151,7 @@ class FirewallWorker:
             if await self._make_rules():
                 bans = [ban for ban in self._live() if (ban.jail, ban.address) not in refused]
             try:
-                made = await self._fill(bans)
+                made = await self._try("ban", bans)
             except FirewallError:
                 made = await self._isolate("ban", bans)
             self._await_room(bans, made)
@@ -204,8 +212,11 @@ class FirewallWorker:
             self._wake.clear()
             if self.problem and not self._orders:
                 await self.open(self.rules)
-            while batch := self._next_batch():  # None at last: what is done must not be kept until the next order
-                if await self._carry_out(*batch):
+            while self._orders:
+                self._in_hand = 1
+                done = await self._carry_out(*self._orders[0])
+                self._in_hand = 0
+                if done:
                     pause = FIRST_PAUSE
                     continue
                 self._opened.clear()
@@ -213,21 +224,10 @@ class FirewallWorker:
                     async with asyncio.timeout(pause):  # not wait_for: see FirewallMonitor
                         await self._opened.wait()
                 pause = min(pause * 2, LONGEST_PAUSE)
-            self._idle.set()
-
-    def _next_batch(self) -> tuple[Verb, list[Ban]] | None:
-        """The orders at the front that are of one kind; they stay queued until they are carried out."""
-        if not self._orders:
-            return None
-        verb = self._orders[0][0]
-        bans = []
-        for next_verb, ban in self._orders[:BATCH]:
-            if next_verb != verb:
-                break
-            bans.append(ban)
-        return verb, bans
+            self.idle.set()
 
     async def _carry_out(self, verb: Verb, bans: list[Ban]) -> bool:
+        """Do the orders at the front, which stay queued until they are carried out."""
         if not self.is_open and not await self.open(self.rules):
             return False
         try:
@@ -244,23 +244,17 @@ class FirewallWorker:
             return False
         if self.problem:
             self._works()
-        del self._orders[: len(bans)]
-        if verb == "ban" and (self._ledger.waits or self._told_full or len(made) < len(bans)):
-            self._await_room(bans, made)
-        self._made(verb, made)
+        del self._orders[0]
         if verb == "unban":
             if self._ledger.waits:
                 self._try_waiting()
-        elif self.firewall.in_kernel:
+            return True
+        if self._ledger.waits or self._told_full or len(made) < len(bans):
+            self._await_room(bans, made)
+        self._made(made)
+        if self.firewall.in_kernel:
             await self.call(self._flows.end, made)
         return True
-
-    async def _try(self, verb: Verb, bans: list[Ban]) -> list[Ban]:
-        """Carry out as many of these as there is room for, and give those. Raises `FirewallError`."""
-        if verb == "ban":
-            return await self._fill(bans)
-        await self.call(self.firewall.unban, bans)
-        return bans
 
     async def _isolate(self, verb: Verb, bans: list[Ban]) -> list[Ban]:
         """Halve what was refused together until the culprits stand alone, and put those aside; gives what was carried out.
@@ -308,8 +302,11 @@ class FirewallWorker:
             self.order("ban", bans)
             asyncio.get_running_loop().call_later(REFUSED, self._try_refused)
 
-    async def _fill(self, bans: list[Ban]) -> list[Ban]:
-        """Make as many of these as there is room for, and give those. Raises `FirewallError` when it is not for room."""
+    async def _try(self, verb: Verb, bans: list[Ban]) -> list[Ban]:
+        """Carry out as many of these as there is room for, and give those. Raises `FirewallError` when it is not for room."""
+        if verb == "unban":
+            await self.call(self.firewall.unban, bans)
+            return bans
         if self.unruled:
             for ban in bans:
                 if why := self.unruled.get(ban.jail):
@@ -324,10 +321,10 @@ class FirewallWorker:
         else:
             return bans
         if len(groups) > 1:
-            return [ban for group in groups.values() for ban in await self._fill(group)]
+            return [ban for group in groups.values() for ban in await self._try(verb, group)]
         half = len(bans) // 2
-        made = await self._fill(bans[:half]) if half else []
-        return made if not half or len(made) < half else made + await self._fill(bans[half:])
+        made = await self._try(verb, bans[:half]) if half else []
+        return made if not half or len(made) < half else made + await self._try(verb, bans[half:])
 
     def _await_room(self, bans: list[Ban], made: list[Ban]) -> None:
         """Let wait what was not made, but for what the kernel refuses, or is to be unbanned by now."""
@@ -337,7 +334,7 @@ class FirewallWorker:
                 self._told_full.clear()
             return
         done = {(ban.jail, ban.address) for ban in [*made, *self._ledger.waiting(State.REFUSED)]}
-        done |= {(ban.jail, ban.address) for verb, ban in self._orders if verb == "unban"}
+        done |= {(ban.jail, ban.address) for verb, bans in self._orders if verb == "unban" for ban in bans}
         for ban in bans:
             key = (ban.jail, ban.address)
             if key in done:
@@ -384,7 +381,9 @@ class FirewallWorker:
         """After `stop`: let go of the firewall. `flush` removes all that is ours first; live bans come back at the next start."""
         try:
             if flush:
-                self._alone(self.firewall.flush)
+                if self.firewall.in_kernel:
+                    self._owner.claim()
+                self.firewall.flush()
                 log.info("Firewall: everything of sipguard's is removed")
             self.firewall.close()
         except FirewallError as error:

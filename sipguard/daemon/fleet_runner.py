@@ -107,6 +107,7 @@ class FleetRunner(ForeignRunner):
             if runner := self._runners.get(ban.jail):
                 runner.judge.window.forget(ban.address)
         self._bans.release(bans)
+        self._store.touched()
 
     # What operators ask.
 

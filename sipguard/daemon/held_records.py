@@ -45,15 +45,19 @@ class HeldRecords:
 
     def position(self, chunk: Chunk, now: float) -> Position:
         """Where a log is to be read on after a restart, whose `chunk` has just been read."""
-        holding = [runner.held(chunk.path) for runner in self._readers(chunk.path)]
-        if holding.count(None) < len(holding):
-            self.logs[chunk.path] = _Held(now, chunk.position)
-        else:
+        holds, least = False, chunk.position.offset
+        for runner in self._readers(chunk.path):
+            held = runner.held(chunk.path)
+            holds |= held is not None
+            # Counted by one jail and held by another: rather forgotten by the one than counted twice by the other.
+            least = min(least, held or 0)
+        if not holds:
             self.logs.pop(chunk.path, None)
-        if chunk.records:
             return chunk.position
-        # Counted by one jail and held by another: rather forgotten by the one than counted twice by the other.
-        return replace(chunk.position, offset=chunk.position.offset - min((size or 0 for size in holding), default=0))
+        self.logs[chunk.path] = _Held(now, chunk.position)
+        if chunk.records or not least:
+            return chunk.position
+        return replace(chunk.position, offset=chunk.position.offset - least)
 
     def release(self, now: float) -> float | None:
         """Read what is whole by now; seconds until to ask again, None when nothing is left."""
@@ -78,9 +82,11 @@ class HeldRecords:
 
     def _read(self, path: str, held: _Held, idle: float) -> None:
         told: Told = {}
+        holds = False
         for runner in self._readers(path):
             runner.release(path, idle, self._store.changes, told)
-        if all(runner.held(path) is None for runner in self._readers(path)):
+            holds |= runner.held(path) is not None
+        if not holds:
             del self.logs[path]
             self._store.changes.positions[path] = held.position
         self._store.touched()

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from operator import methodcaller
 
-from sipguard.daemon.auth_lines import AuthLines, handled_by
+from sipguard.daemon.auth_lines import AuthLines
 from sipguard.daemon.ban_ledger import BanLedger
 from sipguard.daemon.degrading import Degrading
 from sipguard.daemon.examiner import EVENTS, Examiner
@@ -149,18 +149,18 @@ class JailRunner:
         told: Told | None = None,
     ) -> None:
         """Read whole lines of one log; `live` and `ended` as in `Chunk`. `told` is what other jails were told of these lines."""
-        self.lags.reading(path, self._clock(), live, ended)
+        self.lags.reading(path, self._clock(), (live, ended))
         self._read(path, changes, told, methodcaller("events", data), data)
 
     def held(self, path: str) -> int | None:
         """How long the last record of this log is, in bytes, if it is held back as it may go on: ask `release`; else None."""
         detector = self.detectors.get(path)
-        return detector.held_bytes if detector is not None and detector.holds else None
+        return detector.held if detector is not None else None
 
     def release(self, path: str, idle: float, changes: Changes, told: Told | None = None) -> None:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
         if self.detectors.get(path) is not None:
-            self.lags.reading_on(path, self._clock())
+            self.lags.reading(path, self._clock())
             self._read(path, changes, told, methodcaller("release", idle))
 
     def take_records(
@@ -185,17 +185,19 @@ class JailRunner:
         """
         told = {} if told is None else told
         detector = self.detectors.of(path, told)
-        counts, handled = detector.counts, handled_by(detector)
-        slow, tampered = counts.timed_out, counts.tampered
+        counts, held = detector.counts, detector.held is not None
+        slow, tampered, ignored = counts.timed_out, counts.tampered, counts.ignored
         with self.degrading.anew():
             if detector not in told:
                 before = replace(counts)
                 told[detector] = ask(detector), before
             events, _ = told[detector]
             if data:  # a chunk without says where a log begins
-                self.auth_lines.look(data, understood=bool(events) or handled_by(detector) > handled)
-            heard = events if self.heard is None else list(filter(self.heard, events))
-            self._weigh_all(self._examined(self.lags.in_time(heard), changes), changes)
+                # What was left out knowingly, or waits for more, is understood too.
+                handled = counts.tampered + counts.ignored + (detector.held is not None)
+                self.auth_lines.look(data, understood=bool(events) or handled > tampered + ignored + held)
+            heard = self.lags.in_time(events if self.heard is None else list(filter(self.heard, events)))
+            self._weigh_all(heard if self.examiner is None else self._examined(heard, changes), changes)
         if self.degrading.failed:
             self.detectors.drop(path)
         if (counts.timed_out, counts.tampered) != (slow, tampered):
@@ -250,7 +252,7 @@ class JailRunner:
             return
         if self.jail.ignorecommand:
             failures = [failure for failure in failures if not self._ask(self, failure)]
-        for group in self.judge.by_host(failures):
+        for group in (failures,) if len(failures) == 1 else self.judge.by_host(failures):
             try:
                 self._weigh(group, changes)
             except Exception:

@@ -92,7 +92,7 @@ class Jails:
         wanted |= {name: jail for name, jail in last_good.items() if name in broken}
         if any_by_hand(self._bans.live):
             wanted.setdefault(BY_HAND, self._by_hand())
-        self._bans.set_aside([ban for ban in self._bans.live if ban.jail not in wanted.keys() | broken])
+        self._bans.release([ban for ban in self._bans.live if ban.jail not in wanted.keys() | broken], because="jail")
         with contextlib.suppress(SipguardError):  # a kernel that refuses now is tried again, by the new jails as well
             await self._bans.settle()
         stored = self._read_state()
@@ -181,7 +181,7 @@ class Jails:
 
     async def remove(self, name: str) -> None:
         """End one, with its bans; its logs must be left in the same turn of the loop, and its rule goes with `open_firewall`."""
-        self._bans.set_aside(self._bans.live.of_jail(name))
+        self._bans.release(self._bans.live.of_jail(name), because="jail")
         await self._bans.settle()
         del self.runners[name]
 

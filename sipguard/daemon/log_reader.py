@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from sipguard.daemon.held_records import HeldRecords
@@ -22,6 +22,7 @@ from sipguard.daemon.progress import Progress
 from sipguard.detection.record_rule import RECORD_SETTLES
 
 if TYPE_CHECKING:
+    from sipguard.daemon.examiner import Examiner
     from sipguard.daemon.state_writer import StateWriter
     from sipguard.model import Chunk, Clock
 
@@ -56,7 +57,7 @@ class LogReader:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._held = HeldRecords(store, lambda path: [self._runners[name] for name in self.logs.readers(path)])
+        self._held = HeldRecords(store, self._readers)
         self._release_timer: asyncio.TimerHandle | None = None
         self._told = 0.0
         self._error: Exception | None = None
@@ -79,7 +80,8 @@ class LogReader:
             self._timer.cancel()
         self._held.release_all()
         self.logs.stop()
-        self._tell()
+        for runner in self._runners.values():
+            runner.tell()
 
     def rescan(self) -> None:
         """Look for what announces itself by nothing."""
@@ -120,15 +122,15 @@ class LogReader:
         if self._timer is not None:
             self._timer.cancel()
         begun = time.thread_time()
-        busy = self.logs.look()
         for chunk in self.logs.read(SLICE):
-            self._take(chunk, patient=busy)
-        if busy:
+            self._take(chunk, patient=self.logs.busy)
+        if busy := self.logs.busy:
             pause = (time.thread_time() - begun) / SHARE
             self._timer = self._loop.call_later(min(max(pause, PULSE[0]), PULSE[1]), self._pulse)
         if not busy or self._loop.time() > self._told + TOLD_WITHIN:
             self._told = self._loop.time()
-            self._tell()
+            for runner in self._runners.values():  # what they have held back
+                runner.tell()
         return self.logs.pending
 
     def _release(self) -> None:
@@ -144,24 +146,19 @@ class LogReader:
         if wait is not None:
             self._release_timer = self._loop.call_later(wait, self._release)
 
-    def _tell(self) -> None:
-        """Log the lines that the jails have held back."""
-        for runner in self._runners.values():
-            runner.tell()
-
     def _take(self, chunk: Chunk, *, patient: bool) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
         told: Told = {}
-        for name in self.logs.readers(chunk.path):
-            runner = self._runners[name]
+        for runner in self._readers(chunk.path):
             runner.patient = patient
             runner.totals.oversize += chunk.oversize
             if chunk.records:
                 runner.take_records(chunk.records, self._store.changes, chunk.path, told)
             else:
                 runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended, told=told)
-            self._hear(runner, chunk)
+            if runner.examiner is not None:
+                self._hear(runner, runner.examiner, chunk)
         self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())
         if self._held.logs and self._release_timer is None:
             self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)
@@ -170,9 +167,12 @@ class LogReader:
             self._problems.oversize(chunk.path, chunk.oversize)
         self._store.touched()
 
-    def _hear(self, runner: JailRunner, chunk: Chunk) -> None:
+    def _readers(self, path: str) -> Iterable[JailRunner]:
+        """The runners of the jails that want this log."""
+        return map(self._runners.__getitem__, self.logs.readers(path))
+
+    def _hear(self, runner: JailRunner, examiner: Examiner, chunk: Chunk) -> None:
         """The second reading of a chunk, where the wire proves who fails: see `liberal`."""
-        if runner.examiner is not None:
-            with runner.degrading():
-                if heard := runner.examiner.hear(chunk, self._clock()):
-                    runner.take_examined(heard, self._store.changes)
+        with runner.degrading():
+            if heard := examiner.hear(chunk, self._clock()):
+                runner.take_examined(heard, self._store.changes)

@@ -58,6 +58,10 @@ class LogSources:
         self._clock = clock
         self._readers: dict[str, tuple[str, ...]] = {}
         self._followers: list[Source] = []
+        self.busy = False
+        """Whether to look again in a moment: there are logs of which nobody tells."""
+        self.pending = False
+        """Whether the last `read` may have left something that can be read right now."""
         for polling in (False, True):
             patterns = [
                 log.pattern
@@ -79,22 +83,14 @@ class LogSources:
         for follower in self._followers:
             follower.start()
 
-    def look(self) -> bool:
-        """Let the next `read` ask those logs of which nobody tells; whether to look again in a moment."""
-        busy = False
-        for follower in self._followers:
-            busy |= follower.look()
-        return busy
-
-    @property
-    def pending(self) -> bool:
-        """Whether the last `read` may have left something that can be read right now."""
-        return any(follower.pending for follower in self._followers)
-
     def read(self, limit: int) -> Iterator[Chunk]:
         """What has come since, at most about `limit` bytes of each kind; nothing when there is nothing."""
+        self.busy = self.pending = False
+        for follower in self._followers:
+            self.busy |= follower.look()
         for follower in self._followers:
             yield from follower.read(limit)
+            self.pending |= follower.pending
 
     def rescan(self) -> None:
         """Look for what announces itself by nothing."""

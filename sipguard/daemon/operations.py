@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from sipguard.addresses import canonical, covers
@@ -249,40 +250,41 @@ class Operations:
         An address stands for the network that it is banned with, a network for every address within. What is no address is
         banned by nobody.
         """
-        names = [*self.jails(), *self.daemon.bans.held] if jail is None else [jail]
-        if jail is not None and jail not in self.daemon.bans.held:
+        daemon = self.daemon
+        names = [*daemon.runners, *daemon.bans.held] if jail is None else [jail]
+        if jail is not None and jail not in daemon.bans.held:
             self.runner(jail)
-        ended = [ban for name in names for ban in self._meant(name, addresses)]
-        for name in names if addresses is not None else ():
-            self._forget(name, addresses or ())
-        self.daemon.bans.release(ended)
-        self.daemon.store.touched()
-        await self.daemon.bans.settle()
+        ended: list[Ban] = []
+        for name in names:
+            ended += daemon.bans.live.of_jail(name) if addresses is None else self._meant(name, addresses)
+        daemon.bans.release(ended)
+        await daemon.bans.settle()
         return ended
 
-    def _meant(self, jail: str, addresses: Sequence[str] | None) -> list[Ban]:
-        """The live bans of a jail that these addresses and networks stand for."""
-        live = self.daemon.bans.live
-        if addresses is None:
-            return live.of_jail(jail)
-        runner = self.daemon.runners.get(jail)
-        given = [address for text in addresses if (address := known(text))]
-        names = dict.fromkeys(given)
-        if runner is not None:
-            names |= dict.fromkeys(map(runner.judge.subject, given))
-        if networks := [address for address in given if "/" in address]:
-            within = (ban.address for ban in live.of_jail(jail) if any(covers(one, ban.address) for one in networks))
-            names |= dict.fromkeys(within)
-        return [ban for name in names if (ban := live.get(jail, name))]
-
-    def _forget(self, jail: str, addresses: Iterable[str]) -> None:
-        """An operator who unbans means it: earlier attempts count no more."""
-        runner = self.daemon.runners.get(jail)
-        for address in filter(None, map(known, addresses)):
-            for name in {address, runner.judge.subject(address)} if runner else {address}:
-                if runner:
-                    runner.judge.window.forget(name)
-                self.daemon.store.changes.forgotten.add((jail, name))
+    def _meant(self, jail: str, addresses: Sequence[str]) -> list[Ban]:
+        """The live bans of a jail that these stand for. Forgets their attempts: an operator who unbans means it."""
+        daemon, live = self.daemon, self.daemon.bans.live
+        runner = daemon.runners.get(jail)
+        names: dict[str, None] = {}
+        networks = []
+        for text in addresses:
+            try:
+                address = canonical(text)
+            except ValueError:
+                continue  # nobody bans what is none
+            names[address] = None
+            if runner is not None:
+                names[runner.judge.subject(address)] = None
+            if "/" in address:
+                networks.append(address)
+        for name in names:
+            daemon.store.changes.forgotten.add((jail, name))
+            if runner is not None:
+                runner.judge.window.forget(name)
+        for ban in live.of_jail(jail) if networks else ():
+            if any(covers(network, ban.address) for network in networks):
+                names[ban.address] = None
+        return list(filter(None, map(live.get, repeat(jail), names)))
 
     @write
     def pardon(self, address: str) -> list[str]:

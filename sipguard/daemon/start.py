@@ -37,9 +37,10 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
 
 def _control(settings: Settings, daemon: Daemon) -> Serve:
     """The control sockets: one for everything, one that only answers questions."""
-    full = Control(Path(settings.socket), Commands(Operations(daemon)).table(), group=settings.socket_group)
-    group = settings.read_socket_group or settings.socket_group
-    reading = Control(read_socket(settings), Commands(Reading(daemon)).table(), group=group)
+    ready, group = daemon.ready.wait, settings.socket_group
+    full = Control(Path(settings.socket), Commands(Operations(daemon)).table(), ready=ready, group=group)
+    group = settings.read_socket_group or group
+    reading = Control(read_socket(settings), Commands(Reading(daemon)).table(), ready=ready, group=group)
 
     @contextlib.asynccontextmanager
     async def serve() -> AsyncIterator[None]:

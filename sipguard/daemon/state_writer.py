@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sipguard.errors import StateBusyError, StateError, StateLostError
 from sipguard.model import Ban, Clock, Position, Rule
@@ -20,6 +20,7 @@ from sipguard.wire_model import Unpaired
 
 log = logging.getLogger("fail2ban.database")
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 DELAY = 0.25
@@ -58,7 +59,7 @@ class StateWriter:
         """Called with that, before anything is written, when it could not be read at the start."""
         self.problem: str | None = None
         self.database: Database | None = None
-        self.saved: Callable[[Changes], None] = lambda _changes: None
+        self.saved: Callable[[Changes], None] | None = None
         """Called with what has just been written."""
         self._wake = asyncio.Event()
         self._open(start=True)
@@ -100,19 +101,19 @@ class StateWriter:
 
     def attempts_since(self, since: float) -> list[tuple[str, str, float, str, bool]]:
         """As `Database.attempts_since`, as far as that can be read."""
-        return self._read(lambda database: database.attempts_since(since)) or []
+        return self._read(Database.attempts_since, since) or []
 
     def spoilt(self) -> list[str]:
         """The SIP servers whose nonces are known to be predictable, as far as that can be read."""
-        return [*(self._read(lambda database: database.spoilt()) or ()), *self.changes.spoilt]
+        return [*(self._read(Database.spoilt) or ()), *self.changes.spoilt]
 
     def waiting(self) -> list[tuple[str, Unpaired]]:
         """As `Database.waiting`, as far as that can be read."""
-        return self._read(lambda database: database.waiting()) or []
+        return self._read(Database.waiting) or []
 
     def logins(self, since: float) -> dict[str, float]:
         """Who has logged in since then, as far as that can be read."""
-        return {**(self._read(lambda database: database.logins(since)) or {}), **self.changes.logins}
+        return {**(self._read(Database.logins, since) or {}), **self.changes.logins}
 
     def flows(self, since: float) -> dict[tuple[str, int], float]:
         """As `Database.flows`, as far as that can be read."""
@@ -151,7 +152,8 @@ class StateWriter:
             return False
         written, self.changes = self.changes, Changes()
         self._positions |= written.positions
-        self.saved(written)
+        if self.saved is not None:
+            self.saved(written)
         if self.problem:
             log.info("State: written again")
             self.problem = None
@@ -182,17 +184,17 @@ class StateWriter:
 
     def ban_counts(self, addresses: Collection[str]) -> Counter[tuple[str | None, str]]:
         """As `Database.ban_counts`, as far as that can be read."""
-        return self._read(lambda database: database.ban_counts(addresses)) or Counter()
+        return self._read(Database.ban_counts, addresses) or Counter()
 
     def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """The attempts and the ended bans of an address, as far as they can be read."""
-        return self._read(lambda database: database.story(address)) or ([], [])
+        return self._read(Database.story, address) or ([], [])
 
-    def _read(self, question: Callable[[Database], T]) -> T | None:
+    def _read(self, question: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         if self.database is None:
             return None
         try:
-            return question(self.database)
+            return question(self.database, *args, **kwargs)
         except StateError as error:
             self._failed(error)
             return None

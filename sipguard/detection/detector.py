@@ -166,14 +166,14 @@ class Detector:
         return events
 
     @property
-    def holds(self) -> bool:
-        """Whether something is held back until more comes, or the log turns out to end here: ask `release`."""
-        return self._screen is not None and self._screen.waits
+    def held(self) -> int | None:
+        """How many bytes before the end of what was fed the record begins that is held back until more comes: see `release`.
 
-    @property
-    def held_bytes(self) -> int:
-        """How many bytes before the end of what was fed the record begins that is held back."""
-        return self._screen.held_bytes if self._screen is not None and self._wrappers.is_plain else 0
+        None where nothing is held back.
+        """
+        if self._screen is None or not self._screen.waits:
+            return None
+        return self._screen.held_bytes if self._wrappers.is_plain else 0
 
     def release(self, idle: float) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for `idle` seconds, and the log ends here."""

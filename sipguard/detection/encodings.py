@@ -7,6 +7,7 @@ Any other character with that byte in it (U+0A0A) ends a line as well.
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from sipguard.text import WIDE
@@ -30,7 +31,7 @@ def line_decoder(encoding: str) -> Callable[[bytes], str]:
         return _big
     if encoding in ("utf-16", "utf-16-le"):
         return _little
-    return lambda line: line.decode(encoding, "replace")
+    return methodcaller("decode", encoding, "replace")
 
 
 def is_wide(encoding: str) -> bool:

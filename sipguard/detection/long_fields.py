@@ -56,13 +56,8 @@ class LongFields:
         self._data = b""
         self._found: list[_Reach] | None = None
         self._under_way = b""
-        self._carried: tuple[bytes, int] | None = None
+        self.carried: tuple[bytes, int] | None = None
         """What the last chunk ended in: the number, and how many bytes further it reaches."""
-
-    @property
-    def reaches_on(self) -> bool:
-        """Whether such a record may not have ended with the last chunk."""
-        return self._carried is not None
 
     @property
     def reaches(self) -> bool:
@@ -80,8 +75,8 @@ class LongFields:
         """All of `data` has gone by."""
         if self._long is None:
             return
-        if self._carried is not None or self._mark(data[-2 * self._reach :], 0) >= 0:
-            self._carried = self._left(self._all(), len(data))
+        if self.carried is not None or self._mark(data[-2 * self._reach :], 0) >= 0:
+            self.carried = self._left(self._all(), len(data))
         self._data, self._found = b"", None
 
     def _left(self, found: list[_Reach], size: int) -> tuple[bytes, int] | None:
@@ -89,12 +84,12 @@ class LongFields:
         if not found or found[-1].end < size:
             return None
         begin, _, number = found[-1]
-        left = (self._carried[1] if self._carried is not None and not begin else begin + self._reach) - size
+        left = (self.carried[1] if self.carried is not None and not begin else begin + self._reach) - size
         return (number, left) if left > 0 else None
 
     def settle(self) -> None:
         """Nothing more has come: a record is written with one write."""
-        self._carried = None
+        self.carried = None
 
     def covers(self, begin: int, *, only_records: bool) -> bool:
         """Whether the line at this offset of the chunk is a caller's; with `only_records` the log has nothing else.
@@ -120,8 +115,8 @@ class LongFields:
         data = self._data
         found: list[_Reach] = []
         position = 0
-        if self._carried is not None:
-            number, left = self._carried
+        if self.carried is not None:
+            number, left = self.carried
             found.append(_Reach(0, self._end(0, left, number), number))
             position = found[0].end
         while self._long is not None and (place := self._mark(data, position)) >= 0:

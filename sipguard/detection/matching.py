@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time as _time
 from contextlib import suppress
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from sipguard.detection.auxiliary_events import AuxiliaryEvents
@@ -258,7 +259,7 @@ class Matcher:
             if self._ignoreregex and self._is_ignored(joined(used) if self._maxlines > 1 else subject):
                 return None
             if expression.is_simple and not common:
-                failure = simple_failure(match, index, self.line_time, tuple([whole for _, whole in used]))
+                failure = simple_failure(match, index, self.line_time, tuple(map(itemgetter(1), used)))
                 if failure is None:
                     continue
                 return failure

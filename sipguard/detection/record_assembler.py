@@ -100,17 +100,14 @@ class RecordAssembler:
     @property
     def busy(self) -> bool:
         """Whether the next line matters whatever it holds: a record or a packet is under way."""
-        return self._is_open or self._must_judge or (self._packets is not None and self._packets.busy)
-
-    @property
-    def _must_judge(self) -> bool:
-        return bool(self._doubted) and self._heads.is_known
+        must_judge = bool(self._doubted) and self._heads.is_known
+        return self._is_open or must_judge or (self._packets is not None and self._packets.busy)
 
     @property
     def waits(self) -> bool:
         """Whether something is held back that `release` gives when nothing more comes."""
         in_doubt = bool(self._doubted) and self._heads.can_settle
-        return self._is_open or in_doubt or self._long.reaches_on or (self._packets is not None and self._packets.waits)
+        return self._is_open or in_doubt or self._long.carried is not None or (self._packets is not None and self._packets.waits)
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
@@ -215,7 +212,7 @@ class RecordAssembler:
         """
         self.pushed += 1
         self._time = time
-        ready = self._judged() if self._must_judge else []
+        ready = self._judged() if self._doubted and self._heads.is_known else []
         ready += self._push(self.pushed, raw)
         if self._is_open:
             self.held_bytes = len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
@@ -276,7 +273,10 @@ class RecordAssembler:
             return before + self._push(number, raw[place:])
         if packets is None:
             return self._unscreened((number, raw, text))
-        return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
+        ready = []
+        for line in packets.push((number, raw, text)):
+            ready += self._unscreened(line)
+        return ready
 
     def _is_of_event(self, line: str) -> bool:
         """Whether the line belongs to the record under way, whatever it looks like, as its thread has not begun another."""
@@ -317,7 +317,7 @@ class RecordAssembler:
         if not self.rule.has_records:
             return self._whole(self._ready(line, number), "")
         if self.rule.begins(line) or (self._is_open and self.rule.opens_packet(line)):
-            before = self._close_before_another()
+            before = self._close_before_another() if self._is_open else []
             thread = self._thread.number(line) if self._thread is not None else ""
             hung = self._thread.hung(line, thread) if self._thread is not None else None
             last = hung.texts[-1] if hung is not None else line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sipguard.errors import FirewallError
@@ -85,8 +86,9 @@ class MemoryFirewall:
 
     def unban(self, bans: Sequence[Ban]) -> None:
         """Forget these addresses."""
-        for jail, target in [(ban.jail, parse_target(ban.address)) for ban in bans]:
-            self._jails.get(jail, {}).pop(target, None)
+        targets = list(map(parse_target, map(attrgetter("address"), bans)))  # all of them, before any is let through
+        for ban, target in zip(bans, targets, strict=True):
+            self._jails.get(ban.jail, {}).pop(target, None)
 
     def entries(self) -> list[Entry]:
         """Every address whose time has not passed; the others are forgotten now."""

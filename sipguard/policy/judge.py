@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -90,6 +90,8 @@ class Judge:
         """Calls to nowhere, of a jail with `mode = "scan"`."""
         self.grounds = Window(jail.maxretry, jail.findtime)
         """The counted failures whose address is beyond doubt, each with its class in the place of the user."""
+        self._has_grounds = False
+        """Whether anything has ever been counted in them."""
         self._clock = clock
         self._banned = banned
         self._attempts = Attempts(jail.filter)
@@ -115,9 +117,9 @@ class Judge:
         """The next log may repeat what the one before has told: what was counted for an address at the same time."""
         self._told = self.window.recent(self._clock() - self.jail.findtime)
 
-    def by_host(self, failures: Sequence[Failure]) -> Iterable[Sequence[Failure]]:
+    def by_host(self, failures: Sequence[Failure]) -> Iterator[Sequence[Failure]]:
         """The failures of a log in parts, each to be weighed by itself: one for each host, where nothing speaks against it."""
-        return (failures,) if len(failures) == 1 else self._attempts.by_host(failures)
+        return self._attempts.by_host(failures)
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
         """As `weigh`, of one failure."""
@@ -225,6 +227,7 @@ class Judge:
         if subject in self._banned:
             return Outcome.ALREADY_BANNED
         if evidence in STRONG:
+            self._has_grounds = True
             self.grounds.add(subject, time, new * weight, evidence)
         user = (failure.user or "") if self._knows_users else ""
         if not self.window.add(subject, time, new * weight, user):
@@ -362,7 +365,7 @@ class Judge:
         until = now + jail.bantime
         # Nothing has a class in lines of a log, without the wire.
         classed = last is not None and last.evidence is not None
-        evidence = self._class_of(address, now, classed=classed) if classed or address in self.grounds else None
+        evidence = self._class_of(address, now, classed=classed) if classed or self._has_grounds else None
         return Ban(address, jail.name, now, until, failures, reason=reason, evidence=evidence)
 
     def _class_of(self, address: str, now: float, *, classed: bool) -> Evidence | None:

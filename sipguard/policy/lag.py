@@ -9,6 +9,7 @@ written now, in every log whose end was read once.
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from sipguard.text import printable
@@ -30,6 +31,8 @@ PROOF = 3
 """Failures in a row that are off by the same."""
 TOLD_EVERY = 86_400.0
 """Seconds between two words about the same log."""
+
+_TIME = attrgetter("time")
 
 
 def by_zones(time: float, now: float) -> float:
@@ -59,21 +62,16 @@ class Lag:
     def correct(self, events: Sequence[LogEvent], now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
         """The events that can be weighed now, each with the time at which it happened. Some may be held back for the next."""
         self.moved = self.offset
-        if self._is_in_step(events, now, live=live, ended=ended):
-            return events
+        # As nearly always: nothing is to be corrected nor learnt, which is asked once for all lines of an attack.
+        if not self.offset and not self._seen:
+            learns = live if self._way == "learn" else ended
+            times = list(filter(None, map(_TIME, events))) if learns else []
+            if not times:
+                return events
+            if now - min(times) <= NEAR and max(times) - now <= NEAR:
+                self.odd = None if self._way == "learn" else self.odd
+                return events
         return [one for event in events for one in self._correct(event, now, live=live, ended=ended)]
-
-    def _is_in_step(self, events: Sequence[LogEvent], now: float, *, live: bool, ended: bool) -> bool:
-        """Whether nothing is to be corrected nor learnt, as nearly always: asked once for all lines of an attack."""
-        if self.offset or self._seen:
-            return False
-        if not events or not (live if self._way == "learn" else ended):
-            return True
-        times = [event.time or now for event in events]
-        if now - min(times) > NEAR or max(times) - now > NEAR:
-            return False
-        self.odd = None if self._way == "learn" else self.odd
-        return True
 
     def _correct(self, event: LogEvent, now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
         if event.time is None:
@@ -167,13 +165,10 @@ class Lags:
         minutes = round(lag.moved / 60) if lag is not None else 0
         return f"{self.path}, its times moved by {minutes} min" if minutes else self.path
 
-    def reading(self, path: str, now: float, live: bool = False, ended: bool = False) -> None:
-        """What follows is of this log, read at `now`; `live` and `ended` as in `Chunk`."""
-        self._chunk = path, now, live, ended
-        self._read_as[path] = live, ended
-
-    def reading_on(self, path: str, now: float) -> None:
-        """What follows is of this log, and was read with what was read of it last."""
+    def reading(self, path: str, now: float, read_as: tuple[bool, bool] | None = None) -> None:
+        """What follows is of this log, read at `now`: `live` and `ended` as in `Chunk`, or as what was read of it last."""
+        if read_as is not None:
+            self._read_as[path] = read_as
         self._chunk = path, now, *self._read_as.get(path, (False, False))
 
     def in_time(self, events: Sequence[LogEvent]) -> Sequence[LogEvent]:
@@ -188,7 +183,7 @@ class Lags:
 
     def released(self, path: str, now: float) -> Sequence[LogEvent]:
         """What is held back of a log of which nothing has come for a while; what else follows is of that log too."""
-        self.reading_on(path, now)
+        self.reading(path, now)
         return self._logs[path].release() if path in self._logs else ()
 
     def keep(self, followed: Container[str]) -> None:

@@ -152,7 +152,8 @@ class Follower:
         appeared = False
         while self._changes:
             path, made = self._changes.popleft()
-            self._ready.update((tail.path, tail) for tail in self._index.get(path, ()))
+            for tail in self._index.get(path, ()):
+                self._ready[tail.path] = tail
             # Expand a glob again only if it may match something new: busy directories are checked very often.
             appeared |= made and (path not in self._index or (path in self._directories and self._globs))
         if appeared:

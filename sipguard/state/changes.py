@@ -6,7 +6,6 @@ never run ahead of the attempts that the lines before them have caused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +17,10 @@ MAX_LINE = 1000
 
 BURST = 500
 """Attempts of one moment from which on not each is stored by itself: nobody reads so many, and the disk is slow."""
+
+
+StoredAttempt = tuple[str, str, float, int, str | None, str, float | None, int | None]
+"""A row: jail, address, time, attempts, user, line, when the ban began that answers it, regex."""
 
 
 class CountedAttempt(NamedTuple):
@@ -63,25 +66,26 @@ class Changes:
     flows: dict[tuple[str, int], float] = field(default_factory=dict)
     """Address and source port of a login that the wire has proven → when."""
 
-    def rows(self) -> Iterator[CountedAttempt]:
-        """The attempts, as they are stored: in a burst those on one user that have led to a ban are one, the latest."""
-        if len(self.attempts) < BURST:
-            yield from self.attempts
-            return
-        sums: dict[tuple[str, str, str | None], int] = {}
-        latest = {}
-        for attempt in self.attempts:
-            jail, address, _, attempts, user, _, _ = attempt
-            if (jail, address) in self.decided:
-                key = jail, address, user
-                sums[key] = sums.get(key, 0) + attempts
-                latest[key] = attempt
-            else:
-                yield attempt
-        for key, attempt in latest.items():
-            yield attempt if attempt.attempts == sums[key] else attempt._replace(attempts=sums[key])
+    def rows(self) -> list[StoredAttempt]:
+        """The attempts, as they are stored: in a burst those on one user that have led to a ban are one, the latest.
+
+        Those of the same moment come with their ban: to find them again would take as long as to write them.
+        """
+        rows: list[StoredAttempt] = []
+        places: dict[tuple[str, str, str | None], int] = {}
+        joined = self.decided if len(self.attempts) >= BURST else ()
+        for jail, address, time, count, user, line, regex in self.attempts:
+            ban = self.bans.get((jail, address))
+            row = jail, address, time, count, user, line[:MAX_LINE], None if ban is None else ban.since, regex
+            if (jail, address) in joined:
+                place = places.setdefault((jail, address, user), len(rows))
+                if place < len(rows):
+                    rows[place] = (*row[:3], rows[place][3] + count, *row[4:])
+                    continue
+            rows.append(row)
+        return rows
 
     def __bool__(self) -> bool:
-        changed = self.positions or self.attempts or self.bans or self.ended
-        known = self.rules or self.spoilt or self.logins or self.flows
-        return bool(changed or known or self.forgotten or self.expired or self.waiting or self.settled)
+        changed = self.positions or self.attempts or self.bans or self.ended or self.forgotten or self.expired
+        known = self.rules or self.spoilt or self.logins or self.flows or self.waiting or self.settled
+        return bool(changed or known)

@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ CREATE TABLE IF NOT EXISTS flows (address TEXT, port INTEGER, time REAL, PRIMARY
 """
 _LATER_COLUMNS = (("live_bans", "evidence", "TEXT"), ("history", "evidence", "TEXT"), ("history", "count", "INTEGER"))
 """Table, column and type of what an earlier sipguard did not have."""
+_BAN_ANSWERS = attrgetter("since", "jail", "address")
+_LIVE_BAN = attrgetter("jail", "address", "since", "until", "attempts", "count", "reason", "evidence")
+_POSITION = attrgetter("path", "device", "inode", "head", "head_size", "offset")
+"""The rows of these."""
 MOST_ROWS = {"attempts": 500_000, "history": 200_000}
 """Rows of a table: an attack from many addresses fills it faster than age empties it."""
 TRIM = 20_000
@@ -180,7 +185,11 @@ class Database:
         """(jail, address) → how many bans of these addresses came before; (None, address) → how many in any jail."""
         question = "SELECT jail, address FROM history WHERE address IN (SELECT value FROM json_each(?))"
         rows = self._rows(question, (json.dumps(list(addresses)),))
-        return Counter(key for jail, address in rows for key in ((jail, address), (None, address)))
+        counts: Counter[tuple[str | None, str]] = Counter()
+        for jail, address in rows:
+            counts[jail, address] += 1
+            counts[None, address] += 1
+        return counts
 
     def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """What is known of an address: its attempts, answered or not, and its bans that have ended; oldest first."""
@@ -201,12 +210,7 @@ class Database:
 
     def save(self, changes: Changes) -> None:
         """Write one moment, all of it or nothing. Raises `StateError`; then the same changes can be written again."""
-        self._check_there()
-        with _told(self.path), self._db:
-            self._write(changes)
-
-    def _check_there(self) -> None:
-        """SQLite would go on writing into a file that somebody has removed or replaced."""
+        # SQLite would go on writing into a file that somebody has removed or replaced.
         try:
             there = self.path.stat().st_ino
         except FileNotFoundError:
@@ -215,6 +219,8 @@ class Database:
             raise StateError(f"{self.path}: {error.strerror}") from error
         if there != self._inode:
             raise StateLostError(f"{self.path}: the file was replaced")
+        with _told(self.path), self._db:
+            self._write(changes)
 
     def shift(self, seconds: float) -> None:
         """Move the attempts that still count. Raises `StateError`."""
@@ -236,58 +242,46 @@ class Database:
     def _write(self, changes: Changes) -> None:
         run = self._db.executemany
         self._db.execute("BEGIN IMMEDIATE")
+        if changes.rules or changes.spoilt or changes.logins or changes.flows or changes.waiting or changes.settled:
+            self._write_aside(changes)
+        bans = changes.bans.values()
+        run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
+        run("UPDATE attempts SET ban = ? WHERE jail = ? AND address = ? AND ban IS NULL", map(_BAN_ANSWERS, bans))
+        if changes.attempts:
+            run("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.rows())
+        run("INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_LIVE_BAN, bans))
+        for key, when in changes.ended.items():
+            self._db.execute(
+                "INSERT INTO history (jail, address, since, until, ended, attempts, reason, evidence, count)"
+                " SELECT jail, address, since, until, ?3, attempts, reason, evidence, count FROM live_bans"
+                " WHERE jail = ?1 AND address = ?2",
+                (*key, when),
+            )
+        run("DELETE FROM live_bans WHERE jail = ? AND address = ?", changes.ended)
+        for table in ("attempts", "history"):
+            run(f"DELETE FROM {table} WHERE jail = ? AND address = ?", changes.forgotten)  # noqa: S608 - two names of ours
+        run("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)", map(_POSITION, changes.positions.values()))
+
+    def _write_aside(self, changes: Changes) -> None:
+        """What few moments have."""
+        run = self._db.executemany
         run("INSERT OR IGNORE INTO spoilt_servers VALUES (?, ?)", changes.spoilt.items())
         run("INSERT OR REPLACE INTO logins VALUES (?, ?)", changes.logins.items())
-        run("INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", ((*flow, time) for flow, time in changes.flows.items()))
-        run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
-        run("DELETE FROM unpaired WHERE number = ?", ((number,) for number in changes.settled))
+        run("INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", [(*flow, time) for flow, time in changes.flows.items()])
+        run("DELETE FROM unpaired WHERE number = ?", zip(changes.settled, strict=True))
         run(
             "INSERT OR REPLACE INTO unpaired VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
+            [
                 (number, jail, row.kind, row.address, row.time, row.user, row.line[:MAX_LINE], row.regex)
                 for number, (jail, row) in changes.waiting.items()
-            ),
-        )
-        run(
-            "UPDATE attempts SET ban = ?1 WHERE address = ?3 AND jail = ?2 AND ban IS NULL",
-            ((ban.since, ban.jail, ban.address) for ban in changes.bans.values()),
-        )
-        # Those of the same moment come with their ban: in a burst, to find them again would take as long as to write them.
-        since = {key: ban.since for key, ban in changes.bans.items()}.get
-        run(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (jail, address, time, attempts, user, line[:MAX_LINE], since((jail, address)), regex)
-                for jail, address, time, attempts, user, line, regex in changes.rows()
             ],
         )
         run(
-            "INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (b.jail, b.address, b.since, b.until, b.attempts, b.count, b.reason, b.evidence)
-                for b in changes.bans.values()
-            ),
-        )
-        ended = [(when, *key) for key, when in changes.ended.items()]
-        run(
-            "INSERT INTO history (jail, address, since, until, ended, attempts, reason, evidence, count)"
-            " SELECT jail, address, since, until, ?, attempts, reason, evidence, count FROM live_bans"
-            " WHERE jail = ? AND address = ?",
-            ended,
-        )
-        run("DELETE FROM live_bans WHERE jail = ? AND address = ?", ([*key] for key in changes.ended))
-        for table in ("attempts", "history"):
-            run(f"DELETE FROM {table} WHERE jail = ? AND address = ?", changes.forgotten)  # noqa: S608 - two names of ours
-        run(
-            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)",
-            ((p.path, p.device, p.inode, p.head, p.head_size, p.offset) for p in changes.positions.values()),
-        )
-        run(
             "INSERT OR REPLACE INTO rules VALUES (?, ?, ?, ?)",
-            (
+            [
                 (jail, " ".join(map(str, rule.ports)), " ".join(rule.protocols), rule.verdict)
                 for jail, rule in changes.rules.items()
-            ),
+            ],
         )
 
     def purge(self, before: float) -> bool:

@@ -47,7 +47,7 @@ def bans_of(jail, count):
 
 async def until_idle(firewall_worker):
     async with asyncio.timeout(PATIENCE):
-        await firewall_worker.settled()
+        await firewall_worker.idle.wait()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -59,7 +59,7 @@ def test_what_fits_is_made(caplog, whole, size):
         made, ledger = [], BanLedger()
         firewall = SmallFirewall(size, whole=whole)
         firewall_worker = FirewallWorker(
-            firewall, lambda verb, bans: made.extend((verb, ban.jail) for ban in bans), list, ledger
+            firewall, lambda bans: made.extend(("ban", ban.jail) for ban in bans), list, ledger
         )
         firewall_worker.rules = [Rule("many"), Rule("few")]
         worker = asyncio.create_task(firewall_worker.run())

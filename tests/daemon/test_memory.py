@@ -140,14 +140,12 @@ def test_orders_that_are_carried_out():
 
     async def carry_out():
         ban = Ban("203.0.113.66", "asterisk", NOW, NOW + 600)
-        firewall_worker = FirewallWorker(
-            MemoryFirewall(clock=lambda: NOW), lambda _verb, _bans: None, list, BanLedger()
-        )
+        firewall_worker = FirewallWorker(MemoryFirewall(clock=lambda: NOW), lambda _bans: None, list, BanLedger())
         running = asyncio.create_task(firewall_worker.run())
         await firewall_worker.open([Rule("asterisk")])
         references = sys.getrefcount(ban)
         firewall_worker.order("unban", [ban])
-        await firewall_worker.settled()
+        await firewall_worker.idle.wait()
         deadline = time.monotonic() + PATIENCE
         # The thread that carried them out lets go of them a moment after it has said that they are.
         while sys.getrefcount(ban) > references and time.monotonic() < deadline:

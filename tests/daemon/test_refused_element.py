@@ -53,7 +53,7 @@ def _carried_out(firewall, orders, live=()):
     async def run():
         ledger = BanLedger()
         worker = FirewallWorker(
-            firewall, lambda verb, bans: done.extend((verb, one.address) for one in bans), lambda: live, ledger
+            firewall, lambda bans: done.extend(("ban", one.address) for one in bans), lambda: live, ledger
         )
         try:
             await worker.open([Rule("sip")])
@@ -61,7 +61,7 @@ def _carried_out(firewall, orders, live=()):
                 worker.order(verb, bans)
             job = asyncio.create_task(worker.run())
             async with asyncio.timeout(PATIENCE):
-                await worker.settled()
+                await worker.idle.wait()
             job.cancel()
             return worker.problem, (
                 record := ledger.record("sip", BAD)
@@ -132,7 +132,7 @@ def _with_jails(firewall, use):
 
     async def run():
         ledger, made = BanLedger(), []
-        worker = FirewallWorker(firewall, lambda _, bans: made.extend(bans), lambda: list(made), ledger)
+        worker = FirewallWorker(firewall, made.extend, lambda: list(made), ledger)
         job = asyncio.create_task(worker.run())
         try:
             async with asyncio.timeout(PATIENCE):
@@ -160,7 +160,7 @@ def test_one_rule_of_many(bad, caplog):
         assert worker.problem is None
         assert worker.unruled == {jail: f"no such match: {jail}" for jail in bad}
         worker.order("ban", _bans_of(JAILS))
-        await worker.settled()
+        await worker.idle.wait()
         assert {ban.jail for ban in made} == {entry.jail for entry in firewall.entries()} == good
         assert {ban.jail for ban in ledger.waiting(State.REFUSED)} == bad
         assert caplog.text.count("bans NOBODY, since its rule is refused") == len(bad)
@@ -172,7 +172,7 @@ def test_one_rule_of_many(bad, caplog):
         await worker.open(worker.rules)
         assert not worker.unruled
         worker.order("ban", ledger.waiting(State.REFUSED))
-        await worker.settled()
+        await worker.idle.wait()
         assert {entry.jail for entry in firewall.entries()} == {*JAILS}
 
     _with_jails(firewall, use)

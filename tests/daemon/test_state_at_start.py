@@ -152,7 +152,7 @@ def test_nothing_is_left_over_before_the_state_is_read(complete):
     firewall = MemoryFirewall(clock=time.time)
 
     async def compare():
-        worker = FirewallWorker(firewall, lambda _verb, _bans: None, list, BanLedger())
+        worker = FirewallWorker(firewall, lambda _bans: None, list, BanLedger())
         try:
             await worker.open([Rule("sip")])
             firewall.ban([Ban(ATTACKER, "sip", time.time(), time.time() + BANTIME)])

@@ -67,7 +67,7 @@ async def _view(daemon: Daemon) -> AsyncIterator[DatabaseView]:
     finally:
         jails.cancel()
         daemon.store.save()
-        daemon.store.saved = lambda _changes: None
+        daemon.store.saved = None
         view.close()
 
 
