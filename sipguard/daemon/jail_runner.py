@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import lru_cache, partial
-from operator import methodcaller
+from functools import partial
+from operator import attrgetter, methodcaller
 
 from sipguard.daemon.auth_lines import AuthLines
 from sipguard.daemon.ban_ledger import BanLedger
@@ -15,8 +14,8 @@ from sipguard.daemon.degrading import Degrading
 from sipguard.daemon.examiner import EVENTS, Examiner
 from sipguard.daemon.jail_totals import Totals
 from sipguard.daemon.line_problems import LineProblems
-from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told
-from sipguard.daemon.own_log import LogBatch
+from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told, entries
+from sipguard.daemon.own_log import LogBatch, moment
 from sipguard.daemon.unproven import Unproven
 from sipguard.detection.detector import Detector
 from sipguard.detection.results import Counts
@@ -27,7 +26,7 @@ from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.policy.lag import Lags
 from sipguard.policy.window import MOST
 from sipguard.policy.wire import told_as
-from sipguard.state.changes import Changes, CountedAttempt
+from sipguard.state.changes import BURST, Changes, CountedAttempt
 from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.filter")
@@ -35,20 +34,11 @@ log = logging.getLogger("fail2ban.filter")
 RECENT = 5
 """Seconds after a ban in which lines of its address are what was already under way, not a sign that the ban does not work."""
 
-_new = tuple.__new__
+_new, _USER = tuple.__new__, attrgetter("user")
 MOST_UNSAID = 1000
 """Lines of our own log that may wait."""
 
 _COUNTED = frozenset({Outcome.COUNTED, Outcome.BAN})
-
-
-@lru_cache(maxsize=16)
-def _shown(time: int) -> str:
-    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - as Fail2ban writes it
-
-
-def _entries(records: Sequence[tuple[float, str]], detector: Detector) -> list[LogEvent]:
-    return [event for time, text in records for event in detector.entry(text, time)]
 
 
 class JailRunner:
@@ -154,8 +144,7 @@ class JailRunner:
 
     def held(self, path: str) -> int | None:
         """How long the last record of this log is, in bytes, if it is held back as it may go on: ask `release`; else None."""
-        detector = self.detectors.get(path)
-        return detector.held if detector is not None else None
+        return detector.held if (detector := self.detectors.get(path)) is not None else None
 
     def release(self, path: str, idle: float, changes: Changes, told: Told | None = None) -> None:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
@@ -169,7 +158,7 @@ class JailRunner:
         """Read entries of the journal: time and text."""
         self.lags.reading("", self._clock())
         self.auth_lines.look(b"", understood=True)
-        self._read(path, changes, told, partial(_entries, records))
+        self._read(path, changes, told, partial(entries, records))
 
     def _read(
         self,
@@ -367,11 +356,19 @@ class JailRunner:
 
     def _count(self, judgement: Judgement, changes: Changes) -> None:
         name, (_, address, failures, times, _, ban, _, attempts) = self.jail.name, judgement
-        many = "" if attempts == 1 else f", bad - counts as {attempts}"
-        told, line = log.isEnabledFor(logging.INFO), ""
+        if log.isEnabledFor(logging.INFO):
+            many = "" if attempts == 1 else f", bad - counts as {attempts}"
+            second, found = -1, ""
+            for time in times:
+                if int(time) != second:
+                    second = int(time)
+                    found = f"[{name}] Found {address} - {moment(second)}{many}"
+                self._say.append(found)
+        self._observe(name, address, failures)
+        if ban is not None and len(changes.attempts) >= BURST and len(set(map(_USER, failures))) == 1:
+            # They would be stored as one: see `Changes.rows`.
+            failures, times, attempts = failures[-1:], times[-1:], attempts * len(failures)
         for failure, time in zip(failures, times, strict=True):
-            if told:
-                self._say.append(f"[{name}] Found {address} - {_shown(int(time))}{many}")
             line = failure.line or (lines[-1] if (lines := failure.lines) else "")
             if self.examiner is not None:
                 line = told_as(failure.evidence, line)
@@ -379,7 +376,6 @@ class JailRunner:
             changes.attempts.append(
                 _new(CountedAttempt, (name, address, time, attempts, failure.user, line, failure.regex))
             )
-        self._observe(name, address, failures)
         if ban is not None:
             changes.decided.add((name, address))
             self.totals.bans += 1

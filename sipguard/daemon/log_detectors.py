@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -13,6 +13,11 @@ from sipguard.model import Clock, Filter, Jail, LogEvent
 
 Told = dict[Detector, tuple[list[LogEvent], Counts]]
 """What detectors have said of the same lines, and had counted before: each is asked once, for all jails that share it."""
+
+
+def entries(records: Iterable[tuple[float, str]], detector: Detector) -> list[LogEvent]:
+    """What entries of the journal tell, (time, text)."""
+    return [event for time, text in records for event in detector.entry(text, time)]
 
 
 class LogReading(NamedTuple):

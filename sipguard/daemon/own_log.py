@@ -21,6 +21,7 @@ import stat
 import sys
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,19 +72,18 @@ class LogBatch(list[str]):
         return "\n".join(self)
 
 
+@lru_cache(maxsize=16)
+def moment(second: int) -> str:
+    """A POSIX second as Fail2ban writes it: local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+
+
 class _Formatter(logging.Formatter):
     """Keeps one record on one line: part of a message may come from an attacker."""
 
-    _second = ("", -1)
-
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - as in logging
         """The local time as Fail2ban writes it; worked out once per second, since attacks are logged by the thousand."""
-        text, second = self._second
-        if second != int(record.created):
-            second = int(record.created)
-            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-            self._second = text, second
-        return f"{text},{int(record.msecs):03d}"
+        return f"{moment(int(record.created))},{int(record.msecs):03d}"
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, LogBatch):

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from sipguard.addresses import canonical, embeds_ipv4, network_of
@@ -19,7 +20,7 @@ from sipguard.policy.challenges import Challenges
 from sipguard.policy.escalation import weight
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.logins import PATIENCE, Logins
-from sipguard.policy.window import Window
+from sipguard.policy.window import LONGEST_USER, Window
 from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN, STRONG
 from sipguard.wire_model import Evidence
 
@@ -192,7 +193,7 @@ class Judge:
                 if not self._attempts.is_alone(source, failure.may_have):
                     return []
                 alike = failure.reader
-            found.append((time, failure.user or "" if told else ""))
+            found.append((time, (failure.user or "")[:LONGEST_USER] if told else ""))
         return found
 
     def _weigh_one(self, failure: Failure, known: tuple[str, str], weight: int, now: float) -> Judgement:
@@ -358,10 +359,7 @@ class Judge:
             until = now + (min(jail.bantime, LONGEST_SCAN_BAN) if unproven else jail.bantime)
             reason = sys.intern(f"{failures} calls to nowhere within {jail.findtime:g} s")
             return Ban(address, jail.name, now, until, failures, reason=reason, evidence=last.evidence)
-        plural = "" if failures == 1 else "s"
-        reason = sys.intern(
-            f"{failures} failure{plural} within {jail.findtime:g} s"
-        )  # one text for all bans of the jail
+        reason = _reason(failures, jail.findtime)
         until = now + jail.bantime
         # Nothing has a class in lines of a log, without the wire.
         classed = last is not None and last.evidence is not None
@@ -378,6 +376,12 @@ class Judge:
         self.grounds.forget(address)
         weakest = next((one for one in reversed(STRONG) if one in found), None)
         return weakest or ("reported" if classed else None)
+
+
+@lru_cache(maxsize=64)
+def _reason(failures: int, seconds: float) -> str:
+    """Of a ban: one text for all bans of a jail."""
+    return sys.intern(f"{failures} failure{'' if failures == 1 else 's'} within {seconds:g} s")
 
 
 def _time(failure: Failure, now: float) -> float:
