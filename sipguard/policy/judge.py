@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from enum import Enum
-from functools import lru_cache
 from typing import NamedTuple
 
 from sipguard.addresses import canonical, embeds_ipv4, network_of
@@ -359,7 +358,8 @@ class Judge:
             until = now + (min(jail.bantime, LONGEST_SCAN_BAN) if unproven else jail.bantime)
             reason = sys.intern(f"{failures} calls to nowhere within {jail.findtime:g} s")
             return Ban(address, jail.name, now, until, failures, reason=reason, evidence=last.evidence)
-        reason = _reason(failures, jail.findtime)
+        # One text for all bans of the jail.
+        reason = sys.intern(f"{failures} failure{'' if failures == 1 else 's'} within {jail.findtime:g} s")
         until = now + jail.bantime
         # Nothing has a class in lines of a log, without the wire.
         classed = last is not None and last.evidence is not None
@@ -376,12 +376,6 @@ class Judge:
         self.grounds.forget(address)
         weakest = next((one for one in reversed(STRONG) if one in found), None)
         return weakest or ("reported" if classed else None)
-
-
-@lru_cache(maxsize=64)
-def _reason(failures: int, seconds: float) -> str:
-    """Of a ban: one text for all bans of a jail."""
-    return sys.intern(f"{failures} failure{'' if failures == 1 else 's'} within {seconds:g} s")
 
 
 def _time(failure: Failure, now: float) -> float:

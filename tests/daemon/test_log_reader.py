@@ -29,11 +29,8 @@ class Feed:
         self.looks = []
         self.error = None
 
-    def look(self):
-        self.looks.append(time.monotonic())
-        return self.busy
-
     def read(self, _limit):
+        self.looks.append(time.monotonic())
         if self.error:
             raise self.error
         chunks, self.chunks = self.chunks[:1], self.chunks[1:]
