@@ -131,11 +131,11 @@ class BanLedger:
             record = self._jails.get(ban.jail, {}).get(ban.address)
             if record is None or record.live:
                 continue
-            if ban.until <= now:
+            if record.ban.until <= now:
                 self.end(ban.jail, ban.address)
             else:
-                self.add(ban)
-                begun.append(ban)
+                self.add(record.ban)  # the clock may have been set since this was ordered
+                begun.append(record.ban)
         return begun
 
     def add(self, ban: Ban, *, adopted: bool = False) -> Record:

@@ -204,6 +204,8 @@ class Bans:
 
         Raises `SipguardError` when the kernel does not answer in good time, or has no room for one of these `bans`.
         """
+        if not self._store.save():  # what was undone; what is made is saved when the kernel has it
+            self._store.touched()
         if self._decided:
             self._send()
         try:
@@ -212,8 +214,6 @@ class Bans:
         except TimeoutError:
             why = f": {problem}; still trying" if (problem := self.firewall_worker.problem) else "; still trying"
             raise SipguardError(f"the firewall has not confirmed the ban yet{why}") from None
-        if not self._store.save():
-            self._store.touched()
         for ban in bans if self.live.waits else ():
             record = self.live.record(ban.jail, ban.address)
             if record and record.state is State.REFUSED:

@@ -117,7 +117,7 @@ class StateWriter:
 
     def flows(self, since: float) -> dict[tuple[str, int], float]:
         """As `Database.flows`, as far as that can be read."""
-        return {**(self._read(lambda database: database.flows(since)) or {}), **self.changes.flows}
+        return {**(self._read(Database.flows, since) or {}), **self.changes.flows}
 
     def touched(self) -> None:
         """Something was put into `changes`."""

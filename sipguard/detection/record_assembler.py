@@ -107,7 +107,12 @@ class RecordAssembler:
     def waits(self) -> bool:
         """Whether something is held back that `release` gives when nothing more comes."""
         in_doubt = bool(self._doubted) and self._heads.can_settle
-        return self._is_open or in_doubt or self._long.carried is not None or (self._packets is not None and self._packets.waits)
+        return (
+            self._is_open
+            or in_doubt
+            or self._long.carried is not None
+            or (self._packets is not None and self._packets.waits)
+        )
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
@@ -250,7 +255,7 @@ class RecordAssembler:
         if idle >= FOLDED_SETTLES:
             self._long.settle()
         self._heads.settle(idle)
-        if idle == inf or self._must_judge:
+        if idle == inf or self._heads.is_known:
             ready += self._judged()
         if self._packets is None or idle < FOLDED_SETTLES or not self._packets.waits:
             return ready

@@ -108,6 +108,20 @@ def test_the_clock_was_set():
     assert (record.ban.until, record.seen) == (120.0, 100.0)
 
 
+def test_what_the_kernel_has_made():
+    """It is live, by the clock as it is now; but for what was undone, lives already or was over before the kernel had it."""
+    bans = BanLedger()
+    ordered = [ban(last, until) for last, until in ((1, 20.0), (2, 20.0), (3, 5.0), (4, 20.0))]
+    for one in ordered:
+        bans.decide(one)
+    bans.end("asterisk", "203.0.113.2")
+    bans.add(ordered[3])
+    bans.shift(100.0)
+    assert [(one.address, one.until) for one in bans.made(ordered, 110.0)] == [("203.0.113.1", 120.0)]
+    assert {one.address for one in bans} == {"203.0.113.1", "203.0.113.4"}
+    assert bans.record("asterisk", "203.0.113.3") is None
+
+
 @given(st.lists(st.tuples(st.sampled_from(["decide", "add", "end"]), st.integers(1, 4), st.sampled_from("ab"))))
 def test_the_count_of_live_bans_is_kept(steps):
     """However bans come and go, and are decided anew while they live: the number that is kept is the number there is."""
