@@ -106,13 +106,8 @@ class RecordAssembler:
     @property
     def waits(self) -> bool:
         """Whether something is held back that `release` gives when nothing more comes."""
-        in_doubt = bool(self._doubted) and self._heads.can_settle
-        return (
-            self._is_open
-            or in_doubt
-            or self._long.carried is not None
-            or (self._packets is not None and self._packets.waits)
-        )
+        waits = self._is_open or (bool(self._doubted) and self._heads.can_settle)
+        return waits or self._long.carried is not None or (self._packets is not None and self._packets.waits)
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
@@ -278,10 +273,7 @@ class RecordAssembler:
             return before + self._push(number, raw[place:])
         if packets is None:
             return self._unscreened((number, raw, text))
-        ready = []
-        for line in packets.push((number, raw, text)):
-            ready += self._unscreened(line)
-        return ready
+        return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
 
     def _is_of_event(self, line: str) -> bool:
         """Whether the line belongs to the record under way, whatever it looks like, as its thread has not begun another."""
