@@ -99,10 +99,10 @@ async def until(holds, what, seconds=PATIENCE):
         await asyncio.sleep(0.02)
 
 
-def quickly(monkeypatch):
+def quickly(monkeypatch, beat=QUICK):
     """Beats follow one another fast."""
-    monkeypatch.setattr(teller, "BEAT", QUICK)
-    monkeypatch.setattr(teller, "SILENT", 2.5 * QUICK)
+    monkeypatch.setattr(teller, "BEAT", beat)
+    monkeypatch.setattr(teller, "SILENT", PATIENCE)
 
 
 def client_of(server):
