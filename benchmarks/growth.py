@@ -49,11 +49,11 @@ def _seconds(log: Path, times: int, jails: int = 0) -> float:
 
 def _counted_by(found: Filter, jails: int) -> Callable[[bytes], object]:
     """What gives a chunk of log to each of so many equal jails, as the daemon does."""
-    shared, changes = SharedDetectors(time.time), Changes()
+    shared, ignore, changes = SharedDetectors(time.time), IgnoreList(()), Changes()
     runners = [
         JailRunner(
             Jail(f"bench{number}", found, maxretry=1 << 30, findtime=1e9),
-            ignore=IgnoreList(()),
+            ignore=ignore,
             clock=time.time,
             decide=lambda _: None,
             reinforce=lambda _, __: None,

@@ -38,8 +38,6 @@ _new, _USER = tuple.__new__, attrgetter("user")
 MOST_UNSAID = 1000
 """Lines of our own log that may wait."""
 
-_COUNTED = frozenset({Outcome.COUNTED, Outcome.BAN})
-
 
 class JailRunner:
     """Chunks of log in, bans out. Attempts go into `changes`, to be stored with the position of the chunk."""
@@ -295,11 +293,12 @@ class JailRunner:
     ) -> None:
         """Weigh failures of one host."""
         for judgement in self.judge.weigh(failures, address=address):
-            if judgement.outcome in _COUNTED:
+            outcome = judgement.outcome
+            if outcome is Outcome.COUNTED or outcome is Outcome.BAN:
                 self._count(judgement, changes)
-            elif judgement.outcome is Outcome.ALREADY_BANNED:
+            elif outcome is Outcome.ALREADY_BANNED:
                 self._seen_again(judgement)
-            elif judgement.outcome is not Outcome.NO_ADDRESS or not self._defer(judgement.failures, answered=answered):
+            elif outcome is not Outcome.NO_ADDRESS or not self._defer(judgement.failures, answered=answered):
                 self._leave_out(judgement)
             else:
                 continue

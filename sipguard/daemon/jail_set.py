@@ -161,7 +161,7 @@ class Jails:
         """Raises `ConfigError`. `own` are the machine's addresses."""
         return make_runner(
             jail,
-            ignore=IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ()),
+            ignore=self._ignore_list(jail, own),
             clock=self._clock,
             decide=self._bans.decide,
             reinforce=self._bans.reinforce,
@@ -173,6 +173,13 @@ class Jails:
             ask=self.lookups.ask,
             registered=self._registered,
         )
+
+    def _ignore_list(self, jail: Jail, own: Sequence[str]) -> IgnoreList:
+        """Jails that never ban the same addresses share one list: each address is looked for once."""
+        wanted = jail.ignoreip, jail.ignoreself
+        alike = (one for one in self.runners.values() if (one.jail.ignoreip, one.jail.ignoreself) == wanted)
+        other = next(alike, None)
+        return other.judge.ignore if other else IgnoreList(jail.ignoreip, own=own if jail.ignoreself else ())
 
     async def add(self, jail: Jail) -> None:
         """One more, that the configuration does not have: it ends with the next `begin`. Raises `ConfigError`."""
@@ -213,7 +220,7 @@ class Jails:
 
     async def learn_ignored(self) -> None:
         """What the host names and lists in `ignoreip` stand for now."""
-        await asyncio.gather(*(self._names.refresh(runner.judge.ignore) for runner in self.runners.values()))
+        await asyncio.gather(*map(self._names.refresh, {runner.judge.ignore for runner in self.runners.values()}))
 
     async def open_firewall(self) -> None:
         """Have a rule for each jail, with the bans that are live."""

@@ -47,11 +47,9 @@ class IgnoreList:
         self._configured: list[tuple[Network, str]] = []
         self._resolved: dict[str, list[tuple[Network, str]]] = {}
         self._own: list[tuple[Network, str]] = []
-        self.version = object()
-        """Another one whenever `reason` may answer otherwise, and for every list."""
         self._known: dict[str, str | None] = {}
         self._spans: dict[int, Spans] = {}
-        """All of it as numbers, by version: in a burst every address asks, and lists have 50,000 networks."""
+        """All of it as numbers, by version of IP: in a burst every address asks, and lists have 50,000 networks."""
         self._learnt: dict[str, tuple[str, ...]] = {}
         names = []
         for entry in entries:
@@ -106,7 +104,6 @@ class IgnoreList:
         return self._spans[version].find(first, last)
 
     def _changed(self) -> None:
-        self.version = object()
         self._known.clear()
         self._spans.clear()
 

@@ -23,8 +23,6 @@ from sipguard.policy.window import LONGEST_USER, Window
 from sipguard.policy.wire import LONGEST_SCAN_BAN, NO_GROUNDS, SCAN, STRONG
 from sipguard.wire_model import Evidence
 
-_MOST_SOURCES = 4096
-
 
 class Outcome(Enum):
     """What became of a failure."""
@@ -107,9 +105,6 @@ class Judge:
         told = jail.maxusers or jail.events or self._is_proven or jail.filter.options.get("successregex")
         self._knows_users = bool(told)
         self._earlier = earlier
-        self._sources: dict[str, tuple[str, str]] = {}
-        """Host in the log → the address, and what is counted for it; only of those that are not to be ignored."""
-        self._version = ignore.version
         self._told: Counter[tuple[str, float]] = Counter()
         """Attempts that another log has told of, which may be told of again."""
 
@@ -132,14 +127,17 @@ class Judge:
         of a known attempt again is REPEATED, whatever else may be true of it.
         """
         now = self._clock()
-        known = self._sources.get(failures[0].host) if address is None else None
-        if known is None or self._version is not self.ignore.version:
-            found = self._recognise(failures, address, now)
-            if isinstance(found, Judgement):
-                yield found
-                return
-            known = found
-        source, subject = known
+        try:
+            source = address or canonical(failures[0].host)
+        except ValueError:
+            yield Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, [_time(one, now) for one in failures])
+            return
+        subject = self.subject(source)
+        # A network is the subject only where nobody in it is on the list.
+        if subject == source and (why := self.ignore.reason(source)):
+            times = [_time(one, now) for one in failures]
+            yield Judgement(Outcome.IGNORED, source, failures, times, why, None, source)
+            return
         weight = self._weight(subject) if self.jail.growth.increment else 1
         plain = self._plain(failures, source, now)
         while plain:
@@ -148,7 +146,7 @@ class Judge:
             else:
                 last = self.window.add_all(subject, plain, weight)
                 outcome = Outcome.BAN if last else Outcome.COUNTED
-            times, _ = zip(*plain[: last or None], strict=True)
+            times = [time for time, _ in plain[: last or None]]
             if last and self.jail.maxusers and self._is_misconfigured(subject, source, times[-1]):
                 if last > 1:
                     yield Judgement(
@@ -160,23 +158,7 @@ class Judge:
             yield Judgement(outcome, subject, failures[: last or None], times, "", ban, source, weight)
             failures, plain = (failures[last:], plain[last:]) if last else ((), [])
         for failure in failures:
-            yield self._weigh_one(failure, known, weight, now)
-
-    def _recognise(self, failures: Sequence[Failure], address: str | None, now: float) -> tuple[str, str] | Judgement:
-        """The address of a host, and what is counted for it; or what becomes of its failures where nothing is."""
-        try:
-            source = address or canonical(failures[0].host)
-        except ValueError:
-            return Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, [_time(one, now) for one in failures])
-        subject = self.subject(source)
-        # A network is the subject only where nobody in it is on the list.
-        if subject == source and (why := self.ignore.reason(source)):
-            return Judgement(
-                Outcome.IGNORED, source, failures, [_time(one, now) for one in failures], why, source=source
-            )
-        if address is None:
-            self._remember(failures[0].host, (source, subject))
-        return source, subject
+            yield self._weigh_one(failure, source, subject, weight, now)
 
     def _plain(self, failures: Sequence[Failure], source: str, now: float) -> list[tuple[float, str]]:
         """Time and user of each, where every one is an attempt that counts, with nothing else to be asked; else nothing."""
@@ -195,21 +177,13 @@ class Judge:
             found.append((time, (failure.user or "")[:LONGEST_USER] if told else ""))
         return found
 
-    def _weigh_one(self, failure: Failure, known: tuple[str, str], weight: int, now: float) -> Judgement:
-        source, subject = known
+    def _weigh_one(self, failure: Failure, source: str, subject: str, weight: int, now: float) -> Judgement:
         time = _time(failure, now)
         if self._scanner_weight > 1 and failure.tag("scanner") is not None:
             weight *= self._scanner_weight
         outcome = self._count(failure, subject, source, time, now, weight)
         ban = self._ban(subject, now, failure) if outcome is Outcome.BAN else None
         return Judgement(outcome, subject, (failure,), (time,), "", ban, source, weight)
-
-    def _remember(self, host: str, known: tuple[str, str]) -> None:
-        """Whom a host in the log stands for: an attacker's lines come by the thousand."""
-        if self._version is not self.ignore.version or len(self._sources) >= _MOST_SOURCES:
-            self._sources.clear()
-            self._version = self.ignore.version
-        self._sources[host] = known
 
     def _count(self, failure: Failure, subject: str, source: str, time: float, now: float, weight: int) -> Outcome:
         evidence = failure.evidence
@@ -281,10 +255,7 @@ class Judge:
         """Somebody in this network is welcome: its other addresses are counted each for itself."""
         prefix = self.jail.ipv6prefix
         if prefix < 128 and ":" in source and not embeds_ipv4(source):
-            network = network_of(source, prefix)
-            if not self._logins.knows(network, time):
-                self._sources.clear()
-            self._logins.add(network, time)
+            self._logins.add(network_of(source, prefix), time)
 
     def challenge(self, challenge: Challenge) -> None:
         """Somebody was asked for credentials, or has given some. What comes of it, `overdue` tells later."""
