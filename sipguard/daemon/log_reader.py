@@ -30,9 +30,9 @@ log = logging.getLogger("fail2ban.server")
 
 SLICE = 131_072
 """Bytes of log between two looks at everything else: the longest that a full log keeps a ban or a question waiting."""
-PULSE = 0.02, 0.06
+PULSE = 0.02, 0.1
 """Seconds between two looks at a busy log, at least and at most: a ban waits so long."""
-SHARE = 0.0125
+SHARE = 0.01
 """Of one processor's time, what looking may take before it becomes rarer."""
 TOLD_WITHIN = 0.1
 """Seconds that our own log may wait for more lines while another log is busy."""

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-IDLE = 0.2
-"""Seconds without new data after which a busy directory is watched again."""
+IDLE = 1.0
+"""Seconds without new data after which a busy directory is watched again: to find that it is busy costs hundreds of events."""
 BUSY = ((150, 0.1), (300, 2.0))
 """(events, seconds): this many events within this time make a directory busy. A burst of guesses must not, or its ban
 would be delayed."""

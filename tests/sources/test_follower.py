@@ -48,6 +48,13 @@ def test_quiet_log_is_heard_at_once(tmp_path):
     assert min(rounds) < 0.005, rounds
 
 
+@pytest.fixture
+def short_idle(monkeypatch):
+    """What is busy is so for a moment only."""
+    monkeypatch.setattr(watcher, "IDLE", 0.2)
+
+
+@pytest.mark.usefixtures("short_idle")
 def test_idle_costs_nothing(tmp_path):
     """Nothing wakes up while nothing is written, also after a busy time: in one of ten rounds, as an event may come late."""
     log = tmp_path / "log"
@@ -66,6 +73,7 @@ def test_idle_costs_nothing(tmp_path):
         assert min(rounds) < (False, 0.005), rounds
 
 
+@pytest.mark.usefixtures("short_idle")
 def test_busy_log_is_read_completely(tmp_path):
     """Through the change from events to looking and back, nothing is missed."""
     log = tmp_path / "log"
