@@ -71,3 +71,10 @@ class OwnThread:
             return None
         rests = [text[begin:] for begin in begins]
         return Hung(rests, self._foreign is not None and self._foreign.found(rests[-1], SEARCH_LIMIT))
+
+    def last(self, lines: list[str], number: str) -> list[str]:
+        """The last record of this thread in lines that begin with one: what hangs there, or all. Raises TimeoutError."""
+        for place in range(len(lines) - 1, -1, -1):
+            if (hung := self.hung(lines[place], number)) is not None:
+                return [hung.texts[-1], *lines[place + 1 :]]
+        return lines

@@ -140,8 +140,8 @@ class RecordAssembler:
         while start and len(lines) < _MOST_LINES:
             begin = data.rfind(b"\n", 0, start - 1) + 1
             lines.insert(0, self._decode(data[begin : start - 1]))
-            if self._thread.number(lines[0]):
-                return self.rule.may_go_on("\r".join(lines))
+            if number := self._thread.number(lines[0]):
+                return self.rule.may_go_on("\r".join(self._thread.last(lines, number)))
             start = begin
         # What is left is in the chunk before.
         before = self._before if not start and data is self._chunk else []
@@ -316,10 +316,9 @@ class RecordAssembler:
         if self.rule.begins(line) or (self._is_open and self.rule.opens_packet(line)):
             before = self._close_before_another() if self._is_open else []
             thread = self._thread.number(line) if self._thread is not None else ""
-            hung = self._thread.hung(line, thread) if self._thread is not None else None
-            last = hung.texts[-1] if hung is not None else line
-            if self.rule.may_go_on(last):
-                self._last = [last]
+            last = self._thread.last([line], thread) if self._thread is not None else [line]
+            if self.rule.may_go_on(last[0]):
+                self._last = last
                 self._record, self._record_size, self._record_number = [line], len(line), number
                 self._record_time, self._number = self._time, thread
                 self._is_open, self._is_folded = True, False

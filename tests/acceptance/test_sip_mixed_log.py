@@ -29,6 +29,7 @@ from test_sip_security_log import (
     events,
     head,
     peer,
+    pjsip,
     unknown,
     written,
 )
@@ -239,3 +240,18 @@ def test_a_thread_is_not_made_known_by_an_account():
     reader = detector("asterisk")
     reader.feed(BEFORE)
     assert [one.host for one in reader.events(shown + with_head * 5)] == [ATTACKER] * 6
+
+
+SPLIT = f"\n[{DATE}] DEBUG[1] app_"
+"""An account that begins a line like one of another level."""
+
+
+@pytest.mark.parametrize("first", ["1", SPLIT, "1\n"])
+def test_an_account_with_a_line_feed_behind_a_cut_event(first):
+    """The event that has it hangs in the middle of a line: its own next line shows no thread either."""
+    cut = pjsip("InvalidAccountID", first, "c", "c" * 8100, "")[0]
+    hanging = pjsip("InvalidAccountID", SPLIT, "] NOTICE[5101]", "", "")[0]
+    reader = detector("asterisk")
+    reader.feed(BEFORE)
+    seen = reader.events(cut + hanging + CLOSE[0]) + reader.flush()
+    assert [one.host for one in seen if isinstance(one, Failure)] == [ATTACKER]
