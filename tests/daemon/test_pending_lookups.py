@@ -43,7 +43,7 @@ def bad(host):
 
 def test_growing_ban_survives_a_restart(tmp_path):
     """The second ban is longer and comes sooner, also when the daemon was started anew in between."""
-    jail = "bantime = 1\nbantime.increment = true\nbantime.multipliers = 1 60\n"
+    jail = "bantime = 4\nbantime.increment = true\nbantime.multipliers = 1 15\n"
     arguments, log = tree_with(tmp_path, jail, maxretry=3)
     with running(tmp_path, {}, arguments=arguments) as daemon:
         assert (tmp_path / "f.pid").read_text() == f"{daemon.process.pid}\n"
@@ -51,7 +51,7 @@ def test_growing_ban_survives_a_restart(tmp_path):
         daemon.wait_logged(f"Unban {ATTACKER}")
     assert not (tmp_path / "f.pid").exists()
     with contextlib.closing(sqlite3.connect(tmp_path / "state" / "f.sqlite3")) as kept:
-        assert kept.execute("SELECT jail, ip, bantime, bancount FROM bans").fetchall() == [("demo", ATTACKER, 1, 1)]
+        assert kept.execute("SELECT jail, ip, bantime, bancount FROM bans").fetchall() == [("demo", ATTACKER, 4, 1)]
     with running(tmp_path, {}, arguments=arguments) as daemon:
         append(log, bad(ATTACKER) * 2)
         daemon.wait_logged(f"Increase Ban {ATTACKER} (2 # 1m)")

@@ -31,7 +31,7 @@ def test_five_failures_ban(daemon, log):
 
 def test_a_ban_ends_and_the_count_begins_again(tmp_path, log):
     """After its time the address is free, and has five failures again."""
-    with running(tmp_path, {"freeswitch": {"logpath": str(log), "bantime": 1}}) as daemon:
+    with running(tmp_path, {"freeswitch": {"logpath": str(log), "bantime": 4}}) as daemon:
         append(log, failure(ATTACKER) * 5)
         daemon.wait_logged(f"[freeswitch] Unban {ATTACKER}")
         assert daemon.banned("freeswitch") == set()
