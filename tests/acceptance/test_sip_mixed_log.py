@@ -167,12 +167,12 @@ def test_heads_in_a_short_log_count_when_it_has_stood_still():
     with_head = unknown("1", f"[{DATE}] NOTICE[1] a.c: x")[0]
     reader = detector("asterisk")
     assert reader.events(with_head * 19) + reader.release(10.0) == []
-    assert not reader.holds
+    assert reader.held is None
     assert reader.events(with_head) == []
-    assert reader.holds
+    assert reader.held is not None
     assert reader.release(1.0) == []
     assert [one.host for one in reader.release(5.0)] == [ATTACKER] * 20
-    assert not reader.holds
+    assert reader.held is None
     assert [one.host for one in reader.events(with_head * 2)] == [ATTACKER] * 2
 
 
