@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sipguard.fail2ban.protocol.answers import RemoteError
@@ -103,14 +104,8 @@ def _one(heading: str) -> Callable[[Any], str]:
     return lambda answer: f"{heading}\n`- {answer}"
 
 
-def _db_file(answer: Any) -> str:
-    return "Database currently disabled" if answer is None else f"Current database file is:\n`- {answer}"
-
-
-def _db_purge_age(answer: Any) -> str:
-    if answer is None:
-        return "Database currently disabled"
-    return f"Current database purge age is:\n`- {int(answer)}seconds"
+def _of_database(heading: str, answer: Any) -> str:
+    return "Database currently disabled" if answer is None else f"Current database {heading} is:\n`- {answer}"
 
 
 def _list(none: str, heading: str) -> Callable[[Command, Any], str]:
@@ -176,8 +171,8 @@ _BY_SECOND: dict[Any, Callable[[Any], str]] = {
     "syslogsocket": _one("Current syslog socket is:"),
     "logtarget": _one("Current logging target is:"),
     "loglevel": _log_level,
-    "dbfile": _db_file,
-    "dbpurgeage": _db_purge_age,
+    "dbfile": partial(_of_database, "file"),
+    "dbpurgeage": lambda answer: _of_database("purge age", None if answer is None else f"{int(answer)}seconds"),
 }
 _LOGS = _list("No file is currently monitored", "Current monitored log file(s):")
 _IGNORED = _list("No IP address/network is ignored", "These IP addresses/networks are ignored:")

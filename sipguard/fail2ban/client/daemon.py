@@ -18,11 +18,7 @@ from sipguard.fail2ban.protocol.unpickle import UnpickleError
 
 def answers(options: ClientOptions, timeout: float | None = 0.1) -> bool:
     """Whether a server answers `ping` within `timeout` seconds."""
-    try:
-        with Connection(str(options.given["socket"]), timeout) as connection:
-            return bool(connection.ask(["ping"])[0] == 0)
-    except (OSError, UnpickleError, TypeError, IndexError):
-        return False
+    return _fine(options, ["ping"], timeout)
 
 
 def is_sipguard(options: ClientOptions) -> bool:
@@ -35,9 +31,9 @@ def has_jail(options: ClientOptions, jail: str) -> bool:
     return _fine(options, ["status", jail, "short"])
 
 
-def _fine(options: ClientOptions, command: list[str]) -> bool:
+def _fine(options: ClientOptions, command: list[str], timeout: float | None = None) -> bool:
     try:
-        with Connection(str(options.given["socket"]), None) as connection:
+        with Connection(str(options.given["socket"]), timeout) as connection:
             return bool(connection.ask(command)[0] == 0)
     except (OSError, UnpickleError, TypeError, IndexError):
         return False

@@ -284,20 +284,12 @@ _OTHERS: Mapping[str, Callable[[Host, str, Words], Any]] = {
 }
 """What changes something else than an option of the jail."""
 
+_LISTS = ("ignoreip", "logpath", "journalmatch", "failregex", "ignoreregex")
 _ANSWERS: Mapping[str, str | Callable[[Jail, Words], Any]] = {
     # As it was given: `get` has whole seconds where it can.
     "findtime": lambda _jail, words: seconds(words[0]),
     "bantime.increment": lambda jail, _words: jail.growth.increment,
     "bantime.overalljails": lambda jail, _words: jail.growth.overalljails,
-    "addignoreip": "ignoreip",
-    "delignoreip": "ignoreip",
-    "addlogpath": "logpath",
-    "dellogpath": "logpath",
-    "addjournalmatch": "journalmatch",
-    "deljournalmatch": "journalmatch",
-    "addfailregex": "failregex",
-    "delfailregex": "failregex",
-    "addignoreregex": "ignoreregex",
-    "delignoreregex": "ignoreregex",
+    **{f"{verb}{key}": key for verb in ("add", "del") for key in _LISTS},
 }
 """Key → the key of `get` whose answer it gives, or the answer, where that is another."""

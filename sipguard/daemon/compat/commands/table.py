@@ -28,28 +28,29 @@ class RequestTable:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._plain: dict[str, Callable[[Request], Awaitable[Any]]] = {
-            "ping": self._ping,
+        self._plain: dict[str, Callable[[Request], Any]] = {
+            # Of sipguard alone: its client asks who is there.
+            "sipguard-version": lambda _: __version__,
+            "ping": lambda _: "pong",
             "add": self._add,
             "set": self._set,
-            "multi-set": self._multi_set,
+            "multi-set": lambda request: self._set(request, multiple=True),
             "get": self._get,
-            "start": self._start,
+            "start": lambda request: jail_set.wake(host, str(request[1])),
             "stop": self._stop,
             "reload": self._reload,
             "unban": self._unban,
-            "banned": self._banned,
-            "echo": self._echo,
-            "server-status": self._server_status,
+            "banned": lambda request: bans.banned(host, list(map(str, request[1:]))),
+            "echo": lambda request: request[1:],
+            "server-status": lambda _: "Server ready",
             "server-stream": self._server_stream,
-            "sleep": self._sleep,
-            "flushlogs": self._flush_logs,
-            "status": self._status,
-            "stats": self._stats,
-            "statistics": self._stats,
-            "version": self._version,
+            "sleep": lambda request: asyncio.sleep(min(float(request[1]), LONGEST_SLEEP)),
+            "flushlogs": lambda _: "rolled over" if host.flush_logs() else "flushed",
+            "status": lambda request: status.status(host, list(map(str, request[1:]))),
+            "stats": lambda _: status.status(host, ["--all", "stats"]),
+            "statistics": lambda _: status.status(host, ["--all", "stats"]),
+            "version": lambda _: SPOKEN_VERSION,
             "config-error": self._config_error,
-            "sipguard-version": self._sipguard_version,
         }
 
     async def answer(self, request: Any) -> Any:
@@ -58,45 +59,18 @@ class RequestTable:
             action = self._plain.get(request[0]) if isinstance(request[0], str) else None
             if action is None:
                 raise InvalidCommandError("Invalid command")
-            return await action(request)
+            answer = action(request)
+            return await answer if isinstance(answer, Awaitable) else answer
         except Exception as error:
             log.error("Command %s has failed. Received %r", printable(repr(request)[:MOST_SHOWN]), error)
             raise
 
-    async def _ping(self, _request: Request) -> Any:
-        return "pong"
-
-    async def _version(self, _request: Request) -> Any:
-        return SPOKEN_VERSION
-
-    async def _sipguard_version(self, _request: Request) -> Any:
-        """Of sipguard alone: its client asks who is there."""
-        return __version__
-
-    async def _echo(self, request: Request) -> Any:
-        return request[1:]
-
-    async def _server_status(self, _request: Request) -> Any:
-        return "Server ready"
-
-    async def _config_error(self, request: Request) -> Any:
+    def _config_error(self, request: Request) -> Any:
         log.error("%s", printable(str(request[1])))
 
-    async def _server_stream(self, request: Request) -> Any:
+    def _server_stream(self, request: Request) -> Any:
         """A configuration that a client has read: sipguard reads its own, and runs by that."""
         log.info("A client sent a configuration of %d commands; sipguard's own is used", len(request[1]))
-
-    async def _sleep(self, request: Request) -> Any:
-        await asyncio.sleep(min(float(request[1]), LONGEST_SLEEP))
-
-    async def _status(self, request: Request) -> Any:
-        return status.status(self._host, [str(one) for one in request[1:]])
-
-    async def _stats(self, _request: Request) -> Any:
-        return status.status(self._host, ["--all", "stats"])
-
-    async def _flush_logs(self, _request: Request) -> Any:
-        return "rolled over" if self._host.flush_logs() else "flushed"
 
     async def _add(self, request: Request) -> Any:
         name = str(request[1])
@@ -104,9 +78,6 @@ class RequestTable:
             raise InvalidCommandError(f"Reserved name {name!r}")
         await self._host.add(name, str(request[2]) if len(request) > 2 else "auto")
         return name
-
-    async def _start(self, request: Request) -> Any:
-        jail_set.wake(self._host, str(request[1]))
 
     async def _stop(self, request: Request) -> Any:
         if len(request) == 1:
@@ -135,10 +106,7 @@ class RequestTable:
         addresses = [str(one) for one in request[1:]]
         return len(await self._host.unban(None, None if addresses == ["--all"] else addresses))
 
-    async def _banned(self, request: Request) -> Any:
-        return bans.banned(self._host, [str(one) for one in request[1:]])
-
-    async def _get(self, request: Request) -> Any:
+    def _get(self, request: Request) -> Any:
         name = str(request[1])
         if name in server_wide.GET:
             return server_wide.GET[name](self._host)
@@ -152,6 +120,3 @@ class RequestTable:
         if key in bans.SET:
             return await bans.SET[key](self._host, name, [str(one) for one in request[3:]])
         return jail_set.change(self._host, name, key, list(request[3:]), multiple=multiple)
-
-    async def _multi_set(self, request: Request) -> Any:
-        return await self._set(request, multiple=True)
