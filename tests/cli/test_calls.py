@@ -99,14 +99,14 @@ def test_replay_of_a_damaged_log(tmp_path, harm):
 
 
 def test_replay_of_a_line_without_end(tmp_path):
-    """100 MB without a line feed take neither time nor memory, and what follows counts; the last line may lack its end."""
+    """100 MB without a line feed take neither time nor memory, and what follows counts, but for a last line without its end."""
     failures = (LOGS / "freeswitch-warning.log").read_text().splitlines()
     attack = [line for line in failures if line.endswith("203.0.113.80")]
     log = tmp_path / "log"
     with log.open("w") as file:
         for _ in range(100):
             file.write("x" * 1_000_000)
-        file.write("\n" + "\n".join(attack))
+        file.write("\n" + "\n".join([*attack, attack[0]]))
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20)); import sys, os; "
     before = [sys.executable, "-c", limit + "os.execv(sys.argv[1], sys.argv[1:])"]
     done = sipguard("replay", "--json", "--jail", "freeswitch", str(log), before=before)
