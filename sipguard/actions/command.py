@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -138,7 +138,7 @@ async def _watch(process: asyncio.subprocess.Process, limit: float, streams: _St
         status = None
     finally:
         if process.returncode is None:
-            await asyncio.shield(end_group(process))
+            await _surely(end_group(process))
     lines = streams.lines()
     text = "\n".join(lines)
     if status is None:
@@ -147,6 +147,16 @@ async def _watch(process: asyncio.subprocess.Process, limit: float, streams: _St
         return Result(0, output=text)
     how = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
     return Result(status, f"{how}: {' '.join(lines)[-300:]}" if text else how, text)
+
+
+async def _surely(ending: Coroutine[object, object, None]) -> None:
+    """Let it come to its end, and only then be cancelled: at the daemon's stop nobody else would kill the group."""
+    task = asyncio.ensure_future(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def end_group(process: asyncio.subprocess.Process) -> None:

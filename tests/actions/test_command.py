@@ -61,6 +61,26 @@ def test_time_limit(tmp_path):
         time.sleep(0.02)
 
 
+def test_stopped_while_it_is_being_ended(tmp_path):
+    """A command that has been asked to end at its time limit, and does not, is killed even if the daemon stops at that moment."""
+    asked, self = tmp_path / "asked", tmp_path / "self"
+    script = f"trap ': > {asked}' TERM; echo $$ > {self}; while :; do sleep 900; done"
+
+    async def stopped():
+        task = asyncio.create_task(Runner()(script, {}, 2))
+        while not asked.exists():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(stopped())
+    began = time.monotonic()
+    while lives(int(self.read_text())):
+        assert time.monotonic() - began < 30
+        time.sleep(0.02)
+
+
 def test_background(tmp_path):
     """What it leaves in the background holds nobody up."""
     began = time.monotonic()

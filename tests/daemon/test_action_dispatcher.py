@@ -99,8 +99,15 @@ def test_a_burst_with_bad_actions(tmp_path, log, programs, enforced):
         assert time.monotonic() - began < within(14)
     for name in ("sleeps", "hangs"):
         for pid in (tmp_path / f"{name}.noted").read_text().split():
-            assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+            daemon.wait_for(lambda pid=int(pid): has_ended(pid), f"the end of {name}, killed before")
     assert "Actions interrupted by the stop" in daemon.logged()
+
+
+def has_ended(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_life_in_the_daemon(tmp_path, log):
