@@ -48,9 +48,10 @@ def network_of(address: str, prefix: int) -> str:
     return f"{base}/{prefix}"
 
 
-_NAT64 = int(ipaddress.IPv6Address("64:ff9b::")) >> 32
-_LOCAL_NAT64 = int(ipaddress.IPv6Address("64:ff9b:1::")) >> 80
-_SIX_TO_FOUR, _TEREDO = 0x2002, 0x2001_0000
+_EMBEDDING = tuple(
+    (int(one.network_address) >> (128 - one.prefixlen), 128 - one.prefixlen)
+    for one in map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+)
 
 
 @lru_cache(maxsize=4096)
@@ -60,8 +61,7 @@ def embeds_ipv4(address: str) -> bool:
     NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380).
     """
     number = int.from_bytes(socket.inet_pton(socket.AF_INET6, address))
-    of_one_host = number >> 112 == _SIX_TO_FOUR or number >> 96 == _TEREDO
-    return of_one_host or number >> 32 == _NAT64 or number >> 80 == _LOCAL_NAT64
+    return any(number >> shift == prefix for prefix, shift in _EMBEDDING)
 
 
 def covers(network: str, address: str) -> bool:

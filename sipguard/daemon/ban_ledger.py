@@ -114,7 +114,7 @@ class BanLedger:
         """The live bans of one address, or of a network that holds it, in whichever jail."""
         return [ban for ban in self if ban.address == address or covers(ban.address, address)]
 
-    def decide(self, ban: Ban) -> None:
+    def decide(self, ban: Ban) -> Record:
         """A jail, or somebody by hand, has decided on a ban."""
         records = self._jails.setdefault(ban.jail, {})
         before = records.get(ban.address)
@@ -122,7 +122,8 @@ class BanLedger:
             self._size += 1
         elif before.live:
             self._live[ban.jail] -= 1
-        records[ban.address] = Record(ban, seen=ban.since)
+        record = records[ban.address] = Record(ban, seen=ban.since)
+        return record
 
     def made(self, bans: Iterable[Ban], now: float) -> list[Ban]:
         """The kernel has these. Gives those that are live from `now` on: none that was live before, was undone, or is over."""
@@ -140,10 +141,7 @@ class BanLedger:
 
     def add(self, ban: Ban, *, adopted: bool = False) -> Record:
         """A ban is live; a live one of the same jail and address gets this one's times."""
-        record = self._jails.get(ban.jail, {}).get(ban.address)
-        if record is None:
-            self.decide(ban)
-            record = self._jails[ban.jail][ban.address]
+        record = self._jails.get(ban.jail, {}).get(ban.address) or self.decide(ban)
         moved = not record.live or record.ban.until != ban.until
         if not record.live:
             self._live[ban.jail] = self._live.get(ban.jail, 0) + 1
@@ -174,10 +172,7 @@ class BanLedger:
 
     def wait(self, ban: Ban, state: State, refusal: str = "") -> bool:
         """The kernel has not taken a ban (NO_ROOM, REFUSED); whether that is new."""
-        record = self.record(ban.jail, ban.address)
-        if record is None:
-            self.decide(ban)
-            record = self._jails[ban.jail][ban.address]
+        record = self.record(ban.jail, ban.address) or self.decide(ban)
         known = record.state is state
         record.refusal = refusal
         self._set(record, state)

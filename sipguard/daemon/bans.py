@@ -111,8 +111,7 @@ class Bans:
         ours: list[Ban] = []
         others: list[Ban] = []
         for ban in bans:
-            runner = self._runners.get(ban.jail)
-            (ours if runner is None or runner.jail.enforced else others).append(ban)
+            (ours if self._enforced(ban) else others).append(ban)
         self.firewall_worker.order(verb, ours)
         if others and verb == "ban":
             asyncio.get_running_loop().call_soon(self._carried_out, others)

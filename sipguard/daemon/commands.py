@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -300,4 +299,4 @@ def _query(request: Request) -> BanQuery:
 
 
 def _ban_as_json(ban: Ban) -> dict[str, Any]:
-    return {**asdict(ban), "until": None if math.isinf(ban.until) else ban.until}  # JSON has no infinity
+    return {**asdict(ban), "until": finite(ban.until)}

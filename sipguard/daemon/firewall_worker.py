@@ -119,13 +119,11 @@ class FirewallWorker:
 
         Raises `FirewallError` to whoever awaits it.
         """
-        work = partial(function, *args, **kwargs)
-        if self.firewall.in_kernel:
-            work = partial(self._alone, function, *args, **kwargs)
-        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return asyncio.get_running_loop().run_in_executor(self._thread, partial(self._alone, function, *args, **kwargs))
 
     def _alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        self._owner.claim()
+        if self.firewall.in_kernel:
+            self._owner.claim()
         return function(*args, **kwargs)
 
     async def open(self, rules: Sequence[Rule]) -> bool:
@@ -381,9 +379,7 @@ class FirewallWorker:
         """After `stop`: let go of the firewall. `flush` removes all that is ours first; live bans come back at the next start."""
         try:
             if flush:
-                if self.firewall.in_kernel:
-                    self._owner.claim()
-                self.firewall.flush()
+                self._alone(self.firewall.flush)
                 log.info("Firewall: everything of sipguard's is removed")
             self.firewall.close()
         except FirewallError as error:

@@ -184,7 +184,7 @@ class JailRunner:
                 handled = counts.tampered + counts.ignored + (detector.held is not None)
                 self.auth_lines.look(data, understood=bool(events) or handled > tampered + ignored + held)
             heard = self.lags.in_time(events if self.heard is None else list(filter(self.heard, events)))
-            self._weigh_all(heard if self.examiner is None else self._examined(heard, changes), changes)
+            self._weigh_all(self._examined(heard, changes), changes)
         if self.degrading.failed:
             self.detectors.drop(path)
         if (counts.timed_out, counts.tampered) != (slow, tampered):
@@ -239,7 +239,7 @@ class JailRunner:
             return
         if self.jail.ignorecommand:
             failures = [failure for failure in failures if not self._ask(self, failure)]
-        for group in (failures,) if len(failures) == 1 else self.judge.by_host(failures):
+        for group in self.judge.by_host(failures):
             try:
                 self._weigh(group, changes)
             except Exception:

@@ -247,8 +247,7 @@ class Operations:
     async def unban(self, jail: str | None, addresses: Sequence[str] | None) -> list[Ban]:
         """Let addresses through (None: all), in one jail or in every one, and forget what was counted there.
 
-        An address stands for the network that it is banned with, a network for every address within. What is no address is
-        banned by nobody.
+        They are canonical. An address stands for the network that it is banned with, a network for every address within.
         """
         daemon = self.daemon
         names = [*daemon.runners, *daemon.bans.held] if jail is None else [jail]
@@ -267,11 +266,7 @@ class Operations:
         runner = daemon.runners.get(jail)
         names: dict[str, None] = {}
         networks = []
-        for text in addresses:
-            try:
-                address = canonical(text)
-            except ValueError:
-                continue  # nobody bans what is none
+        for address in addresses:
             names[address] = None
             if runner is not None:
                 names[runner.judge.subject(address)] = None

@@ -100,8 +100,11 @@ class RecordAssembler:
     @property
     def busy(self) -> bool:
         """Whether the next line matters whatever it holds: a record or a packet is under way."""
-        must_judge = bool(self._doubted) and self._heads.is_known
-        return self._is_open or must_judge or (self._packets is not None and self._packets.busy)
+        return self._is_open or self._must_judge or (self._packets is not None and self._packets.busy)
+
+    @property
+    def _must_judge(self) -> bool:
+        return bool(self._doubted) and self._heads.is_known
 
     @property
     def waits(self) -> bool:
@@ -212,7 +215,7 @@ class RecordAssembler:
         """
         self.pushed += 1
         self._time = time
-        ready = self._judged() if self._doubted and self._heads.is_known else []
+        ready = self._judged() if self._must_judge else []
         ready += self._push(self.pushed, raw)
         if self._is_open:
             self.held_bytes = len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
@@ -250,7 +253,7 @@ class RecordAssembler:
         if idle >= FOLDED_SETTLES:
             self._long.settle()
         self._heads.settle(idle)
-        if idle == inf or self._heads.is_known:
+        if idle == inf or self._must_judge:
             ready += self._judged()
         if self._packets is None or idle < FOLDED_SETTLES or not self._packets.waits:
             return ready

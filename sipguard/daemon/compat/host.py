@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from sipguard.daemon.compat.commands import regexes
 from sipguard.daemon.compat.log_settings import LogSettings
 from sipguard.daemon.jail_runner import JailRunner
-from sipguard.daemon.operations import NoSuchJailError, Operations
+from sipguard.daemon.operations import NoSuchJailError, Operations, known
 from sipguard.detection.detector import Detector
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.fail2ban.database_view import DatabaseView
@@ -135,10 +135,10 @@ class Host:
         return done.new
 
     async def unban(self, jail: str | None, addresses: Sequence[str] | None) -> list[Ban]:
-        """End bans (None: all) in a jail (None: all), clear counts and history."""
+        """End bans (None: all) in a jail (None: all), clear counts and history. What is no address is banned by nobody."""
         if jail is not None:
             self._runner(jail)
-        return await self._operations.unban(jail, addresses)
+        return await self._operations.unban(jail, addresses and list(filter(None, map(known, addresses))))
 
     async def attempt(self, jail: str, address: str, lines: Sequence[str]) -> None:
         """Count failures (at least one) of an address, as if they had been read. Raises `ValueError` for what is no address."""
