@@ -37,10 +37,9 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
 
 def _control(settings: Settings, daemon: Daemon) -> Serve:
     """The control sockets: one for everything, one that only answers questions."""
-    ready, group = daemon.ready.wait, settings.socket_group
+    ready, group, readers = daemon.ready.wait, settings.socket_group, settings.read_socket_group
     full = Control(Path(settings.socket), Commands(Operations(daemon)).table(), ready=ready, group=group)
-    group = settings.read_socket_group or group
-    reading = Control(read_socket(settings), Commands(Reading(daemon)).table(), ready=ready, group=group)
+    reading = Control(read_socket(settings), Commands(Reading(daemon)).table(), ready=ready, group=readers or group)
 
     @contextlib.asynccontextmanager
     async def serve() -> AsyncIterator[None]:

@@ -17,11 +17,11 @@ def remove_all(options: Options) -> tuple[list[str], list[str]]:
     removed, problems = [], []
     for name in ("nftables", "iptables", "ipset"):
         try:
-            firewall = _usable(name, options)
-            there = bool(firewall and firewall.show())
-            if firewall:
+            if firewall := _usable(name, options):
+                there = firewall.show()
                 firewall.flush()
-            removed += [name] if there else []
+                if there:
+                    removed.append(name)
         except FirewallError as error:
             problems.append(f"{name}: {error}")
     return removed, problems
