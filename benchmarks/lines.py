@@ -1,59 +1,28 @@
 """`python -m benchmarks.lines OLD`: lines of `sipguard/` in another checkout and in this one, folder by folder.
 
-What has come since is counted apart from what OLD did already. A file belongs to what has come since if a pattern below names it;
-all others count as the same behaviour, also where they serve both. To repeat it for the commit that the lists are made for:
+What has come since is counted apart from what OLD did already: `since.toml` lists it, by whole files and by single definitions
+(a definition takes with it the comments and blank lines above it, a constant or field also the text below that explains it).
+All else counts as the same behaviour, also what serves both. To repeat it for the commit that the list is made for:
 
     git worktree add /tmp/old d3a3447 && .venv/bin/python -m benchmarks.lines /tmp/old
 """
 
 from __future__ import annotations
 
+import ast
 import sys
+import tomllib
 from collections import Counter
 from fnmatch import fnmatch
+from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parents[1]
-SINCE = {
-    "the wire and HEP": """
-        detection/sip/* sources/wire/* sources/packets/* sources/captures/* sources/hep*.py config/hep.py
-        config/wire.py policy/corroboration.py policy/doubts.py policy/metering.py policy/pairing.py policy/sight.py
-        policy/spans.py policy/wire.py daemon/copied_places.py daemon/corroborator.py daemon/examiner.py
-        daemon/held_back.py daemon/liberal.py daemon/packets.py daemon/unproven.py daemon/wire.py firewall/meters.py
-        firewall/nft_wire*.py firewall/xt_wire*.py cli/open_files.py cli/replay_captures.py cli/wire_advice.py
-        netlink.py wire_model.py
-    """,
-    "servers' events": """
-        detection/events/* sources/asterisk_events.py sources/event_*.py sources/freeswitch_events.py
-        config/events.py daemon/event_reader.py policy/told_once.py
-    """,
-    "fleet and CrowdSec": """
-        fleet/* config/crowdsec.py config/fleet.py daemon/crowdsec_runner.py daemon/fleet_runner.py
-        daemon/foreign_*.py daemon/friends.py daemon/others.py daemon/surroundings.py cli/fleet.py
-    """,
-    "the page, top, lists of bans": """
-        web/* top/* cli/ban_table.py cli/bans.py cli/history.py cli/top.py cli/web.py daemon/ban_list.py
-        state/history.py counters.py geoip.py
-    """,
-    "enable, selftest, service, completion, man pages": """
-        enable/* service/* cli/completion*.py cli/enable.py cli/man_pages.py cli/port_advice.py cli/register.py
-        cli/selftest.py cli/service.py cli/websocket.py
-    """,
-    "logs that callers write into": """
-        detection/cuts.py detection/hanging.py detection/long_fields.py detection/own_thread.py detection/packets.py
-        detection/session_tail.py detection/wrappers.py policy/lag.py
-    """,
-    "the faster search": """
-        detection/pcre2.py detection/plain*.py detection/scan.py detection/survey.py detection/translate.py
-        detection/trees.py
-    """,
-    "alarms and advice": """
-        actions/sentence.py config/log_choice.py config/notifiers.py daemon/advice.py daemon/auth_lines.py
-        daemon/enforcement.py daemon/sole_owner.py firewall/bypass.py firewall/foreign_rules.py firewall/tracked.py
-        troubles.py
-    """,
-}
-"""What has come since d3a3447 → its files."""
+SINCE = Path(__file__).with_name("since.toml")
 
 
 def count(tree: Path) -> dict[str, int]:
@@ -62,23 +31,85 @@ def count(tree: Path) -> dict[str, int]:
     return {str(one.relative_to(root)): len(one.read_text().splitlines()) for one in sorted(root.rglob("*.py"))}
 
 
-def since(name: str) -> str:
-    """What a file serves that has come since; nothing for what was there before."""
-    return next((what for what, given in SINCE.items() if any(fnmatch(name, one) for one in given.split())), "")
+def definitions(text: str) -> Counter[str]:
+    """Name → lines: functions, classes, `Class.method`, what is assigned in a module or a class, and `TABLE[row]`."""
+    found = Counter[str]()  # a property and its setter have one name
+    for name, number in _definitions(ast.parse(text).body, text.splitlines()):
+        found[name] += number
+    return found
+
+
+def _definitions(body: Sequence[ast.stmt], lines: Sequence[str], prefix: str = "") -> Iterator[tuple[str, int]]:
+    for node, following in zip_longest(body, body[1:]):
+        first, last = node.lineno, node.end_lineno or node.lineno
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                first = min([first, *(one.lineno for one in node.decorator_list)])
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield from _rows(node.value, name)
+                if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                    last = following.end_lineno or last
+            case _:
+                continue
+        while first > 1 and (not (above := lines[first - 2].strip()) or above.startswith("#")):
+            first -= 1
+        yield f"{prefix}{name}", last - first + 1
+        if isinstance(node, ast.ClassDef):
+            yield from _definitions(node.body, lines, f"{name}.")
+
+
+def _rows(table: ast.expr | None, name: str) -> Iterator[tuple[str, int]]:
+    """Of a dictionary by their keys; of a tuple of calls, such as `Key("port", …)`, by their first arguments."""
+    match table:
+        case ast.Dict(keys=keys, values=values):
+            rows = [(key, (key or value).lineno, value) for key, value in zip(keys, values, strict=True)]
+        case ast.Tuple(elts=elements):
+            rows = [(one.args[0], one.lineno, one) for one in elements if isinstance(one, ast.Call) and one.args]
+        case _:
+            return
+    for key, first, row in rows:
+        if isinstance(key, ast.Constant):
+            yield f"{name}[{key.value}]", (row.end_lineno or first) - first + 1
+
+
+def since(new: dict[str, int]) -> dict[str, Counter[str]]:
+    """What has come since → file → its lines. Ends the program where the list names what is not there, or twice."""
+    found: dict[str, Counter[str]] = {}
+    named = Counter[str]()
+    for what, table in tomllib.loads(SINCE.read_text()).items():
+        lines = found[what] = Counter()
+        for pattern in table.get("files", "").split():
+            files = [name for name in new if fnmatch(name, pattern)]
+            lines.update({name: new[name] for name in files})
+            named.update(files or {f"{pattern}, which is not there": 2})
+        for name in table.keys() - {"files", "why"}:
+            known = definitions((HERE / "sipguard" / name).read_text()) if name in new else Counter[str]()
+            names = table[name].split()
+            lines[name] += sum(known[one] for one in names)
+            named.update(f"{name}: {one}" for one in names)
+            named.update({f"{name}: {one}, which is not there": 2 for one in names if one not in known})
+    wrong = [name for name, times in named.items() if times > 1]
+    wrong += [f"{name}, a part of what is named" for name in named if is_within(name, named)]
+    if wrong:
+        sys.exit(f"mend {SINCE.name}:\n" + "\n".join(wrong))
+    return found
+
+
+def is_within(name: str, named: Counter[str]) -> bool:
+    """Whether the file of this definition, or what it is a part of, is named too."""
+    file, _, definition = name.partition(": ")
+    outer = definition.replace("[", ".").partition(".")[0]
+    return (definition != outer and f"{file}: {outer}" in named) or (bool(definition) and file in named)
 
 
 def main() -> None:
     """Print both."""
     old, new = count(Path(sys.argv[1])), count(HERE)
-    for pattern in " ".join(SINCE.values()).split():
-        if not any(fnmatch(name, pattern) for name in new):
-            sys.exit(f"{pattern}: no such file here any more; mend the lists in {Path(__file__).name}")
+    apart = since(new)
+    later = sum(apart.values(), Counter[str]())
+    same = {name: number - later[name] for name, number in new.items()}
     rows: dict[str, Counter[str]] = {}
-    for column, lines in (
-        ("old", old),
-        ("same", {name: n for name, n in new.items() if not since(name)}),
-        ("now", new),
-    ):
+    for column, lines in (("old", old), ("same", same), ("now", new)):
         for name, number in lines.items():
             for folder in (name.partition("/")[0] if "/" in name else "(top)", "sum"):
                 rows.setdefault(folder, Counter())[column] += number
@@ -86,10 +117,7 @@ def main() -> None:
     for folder in (*sorted(rows.keys() - {"sum"}), "sum"):
         row = rows[folder]
         print(f"{folder:<12}{row['old']:>8}{row['same']:>15}{row['now']:>10}")
-    apart = Counter[str]()
-    for name, number in new.items():
-        apart[since(name)] += number
-    print("\nsince then:", *(f"  {apart[what]:>6}  {what}" for what in SINCE), sep="\n")
+    print("\nsince then:", *(f"  {lines.total():>6}  {what}" for what, lines in apart.items()), sep="\n")
 
 
 if __name__ == "__main__":
