@@ -91,6 +91,17 @@ class TestIp:
         found, reader = read(pcap([ethernet(piece) for piece in pieces]))
         assert (found, reader.cut) == ([], 1)
 
+    def test_dropped_fragments_are_forgotten(self):
+        """A later packet with the same number is another one; it waits no longer than the one that was dropped would have."""
+        whole = udp(b"x" * 50)
+        first = ethernet(ipv4(whole[:24], CLIENT, SERVER, offset=0, more=True))
+        rest = ethernet(ipv4(whole[24:], CLIENT, SERVER, offset=24))
+        overlapping = ethernet(ipv4(whole[16:48], CLIENT, SERVER, offset=16, more=True))
+        pause = [ethernet(ipv4(udp(b"hello"), CLIENT, SERVER))] * 31  # frames are a second apart
+        found, reader = read(pcap([first, overlapping, rest, *pause, first, rest]))
+        assert [packet.payload for packet in found if packet.payload != b"hello"] == [b"x" * 50]
+        assert reader.cut == 1
+
     def test_extension_headers(self):
         """Hop-by-hop and destination options, then a fragment header."""
         whole = udp(b"hello, this is long enough")
