@@ -1,4 +1,4 @@
-"""What others say is an address to reject, checked: lists and fleets come from strangers, and must not cut this host off."""
+"""Checks addresses that others want rejected: an entry of a feed or a fleet must not cut this host off from its network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _MAPPED = 0xFFFF << 32
 _GLOBAL_6 = (0x2 << 124, (0x4 << 124) - 1)
 """2000::/3, all global unicast addresses assigned by IANA (RFC 4291, 2.4). Private, loopback and multicast lie outside."""
 _NOBODY = (
-    # RFC 6890 and the IANA special-purpose registry. Documentation and benchmark ranges are missing on purpose: nobody uses
-    # them, so rejecting them harms nobody.
+    # RFC 6890 and the IANA special-purpose registry, without the documentation and benchmark ranges: no host uses those, so
+    # rejecting them does no harm.
     ("0.0.0.0", 8, "this network"),  # noqa: S104 - a range to refuse, nothing is bound
     ("10.0.0.0", 8, "private"),
     ("100.64.0.0", 10, "private (carrier NAT)"),
@@ -29,7 +29,7 @@ _NOBODY = (
 
 
 class NetworkRefusedError(ValueError):
-    """A network that must not enter the firewall; the text says why."""
+    """The network must not be rejected; the text says why."""
 
 
 def parse(text: str) -> tuple[int, int, int]:
@@ -80,4 +80,4 @@ def _span(host: str, length: int) -> tuple[int, int]:
 
 _REFUSED_4 = tuple((*_span(host, length), why) for host, length, why in _NOBODY)
 REFUSED_SPANS = tuple((first, last) for first, last, _ in _REFUSED_4)
-"""First and last IPv4 address of each range that no stranger sends from."""
+"""First and last IPv4 address of each range that is never rejected on another's word."""

@@ -1,4 +1,4 @@
-"""Unix sockets to answer on: for few from their first moment on, taken over from a dead process but never from one that lives."""
+"""Unix sockets to answer on: private from the moment they exist; taken over from a dead process, never from a live one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 LONGEST_PATH = 107
-"""Bytes: unix(7), `sun_path`."""
+"""Longest path of a Unix socket in bytes (unix(7), `sun_path`)."""
 
 
 @contextlib.contextmanager
 def listening(path: Path, *, mend: str, mode: int = 0o600) -> Iterator[socket.socket]:
-    """A stream socket at `path` (unix(7)) for as long as the context lasts; to listen(2) is left to the server.
+    """Bind a stream socket at `path`, and remove it when the context ends. The caller's server calls listen(2).
 
-    `mode` are its permissions; `mend` says how to name another place, for messages. Raises `StateError` when it cannot be
-    made, when the path is something else than a socket, or when somebody answers there.
+    `mode` is its permissions. `mend` ends each message: how to choose another path. Raises `StateError` if the socket cannot be
+    made, if something else than a socket is there, or if a process answers there.
     """
     check_place(path, mend=mend)
     try:
@@ -43,7 +43,7 @@ def listening(path: Path, *, mend: str, mode: int = 0o600) -> Iterator[socket.so
 
 
 def check_place(path: Path, *, mend: str) -> None:
-    """Raise `StateError` if no socket can be made at `path`: too long a name, or something else is there."""
+    """Raise `StateError` if no socket can be made at `path`: it is too long, or something else is there."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise StateError(f"{path}: longer than the {LONGEST_PATH} bytes of a socket's path; {mend}")
     try:
@@ -70,18 +70,18 @@ def _bound(path: Path, mode: int) -> socket.socket:
 
 
 def _clear_stale(path: Path, mend: str) -> None:
-    """Remove what a killed process has left: only a socket on which the kernel knows that nobody listens (ECONNREFUSED)."""
+    """Remove the socket of a killed process. Only ECONNREFUSED proves that nobody listens there."""
     if not path.exists():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # one that is too busy to accept is alive: EAGAIN
+        probe.setblocking(False)  # EAGAIN: alive, but too busy to accept
         if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
             raise StateError(f"{path}: another process answers there; stop it, or {mend}")
     path.unlink(missing_ok=True)
 
 
 def cut(writer: asyncio.StreamWriter) -> None:
-    """End a connection now, whether it has ended already or not, with all that its client has not read."""
-    # asyncio (3.11 to 3.13) raises this for one whose last bytes went out after `close`.
+    """Abort a connection, open or closed; what the client has not read yet is lost."""
+    # asyncio (3.11 to 3.13) raises AttributeError if the last bytes went out after `close`.
     with contextlib.suppress(AttributeError):
         writer.transport.abort()

@@ -1,4 +1,4 @@
-"""Values of a ban's tags: jail.conf(5), `ACTION CONFIGURATION FILES`. `sipguard.shell` inserts them into commands."""
+"""Values of the tags in an action's commands (jail.conf(5), `ACTION CONFIGURATION FILES`). `sipguard.shell` inserts them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Values:
         return None if group is None else str(self._data().get(group, ""))
 
     def _data(self) -> Mapping[str, object]:
-        """The groups captured by the filter, and the data that Fail2ban stores with them."""
+        """The filter's captured groups, with the matches and failures that Fail2ban stores beside them."""
         return {"matches": list(self._ticket.matches), "failures": self._failures, **self._ticket.data}
 
     def all(self) -> dict[str, str]:
@@ -61,7 +61,7 @@ class Values:
         )
 
     def _reversed(self) -> str:
-        """The reversed address as used in DNS names, with a trailing dot."""
+        """The address reversed for DNS lookups, with a trailing dot."""
         if not self._ticket.ban.address:
             return ""
         address = ipaddress.ip_network(self._ticket.ban.address).network_address

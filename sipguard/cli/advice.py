@@ -1,8 +1,8 @@
-"""What a log could tell better: for `check`, from the advice that a filter gives (`advice` in `[Definition]`).
+"""For `check`: says what a server should log and does not, by the rules in its filter (`advice` in `[Definition]`).
 
-One piece of advice per line: `has REGEX & lacks REGEX => text` holds when a line of the log matches the first, and none the
-second; of a log without lines nothing holds. `{events}` in a text stands for the advice to listen to the server's events. The
-last part of each log is looked at, as much of it as a person would scroll through; of the journal, its last entries.
+Each line is one rule. `has REGEX & lacks REGEX => text` applies if some line of the log matches the first regex, and no line the
+second. No rule applies to an empty log. `{events}` in a text is replaced by the advice to listen to the server's events. Only
+the end of each log is searched: `LOOKED_AT` bytes of a file, `ENTRIES` entries of the journal.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from sipguard.model import Filter, Jail
 
 LOOKED_AT = 1 << 20
-"""Bytes at the end of a log."""
+"""Bytes at the end of a log that are searched."""
 ENTRIES = 5000
-"""Of the journal."""
+"""Last entries of the journal that are searched."""
 PATIENCE = 10.0
-"""Seconds for the journal to give them."""
+"""Seconds that journalctl may take."""
 KAMAILIO_FILES = [Path("/etc/kamailio/kamailio.cfg"), Path("/usr/local/etc/kamailio/kamailio.cfg")]
 _LOADS_AUTH = re.compile(r'loadmodule\s+"(?:[^"]*/)?auth(?:\.so)?"')
 _OWN_NONCES = re.compile(r'modparam\(\s*"auth"\s*,\s*"one_time_nonce"\s*,\s*1\b')
 _BOUND_NONCES = re.compile(r'modparam\(\s*"auth"\s*,\s*"auth_checks_(register|no_dlg|in_dlg)"\s*,\s*(?:[89]|1[0-5])\b')
-"""The flag 8 binds a nonce to the address that asked for it: in requests of this kind alone, so all three need it."""
+"""Flag 8 binds a nonce to the address that asked for it. Each parameter covers one kind of request: all three need the flag."""
 _ADVICE = re.compile(r"((?:has|lacks)\s+.+?)\s+=>\s+(.+)")
 _EVENTS = "; or listen to the server's events, which do not depend on its log: docs/events.md"
 _AND = re.compile(r"\s+&\s+(?=(?:has|lacks)\s)")
 
 
 class _Advice(NamedTuple):
-    """A piece of advice."""
+    """One rule."""
 
     conditions: list[tuple[bool, re.Pattern[str]]]
-    """Whether a line must match, or none may."""
+    """(True, regex): some line must match; (False, regex): no line may."""
     text: str
 
     def holds(self, lines: list[str]) -> bool:
@@ -49,7 +49,7 @@ class _Advice(NamedTuple):
 
 
 def advice(jail: Jail) -> Iterator[str]:
-    """What to switch on for a jail's logs, one line each. Raises ConfigError when the filter's advice cannot be read."""
+    """What to change in the logging of a jail's server, one line each. Raises ConfigError if a regex of a rule is invalid."""
     if jail.source == "wire":
         yield from _nonces_of_kamailio()
     rules = list(_rules(jail.filter))
@@ -61,7 +61,7 @@ def advice(jail: Jail) -> Iterator[str]:
 
 
 def _logs(jail: Jail) -> Iterator[tuple[str, list[str]]]:
-    """The jail's logs, each with its last lines."""
+    """Name and last lines of each of the jail's logs."""
     if jail.journal:
         yield from _journal(jail)
         return
@@ -73,13 +73,13 @@ def _journal(jail: Jail) -> Iterator[tuple[str, list[str]]]:
     query = query_of(jail)
     try:
         done = subprocess.run(query.command(f"--lines={ENTRIES}"), capture_output=True, timeout=PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired):  # whether it can be read is another matter, told elsewhere
+    except (OSError, subprocess.TimeoutExpired):  # `check` reports an unreadable journal elsewhere
         return
     yield query.name, [entry.text for line in done.stdout.splitlines() if (entry := read_entry(line, jail.encoding))]
 
 
 def _nonces_of_kamailio() -> Iterator[str]:
-    """Kamailio as it comes gives one nonce a second to everybody: no proof of anything."""
+    """By default, Kamailio gives everybody who asks in the same second the same nonce, so a nonce proves no address."""
     for path in KAMAILIO_FILES:
         text = "\n".join(line for line in _last_lines(path) if not line.lstrip().startswith("#"))
         bound = len(set(_BOUND_NONCES.findall(text))) == 3
@@ -108,5 +108,5 @@ def _last_lines(path: Path) -> list[str]:
             size = file.seek(0, 2)
             file.seek(max(0, size - LOOKED_AT))
             return file.read(LOOKED_AT).decode("utf-8", "replace").split("\n")[:-1]
-    except OSError:  # a log that is not there or may not be read is another matter, told elsewhere
+    except OSError:  # `check` reports a missing or unreadable log elsewhere
         return []

@@ -1,4 +1,4 @@
-"""`sipguard client`: Fail2ban's client commands. Its options are Fail2ban's, so click leaves them all alone."""
+"""`sipguard client`: fail2ban-client's commands. Its options are fail2ban-client's, so click passes them all through."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def command(arguments: tuple[str, ...]) -> None:
 
     `sipguard client --help` lists its options and commands.
     """
-    from sipguard.fail2ban.client.main import run  # noqa: PLC0415 - the help of the group needs none of it
+    from sipguard.fail2ban.client.main import run  # noqa: PLC0415 - `sipguard --help` does not need it
 
     sys.exit(run(arguments))

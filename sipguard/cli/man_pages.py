@@ -1,4 +1,4 @@
-"""`sipguard man`: manual pages, of the same words that `--help` has."""
+"""`sipguard man`: writes manual pages from the texts of `--help`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FILES = (
     ("/etc/sipguard/sipguard.toml", "The configuration; every key has a default."),
     ("/etc/sipguard/jails.d/*.toml", "One file for each jail."),
     ("/var/lib/sipguard", "Bans, attempts and positions in logs."),
-    ("/run/sipguard/sipguard.sock", "Where the daemon is asked."),
+    ("/run/sipguard/sipguard.sock", "The socket on which the daemon answers commands."),
 )
 _ENVIRONMENT = (
     ("SIPGUARD_CONFIG", "The configuration file, instead of -c."),
-    ("SIPGUARD_SOCKET", "The socket, instead of --socket."),
-    ("NO_COLOR", "If it is set, nothing is coloured."),
-    ("SIPGUARD_TRACEBACK", "If it is set, a mistake of sipguard's is shown with its traceback."),
+    ("SIPGUARD_SOCKET", "The daemon's socket, instead of --socket."),
+    ("NO_COLOR", "If set, no output is coloured."),
+    ("SIPGUARD_TRACEBACK", "If set, an internal error prints its traceback."),
 )
 
-_OF_CLIENT = "That of fail2ban-client: 0 done; 255 the server refuses, does not answer, or the call is wrong."
+_OF_CLIENT = "As fail2ban-client: 0 done; 255 the server refuses or does not answer, or the call is wrong."
 
 
 @click.command("man")
@@ -99,7 +99,7 @@ def _page(root: click.Context, name: str, found: click.Command) -> Iterator[str]
 
 def _head(name: str, line: str) -> Iterator[str]:
     yield f'.TH {_text(name.upper())} 1 "" "sipguard {_text(__version__)}" "sipguard"'
-    yield from (".nh", ".ad l")  # no path is hyphenated, no line is filled up with blanks
+    yield from (".nh", ".ad l")  # no hyphenation, so that paths can be copied; no padding to the right margin
     yield ".SH NAME"
     yield rf"{_text(name)} \- {_text(line.rstrip('.'))}"
 
@@ -133,7 +133,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Fit for roff (groff(7)): no backslash, hyphen or leading dot that it would take for something else."""
+    """Escape text for roff (groff(7)): backslashes, hyphens, leading dots and quotes, and all that is not ASCII."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-")
     escaped = re.sub(r"^([.'])", r"\\&\1", escaped, flags=re.MULTILINE)
     return "".join(c if c.isascii() else rf"\[u{ord(c):04X}]" for c in escaped)

@@ -1,6 +1,6 @@
-"""Reads a jail's `actions = [{ type = "webhook", … }]` into `NativeAction`s. Every key of each type has one row here.
+"""Reads a jail's `actions = [{ type = "webhook", … }]` into `NativeAction`s. Each key of each type is declared once, here.
 
-A confidential value becomes a `Secret` at once, and no message repeats it.
+Confidential values become `Secret`s at once, and no message repeats them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _pause(value: Any) -> float:
 
 _TIMEOUT = Key("timeout", validators.finite_span.saying(_SPAN), "30s", "How long one try may take.")
 RETRYING = (Key("retries", whole(0, 10).saying("a number from 0 to 10"), 5, "Further tries when it fails."), _TIMEOUT)
-"""Keys of everything that speaks to a web server."""
+"""Keys of every action that sends HTTP requests."""
 COMMON = (
     Key("type", choice("webhook", "mail", "exec", *NOTIFIERS), None, "What it does."),
     Key("name", validators.text.saying("a word"), ..., "Its name in the log and for `test-action`; else its type."),
@@ -170,7 +170,7 @@ def _action(table: Mapping[str, Any], place: str) -> NativeAction:
 
 
 def _read(option: Key, table: Mapping[str, Any], place: str) -> Any:
-    """The parsed value of one key; `...` if it is omitted and has no default."""
+    """The parsed value of one key; `...` if it is missing and optional. Raises BadDetailError."""
     given = table.get(option.name, option.default)
     if given is ...:
         return ...

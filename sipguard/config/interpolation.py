@@ -20,14 +20,14 @@ _FOREIGN = re.compile(r"([\w-]+)/(.+)", re.DOTALL)
 
 # The depth limit of Python's own interpolation, which also detects loops.
 _MAX_DEPTH = 10
-# Far above any real filter. They stop a value that multiplies at each level before it exhausts memory or time.
+# Limits far above any real filter: a value that doubles at each level is refused before it exhausts memory or time.
 MAX_LENGTH = 1 << 20
 _MAX_LOOKUPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The raw text of one key and its place."""
+    """The raw text of one key, and where it stands."""
 
     text: str
     path: str

@@ -1,4 +1,4 @@
-"""Says in our own log what is wrong with the logs that are followed: each thing once, and many of a kind in one line."""
+"""Warns about followed logs that cannot be read: each problem once, and many logs with the same problem in one line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from sipguard.sources.tail import LONGEST_LINE
 log = logging.getLogger("fail2ban.filter")
 
 NAMED = 3
-"""Logs that are named one by one, of those with the same problem."""
+"""Most logs named in one warning; the rest are counted."""
 OVERSIZE_TOLD_EVERY = 60.0
-"""Seconds between two words about too long lines of the same log."""
+"""Seconds between two warnings about overlong lines of the same log."""
 
 
 class LogProblems:
-    """What has been said. A problem is said that is there at two looks in a row, as none is that a rotation makes."""
+    """Remembers which problems have been logged.
+
+    A problem is logged once two looks in a row have seen it: a log that is just being rotated is missing for a moment only.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, str] = {}
@@ -25,13 +28,13 @@ class LogProblems:
         self._oversize: dict[str, tuple[float, int]] = {}
 
     def begin(self, problems: Mapping[str, str | None]) -> None:
-        """The logs are followed from now on: what is wrong is said at once."""
+        """Log at once what is wrong as the logs are opened. `problems`: log → what is wrong with it, or None."""
         self._told = {path: problem for path, problem in problems.items() if problem}
         self._seen = dict(self._told)
         _say(self._told)
 
     def look(self, problems: Mapping[str, str | None]) -> None:
-        """What is wrong now, and whether that is new."""
+        """Log problems that are new and lasting, and logs that can be read again."""
         wrong = {path: problem for path, problem in problems.items() if problem}
         lasting = {path: problem for path, problem in wrong.items() if self._seen.get(path) == problem}
         _say({path: problem for path, problem in lasting.items() if self._told.get(path) != problem})
@@ -44,7 +47,7 @@ class LogProblems:
         self._seen = wrong
 
     def oversize(self, path: str, lines: int) -> None:
-        """So many lines of a log were left out for their length."""
+        """Count overlong lines that were skipped, and warn about them once a minute at most."""
         since, untold = self._oversize.get(path, (-OVERSIZE_TOLD_EVERY, 0))
         untold += lines
         if time.monotonic() < since + OVERSIZE_TOLD_EVERY:

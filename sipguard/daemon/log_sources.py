@@ -1,4 +1,4 @@
-"""Which logs are followed for which jails: several jails share one reader of a log."""
+"""Follows the logs of all jails. Jails that read the same log share one reader."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger("fail2ban.filter")
 
 
 class Source(Protocol):
-    """What follows some logs."""
+    """Follows some logs: files, or a part of the journal."""
 
     @property
     def logs(self) -> Mapping[str, str | None]:
-        """Log → what is wrong with it."""
+        """Log → why it cannot be read; None if it can."""
 
     def start(self) -> None:
         """Begin to follow."""
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 class LogSources:
-    """The followers of all jails: one that the kernel wakes, one that polls for the jails that ask for it."""
+    """The sources of all jails: files that inotify watches, files of jails with `polling`, and parts of the journal."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class LogSources:
             follower.stop()
 
     def problems(self, jail: Jail | None = None) -> dict[str, str | None]:
-        """Log → what is wrong with it, None when it can be read; of one jail or of all."""
+        """Log → why it cannot be read, None if it can; for one jail or all."""
         return {
             path: problem.removeprefix(f"{path}: ") if problem else None
             for follower in self._followers
@@ -112,13 +112,13 @@ class LogSources:
         }
 
     def readers(self, path: str) -> tuple[str, ...]:
-        """The names of the jails that want this log."""
+        """The names of the jails that read this log."""
         if path not in self._readers:
             self._readers[path] = tuple(jail.name for jail in self._jails if reads(jail, path))
         return self._readers[path]
 
     def _first_offset(self, path: str, file: BinaryIO) -> int:
-        """Where to begin in a log that no earlier run has read: at its end if its jail says `tail`, else within findtime."""
+        """Where to begin in a log that no earlier run has read: its end if a jail says `tail`, else the earliest findtime."""
         size = file.seek(0, os.SEEK_END)
         if any(log.tail and log.matches(path) for jail in self._jails for log in jail.logpath):
             return size
@@ -137,14 +137,14 @@ class LogSources:
 
 
 def _journals(jails: Iterable[Jail], positions: Mapping[str, Position], notify: Callable[[], None]) -> Iterator[Source]:
-    """A follower for each part of the journal that a jail wants; jails that want the same share it."""
+    """One follower for each journal query; jails with the same query share it."""
     wanted: dict[str, list[Jail]] = {}
     for jail in jails:
         if jail.journal:
             wanted.setdefault(query_of(jail).name, []).append(jail)
     if not wanted:
         return
-    from sipguard.sources.journal import JournalFollower  # noqa: PLC0415 - most hosts need none
+    from sipguard.sources.journal import JournalFollower  # noqa: PLC0415 - most hosts do not need it
 
     for name, sharing in wanted.items():
         yield JournalFollower(
@@ -157,7 +157,7 @@ def _journals(jails: Iterable[Jail], positions: Mapping[str, Position], notify: 
 
 
 def reads(jail: Jail, path: str) -> bool:
-    """Whether a jail wants this log; a pattern that matches no file is followed under its own name."""
+    """Whether a jail reads this log. A pattern that matches no file yet is listed as a log itself."""
     if jail.journal:
         return path == query_of(jail).name
     return any(log.matches(path) for log in jail.logpath)

@@ -1,6 +1,6 @@
-"""What Prometheus is told, family by family; docs/metrics.md has each of them. No label is ever a stranger's text.
+"""The Prometheus metrics, family by family; docs/metrics.md lists them. No label ever holds text from outside.
 
-Nothing is counted for it on the way of a line: what is counted anyway is read when somebody asks.
+Metrics cost nothing while lines are read: a scrape reads the counters that the daemon keeps anyway.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 _OF_JAILS = (
     ("lines", "counts", "lines", "Lines read."),
     ("candidates", "counts", "candidates", "Lines that the regexes were tried on."),
-    ("timed_out_lines", "counts", "timed_out", "Lines skipped since a regex took too long."),
-    ("tampered_lines", "counts", "tampered", "Lines and records that somebody has written into."),
-    ("oversize_lines", "totals", "oversize", "Lines skipped since they were too long."),
+    ("timed_out_lines", "counts", "timed_out", "Lines skipped because a regex took too long."),
+    ("tampered_lines", "counts", "tampered", "Lines that somebody else has written into; they accuse nobody."),
+    ("oversize_lines", "totals", "oversize", "Lines skipped because they were too long."),
     ("failures", "totals", "failures", "Failed authentications found."),
-    ("unproven_failures", "totals", "unproven", "Failures that ban nobody, since nothing proves the address."),
+    ("unproven_failures", "totals", "unproven", "Failures that ban nobody because nothing proves the address."),
     ("contradicted_failures", "totals", "contradicted", "Failures that the packets contradict."),
     ("successes", "totals", "successes", "Logins found."),
-    ("bans", "totals", "bans", "Bans decided on, and those of earlier runs that were found at the start."),
+    ("bans", "totals", "bans", "Bans decided in this run, and bans of earlier runs found at the start."),
 )
 SILENT = 60.0
-"""Seconds after which a node of the fleet that has not been heard counts as silent: it beats every five."""
+"""Seconds without a beat after which a fleet node counts as silent. Nodes beat every five seconds."""
 
 
 class Looked:
-    """What was found when the kernel was looked at last."""
+    """What the last look at the kernel's rules found."""
 
     def __init__(self) -> None:
         self.drift = 0
@@ -48,8 +48,8 @@ class Looked:
         self._before: dict[tuple[str, str], int] | None = None
 
     def count_rejected(self, packets: dict[tuple[str, str], int]) -> None:
-        """So many packets were rejected by now of each (jail, network); an element that is written anew begins at 0."""
-        if self._before is not None:  # else much of it was rejected in earlier runs
+        """Add what was rejected since the last call. (jail, network) → the kernel's counter, 0 again for a rewritten element."""
+        if self._before is not None:  # at the first call, the counters include earlier runs
             for key, count in packets.items():
                 earlier = self._before.get(key, 0)
                 self.rejected[key[0]] += count - earlier if count >= earlier else count
@@ -57,7 +57,7 @@ class Looked:
 
 
 def families(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
-    """All of them."""
+    """Every metric family, for one scrape."""
     yield from _of_daemon(daemon, looked)
     yield from _of_jails(daemon, looked)
     yield from _of_sources(daemon, looked)
@@ -80,19 +80,19 @@ def _labelled(kind: type[Any], name: str, told: str, labels: list[str], rows: It
 def _of_daemon(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
     worker = daemon.bans.firewall_worker
     build = [(__version__, platform.python_version(), worker.firewall.name, 1)]
-    yield _labelled(GaugeMetricFamily, "build_info", "What runs.", ["version", "python", "firewall"], build)
+    yield _labelled(GaugeMetricFamily, "build_info", "Versions; always 1.", ["version", "python", "firewall"], build)
     waiting = worker.queued + worker.waiting
     for name, told, value in (
-        ("start_time_seconds", "When it was started, POSIX.", daemon.started),
+        ("start_time_seconds", "When the daemon was started, POSIX seconds.", daemon.started),
         ("working_jails", "Jails that can ban now; 0: nobody is protected.", len(daemon.working)),
         ("jails_not_running", "Jails with an error in their configuration.", len(daemon.errors)),
-        ("drift_bans", "Bans that the kernel lacks or has too many.", looked.drift),
+        ("drift_bans", "Bans that only one of sipguard and the kernel has.", looked.drift),
         ("queued_orders", "Bans and unbans that wait for the kernel.", waiting),
-        ("firewall_ok", "Whether the kernel takes what it is told.", worker.problem is None),
-        ("state_ok", "Whether the state can be written.", daemon.store.problem is None),
+        ("firewall_ok", "1 if the kernel takes bans and unbans.", worker.problem is None),
+        ("state_ok", "1 if the state can be written.", daemon.store.problem is None),
     ):
         yield _gauge(name, told, value)
-    told = "Banned addresses that reach the server, by how."
+    told = "Banned addresses that still reached the server in the last 10 minutes, by cause."
     yield _labelled(GaugeMetricFamily, "unenforced_bans", told, ["cause"], daemon.bans.enforcement.causes().items())
 
 
@@ -110,7 +110,7 @@ def _of_jails(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
         [(jail, len(live.of_jail(jail))) for jail in runners],
     )
     made = [(jail, origin, count) for (jail, origin), count in sorted(daemon.bans.made.items())]
-    told = "Bans that the kernel has been given in this run, by who decided on them."
+    told = "Bans given to the kernel in this run, by who decided on them."
     yield _labelled(CounterMetricFamily, "made_bans", told, ["jail", "origin"], made)
     told = "Packets rejected from banned addresses."
     yield _labelled(CounterMetricFamily, "rejected_packets", told, ["jail"], sorted(looked.rejected.items()))
@@ -120,12 +120,12 @@ def _of_jails(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
         for result in ("understood", "not understood")
         if runner.jail.source != "wire"
     ]
-    told = "Samples of the log that seem to tell of failed logins, by whether the filter understood any of it."
+    told = "Samples of the log, one a second at most: understood, or not although lines suggest failed logins."
     yield _labelled(CounterMetricFamily, "auth_samples", told, ["jail", "result"], samples)
 
 
 def _of_sources(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
-    """Logs, servers' events, packets: since when each is silent, and what was seen."""
+    """How long each log, event connection and the wire has been silent, and counts of packets."""
     now, silent = time.monotonic(), []
     for jail, runner in daemon.runners.items():
         if runner.jail.source == "wire":
@@ -134,21 +134,21 @@ def _of_sources(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
             silent.append((jail, "log", now - runner.auth_lines.heard_at))
         if (heard := daemon.events.heard(jail)) is not None:
             silent.append((jail, "events", now - heard))
-    told = "Since the last sign of life; if there was none in this run, since its start."
+    told = "Seconds since the last sign of life of the source; if there was none in this run, since the start."
     yield _labelled(GaugeMetricFamily, "silent_seconds", told, ["jail", "source"], silent)
-    told = "HEP packets by what became of them."
+    told = "HEP packets, by what became of them."
     yield _labelled(CounterMetricFamily, "hep_packets", told, ["result"], daemon.wire.received().items())
     wire = daemon.wire
     if not wire.packets.enabled:
         return
     watched = looked.watched
     counted = {**wire.packets.received, "limited": watched.limited, "held back": watched.held_back}
-    told = "SIP packets by what became of them."
+    told = "SIP packets of this machine, by what became of them."
     yield _labelled(CounterMetricFamily, "wire_packets", told, ["result"], counted.items())
     for name, told, value in (
-        ("wire_blind", "Whether packets may go unseen now.", bool(wire.live.blind_times.now(daemon.clock()))),
+        ("wire_blind", "1 if packets may go unseen now.", bool(wire.live.blind_times.now(daemon.clock()))),
         ("wire_metered", "Addresses that are metered now.", watched.metered),
-        ("wire_ok", "Whether packets are watched as the configuration says.", wire.packets.problem is None),
+        ("wire_ok", "1 if packets are watched as configured.", wire.packets.problem is None),
         ("wire_unwatched", "Listening SIP sockets that no rule watches.", len(wire.packets.unwatched)),
     ):
         yield _gauge(name, told, value)
@@ -157,12 +157,12 @@ def _of_sources(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
 def _of_feeds(daemon: Daemon) -> Iterator[Metric]:
     feeds, now = daemon.feeding.status(), daemon.clock()
     ages = [(feed["name"], max(0.0, now - feed["fetched"])) for feed in feeds if feed["fetched"]]
-    # One that was never fetched has no age: its absence is what an alarm asks for.
+    # A feed that was never fetched has no age: the alert for that asks for the missing series.
     for name, told, rows in (
-        ("feed_age_seconds", "Since the feed's last good fetch.", ages),
-        ("feed_interval_seconds", "Between two fetches.", [(feed["name"], feed["interval"]) for feed in feeds]),
+        ("feed_age_seconds", "Seconds since the last good fetch; absent if there was none.", ages),
+        ("feed_interval_seconds", "Seconds between two fetches.", [(feed["name"], feed["interval"]) for feed in feeds]),
         ("feed_entries", "Entries of the feed as last fetched.", [(feed["name"], feed["entries"]) for feed in feeds]),
-        ("feed_held", "Whether an update is held.", [(feed["name"], bool(feed["held"])) for feed in feeds]),
+        ("feed_held", "1 while an update is held.", [(feed["name"], bool(feed["held"])) for feed in feeds]),
     ):
         yield _labelled(GaugeMetricFamily, name, told, ["feed"], rows)
 
@@ -175,8 +175,8 @@ def _of_others(daemon: Daemon) -> Iterator[Metric]:
     others = daemon.others.status() or {}
     if fleet := others.get("fleet"):
         rejected["fleet"] = fleet["rejected"]
-        yield _gauge("fleet_connected", "Whether Redis can be used.", not fleet["problem"])
-        yield _gauge("fleet_told", "Whether Redis takes what it is told.", not (fleet["problem"] or fleet["untold"]))
+        yield _gauge("fleet_connected", "1 if Redis can be used.", not fleet["problem"])
+        yield _gauge("fleet_told", "1 if Redis takes this node's bans.", not (fleet["problem"] or fleet["untold"]))
         now = daemon.clock()
         states = Counter({"heard": 0, "silent": 0, "held": 0})
         for node in fleet["nodes"]:
@@ -185,6 +185,6 @@ def _of_others(daemon: Daemon) -> Iterator[Metric]:
         yield _labelled(GaugeMetricFamily, "fleet_nodes", "Other nodes, by state.", ["state"], states.items())
     if crowdsec := others.get("crowdsec"):
         rejected["crowdsec"] = crowdsec["decisions"]
-        yield _gauge("crowdsec_connected", "Whether CrowdSec's API can be used.", not crowdsec["problem"])
+        yield _gauge("crowdsec_connected", "1 if CrowdSec's API can be used.", not crowdsec["problem"])
     told = "Addresses and networks rejected now, by where they come from."
     yield _labelled(GaugeMetricFamily, "rejected_networks", told, ["origin"], rejected.items())

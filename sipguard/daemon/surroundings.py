@@ -1,4 +1,4 @@
-"""What those who bring others' bans (the fleet, CrowdSec) know of the daemon."""
+"""The parts of the daemon that the fleet and CrowdSec use: both bring bans that others have decided."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sipguard.daemon.state_writer import StateWriter
 from sipguard.model import Clock
 
 MARK = "."
-"""In the name of each feed of the firewall that holds others' bans; no feed of the configuration can have it."""
+"""Every firewall feed with others' bans has this in its name. No configured feed can: its name may not contain it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What others' bans have to do with in the daemon."""
+    """What the fleet and CrowdSec are given of the daemon."""
 
     bans: Bans
     runners: Mapping[str, JailRunner]
     store: StateWriter
     clock: Clock
     complete: Callable[[], bool]
-    """Whether all bans of earlier runs are known."""
+    """Whether all bans of earlier runs have been read from the state."""
     never: Callable[[], Iterable[str]]
-    """Whom no list of others may reject."""
+    """Addresses and networks that others' bans must never reject."""

@@ -1,7 +1,7 @@
-"""Finds where a server has cut a record, and lost its line feed with what it cut off: the next record stands behind, in one line.
+"""Finds where a server has cut a long record. The line feed is cut off too, so the next record follows in the same line.
 
-That is told by the length of the line. But what a server takes out of a line after the cut makes it shorter, so that in the
-line of another record a caller's text may stand where a cut would be. What stands there must be the server's by its looks too.
+A server cuts after a fixed number of bytes, so the length says where. But it may remove characters after the cut, which moves
+the place: a caller's text may stand where a cut would be. So the text behind the place must look like the server's own as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Cuts:
         self._rule, self._thread, self._heads, self._decode = rule, thread, heads, decode
 
     def place(self, raw: bytes, text: str) -> int:
-        """Where in the line the server has cut its record, and the next one begins; 0 where it has not. Raises TimeoutError."""
+        """Offset in bytes at which the server has cut the record and the next one begins; 0 if none. Raises TimeoutError."""
         place = first = self._rule.cut_place(raw, text)
         while place and place < len(raw):
             behind = self._decode(raw[place : place + self._rule.cut])
@@ -39,11 +39,11 @@ class Cuts:
         return 0
 
     def _may_follow(self, text: str, behind: str) -> bool:
-        """Whether the server may have begun a record with `behind`, where it cuts the line `text`.
+        """Whether `behind` may be the beginning of a record of the server, after the cut in the line `text`.
 
-        Another record of the thread that has begun the line is told by its number wherever it hangs (`own_thread`).
+        A record of the same thread as the line's is not meant: `own_thread` finds it by its number, wherever in the line it is.
         """
-        assert self._thread is not None  # noqa: S101 - told apart by the caller
+        assert self._thread is not None  # noqa: S101 - `place` has checked that
         number = self._thread.number(behind)
         if number:
             return not self._thread.number(text) and self._heads.has_shown(number)

@@ -1,4 +1,4 @@
-"""What a detector says: its counts, and all about one line; and what it is given to read."""
+"""A detector's results: its counts, and everything about one line; and the record that it reads."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class Counts:
 
     lines: int = 0
     read: int = 0
-    """Lines that were looked at one by one; of the others a search over the bytes has said that they cannot match."""
+    """Lines read one by one. A search over the bytes skips all others: they cannot match."""
     candidates: int = 0
     """Lines that `prefregex`, if there is one, let through to the failregexes."""
     searches: int = 0
     """Searches by a failregex, prefregex or ignoreregex."""
     failures: int = 0
     ignored: int = 0
-    """Lines that an ignoreregex took."""
+    """Lines that an ignoreregex matched."""
     undated: int = 0
-    """Lines that were read and in which no date was found."""
+    """Lines that were read and have no date."""
     timed_out: int = 0
-    """Lines skipped since a regex took longer than the time limit."""
+    """Lines skipped because a regex took longer than the time limit."""
     tampered: int = 0
-    """Lines and records that somebody has written into: nobody whom they name was accused."""
+    """Lines and records that somebody else has written into: no address that they name was counted."""
     by_header: int = 0
-    """Records that might have gone on, and were known to be whole when the next one began."""
+    """Records of several lines that ended because the next record began."""
     at_end: int = 0
-    """The same, when nothing more came."""
+    """Records of several lines that ended because nothing more came for a while."""
 
     def __sub__(self, other: Counts) -> Counts:
-        """What has been seen since it was `other`."""
+        """The counts since `other`, an earlier copy."""
         return Counts(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
 
     @classmethod
@@ -52,34 +52,34 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """All about one line, for `test-filter`."""
+    """Everything about one line, for `test-filter`."""
 
     matched: bool
-    """It is a failure with an id."""
+    """The line is a failure and names an id."""
     ignored: bool
-    """An ignoreregex took it."""
+    """An ignoreregex matched the line."""
     failure: Failure | None
     time: float | None
     """When it was logged, POSIX seconds, whether it matched or not."""
     date_format: str | None
     """The date pattern that found the date."""
     regex: int | None
-    """Index of the failregex that matched, also where that was no failure by itself (`<F-NOFAIL>`, pending)."""
+    """Index of the failregex that matched, even if the match alone is no failure (`<F-NOFAIL>`, or more lines to come)."""
     nofail: bool = False
-    """The regex that matched says that its line is no failure."""
+    """That regex has `<F-NOFAIL>`: its line is no failure."""
     consumed: int = 0
-    """Lines before this one that the match has used up, in a filter with `maxlines`."""
+    """Earlier lines that the match includes, for a filter with `maxlines`."""
 
 
 class Ready(NamedTuple):
-    """A record for the detector."""
+    """A complete record, ready for the detector."""
 
     text: str
     number: int
-    """Which line it is, counted from 1; of a record of several, its first."""
+    """Number of the record's first line, from 1."""
     trusted: bool
-    """Nobody but the server can have written it as a whole."""
+    """Only the server can have written the whole record."""
     time: float | None = None
-    """When it was logged, where its source tells that, as the journal does; POSIX seconds."""
+    """When it was logged, POSIX seconds, if the source says so, as the journal does; else the text has the date."""
     hung: tuple[str, ...] = ()
-    """What to read instead, one after another, while nothing is told: records that seem to hang on others in this line."""
+    """Other readings, tried in order until one gives a result: records that seem to follow a cut record in the same line."""

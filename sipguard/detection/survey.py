@@ -1,7 +1,7 @@
-"""What a whole log gives by a filter, for a report: what `Detector` finds, and counts of the lines that it leaves out.
+"""Reads a whole log for a report: the failures that `Detector` finds, and how many of the lines that it skips have a date.
 
-Those are counted in runs: thousands of lines that all have a date of one form, or none, are one search of libpcre2. A log of
-which that cannot be told raises `SurveyError`: it has to be read line by line.
+Skipped lines are counted in runs: one libpcre2 search covers thousands of lines whose dates all have the same format, or that
+have none. Raises `SurveyError` if the log cannot be counted this way: then the caller reads it line by line.
 """
 
 from __future__ import annotations
@@ -31,26 +31,29 @@ if TYPE_CHECKING:
     from sipguard.model import LogEvent
 
 _MOST_ALONE = 2
-"""Of so many lines one may have to be read by itself; where more have, all are."""
+"""Give up when more than one line in two must be read singly: reading all of them line by line is simpler then."""
 _DATED, _UNDATED, _NO_RECORD = range(3)
 
 
 class SurveyError(Exception):
-    """This log has to be read line by line."""
+    """The log cannot be surveyed: read it line by line."""
 
 
 class _Runs:
-    """Runs of lines of one kind. Raises UntranslatableError and ValueError."""
+    """The pattern that finds runs: consecutive lines of one kind. Raises UntranslatableError and ValueError."""
 
     def __init__(
         self, form: DateFormat, others: Sequence[DateFormat], headers: Sequence[str], *, ascii_: bool, lead: str
     ) -> None:
-        """`lead` is what most often stands before a date of this form: where just that does, few others can be there too."""
+        """`form` is the date format of the last line, `lead` the text that stood before its date.
+
+        Lines with the same lead are tried first: few of `others` could match there, so the check is short.
+        """
         writer = Writer()
         sources = [other.source for other in others]
         rest = ".*+" if ascii_ else r"[^\n\x80-\xff]*+"
         self.kinds: dict[int, int] = {}
-        """What a search gives → which kind of line it is."""
+        """Number of the group that matched → kind of the lines in the run."""
 
         def run(kind: int, *conditions: str) -> str:
             mark = writer.group()
@@ -79,20 +82,20 @@ def _runs(
 
 
 class Surveyor(Detector):
-    """A detector that also counts. It takes the arguments of one, and raises what one raises."""
+    """A `Detector` that also counts skipped lines. Same arguments; raises SurveyError as well."""
 
     def __init__(self, filter: Filter, **options: Any) -> None:  # noqa: A002 - as there
         super().__init__(filter, **options)
         if self._candidates is None or not is_fast() or not all(form.at_begin for form, _ in self._finder.formats):
             raise SurveyError
         self.failures: list[Failure] = []
-        """Those since `survey` was called last, in order."""
+        """Failures found by the last call of `survey`, in order."""
         self.told: dict[int, tuple[str, Examined]] = {}
-        """Of the lines that were read by themselves since then: a number of each, its text, and what it tells."""
+        """Lines read singly by that call: any unique number → text and result."""
         self.dates = Counter[str]()
-        """Date formats of all other lines."""
+        """Date format → how many skipped lines have it."""
         self.empty = 0
-        """Lines with nothing in them."""
+        """Empty lines."""
         self._alone: list[tuple[int, int]] = []
         self._read_alone = 0
         self._blank = Pattern(r"\n(?=\n)")
@@ -114,7 +117,7 @@ class Surveyor(Detector):
         self._count_rest(b"".join([*parts, data[position:]]), rule)
 
     def survey_end(self) -> None:
-        """Read what was held back until more would come."""
+        """The log has ended: read the records that were held back in case more lines belonged to them."""
         self.told = {}
         events: list[LogEvent] = []
         for one in self._released(inf):
@@ -144,7 +147,7 @@ class Surveyor(Detector):
             raise SurveyError from None
         before = self.told.get(one.number)
         if before is None or not before[1].matched:
-            self.told[one.number] = one.text, result  # of two things in one line, the failure
+            self.told[one.number] = one.text, result  # if a line holds two records, keep the failure
             if result.failure is not None:
                 events.append(result.failure)
 
@@ -156,7 +159,7 @@ class Surveyor(Detector):
             position = self._blank.spans[1]
 
     def _count_rest(self, data: bytes, rule: PlainRule) -> None:
-        """The lines that nothing was asked of but whether they can matter."""
+        """Count the lines that were skipped because they cannot match."""
         dates = self._matcher.dates
         if not isinstance(dates, CertainDates):
             raise SurveyError
@@ -176,7 +179,7 @@ class Surveyor(Detector):
                 position = end + 1
 
     def _count_runs(self, data: bytes, position: int, runs: _Runs, dates: CertainDates) -> int:
-        """Where the first line begins that is in no run."""
+        """Count the runs from `position` on; returns where the first line begins that is in none."""
         assert dates.format is not None  # noqa: S101 - the runs are of that format
         spans, kinds = runs.pattern.spans, runs.kinds
         found: dict[int, list[bytes]] = {_DATED: [], _UNDATED: [], _NO_RECORD: []}
@@ -184,7 +187,7 @@ class Surveyor(Detector):
             end = spans[1]
             found[kinds[run]].append(data[position:end])
             position = end
-        # Counted at once: there may be a run every other line.
+        # Count once, at the end: runs may be a line or two long.
         self.dates[dates.format.name] += _lines_in(found[_DATED])
         self.counts.undated += _lines_in(found[_UNDATED])
         return position

@@ -1,4 +1,4 @@
-"""What sipguard says to ipset and iptables, and what ipset's answers mean: ipset(8), iptables-extensions(8)."""
+"""Commands for ipset and iptables as text, and parsers of ipset's output: ipset(8), iptables-extensions(8)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from sipguard.firewall.targets import Network, Target
 
 HEAVY_RATE, HEAVY_BURST, HEAVY_MOST, HEAVY_EXPIRES = 20, 50, 65_536, 10_000
-"""Packets per second, and burst, of a banned address that are rejected; addresses of which that is counted; milliseconds."""
+"""Limit on rejections for one banned address: packets per second, and burst. Most addresses counted; milliseconds until an
+idle one is forgotten."""
 LONGEST = 2_147_483
-"""Seconds: the longest timeout of an element. ipset refuses a longer one."""
+"""Longest timeout of an element in seconds; ipset refuses longer ones."""
 _MULTIPORT = 15
-"""Ports that one rule can name; a range counts twice (iptables-extensions(8), multiport)."""
+"""Most ports in one rule; a range counts as two (iptables-extensions(8), multiport)."""
 _ABOVE = (
     f"-m hashlimit --hashlimit-above {HEAVY_RATE}/sec --hashlimit-burst {HEAVY_BURST} --hashlimit-mode srcip "
     f"--hashlimit-name sipguard_heavy --hashlimit-htable-max {HEAVY_MOST} --hashlimit-htable-expire {HEAVY_EXPIRES}"
 )
 HEAVY: dict[str, str] = {"4": _ABOVE, "6": f"{_ABOVE} --hashlimit-srcmask 64"}
-"""Matches what a banned address (IPv6: its /64) sends beyond that. All sets of a family share one table."""
+"""Family → match for the packets of a banned address (IPv6: its /64) above that limit. All sets of a family share one table."""
 _WITH: dict[str, dict[str, str]] = {
     "4": {
         "port-unreachable": "icmp-port-unreachable",
@@ -41,7 +42,7 @@ _WITH: dict[str, dict[str, str]] = {
 
 
 def set_names(jail: str) -> list[XtSet]:
-    """Give the four sets of a jail."""
+    """The four sets of a jail: addresses and networks, each for IPv4 and IPv6."""
     owner = set_owner(jail)
     return [XtSet(kind, family, owner) for kind in ("a", "n") for family in _families()]
 
@@ -51,9 +52,9 @@ def _families() -> tuple[Family, Family]:
 
 
 def create(name: XtSet | str, *, family: Family, networks: bool, size: int, counts: bool = False) -> str:
-    """Give the command that makes a set; it is no error that the set is there already, if it is of the same properties.
+    """The command that creates a set; it succeeds too if the set exists with the same properties.
 
-    `counts` makes it count the packets that each element matches.
+    `counts`: the set counts the packets that each element matches.
     """
     kind = "hash:net" if networks else "hash:ip"
     inet = "inet" if family == "4" else "inet6"
@@ -61,29 +62,29 @@ def create(name: XtSet | str, *, family: Family, networks: bool, size: int, coun
 
 
 def timeout(until: float, now: float) -> int:
-    """Give an element's timeout in whole seconds, rounded up; 0 is for ever, and anything too long is cut."""
+    """An element's timeout in whole seconds, rounded up, and at most `LONGEST`; 0 is for ever."""
     return 0 if until == FOREVER else int(min(max(1, math.ceil(until - now)), LONGEST))
 
 
 def element(target: Target | Network) -> list[str]:
-    """Give the elements that stand for an address or network: hash:net cannot hold a /0, but both its halves."""
+    """The elements for an address or network. hash:net cannot hold a /0, so a /0 becomes its two halves."""
     if str(target).endswith("/0") and not isinstance(target, int):
         return ["0.0.0.0/1", "128.0.0.0/1"] if target.version == 4 else ["::/1", "8000::/1"]
     return [str(target)]
 
 
 class Header(NamedTuple):
-    """A set as `ipset list -terse` tells of it. `elements` counts those too that ended a moment ago."""
+    """A set as `ipset list -terse` describes it. `elements` includes those that have just expired."""
 
     name: XtSet
     size: int
     elements: int
     counts: bool = False
-    """Whether it counts packets; one of an earlier version does not."""
+    """The set counts packets. Sets that an earlier version made do not."""
 
 
 def parse_headers(text: str) -> Iterator[Header]:
-    """Read our sets from `ipset list -terse`."""
+    """Parse the output of `ipset list -terse`; other programs' sets are skipped."""
     name, size, counts = None, 0, False
     for line in text.splitlines():
         key, _, value = line.partition(": ")
@@ -98,16 +99,16 @@ def parse_headers(text: str) -> Iterator[Header]:
 
 
 class Element(NamedTuple):
-    """One element as `ipset save` writes it. `remaining` is in whole seconds, infinite for ever."""
+    """One element as `ipset save` writes it. `remaining` is in whole seconds; infinite if the element never expires."""
 
     target: str
     remaining: float
     packets: int | None = None
-    """What was rejected since the element was written; None in a set that does not count."""
+    """Packets rejected since the element was added; None if the set does not count."""
 
 
 def parse_elements(text: str) -> Iterator[Element]:
-    """Read `add NAME ADDRESS timeout N [packets N bytes N]`; the halves of everything come as one."""
+    """Parse lines `add NAME ADDRESS timeout N [packets N bytes N]`; the two halves of a /0 become one element again."""
     halves: dict[str, tuple[float, int | None]] = {}
     for line in text.splitlines():
         words = line.split()
@@ -126,9 +127,9 @@ def parse_elements(text: str) -> Iterator[Element]:
 
 
 def jail_rules(rules: Sequence[Rule], family: Family, reject_with: RejectWith, *, heavy: bool = False) -> list[str]:
-    """Give the rules of our chain: the jail's ports first, so that media pass cheapest, then the look into its sets.
+    """The rules of our chain. Each tests the jail's ports before its sets: media packets are let go at the cheaper test.
 
-    `heavy`: what an address sends beyond `HEAVY_RATE` is dropped instead of rejected.
+    `heavy`: packets above `HEAVY_RATE` are dropped instead of rejected.
     """
     lines = []
     for rule in rules:
@@ -145,14 +146,14 @@ def jail_rules(rules: Sequence[Rule], family: Family, reject_with: RejectWith, *
 def set_rules(
     name: XtSet, verdict: str, reject_with: RejectWith, *, protocol: str = "", match: str = "", heavy: bool = False
 ) -> Iterator[str]:
-    """Give the rules that reject what is in one set; TCP is told by a reset, the others by ICMP."""
+    """The rules that reject the addresses of one set: TCP with a reset, other protocols with an ICMP error."""
     looked_up = f"-m set --match-set {name} src"
     if verdict == "drop":
         yield f"{match}{looked_up} -j DROP"
         return
     if heavy:
         yield f"{match}{looked_up} {HEAVY[name.family]} -j DROP"
-        looked_up += " ! --update-counters"  # it has been counted
+        looked_up += " ! --update-counters"  # the rule above has counted the packet
     if protocol in ("", "tcp"):
         tcp = match or "-p tcp "
         yield f"{tcp}{looked_up} -j REJECT --reject-with tcp-reset"
@@ -161,12 +162,12 @@ def set_rules(
 
 
 def icmp_name(family: Family, reject_with: RejectWith) -> str:
-    """Give the REJECT target's word for a kind of answer."""
+    """The ICMP error's name in `--reject-with`."""
     return _WITH[family][reject_with]
 
 
 def _matches(rule: Rule) -> Iterator[tuple[str, str]]:
-    """Give (protocol, match) for each rule that a jail needs: both empty when it rejects everything."""
+    """(protocol, match) for each rule that a jail needs; both are empty if the jail rejects all traffic."""
     for protocol in rule.protocols or (("tcp", "udp", "sctp", "dccp") if rule.ports else ("",)):
         match = f"-p {protocol} " if protocol else ""
         if not rule.ports:
@@ -176,7 +177,7 @@ def _matches(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def port_lists(ports: Iterable[PortRange]) -> Iterator[str]:
-    """Give ports as multiport takes them, in lists that are not too long for it."""
+    """Port lists for multiport, each within its limit of `_MULTIPORT` ports."""
     words: list[str] = []
     room = _MULTIPORT
     for port in ports:

@@ -1,7 +1,7 @@
-"""What this node tells the others: its bans, compared with what Redis has, and a beat every few seconds.
+"""Publishes this node's bans to the fleet through Redis, and a beat every few seconds that says it is alive.
 
-What is to be told is found by comparing, so nothing is kept for a time without Redis, or with one that takes no writes: once it
-takes them, all is compared, and from then on what moves.
+Nothing is queued while Redis is away or refuses writes: as soon as it accepts them, every ban is compared with what Redis has.
+From then on, only bans that change are compared.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ log = logging.getLogger("sipguard.fleet")
 BEAT = 5.0
 """Seconds between two beats."""
 SILENT = 2.5 * BEAT
-"""Seconds after which a beat is an earlier run's, which is over."""
+"""Age in seconds at which a beat is stale: the run that wrote it has ended."""
 BATCH = 1000
-"""Networks that are looked at before the loop gets its turn."""
+"""Networks compared before the event loop gets its turn."""
 MOST_PARDONS = 1000
-"""Fleet-wide unbans that wait for Redis."""
+"""Most fleet-wide unbans that may wait for Redis."""
 
 
 class NameTakenError(LinkError):
-    """Another node writes under this one's name."""
+    """Another running node has the same name."""
 
     def __init__(self, name: str, beat: Beat) -> None:
         where = f" ({', '.join(beat.addresses)})" if beat.addresses else ""
@@ -44,12 +44,12 @@ class NameTakenError(LinkError):
 
 
 class Teller:
-    """Tells as long as Redis takes it. Raises `LinkError` when it is out of reach."""
+    """Publishes this node's bans, unbans and beats. Its coroutines raise `LinkError` if Redis is out of reach."""
 
     def __init__(self, settings: Fleet, link: Link, roster: Roster, local: Local) -> None:
         self.publisher = Publisher(settings.share)
         self.untold = ""
-        """Why Redis takes nothing now, though it answers; empty if it does."""
+        """Why Redis refuses writes although it answers; empty if it accepts them."""
         self._name = settings.name
         self._link = link
         self._roster = roster
@@ -58,19 +58,19 @@ class Teller:
         self._pardons: list[str] = []
         self._wake = asyncio.Event()
         self._beaten = 0.0
-        """When Redis took the last beat of this run; 0: never."""
+        """Time of this run's last beat that Redis accepted; 0 if none."""
 
     def moved(self, networks: Iterable[str]) -> None:
-        """Bans of these networks have begun, ended, or got another end. Costs the caller nothing."""
+        """Note that bans of these networks have begun, ended, or changed their end; `write_next` publishes that."""
         self._moved.update(dict.fromkeys(networks))
         self._wake.set()
 
     def forget_moved(self) -> None:
-        """There is no Redis: all will be compared once it is back."""
+        """Redis is away: forget single changes, as every ban will be compared once it is back."""
         self._moved.clear()
 
     def pardon(self, network: str) -> bool:
-        """Let a network through on all nodes that take that from this one; False if too many wait for Redis."""
+        """Queue a fleet-wide unban, for all nodes that accept them from this one; False if the queue is full."""
         if len(self._pardons) >= MOST_PARDONS:
             return False
         self._pardons.append(network)
@@ -78,22 +78,22 @@ class Teller:
         return True
 
     async def claim_name(self) -> None:
-        """Be the only one of this name. Raises `NameTakenError`."""
+        """Make sure that no other running node has this name. Raises `NameTakenError`."""
         beat = await self._other_beat()
         if beat and abs(self._link.now() - beat.at) < SILENT:
-            # An earlier run of this node, killed a moment ago, or another node: only that one goes on.
+            # This node's earlier run, killed a moment ago, or another node. Only a living node writes another beat.
             await asyncio.sleep(1.2 * BEAT)
             later = await self._other_beat()
             if later and (later.at, later.run) != (beat.at, beat.run):
                 raise NameTakenError(self._name, later)
 
     async def begin(self) -> None:
-        """Tell all."""
+        """Publish every ban, then the first beat."""
         if await self._or_untold(self.compare):
             await self._or_untold(self._tell_beat)
 
     async def beat(self) -> None:
-        """Tell that this node lives, and notice what Redis has lost, or begins to take again."""
+        """Publish a beat; publish every ban again if Redis has lost some, or has just begun to accept writes again."""
         if self._beaten and (other := await self._other_beat()) and other.at > self._beaten:
             raise NameTakenError(self._name, other)
         if not await self._or_untold(self._tell_beat):
@@ -109,7 +109,7 @@ class Teller:
             await self._or_untold(self.compare)
 
     async def _or_untold(self, tell: Callable[[], Awaitable[None]]) -> bool:
-        """Tell something; whether Redis has taken it."""
+        """Run `tell`; returns False if Redis refuses the write."""
         try:
             await tell()
         except UnwritableError as error:
@@ -125,7 +125,7 @@ class Teller:
         return True
 
     async def _other_beat(self) -> Beat | None:
-        """The beat that Redis has of a node of this name, if it is another run's."""
+        """The last beat under this node's name, if another run wrote it."""
         data = (await self._link.beats([self._name])).get(self._name)
         try:
             beat = read_beat(data) if data else None
@@ -141,7 +141,7 @@ class Teller:
         self._beaten = now
 
     async def compare(self) -> None:
-        """Look at every ban, live or published."""
+        """Compare all live bans with all that Redis has, and publish the differences."""
         bans: dict[tuple[Class, str], float] = {}
         for evidence in CLASSES:
             async for page in self._link.pages(self._name, f"bans:{evidence}"):
@@ -175,19 +175,19 @@ class Teller:
             self.publisher.wrote(stamped)
 
     async def write_next(self) -> None:
-        """Wait until something has moved, and tell it."""
+        """Wait for changes, then publish them."""
         await self._wake.wait()
         self._wake.clear()
         moved = list(self._moved)
         self._moved.clear()
-        if not self.untold:  # else all is compared once Redis takes it
+        if not self.untold:  # else `beat` compares everything once Redis accepts writes
             await self._or_untold(lambda: self._look_at(moved))
         while self._pardons and not self.untold:
             if await self._or_untold(lambda: self._pardon(self._pardons[0])):
                 del self._pardons[0]
 
     async def _pardon(self, network: str) -> None:
-        """Bans that are published by now are over, whoever has made them."""
+        """End all bans of a network that are published by now, whichever node made them."""
         nodes = [self._name, *self._roster.replicas]
         if until := await self._link.ends(nodes, network):
             self._local.changed(self._roster.pardon(network, until, self._link.now()))

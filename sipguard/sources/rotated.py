@@ -1,9 +1,9 @@
-"""Finds the rotated files of a log: which one was being read, and which one follows.
+"""Finds the rotated files of a log: the one in which to continue reading, and the one after it.
 
 The directory is searched each time and nothing is remembered, so the answer is the same after a restart.
 """
 
-# These calls are made on every look, where pathlib would cost more than the kernel.
+# No pathlib: these calls are made at every look, and its objects would cost more than the system calls.
 # ruff: noqa: PTH100, PTH116, PTH119, PTH122
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".lzma", ".zip", ".Z")
 _SUFFIX = re.compile(r"[._-]\d[\dT:._+-]*Z?|[._-](?:old|bak|prev|save|orig)|~")
 
 
-_LOOKS = 10  # at a directory that keeps changing
+_LOOKS = 10  # most listings of a directory that keeps changing
 
 ANY = (0, 0)
 """`identity` of a place that accepts any file with the name: there is no inode 0."""
@@ -37,7 +37,7 @@ ANY = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file in which to continue, and the byte offset."""
+    """Where to continue reading: a file, and the byte offset in it."""
 
     path: str
     identity: tuple[int, int]
@@ -68,7 +68,7 @@ def locate(position: Position) -> Place | None:
         return _place(position.path, own, position.offset)
     entries = list(_entries(position.path))
     for path, status, rotated in entries:
-        # Of an empty file nothing but the inode is known, which another log may have by now.
+        # Of a file that was empty we know only the inode, which another log may have by now.
         alike = rotated or position.head_size
         if alike and status.st_ino == position.inode and _holds(path, status, position):
             return _place(path, status, position.offset)
@@ -79,8 +79,8 @@ def locate(position: Position) -> Place | None:
     for path, status, rotated in entries:
         if rotated and _holds(path, status, position):
             return _place(path, status, position.offset)
-    # The inode, but not the content, under a rotated name: truncated, or removed and its inode used for the next file,
-    # and rotated since. All of it is new.
+    # A rotated file has the inode, but other content: the log was truncated, or removed and its inode used again, and then
+    # rotated. All of it is unread.
     same = (each for each in entries if each[2] and each[1].st_ino == position.inode)
     return next((_place(path, status, 0) for path, status, _ in same), None)
 
@@ -97,13 +97,13 @@ def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Pla
         newer = rank > after if after else status.st_mtime_ns > reading.st_mtime_ns
         if not newer or not status.st_size or _identity(status) in (here, _identity(current)):
             continue
-        if os.access(path, os.R_OK, effective_ids=True):  # otherwise the log itself would never be reached
+        if os.access(path, os.R_OK, effective_ids=True):  # an unreadable file must not keep us from the log itself
             return _place(path, status, 0)
     return _place(log, current, 0)
 
 
 def compressed(log: str) -> str | None:
-    """The most recently changed compressed file of the log, or None. Raises OSError."""
+    """Path of the log's most recently changed compressed file, or None. Raises OSError."""
     directory, base = os.path.split(log)
     found = [
         (status.st_mtime_ns, entry.path)
@@ -123,7 +123,7 @@ def same_content(path: str, head: bytes, offset: int) -> bool:
 
 
 def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Every plain file beside the log, or beside its symbolic link's target, and whether it was rotated from the log."""
+    """All uncompressed files beside the log or its symbolic link's target: path, status, and whether rotated from the log."""
     target = os.path.realpath(log)
     seen = set()
     for directory, base in {os.path.split(log), os.path.split(target)}:
@@ -139,7 +139,7 @@ def _entries(log: str) -> Iterator[tuple[str, os.stat_result, bool]]:
 def _listing(directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
     """The regular files in a directory, once two listings in a row agree.
 
-    readdir(3) may miss a file that is renamed meanwhile, as all rotated ones are, one after the other, by logrotate.
+    readdir(3) may miss a file that is renamed meanwhile, and logrotate renames all rotated files one after the other.
     """
     before: list[tuple[str, int]] = []
     found: list[tuple[os.DirEntry[str], os.stat_result]] = []
@@ -148,7 +148,7 @@ def _listing(directory: str) -> list[tuple[os.DirEntry[str], os.stat_result]]:
             with os.scandir(directory or ".") as listing:
                 found = [(entry, status) for entry in listing if (status := _status(entry))]
         except (PermissionError, FileNotFoundError, NotADirectoryError):
-            return []  # a directory may be entered without being readable: then the log alone can be followed
+            return []  # a directory may be searchable but not readable: then only the log itself can be followed
         now = sorted((entry.name, status.st_ino) for entry, status in found)
         if now == before:
             break
