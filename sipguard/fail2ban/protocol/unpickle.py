@@ -1,16 +1,20 @@
 """Reads pickles of protocols 0 to 5 that contain plain data: text, bytes, numbers, None, lists, tuples, dicts, sets.
 
 Python's own unpickler runs what a pickle asks for. Refusing names in `find_class` still leaves opcodes that set attributes,
-allocate memory by declared lengths, or share one object a million times. Here such opcodes do not exist and raise an error.
+allocate memory by declared lengths, or share one object a million times. Here such opcodes do not exist and raise an error:
+of the standard library's opcodes in Python, those that make plain data are taken, and limits are put around them.
 Sources: PEP 307, PEP 3154, PEP 574, and the opcode list that `python -m pickletools` prints.
 """
 
 from __future__ import annotations
 
+import io
+import math
+import pickle
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 LONGEST = 10 * 1024 * 1024
 """Longest pickle from an untrusted sender, in bytes."""
@@ -24,8 +28,6 @@ DEEPEST = 64
 """Deepest nesting of containers."""
 LONGEST_NUMBER = 1024
 """Longest number in bytes or digits: conversion takes quadratic time."""
-
-_MARK = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,105 +58,55 @@ def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = Non
     """
     if len(data) > limits.longest:
         raise UnpickleError(f"longer than {limits.longest} bytes")
-    machine = _Machine(data, classes or {}, limits)
+    file = io.BytesIO(data)
     try:
-        return machine.run()
+        return _Machine(file, classes or {}, limits).run()
     except UnpickleError:
         raise
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError, struct.error) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        struct.error,
+        pickle.PickleError,
+    ) as error:
         # Each means that the stack or the bytes did not fit the opcode.
-        raise UnpickleError(f"not a pickle of plain data (byte {machine.at}: {type(error).__name__})") from None
+        raise UnpickleError(f"not a pickle of plain data (byte {file.tell()}: {type(error).__name__})") from None
 
 
-class _Machine:
-    """The pickle machine: bytes, a stack with marks on it, and a memo."""
+class _Machine(pickle._Unpickler):  # the one in Python, not in C: its opcodes can be chosen
+    """The pickle machine: bytes, a stack for what follows each mark, and a memo."""
 
-    def __init__(self, data: bytes, classes: Mapping[tuple[str, str], Global], limits: Limits) -> None:
-        self.data = data
-        self.limits = limits
-        self.at = 0
+    def __init__(self, file: io.BytesIO, classes: Mapping[tuple[str, str], Global], limits: Limits) -> None:
+        super().__init__(file, encoding="utf-8")  # of Python 2's byte strings: it and Go clients use them for text
+        # A declared length never reads more than there is, and frames are hints for readers of streams.
+        self.read, self.readline, self.tell = file.read, file.readline, file.tell
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.classes = classes
-        self.objects = 0
-        self.shared = 0
-        self.odd_keys = 0
+        self.metastack: list[list[Any]] = []
+        self.append = self.stack.append
+        self.limits, self.classes = limits, classes
+        self.objects = self.shared = self.odd_keys = 0
 
     def run(self) -> Any:
-        while True:
-            code = self.data[self.at : self.at + 1]
-            if not code:
-                raise UnpickleError("ends before its end")
-            self.at += 1
-            if code == b".":
-                break
+        most = self.limits.objects
+        while (code := self.read(1)) != pickle.STOP:
             action = _ACTIONS.get(code)
             if action is None:
-                raise UnpickleError(f"opcode {code!r} at byte {self.at - 1} is not allowed")
+                raise UnpickleError(
+                    f"opcode {code!r} at byte {self.tell() - 1} is not allowed" if code else "ends before its end"
+                )
             action(self)
-        value = self.pop()
+            self.objects += code not in _NO_OBJECTS
+            if self.objects > most or len(self.memo) > most:
+                raise UnpickleError(f"more than {most} objects")
+        value = self.stack.pop()
         _check_depth(value)
         return value
 
-    def push(self, value: Any) -> None:
-        self.objects += 1
-        if self.objects > self.limits.objects:
-            raise UnpickleError(f"more than {self.limits.objects} objects")
-        self.stack.append(value)
-
-    def pop(self) -> Any:
-        value = self.stack.pop()
-        if value is _MARK:
-            _misplaced()
-        return value
-
-    def items(self) -> list[Any]:
-        """Pop everything above the last mark, and the mark itself."""
-        for index in range(len(self.stack) - 1, -1, -1):
-            if self.stack[index] is _MARK:
-                values = self.stack[index + 1 :]
-                del self.stack[index:]
-                return values
-        raise UnpickleError("a mark is missing")
-
-    def take(self, count: int) -> bytes:
-        """Read the next bytes. A declared length never allocates more memory than there are bytes."""
-        end = self.at + count
-        if count < 0 or end > len(self.data):
-            raise UnpickleError("ends before its end")
-        piece = self.data[self.at : end]
-        self.at = end
-        return piece
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
-
-    def line(self) -> bytes:
-        end = self.data.find(b"\n", self.at)
-        if end < 0:
-            raise UnpickleError("ends before its end")
-        piece = self.data[self.at : end]
-        self.at = end + 1
-        return piece
-
-    def top(self, kind: type) -> Any:
-        value = self.stack[-1]
-        if type(value) is not kind:
-            _misplaced()
-        return value
-
-    def remember(self, key: int) -> None:
-        value = self.stack[-1]
-        if value is _MARK:
-            _misplaced()
-        self.memo[key] = value
-        if len(self.memo) > self.limits.objects:
-            raise UnpickleError(f"remembers more than {self.limits.objects} objects")
-
-    def recall(self, key: int) -> None:
-        self.push(self.copy(self.memo[key], 0))
-
-    def copy(self, value: Any, depth: int) -> Any:
+    def copy(self, value: Any, depth: int = 0) -> Any:
         """Copy a memo entry: containers are copied, so that none contains itself, and every copy counts towards the limits."""
         if depth > DEEPEST:
             raise UnpickleError("nested too deep")
@@ -168,24 +120,23 @@ class _Machine:
             return {self.copy(key, depth + 1): self.copy(item, depth + 1) for key, item in value.items()}
         return value
 
-    def check_keys(self, keys: Iterable[Any]) -> None:
+    def check_keys(self, keys: Sequence[Any]) -> None:
         self.odd_keys += sum(not isinstance(key, str) for key in keys)
         if self.odd_keys > MOST_ODD_KEYS:
             raise UnpickleError(f"more than {MOST_ODD_KEYS} keys that are not text")
 
-    def pairs(self, values: list[Any]) -> dict[Any, Any]:
-        self.check_keys(values[::2])
-        return dict(zip(values[::2], values[1::2], strict=True))
-
-    def find(self, module: str, name: str) -> Global:
+    def find_class(self, module: str, name: str) -> Global:
         try:
             return self.classes[module, name]
         except KeyError:
             raise UnpickleError(f"{module[:60]!r}.{name[:60]!r} is a class, and none is built here") from None
 
-
-def _misplaced() -> NoReturn:
-    raise UnpickleError("an opcode is out of place")
+    def number(self) -> bytes:
+        """A line that says a number."""
+        line = self.readline(LONGEST_NUMBER)
+        if not line.endswith(b"\n"):
+            raise UnpickleError("a number has no end, or is too long")
+        return line.strip()
 
 
 def _check_depth(value: Any) -> None:
@@ -204,192 +155,91 @@ def _inside(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple | set | frozenset) else []
 
 
-def _decimal(text: bytes) -> int:
-    if len(text) > LONGEST_NUMBER:
-        raise UnpickleError("a number is too long")
-    return int(text.strip(b" \t\r"))
+Action = Callable[[_Machine], None]
+
+
+def _standard(codes: bytes) -> dict[bytes, Action]:
+    return {bytes([code]): pickle._Unpickler.dispatch[code] for code in codes}  # type: ignore[misc]
+
+
+def _hashed(action: Action, keys: slice) -> Action:
+    """The same, when those above the last mark have been counted that become keys or members."""
+
+    def counted(m: _Machine) -> None:
+        m.check_keys(m.stack[keys])
+        action(m)
+
+    return counted
+
+
+def _copied(action: Action) -> Action:
+    """The same, but what it pushes is a copy."""
+
+    def copied(m: _Machine) -> None:
+        action(m)
+        m.append(m.copy(m.stack.pop()))
+
+    return copied
+
+
+def _sized(size: int, make: Callable[[bytes], Any], longest: float = math.inf) -> Action:
+    """What begins with its length, a number of so many bytes."""
+
+    def action(m: _Machine) -> None:
+        length = int.from_bytes(m.read(size), "little")
+        if length > longest:
+            raise UnpickleError("a number is too long")
+        m.append(make(m.read(length)))
+
+    return action
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "little", signed=True)
 
 
 def _int(m: _Machine) -> None:
-    text = m.line()
-    m.push({b"00": False, b"01": True}.get(text) if text in (b"00", b"01") else _decimal(text))
-
-
-def _long(m: _Machine) -> None:
-    m.push(_decimal(m.line().removesuffix(b"L")))
-
-
-def _binary_long(size: int) -> Callable[[_Machine], None]:
-    def action(m: _Machine) -> None:
-        length = m.number(size)
-        if length > LONGEST_NUMBER:
-            raise UnpickleError("a number is too long")
-        m.push(int.from_bytes(m.take(length), "little", signed=True))
-
-    return action
-
-
-def _float(m: _Machine) -> None:
-    text = m.line()
-    if len(text) > LONGEST_NUMBER:
-        raise UnpickleError("a number is too long")
-    m.push(float(text))
-
-
-def _string(m: _Machine) -> None:
-    """The `repr` of a Python 2 string."""
-    text = m.line().strip()
-    if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
-        raise UnpickleError("a string is not quoted")
-    inner = text[1:-1]
-    plain = inner if b"\\" not in inner else inner.decode("unicode_escape").encode("latin-1")
-    m.push(plain.decode())
+    text = m.number()
+    m.append(text == b"01" if text in (b"00", b"01") else int(text))
 
 
 def _unicode(m: _Machine) -> None:
-    text = m.line().decode("raw_unicode_escape")
+    text = str(m.readline()[:-1], "raw-unicode-escape")
     text.encode()  # a lone surrogate is not text: it could not be written anywhere
-    m.push(text)
+    m.append(text)
 
 
-def _text(size: int) -> Callable[[_Machine], None]:
-    # Python 2 byte strings (`U`, `T`) are read as text too: Python 2 and Go clients use them for text.
-    return lambda m: m.push(str(m.take(m.number(size)), "utf-8"))
-
-
-def _bytes(size: int) -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.take(m.number(size)))
-
-
-def _append(m: _Machine) -> None:
-    value = m.pop()
-    m.top(list).append(value)
-
-
-def _appends(m: _Machine) -> None:
-    values = m.items()
-    m.top(list).extend(values)
-
-
-def _set_item(m: _Machine) -> None:
-    value, key = m.pop(), m.pop()
-    m.check_keys((key,))
-    m.top(dict)[key] = value
-
-
-def _set_items(m: _Machine) -> None:
-    values = m.items()
-    m.top(dict).update(m.pairs(values))
-
-
-def _add_items(m: _Machine) -> None:
-    values = m.items()
-    m.check_keys(values)
-    m.top(set).update(values)
-
-
-def _frozen_set(m: _Machine) -> None:
-    values = m.items()
-    m.check_keys(values)
-    m.push(frozenset(values))
-
-
-def _tuple(count: int) -> Callable[[_Machine], None]:
-    def action(m: _Machine) -> None:
-        values = [m.pop() for _ in range(count)]
-        m.push(tuple(reversed(values)))
-
-    return action
-
-
-def _duplicate(m: _Machine) -> None:
-    value = m.pop()
-    m.stack.append(value)
-    m.push(m.copy(value, 0))
-
-
-def _proto(m: _Machine) -> None:
-    if (version := m.number(1)) > 5:
-        raise UnpickleError(f"protocol {version} is not known")
-
-
-def _global(m: _Machine) -> None:
-    module, name = m.line(), m.line()
-    m.push(m.find(module.decode(), name.decode()))
-
-
-def _stack_global(m: _Machine) -> None:
-    name, module = m.pop(), m.pop()
-    m.push(m.find(str(module), str(name)))
+def _frame(m: _Machine) -> None:
+    """Its length is a hint for readers of streams."""
+    m.read(8)
 
 
 def _reduce(m: _Machine) -> None:
     """Call a stand-in. Without stand-ins, nothing on the stack can be called."""
-    arguments, function = m.pop(), m.pop()
+    arguments, function = m.stack.pop(), m.stack.pop()
     if type(arguments) is not tuple or function not in m.classes.values():
-        _misplaced()
-    m.push(function(*arguments))
+        raise UnpickleError("an opcode is out of place")
+    m.append(function(*arguments))
 
 
-_ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
-    b"(": lambda m: m.push(_MARK),
-    b"0": lambda m: void(m.stack.pop()),
-    b"1": lambda m: void(m.items()),
-    b"2": _duplicate,
-    b"F": _float,
+_NO_OBJECTS = {bytes([code]) for code in b"01aespqru\x80\x90\x94\x95"}
+"""Opcodes that push nothing."""
+_ACTIONS: dict[bytes, Action] = {
+    **_standard(b"(01GJKMN]l}t)aepqrScS\x80\x85\x86\x87\x88\x89\x8f\x93\x94"),
+    **{code: _copied(action) for code, action in _standard(b"2ghj").items()},
+    **{code: _hashed(action, slice(None, None, 2)) for code, action in _standard(b"du").items()},
+    **{code: _hashed(action, slice(None)) for code, action in _standard(b"\x90\x91").items()},
+    **{code: _hashed(action, slice(-2, -1)) for code, action in _standard(b"s").items()},
+    **{
+        code: _sized(size, bytes.decode) for code, size in ((b"U", 1), (b"T", 4), (b"X", 4), (b"\x8c", 1), (b"\x8d", 8))
+    },
+    **{code: _sized(size, bytes) for code, size in ((b"C", 1), (b"B", 4), (b"\x8e", 8), (b"\x96", 8))},
+    **{code: _sized(size, _number, LONGEST_NUMBER) for code, size in ((b"\x8a", 1), (b"\x8b", 4))},
+    b"F": lambda m: m.append(float(m.number())),
     b"I": _int,
-    b"J": lambda m: m.push(int.from_bytes(m.take(4), "little", signed=True)),
-    b"K": lambda m: m.push(m.number(1)),
-    b"L": _long,
-    b"M": lambda m: m.push(m.number(2)),
-    b"N": lambda m: m.push(None),
-    b"S": _string,
-    b"T": _text(4),
-    b"U": _text(1),
-    b"V": _unicode,
-    b"X": _text(4),
-    b"a": _append,
-    b"d": lambda m: m.push(m.pairs(m.items())),
-    b"}": lambda m: m.push({}),
-    b"e": _appends,
-    b"g": lambda m: m.recall(_decimal(m.line())),
-    b"h": lambda m: m.recall(m.number(1)),
-    b"j": lambda m: m.recall(m.number(4)),
-    b"l": lambda m: m.push(m.items()),
-    b"]": lambda m: m.push([]),
-    b"s": _set_item,
-    b"u": _set_items,
-    b"t": lambda m: m.push(tuple(m.items())),
-    b")": lambda m: m.push(()),
-    b"p": lambda m: m.remember(_decimal(m.line())),
-    b"q": lambda m: m.remember(m.number(1)),
-    b"r": lambda m: m.remember(m.number(4)),
-    b"G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
-    b"B": _bytes(4),
-    b"C": _bytes(1),
-    b"c": _global,
+    b"L": lambda m: m.append(int(m.number().removesuffix(b"L"))),
     b"R": _reduce,
-    b"\x80": _proto,
-    b"\x85": _tuple(1),
-    b"\x86": _tuple(2),
-    b"\x87": _tuple(3),
-    b"\x88": lambda m: m.push(True),
-    b"\x89": lambda m: m.push(False),
-    b"\x8a": _binary_long(1),
-    b"\x8b": _binary_long(4),
-    b"\x8c": _text(1),
-    b"\x8d": _text(8),
-    b"\x8e": _bytes(8),
-    b"\x8f": lambda m: m.push(set()),
-    b"\x90": _add_items,
-    b"\x91": _frozen_set,
-    b"\x93": _stack_global,
-    b"\x94": lambda m: m.remember(len(m.memo)),
-    b"\x95": lambda m: void(m.number(8)),  # a frame's length: a hint for readers of streams
-    b"\x96": _bytes(8),
+    b"V": _unicode,
+    b"\x95": _frame,
 }
 """Opcode → its function. Opcodes that create objects are missing: BUILD, INST, OBJ, NEWOBJ, persistent and extension ids."""
-
-
-def void(_value: object) -> None:
-    """Discard a value within an expression."""
