@@ -237,10 +237,7 @@ class Commands:
     async def reload(self, _request: Request) -> Any:
         """Read the configuration again."""
         await self._operations.reload()
-        return {
-            "jails": self._operations.jails(),
-            "errors": self._daemon.errors,
-        }
+        return {"jails": self._operations.jails(), "errors": self._daemon.errors}
 
     async def firewall(self, request: Request) -> Any:
         """What the firewall has of ours: in its own syntax, or what is missing."""

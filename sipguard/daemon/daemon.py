@@ -93,11 +93,7 @@ class Daemon:
         self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._check_clock)
         self.events = EventReader(self.runners, self.store, clock=clock, paused=self.reading.paused)
         self.wire = Wire(
-            self.runners,
-            self.store,
-            worker=self.bans.firewall_worker,
-            clock=clock,
-            paused=self.reading.paused,
+            self.runners, self.store, worker=self.bans.firewall_worker, clock=clock, paused=self.reading.paused
         )
         self.monitor.repaired = self.wire.packets.was_gone
         self.corroborator = Corroborator(self.wire, self.runners, self.store, clock=clock, paused=self.reading.paused)

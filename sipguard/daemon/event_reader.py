@@ -53,11 +53,7 @@ class _Server:
         self._place = parse(url)
         self._password_file = password_file
         self.connection = EventConnection(
-            self._place.host,
-            self._place.port,
-            self._dialogue,
-            deliver=self._deliver,
-            changed=self._changed,
+            self._place.host, self._place.port, self._dialogue, deliver=self._deliver, changed=self._changed
         )
         self.task = asyncio.get_running_loop().create_task(self.connection.run())
 

@@ -28,12 +28,7 @@ class ForeignSet:
     """One list. `entries` gives the whole of it at any moment: network and end, by this machine's clock."""
 
     def __init__(
-        self,
-        name: str,
-        worker: FirewallWorker,
-        entries: Callable[[], Iterable[tuple[str, float]]],
-        *,
-        verdict: Verdict,
+        self, name: str, worker: FirewallWorker, entries: Callable[[], Iterable[tuple[str, float]]], *, verdict: Verdict
     ) -> None:
         self.problem: str | None = None
         """Why the firewall has not all of it; None if it has."""

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_worker(
-    action: Action | NativeAction,
-    jail: JailFacts,
-    runner: Runner,
-    *,
-    clock: Clock,
-    ipv6: bool = True,
+    action: Action | NativeAction, jail: JailFacts, runner: Runner, *, clock: Clock, ipv6: bool = True
 ) -> Worker:
     """The worker of one action. Raises `ConfigError` when the action's tags cannot be resolved."""
     if isinstance(action, Action):

@@ -49,13 +49,7 @@ SYSLOG_FORMAT = "%(name)s[%(process)d]: %(levelname)s %(message)s"
 
 SYSLOG_SOCKET = "/dev/log"
 _JAIL = re.compile(r"\[([^\]]+)\] (.*)", re.DOTALL)
-_SYSLOG_LEVELS = (
-    (logging.CRITICAL, 2),
-    (logging.ERROR, 3),
-    (logging.WARNING, 4),
-    (NOTICE, 5),
-    (logging.INFO, 6),
-)
+_SYSLOG_LEVELS = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (NOTICE, 5), (logging.INFO, 6))
 """Python's level → syslog(3)'s; whatever is less is 7, debug."""
 
 REOPEN = 1.0

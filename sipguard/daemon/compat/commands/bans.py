@@ -39,10 +39,6 @@ def ban_list(host: Host, jail: str, words: Sequence[str]) -> list[str]:
     return [_with_time(ban) for ban in bans]
 
 
-async def _ban(host: Host, jail: str, words: Sequence[str]) -> int:
-    return await host.ban(jail, words)
-
-
 async def _unban(host: Host, jail: str, words: Sequence[str]) -> int:
     report = words[0] == "--report-absent"
     addresses = list(words[1:] if report else words)
@@ -64,7 +60,7 @@ async def _attempt(host: Host, jail: str, words: Sequence[str]) -> int:
 
 
 SET: dict[str, Callable[[Host, str, Sequence[str]], Awaitable[int]]] = {
-    "banip": _ban,
+    "banip": Host.ban,
     "unbanip": _unban,
     "attempt": _attempt,
 }

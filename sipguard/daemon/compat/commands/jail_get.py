@@ -10,6 +10,7 @@ from typing import Any
 from sipguard.daemon.compat.commands import actions, bans, regexes
 from sipguard.daemon.compat.host import Host, whole
 from sipguard.daemon.operations import known
+from sipguard.detection.tags import expand
 from sipguard.fail2ban.protocol.messages import InvalidCommandError
 from sipguard.model import BanGrowth, Jail
 
@@ -29,11 +30,6 @@ def get(host: Host, jail: str, words: Sequence[Any]) -> Any:
     if key.startswith("bantime."):
         return growth_options(host.jail(jail).growth).get(key.removeprefix("bantime."))
     raise InvalidCommandError("Invalid command (no get action or not yet implemented)")
-
-
-def option(host: Host, jail: str, key: str) -> Any:
-    """What `set` answers with: the option as it is now."""
-    return get(host, jail, [key])
 
 
 def growth_options(growth: BanGrowth) -> dict[str, Any]:
@@ -69,7 +65,7 @@ def journal_matches(jail: Jail) -> list[list[str]]:
 
 
 def _shown(patterns: Sequence[str], jail: Jail) -> list[str]:
-    return [regexes.shown(regexes.fixed(one, jail.usedns)) for one in patterns]
+    return [expand(regexes.fixed(one, jail.usedns)) for one in patterns]
 
 
 def _ignore_cache(jail: Jail) -> list[Any] | None:
@@ -84,7 +80,7 @@ _OPTIONS: Mapping[str, Callable[[Jail], Any]] = {
     "ignoreip": ignored,
     "ignorecommand": lambda jail: jail.ignorecommand or False,
     "ignorecache": _ignore_cache,
-    "prefregex": lambda jail: regexes.shown(regexes.fixed(jail.filter.prefregex or "", jail.usedns)),
+    "prefregex": lambda jail: expand(regexes.fixed(jail.filter.prefregex or "", jail.usedns)),
     "failregex": lambda jail: _shown(jail.filter.failregex, jail),
     "ignoreregex": lambda jail: _shown(jail.filter.ignoreregex, jail),
     "usedns": lambda jail: jail.usedns,

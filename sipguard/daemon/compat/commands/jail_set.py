@@ -55,7 +55,7 @@ def change(host: Host, jail: str, key: str, words: Words, *, multiple: bool = Fa
     if new != old:
         host.change(new)
     answer = _ANSWERS.get(key, key)
-    return answer(new, words) if callable(answer) else jail_get.option(host, jail, answer)
+    return answer(new, words) if callable(answer) else jail_get.get(host, jail, [answer])
 
 
 def wake(host: Host, jail: str) -> None:

@@ -43,14 +43,9 @@ def fixed(pattern: str, usedns: str) -> str:
     return pattern.replace("<HOST>", "<ADDR>") if usedns == "no" else pattern
 
 
-def shown(pattern: str) -> str:
-    """A regex as `get` answers it: its tags expanded."""
-    return expand(pattern)
-
-
 def check(pattern: str) -> str:
-    """What `shown` gives, compiled for a test. Raises `RegexError` in Fail2ban's words."""
-    expanded = shown(pattern)
+    """The regex with its tags expanded, compiled for a test. Raises `RegexError` in Fail2ban's words."""
+    expanded = expand(pattern)
     if not expanded.lstrip():
         raise RegexError("Cannot add empty regex")
     try:
@@ -65,7 +60,7 @@ def check(pattern: str) -> str:
 def check_failregex(pattern: str, prefregex: str) -> None:
     """Raises `RegexError`: it cannot be compiled, or neither it nor prefregex says who is accused."""
     expanded = check(pattern)
-    both = expanded + shown(prefregex)
+    both = expanded + expand(prefregex)
     if not any(f"(?P<{group}>" in both for group in (*ID_GROUPS, "mlfid")):
         raise RegexError(f"No failure-id group in '{expanded}'")
 

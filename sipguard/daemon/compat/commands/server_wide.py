@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 from sipguard.daemon.compat.host import Host
 from sipguard.durations import seconds
 
-
-def _setter(name: str, convert: Callable[[Any], Any] = str) -> Callable[[Host, Any], Any]:
-    def change(host: Host, value: Any) -> Any:
-        host.set(name, convert(value))
-        return host.setting(name)
-
-    return change
-
-
-def _log_level(value: Any) -> str:
-    return str(value).upper()
+_READ: dict[str, Callable[[Any], Any]] = {
+    "loglevel": lambda value: str(value).upper(),
+    "logtarget": str,
+    "syslogsocket": str,
+    "dbfile": str,
+    "dbmaxmatches": int,
+    "dbpurgeage": seconds,
+}
+"""Setting → how its value is read."""
 
 
-def _allow_ipv6(_host: Host, value: Any) -> Any:
-    """sipguard always knows both families."""
-    return value
-
-
-def _database(name: str, convert: Callable[[Any], Any]) -> Callable[[Host, Any], Any]:
-    def change(host: Host, value: Any) -> Any:
-        if host.setting("dbfile") is None:
-            return None
-        return _setter(name, convert)(host, value)
-
-    return change
+def _set(name: str, host: Host, value: Any) -> Any:
+    """The new value; None for what a database has, where there is none."""
+    if name in ("dbmaxmatches", "dbpurgeage") and host.setting("dbfile") is None:
+        return None
+    host.set(name, _READ[name](value))
+    return host.setting(name)
 
 
 def _threads(_host: Host, value: Any) -> None:
@@ -40,24 +34,12 @@ def _threads(_host: Host, value: Any) -> None:
     value.items()
 
 
-def _getter(name: str) -> Callable[[Host], Any]:
-    return lambda host: host.setting(name)
-
-
 GET: dict[str, Callable[[Host], Any]] = {
-    **{
-        name: _getter(name)
-        for name in ("loglevel", "logtarget", "syslogsocket", "dbfile", "dbmaxmatches", "dbpurgeage")
-    },
+    **{name: methodcaller("setting", name) for name in _READ},
     "thread": lambda _host: {"stacksize": 0},
 }
 SET: dict[str, Callable[[Host, Any], Any]] = {
-    "loglevel": _setter("loglevel", _log_level),
-    "logtarget": _setter("logtarget"),
-    "syslogsocket": _setter("syslogsocket"),
-    "allowipv6": _allow_ipv6,
+    **{name: partial(_set, name) for name in _READ},
+    "allowipv6": lambda _host, value: value,  # sipguard always knows both families
     "thread": _threads,
-    "dbfile": _setter("dbfile"),
-    "dbmaxmatches": _database("dbmaxmatches", int),
-    "dbpurgeage": _database("dbpurgeage", seconds),
 }
