@@ -18,7 +18,7 @@ from sipguard.adopt.services import Services
 from sipguard.config.settings import Settings
 from sipguard.daemon.log_sources import reads
 from sipguard.errors import FirewallError, SipguardError, StateBusyError
-from sipguard.fail2ban.config.role import role_of, told
+from sipguard.fail2ban.config.role import role_of
 from sipguard.firewall.base import Firewall
 from sipguard.model import Action, Ban, Clock
 from sipguard.state.changes import Changes
@@ -55,7 +55,7 @@ class Adoption:
         for jail in settings.jails:
             for action in jail.actions:
                 if isinstance(action, Action):
-                    say(f"jail {jail.name}: action {told(action, role_of(action))}")
+                    say(f"jail {jail.name}: action {role_of(action).told(action)}")
         for error in settings.errors:
             say(f"not taken over: {error}")
         for line in kept.left:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from dataclasses import replace
@@ -50,9 +49,9 @@ def command(config: Path | None, fail2ban_dir: Path | None, as_json: bool, dump:
     for hint in hints:
         complain(f"advice: {hint}")
     if dump:
-        click.echo(json.dumps(_dump(settings, errors, warnings), indent=2))
+        output.print_json(_dump(settings, errors, warnings))
     elif as_json:
-        click.echo(json.dumps({**_as_json(settings, errors, warnings), "advice": hints}, indent=2))
+        output.print_json({**_as_json(settings, errors, warnings), "advice": hints})
     elif settings:
         _print(settings, wrong=len(errors))
     if errors:
@@ -170,23 +169,16 @@ def _summary(jail: Jail, settings: Settings) -> list[tuple[str, str]]:
         (jail.rule.verdict, f"ports {ports}, protocols {' '.join(jail.rule.protocols) or 'all'}"),
     ]
     rows += [("never", " ".join(jail.ignoreip))] if jail.ignoreip else []
-    rows += [("action", _told(action, role)) for action, role in _roles(jail, settings)]
+    rows += [("action", role.told(action)) for action, role in _roles(jail, settings)]
     return [(label, printable(text)) for label, text in rows]
-
-
-def _told(action: Action, role: Role) -> str:
-    from sipguard.fail2ban.config.role import told  # noqa: PLC0415 - native jails have none
-
-    return told(action, role)
 
 
 def _print(settings: Settings, *, wrong: int) -> None:
     """The jails that would run, also beside those that would not."""
-    count = len(settings.jails)
-    read = settings.fail2ban_dir or str(settings.config_file)
-    verdict = f"{wrong} error{'' if wrong == 1 else 's'}" if wrong else "OK"
+    read = printable(settings.fail2ban_dir or str(settings.config_file))
+    verdict = output.counted(wrong, "error") if wrong else "OK"
     running = "would run all the same" if wrong else "enabled"
-    heading = f"{printable(read)}: {verdict}; {count} jail{'' if count == 1 else 's'} {running}"
+    heading = f"{read}: {verdict}; {output.counted(len(settings.jails), 'jail')} {running}"
     output.say(heading, "bad" if wrong else "good")
     for jail in settings.jails:
         output.say("")

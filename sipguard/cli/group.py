@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
         examples = examples_of(cmd_name)
         # \b: click leaves such a paragraph as it is.
         command.epilog = f"\b\n{examples}\n\n{EXIT_STATUS}" if examples else EXIT_STATUS
-        command.short_help = COMMANDS[cmd_name].line
+        command.short_help = COMMANDS[cmd_name]
         for below in command.commands.values() if isinstance(command, click.Group) else ():
             first = inspect.cleandoc(below.help or "").partition("\n\n")[0]
             below.short_help = first.split(". ")[0].rstrip(".") + "."

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from sipguard import __version__
-from sipguard.cli.commands import ABOUT, COMMANDS, EXIT_STATUS, FIRST_STEPS, TASKS
+from sipguard.cli.commands import ABOUT, COMMANDS, EXAMPLES, EXIT_STATUS, FIRST_STEPS, TASKS
 from sipguard.errors import SipguardError
 
 _FILES = (
@@ -60,10 +60,10 @@ def _main_page() -> Iterator[str]:
     yield r"\fBsipguard\fR [\fB\-\-version\fR] [\fB\-\-help\fR] \fICOMMAND\fR [\fIARGS\fR...]"
     yield ".SH DESCRIPTION"
     yield _text(ABOUT)
-    for task in TASKS:
-        yield f".SS {_text(task.title)}"
-        for name in task.commands:
-            yield from _item(rf"\fBsipguard\-{_text(name)}\fR(1)", COMMANDS[name].line)
+    for title, names in TASKS.items():
+        yield f".SS {_text(title)}"
+        for name in names:
+            yield from _item(rf"\fBsipguard\-{_text(name)}\fR(1)", COMMANDS[name])
     yield from _section("EXAMPLES", FIRST_STEPS)
     yield from _section("FILES", _FILES)
     yield from _section("ENVIRONMENT", _ENVIRONMENT)
@@ -75,7 +75,7 @@ def _main_page() -> Iterator[str]:
 
 def _page(root: click.Context, name: str, found: click.Command) -> Iterator[str]:
     context = click.Context(found, info_name=name, parent=root)
-    yield from _head(f"sipguard-{name}", COMMANDS[name].line)
+    yield from _head(f"sipguard-{name}", COMMANDS[name])
     yield ".SH SYNOPSIS"
     yield rf"\fBsipguard {_text(name)}\fR {_text(' '.join(found.collect_usage_pieces(context)))}"
     yield ".SH DESCRIPTION"
@@ -90,7 +90,7 @@ def _page(root: click.Context, name: str, found: click.Command) -> Iterator[str]
                 yield rf".SS {_text(f'sipguard {name} {below}')} {_text(' '.join(one.collect_usage_pieces(inner)))}"
                 yield from _paragraphs(one.help or "")
                 yield from _options(one, inner, heading="")
-    yield from _section("EXAMPLES", COMMANDS[name].examples)
+    yield from _section("EXAMPLES", EXAMPLES.get(name, ()))
     yield ".SH EXIT STATUS"
     yield _text(_OF_CLIENT if name == "client" else EXIT_STATUS.removeprefix("Exit status: "))
     yield ".SH SEE ALSO"

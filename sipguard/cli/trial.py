@@ -189,12 +189,8 @@ def _overridden(found: Filter, overrides: Overrides, directories: Sequence[Path]
     changes: dict[str, Any] = {"options": {}} if overrides.as_fail2ban else {}
     if overrides.ignoreregex:
         changes["ignoreregex"] = (*found.ignoreregex, *_ignoreregexes(overrides.ignoreregex, directories))
-    if overrides.datepattern:
-        changes["datepattern"] = overrides.datepattern
-    if overrides.maxlines:
-        changes["maxlines"] = overrides.maxlines
-    if overrides.journalmatch:
-        changes["journalmatch"] = overrides.journalmatch
+    given = {name: getattr(overrides, name) for name in ("datepattern", "maxlines", "journalmatch")}
+    changes |= {name: value for name, value in given.items() if value}
     return replace(found, **changes)
 
 

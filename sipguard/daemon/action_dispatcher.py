@@ -21,7 +21,7 @@ from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.make_action import make_worker
 from sipguard.daemon.state_writer import StateWriter
 from sipguard.errors import ConfigError, of_jail
-from sipguard.fail2ban.config.role import role_of, told
+from sipguard.fail2ban.config.role import role_of
 from sipguard.model import Action, Ban, Clock, Failure, Jail, NativeAction
 from sipguard.policy.doubts import Alarms
 from sipguard.text import printable
@@ -222,4 +222,4 @@ def _tell_replaced(settings: Settings) -> None:
     for jail in settings.jails:
         for action in jail.actions:
             if settings.banactions != "commands" and isinstance(action, Action) and (role := role_of(action)).replaced:
-                log.info("[%s] Action %s", jail.name, told(action, role))
+                log.info("[%s] Action %s", jail.name, role.told(action))

@@ -63,6 +63,13 @@ class Role:
     why: str
     """What the action does, for messages."""
 
+    def told(self, action: Action) -> str:
+        """One line for the operator: whether an action runs, and why."""
+        if self.replaced:
+            return f"{action.name}: replaced by sipguard's firewall; {self.why}"
+        beside = ", beside sipguard's firewall" if self.rejects else ""
+        return f"{action.name}: runs as written{beside}; {self.why}"
+
 
 def role_of(action: Action) -> Role:
     """Find the role of an action. Raises `ConfigError` if one of its tags refers to itself."""
@@ -100,14 +107,6 @@ def _find_role(action: Action) -> Role:
         return Role(replaced=False, rejects=True, why=f"it does more than firewall work ({others})")
     what = ", ".join(filter(None, (others, local)))
     return Role(replaced=False, rejects=False, why=f"it rejects nobody on this host ({what or 'no command'})")
-
-
-def told(action: Action, role: Role) -> str:
-    """One line for the operator: whether an action runs, and why."""
-    if role.replaced:
-        return f"{action.name}: replaced by sipguard's firewall; {role.why}"
-    beside = ", beside sipguard's firewall" if role.rejects else ""
-    return f"{action.name}: runs as written{beside}; {role.why}"
 
 
 def _placeholder(match: re.Match[str]) -> str:
