@@ -99,7 +99,7 @@ class Report:
             self._lines[kind].append((number, line))
 
     def show(self, log: str, seconds: float) -> None:
-        """Print it all."""
+        """Print the report."""
         counts = self._counts
         output.say(f"log     {printable(log, 500)}: {output.counted(counts.lines, 'line')} in {seconds:.2f} s")
         output.say(f"filter  {self.filter.name}, {printable(self.filter.origin, 500)}")

@@ -57,7 +57,7 @@ def _run() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
-        # A mistake of ours: one line for whoever meets it, that says where, and all of it for who asks.
+        # Internal error: print one line; SIPGUARD_TRACEBACK=1 prints the traceback.
         if os.environ.get("SIPGUARD_TRACEBACK"):
             raise
         _complain(_unwritten() or _unexpected(error))

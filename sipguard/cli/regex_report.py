@@ -96,7 +96,7 @@ class RegexReport:
             count -= 1
 
     def show(self, seconds: float) -> None:
-        """Print it all."""
+        """Print the report."""
         click.echo("\nResults\n=======")
         if self._filter.prefregex:
             click.echo(f"\nPrefregex: {sum(map(len, self._hits.values()))} total")

@@ -111,7 +111,7 @@ class Control:
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, ConnectionError, ValueError, asyncio.CancelledError):
-            pass  # a client that goes, sleeps, or writes a line without end: its own affair
+            pass  # the client hung up, idled or sent too much: drop it
         finally:
             self._clients.pop(task, None)
             # What was not read by now never will be: the buffers go with it.

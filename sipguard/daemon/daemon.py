@@ -47,7 +47,7 @@ LOOK_AROUND = 5.0
 DEAF = 2
 """Looks in a row without anything to read after which that is told."""
 RETRY_BROKEN = 20.0
-"""Seconds between two looks whether a jail that could not run can by now."""
+"""Retry interval for jails that failed to start, in seconds."""
 
 
 class Daemon:

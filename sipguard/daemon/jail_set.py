@@ -115,7 +115,7 @@ class Jails:
             log.warning("%s", odd)
 
     def _hold(self, broken: Iterable[str], stored: Stored | None) -> None:
-        """Have a rule for the bans of jails that cannot run; keep those of all others for such a time."""
+        """Keep a rule for each jail that cannot run, so that its bans hold, and store the others' rules for that case."""
         known = {**self._rules, **(stored.rules if stored else {})}
         self._bans.held.clear()
         self._bans.held |= {name: known.get(name, Rule(name)) for name in broken if name and name not in self.runners}

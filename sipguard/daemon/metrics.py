@@ -117,7 +117,7 @@ class Metrics:
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a client that goes, sleeps, or asks without end: its own affair
+            pass  # the client hung up, idled or sent too much: drop it
         finally:
             cut(writer)
 

@@ -53,7 +53,7 @@ _SYSLOG_LEVELS = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4
 """Python's level → syslog(3)'s; whatever is less is 7, debug."""
 
 REOPEN = 1.0
-"""Seconds between two looks whether somebody has moved the log file away: what comes in between goes where it went."""
+"""How often to check whether the log file was moved away, in seconds; until then messages go to the moved file."""
 
 
 class LogBatch(list[str]):

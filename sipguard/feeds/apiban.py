@@ -1,8 +1,7 @@
 """Client of APIBAN's API, which returns its list in pages and limits the rate of requests.
 
-GET BASE/KEY/banned/ID, or with a data set POST BASE/get, returns a few hundred addresses and the ID of the next page, until there
-are no new ones. Each page is
-stored with its next ID before the next request, so an error never loses a page.
+GET BASE/KEY/banned/ID, or with a data set POST BASE/get, returns a few hundred addresses and the ID of the next page, until
+there are no new ones. Each page is stored with its next ID before the next request, so an error never loses a page.
 """
 
 from __future__ import annotations

@@ -151,9 +151,8 @@ class Job(ABC):
             self._failed(str(error))
         except StateError as error:
             self._failed(f"the local copy cannot be written: {error}")
-        except (
-            Exception
-        ) as error:  # an answer that makes a library fail must not end the feed; its error text may contain the key
+        except Exception as error:
+            # An answer that makes a library fail must not end the feed. Its error text may contain the key.
             self._failed(f"unexpected {type(error).__name__}")
         else:
             self._worked()
@@ -181,13 +180,8 @@ class Job(ABC):
         if registered:
             why = f"it lists {registered[0]}, which has registered successfully within the last three days"
         if why and not self.state.held:
-            hint = f"sipguard feeds refresh --accept {self.feed.name}"
-            log.warning(
-                "Feed %s is held: %s; the previous list stays active. To apply the new one: %s",
-                self.feed.name,
-                why,
-                hint,
-            )
+            told = "Feed %s is held: %s; the previous list stays active. To apply the new one: sipguard feeds refresh --accept %s"
+            log.warning(told, self.feed.name, why, self.feed.name)
         elif self.state.held and not why:
             log.info("Feed %s: no longer held", self.feed.name)
         self.state.held = why

@@ -79,7 +79,7 @@ class Server:
                 async with asyncio.timeout(SLOW):
                     await writer.drain()
         except (TimeoutError, ConnectionError, asyncio.CancelledError):
-            cut(writer)  # one that goes, sleeps or does not read: its own affair
+            cut(writer)  # the client hung up, idled or does not read: drop it
         finally:
             self._waiting -= len(pending)
             self._silent.pop(task, None)

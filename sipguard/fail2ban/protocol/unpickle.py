@@ -51,6 +51,10 @@ class UnpickleError(ValueError):
     """Not a pickle, or one that needs more than plain data."""
 
 
+_MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error, pickle.PickleError)
+"""Each means that the stack or the bytes did not fit the opcode."""
+
+
 def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = None, limits: Limits = STRANGER) -> Any:
     """Return the value in `data`. `classes` maps (module, name) to stand-ins for classes; by default there are none.
 
@@ -63,16 +67,7 @@ def loads(data: bytes, *, classes: Mapping[tuple[str, str], Global] | None = Non
         return _Machine(file, classes or {}, limits).run()
     except UnpickleError:
         raise
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        struct.error,
-        pickle.PickleError,
-    ) as error:
-        # Each means that the stack or the bytes did not fit the opcode.
+    except _MISFITS as error:
         raise UnpickleError(f"not a pickle of plain data (byte {file.tell()}: {type(error).__name__})") from None
 
 

@@ -26,7 +26,7 @@ LONGEST_SPAN = 1000 * 31_557_600
 
 Words = Sequence[Any]
 Setter = Callable[[Jail, Words], Jail]
-"""The jail as it is, and the words behind the key → the jail as it is to be."""
+"""Current jail, and the words behind the key → changed jail."""
 
 _CACHE_OPTION = re.compile(r"""\s*([\w.-]+)=(?:"([^"]*)"|'([^']*)'|([^,]*))\s*(?:,|$)""")
 _USE_DNS: Mapping[str, UseDns] = {"yes": "yes", "warn": "warn", "no": "no", "raw": "raw"}
