@@ -52,12 +52,20 @@ def advice(jail: Jail) -> Iterator[str]:
     """What to change in the logging of a jail's server, one line each. Raises ConfigError if a regex of a rule is invalid."""
     if jail.source == "wire":
         yield from _nonces_of_kamailio()
-    rules = list(_rules(jail.filter))
-    events = "" if jail.events else _EVENTS
-    for name, lines in _logs(jail) if rules else ():
-        for rule in rules:
-            if lines and rule.holds(lines):
-                yield f"{name}: {rule.text.replace('{events}', events)}"
+    if jail.filter.options.get("advice"):
+        for name, lines in _logs(jail):
+            yield from _advice_on(jail.filter, name, lines, "" if jail.events else _EVENTS)
+
+
+def log_advice(filter: Filter, log: Path) -> Iterator[str]:  # noqa: A002
+    """As `advice`, for one file and no jail."""
+    yield from _advice_on(filter, str(log), _last_lines(log), _EVENTS)
+
+
+def _advice_on(filter: Filter, name: str, lines: list[str], events: str) -> Iterator[str]:  # noqa: A002
+    for rule in _rules(filter) if lines else ():
+        if rule.holds(lines):
+            yield f"{name}: {rule.text.replace('{events}', events)}"
 
 
 def _logs(jail: Jail) -> Iterator[tuple[str, list[str]]]:

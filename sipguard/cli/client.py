@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from sipguard.config.paths import main_file
 from sipguard.errors import SipguardError
+from sipguard.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,8 +70,23 @@ def _connect(sock: socket.socket, path: Path, patience: float) -> None:
 
 def _not_there(path: Path) -> str:
     if path == DEFAULT_SOCKET:
-        return f"sipguard is not running ({path}). Start it with: systemctl start sipguard"
+        if (other := _configured_socket()) not in (None, str(path)):
+            mend = f"{main_file()} names another: try --socket {other}, or set SIPGUARD_SOCKET"
+        else:
+            mend = "Start it with: systemctl start sipguard"
+        return f"sipguard is not running ({path}). {mend}"
     return f"{path}: no sipguard is running there. Start it, or name its socket with --socket or SIPGUARD_SOCKET"
+
+
+def _configured_socket() -> str | None:
+    """The socket that the configuration names; None if it names none, or cannot be read here."""
+    import tomllib  # noqa: PLC0415 - only where nobody answers
+
+    try:
+        other = tomllib.loads(main_file().read_text(encoding="utf-8")).get("socket")
+    except (OSError, ValueError):  # a broken file is told by `check`
+        return None
+    return printable(other) if isinstance(other, str) and other else None
 
 
 def _not_allowed(path: Path) -> str:

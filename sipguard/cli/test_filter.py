@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipguard.cli.advice import log_advice
 from sipguard.cli.filter_report import Report, Wanted
 from sipguard.cli.options import PATH, config_option
 from sipguard.cli.out_format import shown
+from sipguard.cli.output import complain
 from sipguard.cli.trial import JOURNAL, Trial, find_filter, overrides_of
 from sipguard.config import paths
 from sipguard.detection.survey import SurveyError
@@ -79,6 +81,8 @@ def command(
     trial = _trial(log, filter_, journal, options, clock=_clock(now))
     if not (as_json or out or journal):
         if not _report(trial, options):
+            for hint in log_advice(trial.filter, Path(trial.log)):
+                complain(f"advice: {hint}")
             raise click.exceptions.Exit(1)
         return
     results = trial.results(_clock(now) if journal else None, quiet=as_json or bool(out))

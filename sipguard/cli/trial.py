@@ -211,7 +211,7 @@ def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:
         except OSError as error:
             raise SipguardError(f"{log}: {error.strerror}") from error
         return _with_progress(file) if _worth_a_bar(file, quiet) else file
-    if log.startswith("/") and not re.search(r"\s", log):
+    if re.fullmatch(r"/\S*|[\w.+~/-]+(?:/[\w.+~-]+|\.log)", log):
         raise SipguardError(f"{log}: {_missing(log)}; give a file, - for standard input, or one line of log")
     return nullcontext(os.fsencode(line) for line in log.split("\n"))
 

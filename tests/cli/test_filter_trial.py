@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from annotations import SAMPLES
+from annotations import LOGS, SAMPLES
 from command_line import sipguard
 
 LINE = (
@@ -90,6 +90,8 @@ def test_a_filter_file_and_a_folder_of_fail2ban(tmp_path):
         pytest.param([LINE, "from (<HOST>"], "sipguard: FILTER: failregex", id="broken regex"),
         pytest.param([LINE, "no address here$"], "sipguard: FILTER: failregex", id="nobody accused"),
         pytest.param(["/nowhere/x.log", "freeswitch"], "sipguard: /nowhere/x.log: no such file", id="no log"),
+        pytest.param(["nowhere/x", "freeswitch"], "sipguard: nowhere/x: no such file", id="no log below here"),
+        pytest.param(["nowhere.log", "freeswitch"], "sipguard: nowhere.log: no such file", id="no log here"),
         pytest.param(["--now", "tomorrow", LINE, "freeswitch"], "sipguard: --now tomorrow: not a time", id="no time"),
         pytest.param(["--encoding", "klingon", LINE, "freeswitch"], "sipguard: encoding 'klingon'", id="encoding"),
     ],
@@ -100,6 +102,17 @@ def test_wrong_calls(arguments, message):
     assert done.returncode == 2
     assert done.stderr.startswith(message), done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_log_in_which_nothing_counts_brings_the_advice_of_its_filter():
+    """What the server should log instead, as `check` says it; programs and logs in which something counts get none."""
+    log = LOGS / "asterisk22-messages.log"
+    done = run(log, "asterisk")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"advice: {log}: no SECURITY events, so nothing in this log counts")
+    assert (done.stderr.count("\n"), "{" in done.stderr) == (1, False)
+    assert run("--json", log, "asterisk").stderr == run("-o", "ip", log, "asterisk").stderr == ""
+    assert run(log, "asterisk[log=all]").stderr == run(LINE, "asterisk").stderr == ""
 
 
 def test_a_regex_without_end_is_stopped(tmp_path):

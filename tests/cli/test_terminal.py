@@ -12,8 +12,10 @@ import pytest
 from command_line import sipguard
 
 from sipguard.cli import output
+from sipguard.cli.client import ask
 from sipguard.cli.layout import columns_of, folded, laid_out
 from sipguard.config.values import SERVICES, ports
+from sipguard.errors import SipguardError
 
 ADDRESS, PATH = "2001:db8:1234:5678::1", "/var/log/asterisk/security/and/a/very/long/folder/name/security.log"
 
@@ -112,6 +114,27 @@ def test_nobody_is_there(tmp_path):
     """How to start it where it is looked for as usual; else, that another socket was named."""
     missing = sipguard("status", "--socket", tmp_path / "none").stderr
     assert missing.startswith(f"sipguard: {tmp_path}/none: no sipguard is running there. Start it, or name its socket")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('socket = "/srv/s.sock"', "sipguard.toml names another: try --socket /srv/s.sock, or set SIPGUARD_SOCKET"),
+        ("", "Start it with: systemctl start sipguard"),
+        ("socket = 1", "Start it with: systemctl start sipguard"),
+        ("= broken", "Start it with: systemctl start sipguard"),
+        (None, "Start it with: systemctl start sipguard"),
+    ],
+)
+def test_the_socket_of_the_configuration_is_named(tmp_path, monkeypatch, text, told):
+    """Who has set `socket` and asks at the default place hears where the daemon is."""
+    monkeypatch.setattr("sipguard.cli.client.DEFAULT_SOCKET", tmp_path / "none")
+    monkeypatch.setenv("SIPGUARD_CONFIG", str(tmp_path / "sipguard.toml"))
+    if text is not None:
+        (tmp_path / "sipguard.toml").write_text(text)
+    with pytest.raises(SipguardError, match="sipguard is not running") as error:
+        ask(tmp_path / "none", "status")
+    assert str(error.value).endswith(told)
 
 
 @pytest.mark.parametrize(("word", "instead"), [("yes", "true"), ("On", "true"), ("no", "false"), ("OFF", "false")])
