@@ -21,7 +21,6 @@ from sipguard.cli.regex_report import Asked, RegexReport
 from sipguard.cli.trial import JOURNAL, Trial, find_filter, is_reference, overrides_of
 from sipguard.config import paths
 from sipguard.config.references import parse_reference
-from sipguard.detection.survey import SurveyError
 from sipguard.errors import ConfigError, SipguardError
 from sipguard.fail2ban.config.read_jail import read_one
 from sipguard.model import Failure, Filter
@@ -84,13 +83,11 @@ def command(log: str, regex: str, **options: Any) -> None:
         verbose=bool(options["verbose"] or options["verbosity"]), **{name: options[f"print_{name}"] for name in names}
     )
     started = time.perf_counter()
-    report = _survey(trial, asked) if not asked.lines else None
-    if report is not None:
-        report.show(time.perf_counter() - started)
-        return
     report = RegexReport(trial.filter, asked)
-    for number, line, result in trial.results(comments=False):
-        report.add(number, line, result)
+    if asked.lines or not trial.surveyed(report, comments=False) or not report.shows_enough():
+        report = RegexReport(trial.filter, asked)
+        for number, line, result in trial.results(comments=False):
+            report.add(number, line, result)
     report.show(time.perf_counter() - started)
 
 
@@ -112,18 +109,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-
-
-def _survey(trial: Trial, asked: Asked) -> RegexReport | None:
-    """The report without looking at each line; None where each has to be looked at."""
-    report = RegexReport(trial.filter, asked)
-    try:
-        for surveyor in trial.survey(comments=False):
-            report.add_survey(surveyor)
-    except SurveyError:
-        return None
-    report.survey_done(surveyor)
-    return report if report.shows_enough() else None
 
 
 def _trial(log: str, regex: str, options: dict[str, Any]) -> Trial:

@@ -18,7 +18,6 @@ from sipguard.cli.out_format import shown
 from sipguard.cli.output import complain
 from sipguard.cli.trial import JOURNAL, Trial, find_filter, overrides_of
 from sipguard.config import paths
-from sipguard.detection.survey import SurveyError
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -134,13 +133,7 @@ def _report(trial: Trial, options: dict[str, Any]) -> int:
     if not wanted.lines:
         report = Report(trial.filter, trial.detector.counts, wanted)
         started = time.perf_counter()
-        try:
-            for surveyor in trial.survey(quiet=False):
-                report.add_survey(surveyor)
-        except SurveyError:
-            pass
-        else:
-            report.survey_done(surveyor)
+        if trial.surveyed(report, quiet=False):
             report.show(trial.log, time.perf_counter() - started)
             return report.failures
     return _read(trial, trial.results(quiet=False), wanted)

@@ -29,6 +29,9 @@ from sipguard.model import Clock, Filter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from sipguard.cli.filter_report import Report
+    from sipguard.cli.regex_report import RegexReport
+
 BIG = 4 << 20
 """Bytes from which on a log takes long enough to show progress."""
 JOURNAL = "systemd-journal"
@@ -91,6 +94,16 @@ class Trial:
         surveyor.survey_end()
         self.detector = surveyor
         yield surveyor
+
+    def surveyed(self, report: Report | RegexReport, *, quiet: bool = True, comments: bool = True) -> bool:
+        """Whether the report has what the log gives, without a look at each line; if not, some of it."""
+        try:
+            for surveyor in self.survey(quiet=quiet, comments=comments):
+                report.add_survey(surveyor)
+        except SurveyError:
+            return False
+        report.survey_done(surveyor)
+        return True
 
     def results(
         self, own_time: Clock | None = None, *, quiet: bool = True, comments: bool = True

@@ -146,7 +146,7 @@ class Daemon:
         ]
 
     def _tell_unprotected(self) -> None:
-        """Nobody should have to look for it: a daemon that runs and can ban nobody."""
+        """Log that nobody is protected, and why."""
         if not self.runners:
             log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
         elif not self.reading_jails and not self.events.is_connecting:
@@ -154,7 +154,7 @@ class Daemon:
         self._deaf_looks = DEAF
 
     def _watch_protection(self) -> None:
-        """Say it too when the last log goes while running; a rotation is over at the next look."""
+        """Log it also when the last log goes later; a rotation is over at the next look."""
         deaf = bool(self.runners) and not self.reading_jails and not self.events.is_connecting
         self._deaf_looks = self._deaf_looks + 1 if deaf else 0
         if self._deaf_looks == DEAF:

@@ -39,7 +39,7 @@ REMEMBERED = 100
 DRIFT = 5.0
 """Seconds by which a ban's end in the kernel may differ: backends round."""
 ALARM, CALM = 0.9, 0.8
-"""Share of a set's size at which it is told full soon, and below which it may be told so again."""
+"""Warn at this share of a set's size; re-arm below the second."""
 _HUNDRED_YEARS = 99 * 365 * 86_400.0
 """Beyond it a backend may cut."""
 
