@@ -1,10 +1,10 @@
-"""The protocol of all actions: they receive notices of bans in order, and may fail."""
+"""The base of all actions: they receive notices of bans in order, and may fail."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from sipguard.actions.ticket import Ticket
 from sipguard.errors import SipguardError
@@ -26,24 +26,25 @@ class Notice:
     ticket: Ticket
 
 
-class Worker(Protocol):
-    """One running action of one jail."""
+class Worker:
+    """One running action of one jail. The defaults are those of sipguard's own."""
 
-    norestored: bool
+    norestored: bool = True
     """Whether it ignores bans restored from an earlier run."""
-    essential: bool
+    essential: bool = False
     """Whether it keeps state per ban until the unban, such as a list entry. Its notices must not be dropped."""
-    flushes: bool
+    flushes: bool = True  # the daemon's stop is not an unban
     """Whether one `flush` ends all its bans; otherwise it needs an `unban` for each."""
-    linger: float
+    linger: float = 0.0
     """Seconds to wait for more after the first notice of a batch."""
-    batch: int
+    batch: int = 1
     """Most notices per batch."""
     longest: float
     """Time limit of one batch, in seconds."""
 
     async def handle(self, notices: Sequence[Notice]) -> None:
         """Process up to `batch` notices in order. Raises `ActionError`."""
+        raise NotImplementedError
 
     async def close(self) -> None:
-        """Release processes and connections."""
+        """Release processes and connections, if it has any."""

@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sipguard.actions.base import ActionError, Notice
+from sipguard.actions.base import ActionError, Notice, Worker
 from sipguard.actions.command import Runner
 from sipguard.actions.record import record
 from sipguard.model import NativeAction
 
 
-class Exec:
+class Exec(Worker):
     """One `type = "exec"` action of a jail."""
-
-    norestored = True
-    essential = False
-    flushes = True  # the daemon's stop is not an unban
-    linger = 0.0
-    batch = 1
 
     def __init__(self, action: NativeAction, runner: Runner) -> None:
         self._on = action.on
@@ -36,6 +30,3 @@ class Exec:
             result = await self._runner.run(self._command, self._limit, stdin=line)
             if not result.ok:
                 raise ActionError(f"{self._command[0]}: {result.problem}")
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to close."""

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Any
 
-from sipguard.actions.base import ActionError, Notice
+from sipguard.actions.base import ActionError, Notice, Worker
 from sipguard.actions.record import moment
 from sipguard.actions.tags import host_name
 from sipguard.config.values import format_duration
@@ -30,12 +30,8 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 _PORTS = {"no": 25, "starttls": 587, "tls": 465}
 
 
-class Mail:
+class Mail(Worker):
     """One `type = "mail"` action of a jail."""
-
-    norestored = True
-    essential = False
-    flushes = True  # the daemon's stop is not an unban
 
     def __init__(self, action: NativeAction, *, clock: Clock, first_pause: float = FIRST_PAUSE) -> None:
         options = action.options
@@ -46,7 +42,7 @@ class Mail:
         self._host: str = options["host"]
         self._tls: str = options.get("tls") or ("no" if self._host in _LOCAL else "starttls")
         self.port: int = options.get("port") or _PORTS[self._tls]
-        self.linger: float = options["digest"]
+        self.linger = options["digest"]
         self.batch = MOST_TOLD if self.linger else 1
         self.longest = TRIES * (4 * options["timeout"] + 4 * first_pause) + self.linger
 
@@ -64,9 +60,6 @@ class Mail:
                 break
             await asyncio.sleep(self._first_pause * 2 ** (number - 1))
         raise ActionError(f"mail to {self._options['to'][0]} through {self._host}: {problem}")
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
 
     def message(self, notices: Sequence[Notice]) -> EmailMessage:
         """Build the mail. Text written by an attacker is only in the body, without terminal control bytes."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from sipguard import __version__
-from sipguard.actions.base import ActionError, Notice
+from sipguard.actions.base import ActionError, Notice, Worker
 from sipguard.actions.record import record
 from sipguard.actions.sentence import sentence
 from sipguard.actions.tags import Values
@@ -35,14 +35,8 @@ LONGEST_PAUSE = 60.0
 _AGAIN = (408, 425, 429)
 
 
-class Webhook:
+class Webhook(Worker):
     """One `type = "webhook"` action of a jail."""
-
-    norestored = True
-    essential = False
-    flushes = True  # the daemon's stop is not an unban
-    linger = 0.0
-    batch = 1
 
     def __init__(self, action: NativeAction, *, clock: Clock, first_pause: float = FIRST_PAUSE) -> None:
         options = action.options

@@ -22,7 +22,7 @@ from sipguard.cli.trial import JOURNAL, Trial, find_filter, is_reference, overri
 from sipguard.config import paths
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError, SipguardError
-from sipguard.fail2ban.config.read_jail import read_one
+from sipguard.fail2ban.config.tree import read_one
 from sipguard.model import Failure, Filter
 from sipguard.text import printable
 

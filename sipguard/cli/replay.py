@@ -151,7 +151,7 @@ class _LogsRead:
 def _jail(name: str, fail2ban_dir: Path | None, config: Path | None) -> Jail:
     if fail2ban_dir is None:
         return jail_named(name, config)
-    from sipguard.fail2ban.config.read_jail import read_one  # noqa: PLC0415 - only who has such a tree needs it
+    from sipguard.fail2ban.config.tree import read_one  # noqa: PLC0415 - only who has such a tree needs it
 
     return read_one(fail2ban_dir, name)
 

@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 
-from sipguard.actions.base import ActionError, Notice
+from sipguard.actions.base import ActionError, Notice, Worker
 from sipguard.actions.command import Result, Run
 from sipguard.actions.tags import Values
 from sipguard.actions.ticket import JailFacts, Ticket, blank
@@ -37,11 +37,8 @@ _MOST_COMMANDS = 8
 _CONDITION = re.compile(r"\w+\?family=.*")
 
 
-class Fail2banAction:
+class Fail2banAction(Worker):
     """One action.d file running for one jail. Raises `ConfigError` if its tags cannot be resolved."""
-
-    linger = 0.0
-    batch = 1
 
     def __init__(self, action: Action, jail: JailFacts, run: Run, *, clock: Clock, ipv6: bool = True) -> None:
         """`ipv6`: whether the host has IPv6. If not, the action is not started for that family."""
@@ -89,9 +86,6 @@ class Fail2banAction:
     def started(self) -> list[str]:
         """The started families."""
         return [family for family, holds in self._holding.items() if holds is not None]
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
 
     async def start(self) -> None:
         """Run `actionstart`, unless it waits for the first ban of a family."""

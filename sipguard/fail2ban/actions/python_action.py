@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sipguard.actions.base import ActionError, Notice
+from sipguard.actions.base import ActionError, Notice, Worker
 from sipguard.actions.command import end_group, environment
 from sipguard.actions.tags import Values
 from sipguard.actions.ticket import JailFacts, Ticket, blank
@@ -31,13 +31,10 @@ _HERE = Path(__file__).parent
 _NUMBERS = ("failures", "bantime", "bancount", "restored", "ipfailures", "ipjailfailures")
 
 
-class PythonAction:
+class PythonAction(Worker):
     """One action.d/*.py file running for one jail. Raises `ConfigError` if the file does not exist."""
 
-    essential = False
     norestored = False  # the action itself decides; its runner asks it
-    linger = 0.0
-    batch = 1
     flushes = False
 
     def __init__(self, action: Action, jail: JailFacts, *, clock: Clock, limit: float = TIMEOUT) -> None:

@@ -15,13 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
-    "loglevel": str,
-    "logtarget": str,
-    "syslogsocket": str,
-    "socket": str,
-    "pidfile": str,
-    "allowipv6": str,
-    "dbfile": str,
+    **dict.fromkeys(("loglevel", "logtarget", "syslogsocket", "socket", "pidfile", "allowipv6", "dbfile"), str),
     "dbmaxmatches": int,
     "dbpurgeage": seconds,
 }

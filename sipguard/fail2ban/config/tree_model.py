@@ -6,7 +6,7 @@ tree is lost. `as_jail` returns the part that sipguard's policy and detection us
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from sipguard.model import Action, BanGrowth, Filter, IgnoreCache, Jail, LogPath, Rule, UseDns
@@ -81,30 +81,15 @@ class Fail2banJail:
     """`file:line` of the jail's first key, for messages."""
 
     def as_jail(self) -> Jail:
-        """The jail in sipguard's own model."""
+        """The jail in sipguard's own model. Fields of one name are the same in both."""
+        names = {one.name for one in fields(self)} & {one.name for one in fields(Jail)}
         return Jail(
-            name=self.name,
-            filter=self.filter,
-            logpath=self.logpath,
-            rule=self.rule,
-            maxretry=self.maxretry,
-            findtime=self.findtime,
-            bantime=self.bantime,
-            ignoreip=self.ignoreip,
-            ignoreself=self.ignoreself,
-            usedns=self.usedns,
+            **{name: getattr(self, name) for name in names},
             polling=self.backend == "polling",
             encoding="utf-8" if self.logencoding == "auto" else self.logencoding,
             timezone=self.logtimezone,
-            origin=self.origin,
-            growth=self.growth,
-            ignorecommand=self.ignorecommand,
-            ignorecache=self.ignorecache,
-            maxmatches=self.maxmatches,
             journal=self.backend == "systemd",
             journal_options=self.backend_options if self.backend == "systemd" else {},
-            actions=self.actions,
-            enforced=self.enforced,
             lag="now",
         )
 
