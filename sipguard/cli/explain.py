@@ -13,7 +13,7 @@ from sipguard.cli.completion import banned_addresses
 from sipguard.text import in_words, printable, short
 
 MOST_GROUPS = 10
-"""Kinds of attempts that are shown unless everything is asked for."""
+"""Most kinds of attempts shown without -v."""
 
 
 @click.command("explain")
@@ -40,7 +40,8 @@ def tell(story: dict[str, Any], *, verbose: bool = False) -> None:
         part = "" if ban["address"] == address else f" as part of {ban['address']}"
         since = output.moment(ban["since"])
         why = printable(in_words(ban["reason"]), 300)
-        output.say(f"{address} is banned{part} {output.by(ban['jail'])} since {since} {end}: {why}", "bad")
+        by = output.by(ban["jail"])
+        output.say(f"{address} is banned{part} {by} since {since} {end}" + (f": {why}" if why != by else ""), "bad")
         times = "for the first time" if ban["count"] == 1 else f"{ban['count'] - 1} times before"
         output.say(f"banned {times}; to let it through: sipguard unban {ban['address']}")
         if ban["evidence"] and ban["evidence"] != "hand":
@@ -69,7 +70,7 @@ def tell(story: dict[str, Any], *, verbose: bool = False) -> None:
 
 
 def _tell_kinds(attempts: list[dict[str, Any]]) -> None:
-    """Attempts that are alike but for their time, once, with the last of their lines; what was tried most comes first."""
+    """Print attempts that differ only in time as one row, most frequent first, then a sample line of each kind."""
     kinds: dict[tuple[object, ...], list[dict[str, Any]]] = {}
     for one in attempts:
         kinds.setdefault((one["jail"], one.get("reason"), one.get("regex"), one["user"]), []).append(one)
@@ -94,7 +95,7 @@ def _times(alike: list[dict[str, Any]]) -> int:
 
 
 def _reason(attempt: dict[str, Any]) -> str:
-    """In words; by the regex's number, counted from 1, where its filter has none."""
+    """The reason in words, or the number of the regex, from 1, if the filter gives none."""
     regex = attempt.get("regex")
     return attempt.get("reason") or ("" if regex is None or regex < 0 else f"failregex {regex + 1}")
 

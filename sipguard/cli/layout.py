@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from typing import Self, TextIO
 
 _GAP = 2
-"""Columns between two columns of a table."""
+"""Blanks between two columns of a table."""
 _NARROWEST = 12
-"""Columns below which no column of a table is squeezed."""
+"""No column of a table is made narrower than this, in characters."""
 _BREAKS = re.compile(r"[^/,;:=&?|.]*[/,;:=&?|.]+|[^/,;:=&?|.]+")
-"""Parts of a long word behind which a line may end."""
+"""Parts of a long word; a line may be broken after each."""
 
 
 class Painted(str):
-    """A cell of a table that says something of a state, by its colour."""
+    """The text of a table's cell, and the state (`good`, `bad` …) that decides its colour."""
 
     __slots__ = ("state",)
     state: str
@@ -31,7 +31,7 @@ class Painted(str):
 
 
 def width_of(stream: TextIO) -> int:
-    """Columns of the terminal behind a stream; 80 where it does not say."""
+    """Width of the stream's terminal in characters; 80 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
@@ -39,7 +39,7 @@ def width_of(stream: TextIO) -> int:
 
 
 def columns_of(text: str) -> int:
-    """How many columns a text takes: an East Asian character two, a mark on another none."""
+    """Width of a text on a terminal: East Asian characters take two columns, combining marks none."""
     if text.isascii():
         return len(text)
     wide = ("W", "F")
@@ -47,7 +47,7 @@ def columns_of(text: str) -> int:
 
 
 def folded(text: str, width: int, later: int | None = None) -> list[str]:
-    """Lines of at most `width` columns (`later`: of all but the first), broken between words where that can be."""
+    """Break text into lines of at most `width` columns (`later`: all but the first), between words if possible."""
     width = max(width, 1)
     lines, line, room = [], "", width
     for word in re.findall(r"\S+", text):
@@ -82,7 +82,7 @@ def _head(word: str, room: int) -> str:
 
 
 def laid_out(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> Iterator[list[tuple[str, str]]]:
-    """The lines of a table, its head first; each is parts of text with the state that they say."""
+    """The lines of a table, its head first. Each line is a list of (text, state)."""
     texts = [[str(one) for one in row] for row in rows]
     numbers = [{type(row[n]) for row in rows if row[n] != ""} == {int} for n in range(len(columns))]
     natural = [max(columns_of(one) for one in (title, *(row[n] for row in texts))) for n, title in enumerate(columns)]
@@ -101,7 +101,7 @@ def laid_out(columns: Sequence[str], rows: Sequence[Sequence[object]], width: in
 
 
 def _squeezed(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Widths that fit into `room`: the widest column gives way first, none below its title."""
+    """Column widths that fit into `room`. The widest column shrinks first; none becomes narrower than its title."""
     widths = list(natural)
     while sum(widths) > room:
         spare = [width - max(_NARROWEST, least[n]) for n, width in enumerate(widths)]

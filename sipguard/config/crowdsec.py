@@ -97,7 +97,7 @@ def read_crowdsec(main: TomlFile) -> Crowdsec | None:
 
 
 def silent_crowdsec(crowdsec: Crowdsec | None, jails: Iterable[Jail]) -> list[str]:
-    """Say so when CrowdSec can be told of nothing: proven bans alone, and nothing that proves any."""
+    """Warn if no ban would ever be shared: only proven bans are, and no jail can prove any."""
     if crowdsec is None or not crowdsec.login or not proves_nothing(crowdsec.share, jails):
         return []
     return [

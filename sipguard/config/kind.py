@@ -40,12 +40,12 @@ class ValueKind(Generic[T]):
         return self.read(value)
 
     def saying(self, allowed: str) -> ValueKind[T]:
-        """The same in other words."""
+        """The same kind, described in other words."""
         return replace(self, allowed=allowed)
 
 
 def says(allowed: str) -> Callable[[Callable[[Any], T]], ValueKind[T]]:
-    """Make a kind of the function below."""
+    """Decorator: make a `ValueKind` of a function."""
     return lambda read: ValueKind(read, allowed)
 
 
@@ -99,10 +99,10 @@ def each(kind: ValueKind[T], separator: str = LIST) -> ValueKind[tuple[T, ...]]:
 
 
 def at_least_one(kind: ValueKind[T]) -> ValueKind[T]:
-    """The same, and not empty."""
+    """The same kind, but empty lists are invalid."""
     return ValueKind(lambda value: kind(value) or refuse(value), kind.allowed)
 
 
 def confidential(kind: ValueKind[str]) -> ValueKind[Secret]:
-    """The same value, never to be shown."""
+    """The same kind, read into a `Secret`."""
     return ValueKind(lambda value: Secret(kind(value)), kind.allowed)

@@ -71,7 +71,7 @@ WIRE = (
 
 
 def idle_wire(values: Mapping[str, Any], where: str) -> list[str]:
-    """Warnings for what is asked of the wire in vain."""
+    """Warn about `corroborate` without anything that watches packets: it would have no effect."""
     if values["wire_corroborate"] and not (values["wire_enabled"] or values["hep_listen"]):
         return [f"{where}: [wire] corroborate: nothing is watched; write enabled = true there"]
     return []

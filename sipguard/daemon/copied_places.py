@@ -1,7 +1,7 @@
-"""Where HEP alone is received: which of this machine's SIP servers' places have sent copies, and which never did.
+"""For HEP without `[wire]`: which listening sockets of this machine's SIP servers have sent copies, and which never have.
 
-A server may copy one of its profiles and not another. What reaches the other is never seen, so nothing can be held against lines
-that may be about it.
+A server may send copies of one profile and not of another. Packets to the other are never seen, so a line that may be about them
+cannot be contradicted.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from sipguard.wire_model import Packet
 
 LOOK = 30.0
-"""Seconds between two looks for places where SIP servers listen."""
+"""Seconds between two searches for sockets on which SIP servers listen."""
 _ANY = {"0.0.0.0": False, "::": True}  # noqa: S104 - as sockets are bound, not where we listen
-"""All of the machine's addresses, and whether those of IPv6."""
+"""Wildcard address of a socket → whether it accepts IPv6."""
 
 
 class CopiedPlaces:
-    """Addresses and ports at which SIP servers listen, and those of them that a copy has come from."""
+    """The places (address, port) at which SIP servers listen, and those of which copies have come."""
 
     def __init__(self) -> None:
         self._bound: tuple[Bound, ...] = ()
@@ -33,30 +33,30 @@ class CopiedPlaces:
         self._looked = -LOOK
 
     async def look(self) -> None:
-        """What is to be looked at every few seconds."""
+        """Search for listening sockets every `LOOK` seconds; to be called more often than that."""
         if time.monotonic() >= self._looked + LOOK:
             self._looked = time.monotonic()
             self.listen_at((await asyncio.to_thread(find)).bound)
 
     def listen_at(self, bound: tuple[Bound, ...]) -> None:
-        """Here SIP servers listen now."""
+        """Note where SIP servers listen now, and forget ports that have been closed."""
         self._bound = bound
         self._ports = frozenset(one.port for one in bound)
         self._seen = {place for place in self._seen if place[1] in self._ports}
 
     def saw(self, packets: Iterable[Packet], own: Container[str]) -> None:
-        """These were copied; `own` are the machine's addresses."""
+        """Note the places of copied packets; `own` are the machine's addresses."""
         for packet in packets:
             for place in (packet.source, packet.source_port), (packet.destination, packet.destination_port):
                 if place[1] in self._ports and place[0] in own:
                     self._seen.add(place)
 
     def silent(self, address: str) -> str:
-        """Why what this address has sent may have gone unseen; "" where copies have come from all places that it can reach."""
+        """Why packets of this address may have gone unseen; "" if copies have come of every place that it can reach."""
         six = ":" in address
         for one in self._bound:
             if one.address in _ANY:
-                # Servers of Linux take IPv4 at `::` as well.
+                # On Linux a socket bound to `::` accepts IPv4 as well.
                 if (six and not _ANY[one.address]) or any(
                     port == one.port and (":" in where) == six for where, port in self._seen
                 ):

@@ -13,6 +13,7 @@ from command_line import sipguard
 
 from sipguard.cli import output
 from sipguard.cli.client import ask
+from sipguard.cli.explain import tell
 from sipguard.cli.layout import columns_of, folded, laid_out
 from sipguard.config.values import SERVICES, ports
 from sipguard.errors import SipguardError
@@ -135,6 +136,32 @@ def test_the_socket_of_the_configuration_is_named(tmp_path, monkeypatch, text, t
     with pytest.raises(SipguardError, match="sipguard is not running") as error:
         ask(tmp_path / "none", "status")
     assert str(error.value).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("jail", "reason", "told"),
+    [
+        ("by-hand", "by hand", "is banned by hand since "),
+        ("by-hand", "toll fraud", ": toll fraud\n"),
+        ("asterisk", "by hand", ": by hand\n"),
+    ],
+)
+def test_a_reason_that_says_no_more_than_the_jail_is_left_out(capsys, jail, reason, told):
+    """A ban by hand is by hand, once."""
+    ban = {
+        "address": ADDRESS,
+        "jail": jail,
+        "since": 0.0,
+        "until": None,
+        "reason": reason,
+        "count": 1,
+        "evidence": "hand",
+    }
+    lists = {name: [] for name in ("feeds", "fleet", "earlier", "attempts", "doubts")}
+    tell({"address": ADDRESS, "bans": [ban], "rejected": None, "ignored": {}, "counts": {}, **lists})
+    shown = capsys.readouterr().out
+    assert told in shown
+    assert shown.count("by hand") == 1
 
 
 @pytest.mark.parametrize(("word", "instead"), [("yes", "true"), ("On", "true"), ("no", "false"), ("OFF", "false")])

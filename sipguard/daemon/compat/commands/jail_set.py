@@ -207,9 +207,9 @@ def _max_lines(jail: Jail, words: Words) -> Jail:
 
 
 def _span(value: Any) -> float:
-    """Seconds that a clock can still show the end of."""
+    """A time span in seconds. Raises ValueError beyond 1000 years: no clock could show its end."""
     span = seconds(value)
-    if not abs(span) <= LONGEST_SPAN:  # also what is no number at all
+    if not abs(span) <= LONGEST_SPAN:  # NaN too
         raise ValueError(f"{value} is longer than 1000 years; write -1 for ever")
     return span
 
@@ -282,7 +282,7 @@ _OTHERS: Mapping[str, Callable[[Host, str, Words], Any]] = {
     "addaction": actions.add,
     "delaction": actions.delete,
 }
-"""What changes something else than an option of the jail."""
+"""Keys of `set` that change no option of the jail → what they do."""
 
 _LISTS = ("ignoreip", "logpath", "journalmatch", "failregex", "ignoreregex")
 _ANSWERS: Mapping[str, str | Callable[[Jail, Words], Any]] = {

@@ -22,7 +22,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 
 def _set(name: str, host: Host, value: Any) -> Any:
-    """The new value; None for what a database has, where there is none."""
+    """Set it; returns the new value. Without a `dbfile`, the database's settings are None, as in Fail2ban."""
     if name in ("dbmaxmatches", "dbpurgeage") and host.setting("dbfile") is None:
         return None
     host.set(name, _READ[name](value))
@@ -30,7 +30,7 @@ def _set(name: str, host: Host, value: Any) -> Any:
 
 
 def _threads(_host: Host, value: Any) -> None:
-    """Nothing here has a stack size to be set; what is no table of options is refused as Fail2ban does."""
+    """Accept thread options and ignore them: our threads have no stack size to set. Raises AttributeError if it is no table."""
     value.items()
 
 
