@@ -29,7 +29,7 @@ class Cuts:
         place = first = self._rule.cut_place(raw, text)
         while place and place < len(raw):
             behind = self._decode(raw[place : place + self._rule.cut])
-            if self._rule.has_records and not self._rule.begins(behind) and not self._rule.opens_packet(behind):
+            if self._rule.has_records and not self._rule.may_begin_write(behind):
                 return 0
             if self._thread is None or self._may_follow(text, behind):
                 return place

@@ -150,6 +150,14 @@ class RecordRule:
                 return True
         return False
 
+    def may_begin_write(self, line: str) -> bool:
+        """Whether a server that has cut a line may go on with this: a record, a packet, or another line of a session.
+
+        Raises TimeoutError.
+        """
+        of_session = self.session is not None and self.session.found(line, SEARCH_LIMIT)
+        return of_session or self.begins(line) or self.opens_packet(line)
+
     def cut_place(self, raw: bytes, text: str) -> int:
         """Behind how many bytes of a line, of which `text` is the text, its server cuts it; 0 if it does not."""
         if not self.cut or len(raw) <= self.cut or self.cut_from is None:

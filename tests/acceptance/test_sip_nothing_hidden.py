@@ -89,6 +89,17 @@ def test_freeswitch(parts, data):
     assert counted("freeswitch", pieces(data, log)) == ({ATTACKER: made} if made else {})
 
 
+@pytest.mark.parametrize("letter", ["e", "é", "ex"])
+@pytest.mark.parametrize("lines", [2, 3])
+def test_lines_of_one_message_that_are_all_cut(lines, letter):
+    """Only the first has a date; what follows hangs on the last."""
+    message = f"{FS_DATE} [INFO] sofia.c:1 " + "\n".join([letter * 3000] * lines)
+    log = session(message.encode())
+    assert b"\n" not in log
+    failed = freeswitch_file(failure({"user": "1", "host": "x"})).encode()
+    assert counted("freeswitch", [QUIET.encode() + log + failed * 2]) == {ATTACKER: 2}
+
+
 def guess(fields, shape):
     """An event, and whether it has an address: one whose text is not UTF-8 was dropped by Asterisk."""
     if shape == "password":
