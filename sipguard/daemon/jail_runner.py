@@ -135,8 +135,11 @@ class JailRunner:
         live: bool = False,
         ended: bool = False,
         told: Told | None = None,
+        before: bytes = b"",
     ) -> None:
-        """Read whole lines of one log; `live` and `ended` as in `Chunk`. `told` is what other jails were told of these lines."""
+        """Read whole lines of one log; `live`, `ended`, `before` as in `Chunk`. `told` is what other jails were told of them."""
+        with self.degrading():
+            self.detectors.of(path, told, before)
         self.lags.reading(path, self._clock(), (live, ended))
         self._read(path, changes, told, methodcaller("events", data), data)
 

@@ -80,12 +80,14 @@ class LogDetectors:
         """The detector of a log that has been read."""
         return self._detectors[path][0] if path in self._detectors else None
 
-    def of(self, path: str, told: Told | None = None) -> Detector:
-        """The detector of a log: what one log has told so far says nothing of another."""
+    def of(self, path: str, told: Told | None = None, before: bytes = b"") -> Detector:
+        """The detector of a log: what one log has told so far says nothing of another. A new one looks at the lines `before`."""
         if path not in self._detectors:
             detector = self._shared.of(path, self._reading)
-            before = told[detector][1] if told and detector in told else Counts.total([detector.counts])
-            self._detectors[path] = detector, before
+            if before and not detector.counts.lines:
+                detector.look_back(before)
+            counted = told[detector][1] if told and detector in told else Counts.total([detector.counts])
+            self._detectors[path] = detector, counted
         return self._detectors[path][0]
 
     def read_as(self, jail: Jail) -> None:

@@ -156,7 +156,15 @@ class LogReader:
             if chunk.records:
                 runner.take_records(chunk.records, self._store.changes, chunk.path, told)
             else:
-                runner.take(chunk.data, self._store.changes, chunk.path, live=chunk.live, ended=chunk.ended, told=told)
+                runner.take(
+                    chunk.data,
+                    self._store.changes,
+                    chunk.path,
+                    live=chunk.live,
+                    ended=chunk.ended,
+                    told=told,
+                    before=chunk.before,
+                )
             if runner.examiner is not None:
                 self._hear(runner, runner.examiner, chunk)
         self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())

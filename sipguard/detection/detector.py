@@ -52,11 +52,9 @@ class Detector:
         fast: bool = True,
     ) -> None:
         """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds of processor time.
-
         Without `fast`, every line is read by the exact way, also those that cannot matter: the same events, slowly.
-
-        Raises ConfigError naming file, line, key and regex when one does not compile, or names nobody to accuse; or
-        when the date pattern, time zone or encoding is wrong.
+        Raises ConfigError naming file, line and key when a regex does not compile, or names nobody to accuse; or when the date
+        pattern, time zone or encoding is wrong.
         """
         self.counts = Counts()
         try:
@@ -74,6 +72,7 @@ class Detector:
         assembler = partial(RecordAssembler, filter, decode=self._decode, accuses=self._may_accuse)
         self._screen = assembler() if declares(filter) else None
         self._wrappers = Wrappers()
+        self._known = 0  # lines that somebody else has told of
         self._trusts = True
         """Whether logins can still count: not in a log that others could have written into."""
         # With maxlines a match may begin in any line.
@@ -94,11 +93,11 @@ class Detector:
         matcher = self._matcher
         gate = matcher.prefregex.needs if matcher.prefregex is not None else ()
         wanted = [*matcher.failregex, *matcher.aside.expressions(trusted=self._trusts)]
-        json = self._screen is not None and bool(self._screen.rule.json)
-        if self._screen is not None:
-            wanted += self._screen.expressions
+        rule = self._screen.rule if self._screen is not None else None
+        wanted += rule.watched if rule is not None else ()
         if len(wanted) > len(matcher.failregex):
             gate = ()
+        json = rule is not None and bool(rule.json)
         return candidates([each.needs for each in wanted], gate, self._formats, self._encoding, json=json)
 
     def _may_accuse(self, line: str) -> bool:
@@ -108,6 +107,13 @@ class Detector:
     def feed(self, data: bytes) -> list[Failure]:
         """The failures in `data`: whole lines ended by LF, following those fed before; or the end of a file that lacks its LF."""
         return [event for event in self.events(data) if isinstance(event, Failure)]
+
+    def look_back(self, data: bytes) -> None:
+        """Read whole lines, told of before, that stand before the first that is fed: it may be a part of what they begin."""
+        if self._screen is not None:
+            self.events(data)
+            self._screen.forget_record(tampered=False)
+            self._known = self._screen.pushed
 
     def events(self, data: bytes) -> list[LogEvent]:
         """The failures, successes and challenges in `data`, as `feed`."""
@@ -145,7 +151,7 @@ class Detector:
             return self._read(data)
         if data.index(b"\n") == len(data) - 1:
             return self._only_line(data, screen, self._candidates)
-        rule = screen.plain_rule()
+        rule = screen.rule.plain(is_mixed=screen.is_mixed)
         # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
         return self._skim(data, self._candidates, replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule)
 
@@ -279,9 +285,9 @@ class Detector:
         self._before = data, begin
         screen = self._screen
         if screen is not None and screen.is_strangers(data, begin):
-            screen.skip(self._decode(data[begin:end]))
+            begin = screen.behind_tail(data, begin, end)
             self._count(screen)
-        else:
+        if begin >= 0:
             self._take(data[begin:end], None, events)
 
     def _stop_skimming(self, before: bytes) -> None:
@@ -305,7 +311,7 @@ class Detector:
             self._tell(one, events)
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
-        for text in (one.text, *one.hung):
+        for text in (one.text, *one.hung) if one.number > self._known else ():
             if self._event(text, one.time, events, trusted=one.trusted) is not None:
                 break
 
@@ -347,13 +353,11 @@ class Detector:
         return ready
 
     def _count(self, screen: RecordAssembler) -> None:
-        counts = self.counts
-        counts.tampered = screen.tampered + self._matcher.tampered
-        counts.by_header, counts.at_end = screen.by_header, screen.at_end
+        self.counts.tampered = screen.tampered + self._matcher.tampered
+        self.counts.by_header, self.counts.at_end = screen.by_header, screen.at_end
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
         """Process one line like `feed`, and tell all about it; of what was held back before it, see `examine_record`.
-
         With `time` (POSIX seconds) the line carries its own, as in the journal: no date is searched or cut out.
         """
         results = self.examine_record(line, time=time)
@@ -373,19 +377,17 @@ class Detector:
     def _examine(self, raw: bytes, time: float | None) -> list[tuple[int, Examined]]:
         if self._screen is None:
             line = self._decode(raw).rstrip("\r")
-            return [
-                (self.counts.lines, self._matcher.examined(Ready(line, self.counts.lines, trusted=False, time=time)))
-            ]
-        self._screen.begin_chunk(raw + b"\n")
-        if self._screen.is_strangers(raw + b"\n", 0):
-            self._screen.skip(self._decode(raw))
+            ready = Ready(line, self.counts.lines, trusted=False, time=time)
+            return [(ready.number, self._matcher.examined(ready))]
+        screen, data = self._screen, raw + b"\n"
+        screen.begin_chunk(data)
+        begin = screen.behind_tail(data, 0, len(raw)) if screen.is_strangers(data, 0) else 0
+        if begin < 0:
             told = [(self.counts.lines, self._matcher.left_out(self._decode(raw)))]
         else:
-            told = [
-                (one.number, self._matcher.examined(one))
-                for one in self._ready(self._screen, partial(self._screen.push, raw, time))
-            ]
-        self._screen.end_chunk(raw + b"\n")
+            whole = self._ready(screen, partial(screen.push, raw[begin:], time))
+            told = [(one.number, self._matcher.examined(one)) for one in whole]
+        screen.end_chunk(data)
         return told
 
     def examine_rest(self) -> list[tuple[int, Examined]]:

@@ -15,7 +15,6 @@ from sipguard.detection.json_lines import from_json, read_json
 from sipguard.detection.long_fields import LongFields
 from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Numbered, Packets
-from sipguard.detection.plain_rule import PlainRule
 from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, SEARCH_LIMIT, RecordRule, span_in
 from sipguard.detection.results import Ready
 from sipguard.detection.session_tail import SessionTail
@@ -23,7 +22,6 @@ from sipguard.detection.session_tail import SessionTail
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sipguard.detection.expressions import Expression
     from sipguard.model import Filter
 
 _RECORD = 3 * PACKET
@@ -70,14 +68,11 @@ class RecordAssembler:
         self.by_header = self.at_end = 0
         """Records that were held until the next began, or until nothing more came."""
         self._tampered = 0
-        self.pushed = 0
-        """Lines that have gone by."""
+        self.pushed = 0  # lines that have gone by
         self._record: list[str] = []
-        self._record_size = 0
-        self._record_number = 0
+        self._record_size = self._record_number = 0
         self._record_time: float | None = None
-        self.held_bytes = 0
-        """Of the record under way."""
+        self.held_bytes = 0  # of the record under way
         self._is_open = self._is_folded = False
         self._chunk, self._before = b"", list[str]()
         """The chunk at hand, and what had come of the record under way when it began."""
@@ -86,16 +81,12 @@ class RecordAssembler:
         """Of the thread that has begun the record under way; empty if that is not known."""
         self._last: list[str] = []
         """Of that record, what hangs on another in it, or all."""
+        self._hangs = 0  # the number of the last line in which a record hangs on a stranger's text
 
     @property
     def tampered(self) -> int:
         """Lines and records that were not what they seemed."""
         return self._tampered + (self._packets.tampered if self._packets is not None else 0)
-
-    @property
-    def expressions(self) -> tuple[Expression, ...]:
-        """As `RecordRule.watched`."""
-        return self.rule.watched
 
     @property
     def busy(self) -> bool:
@@ -168,8 +159,19 @@ class RecordAssembler:
         except TimeoutError:
             return True
 
+    def behind_tail(self, data: bytes, begin: int, end: int) -> int:
+        """Where in a stranger's line, which goes by, the server goes on, as it has cut what is before that; else -1."""
+        place = self.tail.cut_in(data, begin, end) if self.tail is not None else 0
+        if place and self.rule.may_hang(self._decode(data[begin:place]), self._decode(data[place:end])):
+            self._hangs, self._tampered = self.pushed + 1, self._tampered + 1
+            return place
+        self.skip(self._decode(data[begin:end]))
+        return -1
+
     def begin_chunk(self, data: bytes) -> None:
         """Lines of `data` come next."""
+        if self.tail is not None:
+            self.tail.begin(data)
         if self.rule.left_to_learn > 0:
             self.rule.learn(data)
         self._long.begin(data, self._number)
@@ -185,10 +187,6 @@ class RecordAssembler:
             self._long.end(data)
         except TimeoutError:
             self._long.settle()
-
-    def plain_rule(self) -> PlainRule:
-        """What a record of one line looks like, now."""
-        return self.rule.plain(is_mixed=self.is_mixed)
 
     @property
     def settled(self) -> int:
@@ -240,25 +238,22 @@ class RecordAssembler:
         """The file ends within this line. It counts for nobody, nor does a record that it may be a part of."""
         self.skip(line)
         if self._is_open and not self.begins_record(line):
-            self._tampered += 1
-            self._forget_record()
+            self.forget_record(tampered=True)
 
     def release(self, idle: float) -> list[Ready]:
         """Nothing has come for `idle` seconds, and the log ends here: what is whole by now."""
+        ready: list[Ready] = []
         if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded or self._number else RECORD_SETTLES):
             self.at_end += 1
             ready = self._close_record()
-        else:
-            ready = []
         if idle >= FOLDED_SETTLES:
             self._long.settle()
         self._heads.settle(idle)
         if idle == inf or self._must_judge:
             ready += self._judged()
-        if self._packets is None or idle < FOLDED_SETTLES or not self._packets.waits:
-            return ready
-        for line in self._packets.release():
-            ready += [one for passed in self._packets.push(line) for one in self._unscreened(passed)]
+        if self._packets is not None and idle >= FOLDED_SETTLES and self._packets.waits:
+            for line in self._packets.release():
+                ready += [one for passed in self._packets.push(line) for one in self._unscreened(passed)]
         return ready
 
     def _push(self, number: int, raw: bytes) -> list[Ready]:
@@ -320,7 +315,7 @@ class RecordAssembler:
             before = self._close_before_another() if self._is_open else []
             thread = self._thread.number(line) if self._thread is not None else ""
             last = self._thread.last([line], thread) if self._thread is not None else [line]
-            if self.rule.may_go_on(last[0]):
+            if number == self._hangs or self.rule.may_go_on(last[0]):
                 self._last = last
                 self._record, self._record_size, self._record_number = [line], len(line), number
                 self._record_time, self._number = self._time, thread
@@ -350,11 +345,12 @@ class RecordAssembler:
         self.by_header += self._is_open
         unsure = self.rule.unsure
         if self._is_open and self._number and unsure is not None and unsure.found("\r".join(self._last), SEARCH_LIMIT):
-            self._tampered += 1
-            self._forget_record()
+            self.forget_record(tampered=True)
         return self._close_record()
 
-    def _forget_record(self) -> None:
+    def forget_record(self, *, tampered: bool) -> None:
+        """The record under way counts for nobody."""
+        self._tampered += tampered
         self._record, self._is_open, self._number, self.held_bytes = [], False, "", 0
 
     def _close_record(self) -> list[Ready]:
@@ -362,8 +358,11 @@ class RecordAssembler:
         if not self._is_open:
             return []
         record, thread = _NEWLINE.join(self._record), self._number
-        self._forget_record()
-        return self._whole(self._ready(record, self._record_number)._replace(time=self._record_time), thread)
+        # What hangs on a caller's text may be a part of it, if that goes on.
+        is_callers = self._is_folded and self._record_number == self._hangs
+        self.forget_record(tampered=is_callers)
+        ready = self._ready(record, self._record_number)._replace(time=self._record_time)
+        return [] if is_callers else self._whole(ready, thread)
 
     def _whole(self, one: Ready, thread: str) -> list[Ready]:
         """A record that is complete, or hangs in its line on one that was cut."""

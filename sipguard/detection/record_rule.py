@@ -158,6 +158,14 @@ class RecordRule:
         of_session = self.session is not None and self.session.found(line, SEARCH_LIMIT)
         return of_session or self.begins(line) or self.opens_packet(line)
 
+    def may_hang(self, tail: str, rest: str) -> bool:
+        """Whether a server may have written `rest` behind what it has cut of a message, whose last line is `tail`, a caller's.
+
+        Not if that looks like what a server has begun: a caller's text may stand in the middle of that too. Raises TimeoutError.
+        """
+        is_own = self.may_begin_write(tail) or self.goes_on(tail)
+        return not is_own and self.may_begin_write(rest)
+
     def cut_place(self, raw: bytes, text: str) -> int:
         """Behind how many bytes of a line, of which `text` is the text, its server cuts it; 0 if it does not."""
         if not self.cut or len(raw) <= self.cut or self.cut_from is None:

@@ -9,6 +9,9 @@ The other 99 may have dates: they may be messages of the server, or a caller's, 
 the same. So what follows either at once counts for nobody: only the first of exactly 100 lines tells that it cannot be a tail.
 
 A line of the hundred that is longer is cut like any other write, line feed and all: one line of the log may be several of them.
+So is a tail: what stands behind those bytes in its last line is what the server has written next.
+
+A log may begin within a message, as the file before was rotated there: how many of its lines that has is not known then.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ _FEW = 16_384
 """Bytes of earlier chunks that are kept without a look at what of them matters."""
 _MOST = (LINES + 1) * BYTES
 """Bytes of such lines, at most, and of a tail."""
+_DATED = b" 0000-00-00 00:\n"
+"""Stands behind the session where a message begins of which nothing else is known."""
 
 
 class SessionTail:
@@ -48,10 +53,11 @@ class SessionTail:
         """Of the chunks before the one at hand, what a tail that reaches into it may have begun in."""
         self._clear = 0
         """Where in the chunk at hand a line begins that is no session's, and no tail, as nothing reaches so far; else -1."""
+        self._is_new = True
 
     def covers(self, data: bytes, begin: int) -> bool:
         """Whether what stands from `begin` on in the chunk at hand may be the tail of a session's message."""
-        if not self._are_few(data, begin) and self._reaches(data, begin):
+        if not self._are_few(data, begin) and self._end_of_write(data, begin) is not None:
             return True
         if self._line.match(data, begin) is None:
             self._clear = begin
@@ -65,15 +71,28 @@ class SessionTail:
             return False
         return size < LINES * _SHORTEST or count_lines(data[clear:begin]) + size // BYTES < LINES
 
-    def _reaches(self, data: bytes, begin: int) -> bool:
-        """What `covers` tells, asked of all that stands before this place."""
+    def begin(self, data: bytes) -> None:
+        """This comes next; if nothing has before, a message of which its first line is one may have begun in another file."""
+        if self._is_new and (match := self._line.match(data)) is not None and match[2] is None:
+            self._before, self._clear = (match[1] + _DATED) * (LINES - 1), -1
+        self._is_new = False
+
+    def cut_in(self, data: bytes, begin: int, end: int) -> int:
+        """Where in a line that `covers` has told of its tail is cut, if it is as long as one can be; else 0."""
+        place = self._end_of_write(data, begin)
+        return place if place is not None and begin < place < end else 0
+
+    def _end_of_write(self, data: bytes, begin: int) -> int | None:
+        """Up to where the tail may reach that `begin` may stand in, as all tells that stands before; None if there is none."""
+        before = 0
         session = self._session_of_hundred(data, begin)
         is_first = self._before and begin < _MOST and not 0 <= self._clear <= begin
         if is_first and session is not None:
-            data, begin = self._before + data[: begin + _SHORTEST], len(self._before) + begin
+            before = len(self._before)
+            data, begin = self._before + data[: begin + _SHORTEST], before + begin
             session = self._session_of_hundred(data, begin)
         if session is None:
-            return False
+            return None
         end = begin
         while end > max(begin - BYTES, 0):
             # A tail follows the last line of its session.
@@ -81,10 +100,10 @@ class SessionTail:
             end, last = start, data.find(b"\n", start) + 1 if session else end
             writes = self._writes(data, start, last)
             if writes and begin - writes[-1] < BYTES and self._goes_on(data, writes[-1], last, begin):
-                return True
+                return writes[-1] + BYTES - before
             if session:
                 break
-        return False
+        return None
 
     def end(self, data: bytes) -> None:
         """The chunk is over; the next one follows it."""

@@ -109,7 +109,8 @@ class Surveyor(Detector):
         if self._candidates is None:
             raise SurveyError
         self._count_blank(data)
-        rule = self._screen.plain_rule() if self._screen is not None else PlainRule()
+        screen = self._screen
+        rule = screen.rule.plain(is_mixed=screen.is_mixed) if screen is not None else PlainRule()
         parts, position = [], 0
         for begin, end in self._alone:
             parts.append(data[position:begin])

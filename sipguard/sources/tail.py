@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 LONGEST_LINE = 2 << 20
 """Bytes of a line that is read: a server's dump of a message may take one of more than a megabyte."""
 
+LOOK_BACK = 262_144
+"""Bytes before the place where reading begins that are read too: more than any message has that goes on there."""
+
 # An opened file may turn out to be truncated, empty or replaced. After this many in one call, the rest waits.
 _ROUNDS = 100
 
@@ -63,6 +66,7 @@ class Tail:
         self._ended: tuple[int, int] | None = None
         """The file whose end was read last."""
         self._own = False  # whether the open file had the log's name when last checked
+        self._before = b""  # what stands before the place where reading has begun, until somebody is told
         self._begun = False  # whether nobody has been told yet where reading began
         self._look()
 
@@ -129,8 +133,8 @@ class Tail:
                 live, ended = self._ended == reader.identity, self._ended is not None
                 if reader.at_end:
                     self._ended = reader.identity
-                self._begun = False
-                return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended)
+                self._begun, before, self._before = False, self._before, b""
+                return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended, before)
             if following is not None:
                 self._switch(reader, following)
         return None
@@ -203,7 +207,7 @@ class Tail:
             if self._start:
                 opened = self._begin(opened, self._start)
             self._begun = True
-        self._reader = opened
+        self._reader, self._before = opened, opened.before(LOOK_BACK)
         self._own = current is not None and (current.st_dev, current.st_ino) == opened.identity
         self._position = self._start = None
         return opened

@@ -83,6 +83,14 @@ def packet(way: str, text: str) -> tuple[int, bytes]:
     return 0, head.encode() + dashes + sent.replace(b"\r\n", b"\n") + dashes
 
 
+def cut_tail(lines: int, text: str) -> tuple[int, bytes]:
+    """A message of more than 100 lines whose raw rest is cut, and a guess that hangs on its last line; see `test_sip_tail`."""
+    rest = f"{text}\n{FORGED}\na={'y' * 2100}"
+    message = encoded(f"{FS_DATE} [DEBUG] mod_sofia.c:1 Remote SDP:\n{'a=x' + chr(10)}" + "a=x\n" * lines + rest)
+    made, hangs = guess(failure, {"user": "1", "host": "b"})
+    return made, session(message) + hangs
+
+
 SOFIA = st.fixed_dictionaries({"user": HEADER, "host": HEADER, "realm": HEADER})
 LONGEST = st.sampled_from(["\r\n " + "f" * 60_000, ("\r\n " + FORGED) * 900])
 HUGE = st.fixed_dictionaries(dict.fromkeys(("user", "host", "realm"), LONGEST))
@@ -99,6 +107,7 @@ KINDS = {
         st.booleans(),
         st.frozensets(st.integers(0, 99)),
     ),
+    "more than 100 lines that are cut": st.builds(cut_tail, st.integers(99, 110), TEXT.filter(lambda text: len(text) < 1000)),
     "siptrace": st.builds(packet, st.sampled_from(["recv", "send"]), TEXT),
     "what others write": st.just((0, QUIET)),
 }  # fmt: skip
