@@ -68,11 +68,10 @@ class RecordAssembler:
         self.by_header = self.at_end = 0
         """Records that were held until the next began, or until nothing more came."""
         self._tampered = 0
-        self.pushed = 0  # lines that have gone by
+        self.pushed = self.held_bytes = 0  # lines that have gone by; of the record under way
         self._record: list[str] = []
         self._record_size = self._record_number = 0
         self._record_time: float | None = None
-        self.held_bytes = 0  # of the record under way
         self._is_open = self._is_folded = False
         self._chunk, self._before = b"", list[str]()
         """The chunk at hand, and what had come of the record under way when it began."""
@@ -81,7 +80,10 @@ class RecordAssembler:
         """Of the thread that has begun the record under way; empty if that is not known."""
         self._last: list[str] = []
         """Of that record, what hangs on another in it, or all."""
-        self._hangs = 0  # the number of the last line in which a record hangs on a stranger's text
+        self._hangs, self._hangs_at = (
+            0,
+            0,
+        )  # the number of the last line in which a record hangs on a stranger's text, and where
 
     @property
     def tampered(self) -> int:
@@ -163,7 +165,7 @@ class RecordAssembler:
         """Where in a stranger's line, which goes by, the server goes on, as it has cut what is before that; else -1."""
         place = self.tail.cut_in(data, begin, end) if self.tail is not None else 0
         if place and self.rule.may_hang(self._decode(data[begin:place]), self._decode(data[place:end])):
-            self._hangs, self._tampered = self.pushed + 1, self._tampered + 1
+            self._hangs, self._hangs_at, self._tampered = self.pushed + 1, place - begin, self._tampered + 1
             return place
         self.skip(self._decode(data[begin:end]))
         return -1
@@ -216,7 +218,8 @@ class RecordAssembler:
         ready = self._judged() if self._must_judge else []
         ready += self._push(self.pushed, raw)
         if self._is_open:
-            self.held_bytes = len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
+            before = self._hangs_at if self.pushed == self._hangs else 0
+            self.held_bytes = before + len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
         return ready
 
     def ended_by(self, raw: bytes) -> list[Ready]:

@@ -76,12 +76,6 @@ def test_unsafe_log_of_freeswitch_with_calls_without_their_uuid(message, tmp_pat
     assert "set `uuid` to true" in advised("freeswitch", log, tmp_path)
     with_uuid = "".join(f"{UUID} {line}\n" for line in log.splitlines())
     assert accused("freeswitch", with_uuid)[0] == set()
-    assert "set `uuid` to true" not in advised("freeswitch", with_uuid, tmp_path)
-
-
-def test_unsafe_log_of_freeswitch_with_calls_that_are_given_up():
-    """By its source, mod_logfile divides the line of a call where the name says so: only the first part has the UUID."""
-    forged = freeswitch_file([f"{failure({'user': '1', 'host': 'x'})[0]}"]).replace(ATTACKER, VICTIM)
-    call = freeswitch_file([f"[WARNING] switch_core_state_machine.c:684 {UUID} sofia/internal/1\n{forged}@x Abandoned"])
-    assert accused("freeswitch", f"{UUID} {call}")[0] == {VICTIM}
-    assert accused("freeswitch", forged.replace(VICTIM, ATTACKER))[0] == {ATTACKER}
+    given = advised("freeswitch", with_uuid, tmp_path)
+    assert "set `uuid` to true" not in given
+    assert "calls stand in this log" in given

@@ -109,6 +109,17 @@ def test_a_restart_within(name):
         assert told[ATTACKER] >= 1
 
 
+def test_a_restart_while_what_hangs_there_is_held():
+    """The whole line is read again: where it hangs is known by what stands before."""
+    log = cut("a=") + GUESS
+    first, second = detector("freeswitch"), detector("freeswitch")
+    assert first.events(log) == []
+    place = len(log) - first.held
+    assert log[place - 1 : place + 2] == b"\na="
+    second.look_back(log[:place])
+    assert [one.host for one in second.events(log[place:]) + second.flush()] == [ATTACKER]
+
+
 @examples(25, phases=UNSHRUNK)
 @given(parts=st.lists(st.one_of(*KINDS.values()), min_size=1, max_size=4), data=st.data())
 def test_a_restart_anywhere(parts, data):
