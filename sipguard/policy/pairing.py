@@ -100,7 +100,8 @@ def agrees(testimony: Testimony, witness: Witness) -> bool:
 class Witnesses:
     """Attempts without a line, by address; the oldest go first."""
 
-    def __init__(self, *, dropped: Callable[[Witness], None] = lambda _witness: None, most: int = MOST) -> None:
+    def __init__(self, *, dropped: Callable[[Witness], bool] = lambda _witness: True, most: int = MOST) -> None:
+        """`dropped` is told of each that goes, and says whether its line is not to be held against anybody then."""
         self._of: OrderedDict[str, deque[Witness]] = OrderedDict()
         self._dropped = dropped
         self._most = most
@@ -123,8 +124,8 @@ class Witnesses:
         self._of.move_to_end(witness.address)
         under.append(witness)
         self._number += 1
-        if len(under) > MOST_OF_ONE:
-            self._lost_of[witness.address] = self._drop(under)
+        if len(under) > MOST_OF_ONE and (lost := self._drop(under)):
+            self._lost_of[witness.address] = lost
             if len(self._lost_of) > self._most // MOST_OF_ONE:
                 self._lost_of.popitem(last=False)
         while self._number > self._most:
@@ -134,10 +135,10 @@ class Witnesses:
                 del self._of[oldest]
 
     def _drop(self, under: deque[Witness]) -> float:
+        """Forget the oldest. Gives its time if it will be missing, else 0."""
         witness = under.popleft()
         self._number -= 1
-        self._dropped(witness)
-        return witness.time
+        return witness.time if self._dropped(witness) else 0.0
 
     def take(self, testimony: Testimony) -> Witness | None:
         """The attempt that this line tells of: failures first, then the nearest in time."""
