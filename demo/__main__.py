@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     firewall = given.firewall
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was begun is ended, as by Ctrl-C
     if firewall == "nftables" and os.geteuid() != 0:
         console.print("make run FIREWALL=nftables needs root: it makes a network namespace of its own")
         return 2
@@ -57,7 +59,11 @@ def main() -> int:
         with Namespace(firewall) as prefix:
             subprocess.run([*prefix, "ip", "link", "set", "lo", "up"], check=True)
             inside = [*prefix, sys.executable, "-m", "demo", "--firewall", firewall, "--inside"]
-            return subprocess.run(inside, check=False).returncode
+            with subprocess.Popen(inside) as demo:
+                try:
+                    return demo.wait()
+                finally:
+                    demo.terminate()
     with tempfile.TemporaryDirectory(prefix="sipguard-demo-") as name:
         return _demo(Path(name), firewall)
 
@@ -105,7 +111,11 @@ def _demo(folder: Path, firewall: str) -> int:
         _wait_for(folder / "run.sock", daemon)
         with ThreadPoolExecutor() as pool:
             played = pool.submit(recording.play, going_on=lambda: daemon.poll() is None)
-            written = play(tracks, SECONDS, going_on=lambda: daemon.poll() is None) + played.result()
+            try:
+                written = play(tracks, SECONDS, going_on=lambda: daemon.poll() is None) + played.result()
+            except BaseException:  # somebody ends it: the other player too
+                daemon.terminate()
+                raise
         time.sleep(BANTIME + 0.5)  # so that the last bans are seen to end
         where = ["--json", "--socket", str(folder / "run.sock")]
         answer, jail = (json.loads(_output([*ask, "status", *one, *where])) for one in ([], [RECORDED]))

@@ -197,13 +197,20 @@ class TestCrash:
         """It has been read, and nothing was said of it yet."""
         wire, log = examining(maxretry=100)
         sighted(wire, log)
-        write(log, failure(ONE))
-        wire.daemon.wait_for(lambda: stored(wire.daemon, "unpaired", ONE))  # and not yet due
+        expected = {"192.0.2.99": 3}
+        # It waits for 1.25 s: on a busy machine this test may look too late, and then tries another one.
+        for address in (f"192.0.2.{last}" for last in range(66, 86)):
+            write(log, failure(address))
+            expected[address] = 1
+            waiting = lambda address=address: stored(wire.daemon, "unpaired", address)  # noqa: E731
+            wire.daemon.wait_for(lambda: waiting() or counted(wire.daemon) == expected)  # noqa: B023
+            if waiting():
+                break
         self.crash(wire)
-        wire.daemon.wait_for(lambda: counted(wire.daemon) == {ONE: 1, "192.0.2.99": 3})
+        wire.daemon.wait_for(lambda: counted(wire.daemon) == expected)
         self.crash(wire)
         time.sleep(0.3)
-        assert counted(wire.daemon) == {ONE: 1, "192.0.2.99": 3}
+        assert counted(wire.daemon) == expected
 
     def test_attempt_whose_line_comes_later(self, examining):
         """It was counted by the wire; the line is read by the next run."""

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+from limits import PATIENCE
 
 from demo.recorded import FORGED, SILENT, hep, schedule
 from sipguard.sources.hep_packet import decode
 from sipguard.wire_model import Packet
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_schedule():
@@ -35,11 +39,26 @@ def test_copies():
     assert decode(hep(packets[0], "a key"), key="another") == "wrong key"
 
 
+def test_ended_early():
+    """By a signal, as by `make` that is ended: nothing that it has started is left."""
+    demo = subprocess.Popen([sys.executable, "-m", "demo"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with demo:
+        while " Ban " not in demo.stdout.readline():
+            assert demo.poll() is None
+        started = psutil.Process(demo.pid).children(recursive=True)
+        demo.terminate()
+        demo.communicate(timeout=PATIENCE)
+    assert started
+    _, left = psutil.wait_procs(started, timeout=PATIENCE)
+    for process in left:
+        process.kill()
+    assert not left
+
+
 @pytest.mark.long
 @pytest.mark.timeout(120)
 def test_run():
     """The whole, as a stranger sees it: who is cleared is not banned, and it says so."""
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-m", "demo"], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{SILENT} is accused by {FORGED} lines that no server has written" in done.stdout
