@@ -8,6 +8,7 @@ import json
 import subprocess
 import time
 
+import psutil
 import pytest
 import redis as redis_library
 from needs import needs
@@ -85,6 +86,16 @@ def many(count):
     return [str(ipaddress.ip_address(first + n)) for n in range(count)]
 
 
+def wait_working(daemon, condition, most=120.0):
+    """Wait for what takes the daemon up to `most` seconds of processor time, however long a busy machine takes for those."""
+    process = psutil.Process(daemon.process.pid)
+    end = sum(process.cpu_times()[:2]) + most
+    while not condition():
+        assert sum(process.cpu_times()[:2]) < end, daemon.logged()[-3000:]
+        time.sleep(1)
+
+
+@pytest.mark.timeout(900)
 def test_a_hundred_thousand_addresses(lab):
     """At once: nothing of it is read. One by one: it is held, and what came before is taken back. An operator may accept it."""
     daemon, client = lab
@@ -97,16 +108,14 @@ def test_a_hundred_thousand_addresses(lab):
     drip.beat(0)
     daemon.wait_for(lambda: daemon.node("drip"), "the second node")
     time.sleep(3)
-    drip.say(("ban", address, until, time.time()) for address in many(100_000))
+    drip.say(("ban", address, until, time.time()) for address in many(10_000))  # more than 6,000
     daemon.wait_logged("Fleet: node drip is held: its bans grew from 0 to more than 6,000 within an hour")
     daemon.wait_for(lambda: not daemon.rejected(), "what came before is taken back")
     told = daemon.node("drip")
     assert told["refused"]["the node is held"] > 0
     assert "sipguard fleet accept wild" in daemon.sipguard("fleet").stdout
     daemon.sipguard("fleet", "accept", "wild")
-    for part in range(10_000, 100_001, 10_000):  # each in its time: a busy machine takes a minute for all
-        daemon.wait_for(lambda part=part: len(daemon.rejected()) >= part, "the operator's word")
-    assert len(daemon.rejected()) == 100_000
+    wait_working(daemon, lambda: daemon.told()["rejected"] == 100_000 == len(daemon.rejected()))
 
 
 def test_what_must_not_be_rejected(lab):
