@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from limits import PATIENCE
 from running import failure
 from sip_packets import answer, request, uuid
 from wire_lab import Server, WireLab, started
@@ -86,6 +87,10 @@ class LawLab(WireLab):
 
     def settle(self):
         """Wait until all guesses are judged and the kernel knows what came of it: the law counts, not the machine's speed."""
+        # The server answers one after the other: what was sent before this it has judged.
+        last = self.client(HONEST)
+        last.socket.settimeout(PATIENCE)
+        last.ask(request())
         self.daemon.wait_for(self._is_settled, "what the guesses lead to")
 
     def _is_settled(self):
