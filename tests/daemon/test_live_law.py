@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sqlite3
 import sys
 import time
 import zlib
@@ -93,7 +94,16 @@ class LawLab(WireLab):
         last.ask(request())
         self.daemon.wait_for(self._is_settled, "what the guesses lead to")
 
+    def _is_judged(self):
+        """Whether each line has been read, and none waits for its packets: both are on disk."""
+        with contextlib.closing(sqlite3.connect(self.daemon.folder / "state" / "sipguard.db")) as database:
+            waiting = database.execute("SELECT 1 FROM unpaired WHERE kind = 'line'").fetchone()
+        read = self.daemon.state_of(self.log)
+        return waiting is None and read is not None and read[0] == self.log.stat().st_size
+
     def _is_settled(self):
+        if not self._is_judged():
+            return False
         totals, logged = self.daemon.status("freeswitch")["totals"], self.daemon.logged()
         done = totals["failures"] >= len(self.server.guessed) and totals["bans"] == logged.count("] Ban ")
         if not (self.wired and done):
