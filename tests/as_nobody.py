@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib.metadata
 import pickle
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
 
 from sipguard.errors import FirewallError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 USER = 65534
 ROOT = Path(__file__).parents[1]
@@ -58,6 +66,34 @@ def readable_copy() -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return folder
+
+
+@functools.cache
+def path_for_others() -> str:
+    """A PYTHONPATH by which every user can run sipguard: where none may enter the venv, with a copy of what it needs of that."""
+    folder = readable_copy()
+    site = Path(pytest.__file__).parents[1]
+    if all(above.stat().st_mode & 1 for above in (site, *site.parents)):
+        return str(folder)
+    for needed in _needed("sipguard", ("", "web"), set()):
+        for file in needed.files or ():
+            source = Path(str(file.locate()))
+            if ".." not in file.parts and source.suffix != ".pth" and source.exists():
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, folder / file)
+    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+    return str(folder)
+
+
+def _needed(name: str, extras: Iterable[str], seen: set[str]) -> Iterator[importlib.metadata.Distribution]:
+    """The packages that one needs, and they need; itself too."""
+    if name not in seen:
+        seen.add(name)
+        found = importlib.metadata.distribution(name)
+        yield found
+        for one in map(Requirement, found.requires or ()):
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras):
+                yield from _needed(one.name, ("", *one.extras), seen)
 
 
 class _Feeds:

@@ -46,7 +46,9 @@ class RunningDaemon:
         self.process = None
         (self.folder / "jails.d").mkdir(parents=True, exist_ok=True)
         settings = {"state_dir": str(self.folder / "state"), "socket": str(self.socket), "logtarget": str(self.log)}
-        self.config.write_text(toml.dumps({**settings, "defaults": defaults or {}}))
+        # What `check` says of this configuration is no matter of which firewall this machine has.
+        own = {"firewall": {"backend": firewall}} if firewall == "memory" else {}
+        self.config.write_text(toml.dumps({**settings, "defaults": defaults or {}, **own}))
         for name, keys in jails.items():
             self.write_jail(name, **keys)
 

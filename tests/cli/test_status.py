@@ -9,6 +9,8 @@ import sys
 
 from running import append, failure, running
 
+from tests.as_nobody import path_for_others
+
 ATTACKER = "203.0.113.66"
 
 
@@ -36,6 +38,7 @@ def test_rights_that_run_lacks(tmp_path):
     (tmp_path / "sipguard.toml").touch()
     done = subprocess.run(
         [*nothing, sys.executable, "-m", "sipguard", "run", "-c", tmp_path / "sipguard.toml"],
+        env={**os.environ, "PYTHONPATH": path_for_others()} if nothing else None,
         capture_output=True,
         text=True,
         check=False,

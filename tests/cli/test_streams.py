@@ -32,7 +32,7 @@ def test_a_full_disk(call):
 @pytest.mark.parametrize("redirected", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed(redirected, tmp_path):
     """What would have been said there is dropped; the exit status is as always."""
-    (tmp_path / "sipguard.toml").write_text("")
+    (tmp_path / "sipguard.toml").write_text('[firewall]\nbackend = "memory"\n')
     done = _call("check", "-c", str(tmp_path / "sipguard.toml"), redirected=redirected)
     assert done.returncode == 0
     assert done.stdout.startswith(str(tmp_path)) is (">&-" not in redirected.replace("2>&-", ""))

@@ -12,6 +12,8 @@ import pytest
 from netns import namespace
 from running import PATIENCE, RunningDaemon, append, failure, running
 
+from tests.as_nobody import path_for_others
+
 ATTACKER = "203.0.113.66"
 
 
@@ -39,7 +41,8 @@ def test_unreadable_log(shared_folder):
     log.write_text(failure(ATTACKER) * 5)
     log.chmod(0)
     prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
-    daemon = RunningDaemon(shared_folder / "run", {"freeswitch": {"logpath": str(log)}}, prefix=prefix)
+    env = {"PYTHONPATH": path_for_others()} if prefix else {}
+    daemon = RunningDaemon(shared_folder / "run", {"freeswitch": {"logpath": str(log)}}, prefix=prefix, env=env)
     if prefix:
         shutil.chown(shared_folder / "run", 65534)
     with _ended(daemon):

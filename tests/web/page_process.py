@@ -14,6 +14,7 @@ from ports import free_port
 from running import PATIENCE, ROOT
 
 from sipguard.web.token import Token
+from tests.as_nobody import path_for_others
 
 NOBODY = 65534
 
@@ -35,7 +36,10 @@ class PageProcess:
         self.listen = str(listen or f"127.0.0.1:{self.port}")
         command = [*prefix, sys.executable, "-m", "sipguard", "web", "--listen", self.listen]
         command += ["--state-dir", self.folder, *arguments]
-        self.process = subprocess.Popen([str(part) for part in command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        env = {**os.environ, "PYTHONPATH": path_for_others() if prefix else str(ROOT)}
+        self.process = subprocess.Popen(
+            [str(part) for part in command], cwd="/", env=env, stderr=subprocess.PIPE, text=True
+        )
 
     def wait(self):
         """Until it answers."""
