@@ -48,7 +48,7 @@ class RunningDaemon:
         settings = {"state_dir": str(self.folder / "state"), "socket": str(self.socket), "logtarget": str(self.log)}
         # What `check` says of this configuration is no matter of which firewall this machine has.
         own = {"firewall": {"backend": firewall}} if firewall == "memory" else {}
-        self.config.write_text(toml.dumps({**settings, "defaults": defaults or {}, **own}))
+        self.config.write_text(toml.dumps({**settings, **own, "defaults": defaults or {}}))
         for name, keys in jails.items():
             self.write_jail(name, **keys)
 

@@ -20,24 +20,30 @@ def test_guesses_are_rejected_after_the_fifth(lab, suite, tmp_path):
     jail = {"logpath": f"{attacked.log('security')} tail", "maxretry": 5, "bantime": 10, "findtime": 600}
     options = {"firewall": "nftables", "prefix": attacked.command("pbx")}
     with running(tmp_path, {"asterisk": jail}, **options) as daemon:
-        assert attacked.guess(5) == ["401"] * 5
-        # The fifth answer leaves before its line is read; what comes after the ban is rejected.
-        daemon.wait_logged("[asterisk] Ban 198.51.100.66")
-        assert attacked.guess(3) == ["rejected"] * 3
-        assert attacked.register() == "200"
-        daemon.wait_logged("[asterisk] Unban 198.51.100.66")
+        for times in range(1, 6):
+            assert attacked.guess(5) == ["401"] * 5
+            # The fifth answer leaves before its line is read; what comes after the ban is rejected.
+            daemon.wait_logged("[asterisk] Ban 198.51.100.66", times=times)
+            met, phone = attacked.guess(3), attacked.register()
+            assert phone == "200"
+            daemon.wait_logged("[asterisk] Unban 198.51.100.66", times=times)
+            if met == ["rejected"] * 3:  # else this test has had its turn when the ban was over
+                break
+            assert met[-1] == "401"
+            daemon.sipguard("unban", "198.51.100.66", check=False)  # what it has counted since
+        assert met == ["rejected"] * 3
         assert attacked.guess(1) == ["401"]
         assert attacked.register() == "200"
         assert 9.5 < _seconds_banned(daemon.logged()) < 10 + within(5)
 
 
 def _seconds_banned(logged):
-    """Seconds between Ban and Unban, by the daemon's own log: however long this test had to wait for its turn."""
-    ban, unban = (
-        datetime.fromisoformat(re.search(rf"^(\S+ \S+) .* \[asterisk\] {what} ", logged, re.M)[1])
-        for what in ("Ban", "Unban")
+    """Seconds between the last failure and Unban, by the daemon's own log, however long this test had to wait for its turn."""
+    found, unban = (
+        datetime.fromisoformat(re.findall(rf"^(\S+ \S+) .* \[asterisk\] {what} ", logged, re.M)[number])
+        for what, number in (("Found", 4), ("Unban", 0))
     )
-    return (unban - ban).total_seconds()
+    return (unban - found).total_seconds()
 
 
 @pytest.mark.parametrize("suite", ["sid", "bullseye"])

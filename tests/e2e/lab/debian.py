@@ -53,7 +53,7 @@ class Debian:
         self._holder = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout.readline() == "ready\n"
 
-    def run(self, script, *, status=0, online=False, timeout=100):
+    def run(self, script, *, status=0, online=False, timeout=300):
         """Run a shell script in it; gives all that it prints. `online`: with this machine's network instead of its own."""
         enter = [word for word in self._enter() if not (online and word == "--net")]
         env = ["env", "-i", _PATH, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", *(_proxied() if online else ())]
@@ -65,7 +65,8 @@ class Debian:
 
     def until(self, script, seconds=60):
         """Run it again and again until it succeeds."""
-        self.run(f"for i in $(seq {seconds * 5}); do if {script}; then exit 0; fi; sleep 0.2; done; exit 1")
+        line = f"for i in $(seq {seconds * 5}); do if {script}; then exit 0; fi; sleep 0.2; done; exit 1"
+        self.run(line, timeout=10 * seconds)  # on a busy machine the script itself takes its time
 
     def take(self, *files):
         """Copy files into its /srv."""
@@ -152,7 +153,7 @@ class Machine(Debian):
 
     def _await(self, console: Path) -> None:
         """Until systemd has come up."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while True:
             with contextlib.suppress(AssertionError, StopIteration):
                 self.run("systemctl is-active --quiet multi-user.target && test -d /run/systemd/system")

@@ -158,8 +158,8 @@ class Lab:
         return self._register("atk", user, "wrong-password", attempts)
 
     def guess_until_rejected(self, at_most: int = 2000, more: int = 10) -> list[str]:
-        """Wrong passwords as fast as the answers come, until one was rejected and `more` after it; a minute at most."""
-        return self._register("atk", EXTENSION, "wrong-password", at_most, more, timeout=60)
+        """Wrong passwords as fast as the answers come, until one was rejected and `more` after it; three minutes at most."""
+        return self._register("atk", EXTENSION, "wrong-password", at_most, more, timeout=180)
 
     def clear_firewall(self) -> None:
         """Remove every rule in `pbx`, whoever made it: no test meets what another has left behind."""
@@ -179,7 +179,7 @@ class Lab:
 
     def _register(self, host: str, user: str, password: str, *counts: int, timeout: float = 0) -> list[str]:
         client = [sys.executable, _CLIENT, PBX, user, password, *map(str, counts)]
-        answered = self.run(host, *client, timeout=timeout or 30 + 9 * counts[0])
+        answered = self.run(host, *client, timeout=timeout or 30 + 25 * counts[0])
         if answered.stderr:
             raise RuntimeError(f"sip_client failed on {host}: {answered.stderr.strip().splitlines()[-1]}")
         return answered.stdout.split()

@@ -7,7 +7,7 @@ network namespace:
     python3 sip_client.py SERVER USER PASSWORD [COUNT [MORE]]
 
 prints one line per attempt: the last status code, `rejected` (ICMP port unreachable came back: a firewall's REJECT) or
-`silent` (no answer within four seconds). With MORE it ends that many attempts after the first that was rejected. Exit
+`silent` (no answer within twelve seconds). With MORE it ends that many attempts after the first that was rejected. Exit
 status 0 if the last attempt got 200.
 """
 
@@ -20,7 +20,7 @@ import socket
 import sys
 
 SIP_PORT = 5060
-ANSWER_WITHIN = 4.0
+ANSWER_WITHIN = 12.0
 """Seconds to wait for an answer; there is no retransmission, so that one attempt is one line in the server's log."""
 
 REJECTED = "rejected"
