@@ -17,9 +17,14 @@ A log may begin within a message, as the file before was rotated there: how many
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from sipguard.detection.dated import asked
 from sipguard.detection.encodings import count_lines
+from sipguard.detection.pcre2 import Pattern, is_fast
+from sipguard.detection.translate import Writer
+from sipguard.detection.trees import UntranslatableError
 
 if TYPE_CHECKING:
     from sipguard.detection.expressions import Expression
@@ -34,6 +39,8 @@ _BEFORE = (LINES - 2) * _SHORTEST - BYTES
 """Bytes by which so many lines, the shortest there are, reach out of a tail at its end; the first may hang on another's."""
 _NEAR = 32_768
 """Bytes in which most often a hundred lines stand."""
+_USUAL = 120
+"""Bytes of most such lines."""
 _FEW = 16_384
 """Bytes of earlier chunks that are kept without a look at what of them matters."""
 _MOST = (LINES + 1) * BYTES
@@ -49,32 +56,32 @@ class SessionTail:
         """`line` is what a line of a session looks like; its groups are the session, and a date."""
         self._begin = re.compile(line.source.encode(), re.MULTILINE)
         self._line = re.compile(line.source.removeprefix("^").encode())
+        self._other = _other(line)
         self._before = b""
         """Of the chunks before the one at hand, what a tail that reaches into it may have begun in."""
-        self._clear = 0
-        """Where in the chunk at hand a line begins that is no session's, and no tail, as nothing reaches so far; else -1."""
+        self._clear, self._counted = 0, 0
+        """Where in the chunk at hand a line begins that is no session's, and no tail, as nothing reaches so far; and how many
+        lines a session may have between such a line of an earlier chunk and this place: a hundred if that is not known."""
         self._is_new = True
 
     def covers(self, data: bytes, begin: int) -> bool:
         """Whether what stands from `begin` on in the chunk at hand may be the tail of a session's message."""
-        if not self._are_few(data, begin) and self._end_of_write(data, begin) is not None:
-            return True
-        if self._line.match(data, begin) is None:
-            self._clear = begin
-        return False
-
-    def _are_few(self, data: bytes, begin: int) -> bool:
-        """Whether less than a hundred lines stand between this one and the last that is known to be no session's, and no tail."""
         clear = self._clear
         size = begin - clear
-        if clear < 0 or size < 0 or size > _NEAR:
-            return False
-        return size < LINES * _SHORTEST or count_lines(data[clear:begin]) + size // BYTES < LINES
+        few = LINES - self._counted
+        are_few = 0 <= size < few * _SHORTEST or (
+            0 <= size <= _NEAR and count_lines(data[clear:begin]) + size // BYTES < few
+        )
+        if not are_few and self._end_of_write(data, begin) is not None:
+            return True
+        if self._line.match(data, begin) is None:
+            self._clear, self._counted = begin, 0
+        return False
 
     def begin(self, data: bytes) -> None:
         """This comes next; if nothing has before, a message of which its first line is one may have begun in another file."""
         if self._is_new and (match := self._line.match(data)) is not None and match[2] is None:
-            self._before, self._clear = (match[1] + _DATED) * (LINES - 1), -1
+            self._before, self._counted = (match[1] + _DATED) * (LINES - 1), LINES
         self._is_new = False
 
     def cut_in(self, data: bytes, begin: int, end: int) -> int:
@@ -86,7 +93,7 @@ class SessionTail:
         """Up to where the tail may reach that `begin` may stand in, as all tells that stands before; None if there is none."""
         before = 0
         session = self._session_of_hundred(data, begin)
-        is_first = self._before and begin < _MOST and not 0 <= self._clear <= begin
+        is_first = self._before and begin < _MOST and (self._counted or begin < self._clear)
         if is_first and session is not None:
             before = len(self._before)
             data, begin = self._before + data[: begin + _SHORTEST], before + begin
@@ -108,26 +115,36 @@ class SessionTail:
     def end(self, data: bytes) -> None:
         """The chunk is over; the next one follows it."""
         self._keep(data)
-        self._clear = -1 if self._before else 0
+        size = len(data) - self._clear
+        if not self._before:
+            self._counted = 0
+        elif size > _NEAR:
+            self._counted = LINES
+        else:
+            self._counted = min(self._counted + count_lines(data[self._clear :]) + size // BYTES, LINES)
+        self._clear = 0
 
     def _keep(self, data: bytes) -> None:
         is_joined = len(data) < _FEW
         if is_joined:
             data = self._before + data
-        start = self._begin_of_last(data)
+        start = self._begin_of_last(data, 0 if is_joined or self._counted else self._clear)
         if not start and not is_joined:
             data = self._before + data
-            start = self._begin_of_last(data)
+            start = self._begin_of_last(data, 0)
         self._before = data[max(start, len(data) - _MOST) :]
 
-    def _begin_of_last(self, data: bytes) -> int:
-        """Where the lines of a session begin that a tail behind `data` may follow; the end if there is none."""
+    def _begin_of_last(self, data: bytes, clear: int) -> int:
+        """Where the lines of a session begin that a tail behind `data` may follow, or earlier; the end if there is none.
+
+        Nothing before `clear` reaches behind it.
+        """
         start = data.rfind(b"\n", 0, max(len(data) - BYTES, 0)) + 1
-        if self._begin.search(data, start) is None and data.find(b"\n", start) - start < BYTES:
-            return len(data)
-        if len(data) <= _FEW:
-            return 0
         match, lines = self._line.match(data, start), 0
+        if match is None and self._begin.search(data, start) is None and data.find(b"\n", start) - start < BYTES:
+            return len(data)
+        if len(data) - clear <= _FEW:
+            return clear
         session = match[1] + b" " if match is not None else b"\n"
         while start and lines < LINES and data.startswith(session, start):
             start = data.rfind(b"\n", 0, start - 1) + 1
@@ -163,21 +180,14 @@ class SessionTail:
 
     def _is_hundredth(self, data: bytes, end: int, session: bytes) -> bool:
         """Whether the last line before `end` may be the hundredth of a message."""
-        near = max(end - _NEAR, 0)
-        lines = data[near:end].rsplit(b"\n", LINES + 1)[:-1]
-        begin = near
-        if near or len(lines) > LINES:
-            begin += len(lines.pop(0)) + 1
-        if max(map(len, lines), default=0) < BYTES:  # one write each
-            if len(lines) < LINES and not near:
+        begin = _begin_of_hundred(data, end)
+        if not _has_long(data, begin, end):  # one write each
+            is_first = data.startswith(session, begin)
+            # It may hang on what was cut of another's.
+            place = begin if is_first else data.rfind(session, begin, data.index(b"\n", begin))
+            if place < 0 or not self._is_dated(data, place):
                 return False
-            if len(lines) == LINES:
-                is_first = data.startswith(session, begin)
-                begun = data.count(b"\n" + session, begin, end) + is_first
-                place = begin if begun == LINES else -1
-                if begun == LINES - 1 and not is_first:  # it may hang on what was cut of another's
-                    place = data.rfind(session, begin, begin + len(lines[0]))
-                return place >= 0 and self._is_dated(data, place)
+            return not self._is_broken(data, begin, end) and data.count(b"\n" + session, begin, end) == LINES - 1
         left = LINES
         while end:
             start = data.rfind(b"\n", 0, end - 1) + 1
@@ -192,6 +202,13 @@ class SessionTail:
                 return False
             left -= len(writes)
             end = start
+        return False
+
+    def _is_broken(self, data: bytes, begin: int, end: int) -> bool:
+        """Whether a line of no session is known to stand between the first of these lines and the end."""
+        if self._other is not None:
+            for _ in self._other.walk(data)(begin):
+                return bool(self._other.spans[1] < end)
         return False
 
     def _is_dated(self, data: bytes, write: int) -> bool:
@@ -216,3 +233,35 @@ class SessionTail:
             found.append(match.start())
             place = match.start() + BYTES
         return found
+
+
+@lru_cache(maxsize=16)
+def _other(line: Expression) -> Pattern | None:
+    """Finds an LF behind which stands no line of a session; None where that cannot be had."""
+    try:
+        return Pattern(r"\n" + asked(Writer(), line.source, "!")) if is_fast() else None
+    except (UntranslatableError, ValueError):
+        return None
+
+
+def _begin_of_hundred(data: bytes, end: int) -> int:
+    """Where the last hundred lines before `end` begin, which is the begin of one; 0 if there are not so many."""
+    begin = data.rfind(b"\n", 0, max(end - LINES * _USUAL, 0)) + 1
+    left = LINES - count_lines(data[begin:end])
+    while left < 0:
+        begin = data.index(b"\n", begin) + 1
+        left += 1
+    while left and begin:
+        begin = data.rfind(b"\n", 0, begin - 1) + 1
+        left -= 1
+    return begin
+
+
+def _has_long(data: bytes, begin: int, end: int) -> bool:
+    """Whether one of these lines may be several writes."""
+    while begin < end:
+        behind = data.rfind(b"\n", begin, begin + BYTES) + 1
+        if not behind:
+            return True
+        begin = behind
+    return False
