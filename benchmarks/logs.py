@@ -85,7 +85,7 @@ def _write(
         for number in range(lines):
             when = end - (lines - number) / RATE
             # A server writes a record at once: nothing stands between its header and its further lines.
-            if (number + 1) * percent // 100 > attacks and heads[number % len(quiet)]:
+            if (number + 1) * percent // 100 > attacks and (percent == 100 or heads[number % len(quiet)]):
                 line = attack_line(template, attacks % addresses, when, user=str(1000 + attacks % 37))
                 attacks += 1
             else:

@@ -31,7 +31,7 @@ _LINE = 5000.0
 
 _SAMPLE = 16_384
 """Bytes from which on a chunk says something about the log."""
-_LARGEST_SAMPLE = 65_536
+_LARGEST_SAMPLE = 32_768
 _FEW = 4096
 """Bytes: texts that find fewer lines than one in so many are good enough."""
 _LONGEST_PLAN = 64 << 20

@@ -81,9 +81,10 @@ class Packets:
         if self._budget > 0:
             self._budget -= len(raw) + 1
             return self._in_packet(line)
-        begin = self._begin.search(text, SEARCH_LIMIT)
-        if begin is not None:
-            self._enter(begin, len(raw))
+        if self._begin.found(text, SEARCH_LIMIT):  # of most lines its texts tell that at once
+            begin = self._begin.search(text, SEARCH_LIMIT)
+            if begin is not None:
+                self._enter(begin, len(raw))
         return [line]
 
     def release(self) -> list[Numbered]:
