@@ -34,8 +34,12 @@ class Degrading:
         self._told = -math.inf
 
     @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """What goes wrong in here in a way that nobody foresaw is this jail's problem, and no other's."""
+    def __call__(self, *, anew: bool = False) -> Iterator[None]:
+        """What goes wrong in here in a way that nobody foresaw is this jail's problem, and no other's.
+
+        `anew`: this is all that is read at once. Nothing of it has `failed` yet, and if nothing does, the problem is over.
+        """
+        self.failed &= not anew
         try:
             yield
         except Exception as error:
@@ -47,12 +51,5 @@ class Degrading:
                     "[%s] %s; what caused it is skipped, the jail goes on", self._jail, self.problem,
                     exc_info=bool(os.environ.get("SIPGUARD_TRACEBACK")),
                 )  # fmt: skip
-
-    @contextmanager
-    def anew(self) -> Iterator[None]:
-        """The same for all that is read at once: nothing of it has `failed` yet, and if nothing does, the problem is over."""
-        self.failed = False
-        with self():
-            yield
-        if not self.failed:
+        if anew and not self.failed:
             self.problem = None

@@ -177,7 +177,7 @@ class JailRunner:
         detector = self.detectors.of(path, told)
         counts, held = detector.counts, detector.held is not None
         slow, tampered, ignored = counts.timed_out, counts.tampered, counts.ignored
-        with self.degrading.anew():
+        with self.degrading(anew=True):
             if detector not in told:
                 before = replace(counts)
                 told[detector] = ask(detector), before
@@ -187,7 +187,7 @@ class JailRunner:
                 handled = counts.tampered + counts.ignored + (detector.held is not None)
                 self.auth_lines.look(data, understood=bool(events) or handled > tampered + ignored + held)
             heard = self.lags.in_time(events if self.heard is None else list(filter(self.heard, events)))
-            self._weigh_all(self._examined(heard, changes), changes)
+            self._weigh_all(heard, changes)
         if self.degrading.failed:
             self.detectors.drop(path)
         if (counts.timed_out, counts.tampered) != (slow, tampered):
@@ -196,23 +196,21 @@ class JailRunner:
 
     def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what the wire, or a server's events, tell."""
-        with self.degrading.anew():
-            self._weigh_all(self._examined(events, changes, EVENTS), changes)
+        with self.degrading(anew=True):
+            self._weigh_all(events, changes, EVENTS)
 
     def take_examined(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what has been examined."""
         with self.degrading():
-            self._weigh_all(events, changes)
+            self._weigh_all(events, changes, examined=True)
 
-    def _examined(self, events: Sequence[LogEvent], changes: Changes, teller: str | None = None) -> Sequence[LogEvent]:
-        """What is left to weigh of what somebody (the log that is read now) tells, where that is held against the wire."""
-        if self.examiner is None or not events:
-            return events
-        events = self.examiner.lines(events, teller or self.lags.seen_as, self._clock(), changes)
-        self.waits()
-        return events
-
-    def _weigh_all(self, events: Sequence[LogEvent], changes: Changes) -> None:
+    def _weigh_all(
+        self, events: Sequence[LogEvent], changes: Changes, teller: str | None = None, *, examined: bool = False
+    ) -> None:
+        """Weigh what somebody (the log that is read now) tells, or what is left of it where that is held against the wire."""
+        if self.examiner is not None and events and not examined:
+            events = self.examiner.lines(events, teller or self.lags.seen_as, self._clock(), changes)
+            self.waits()
         bans = self.totals.bans
         failures: list[Failure] = []
         for event in events:
@@ -272,7 +270,7 @@ class JailRunner:
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
         for path in ("", *self.detectors):
-            if events := self._examined(self.lags.released(path, now), changes):
+            if events := self.lags.released(path, now):
                 self._weigh_all(events, changes)
         self._line_problems.tell(self.jail.name, self.jail.filter.name)
         window = self.judge.window

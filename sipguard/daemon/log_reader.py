@@ -170,7 +170,8 @@ class LogReader:
         self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())
         if self._held.logs and self._release_timer is None:
             self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)
-        self._progress.took(chunk)
+        if self.logs.pending:
+            self._progress.took(chunk)
         if chunk.oversize:
             self._problems.oversize(chunk.path, chunk.oversize)
         self._store.touched()

@@ -26,12 +26,10 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin to follow."""
 
-    def look(self) -> bool:
-        """Let the next `read` ask those logs of which nobody tells; whether there are such."""
-
-    @property
-    def pending(self) -> bool:
-        """Whether the last `read` may have left something."""
+    busy: bool
+    """Whether there are logs of which nobody tells, so that `read` is to ask again soon."""
+    pending: bool
+    """Whether the last `read` may have left something."""
 
     def read(self, limit: int) -> Sequence[Chunk]:
         """What has come since."""
@@ -83,14 +81,15 @@ class LogSources:
         for follower in self._followers:
             follower.start()
 
-    def read(self, limit: int) -> Iterator[Chunk]:
+    def read(self, limit: int) -> list[Chunk]:
         """What has come since, at most about `limit` bytes of each kind; nothing when there is nothing."""
+        chunks: list[Chunk] = []
         self.busy = self.pending = False
         for follower in self._followers:
-            self.busy |= follower.look()
-        for follower in self._followers:
-            yield from follower.read(limit)
+            chunks += follower.read(limit)
+            self.busy |= follower.busy
             self.pending |= follower.pending
+        return chunks
 
     def rescan(self) -> None:
         """Look for what announces itself by nothing."""

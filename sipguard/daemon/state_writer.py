@@ -62,6 +62,8 @@ class StateWriter:
         self.saved: Callable[[Changes], None] | None = None
         """Called with what has just been written."""
         self._wake = asyncio.Event()
+        self.touched = self._wake.set
+        """To be called when something was put into `changes`."""
         self._open(start=True)
 
     def _open(self, *, start: bool = False) -> None:
@@ -119,10 +121,6 @@ class StateWriter:
         """As `Database.flows`, as far as that can be read."""
         return {**(self._read(Database.flows, since) or {}), **self.changes.flows}
 
-    def touched(self) -> None:
-        """Something was put into `changes`."""
-        self._wake.set()
-
     async def run(self) -> None:
         """Write changes until cancelled."""
         while True:
@@ -139,7 +137,7 @@ class StateWriter:
             self._open()
         if self.database is None or not (self.is_read or self._has_read()):
             return False
-        if not self.changes:
+        if self.changes == Changes():
             return True
         try:
             try:

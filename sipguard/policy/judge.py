@@ -127,47 +127,47 @@ class Judge:
         of a known attempt again is REPEATED, whatever else may be true of it.
         """
         now = self._clock()
+        times = [now if one.time is None or one.time > now else one.time for one in failures]
         try:
             source = address or canonical(failures[0].host)
         except ValueError:
-            yield Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, [_time(one, now) for one in failures])
+            yield Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, times)
             return
         subject = self.subject(source)
         # A network is the subject only where nobody in it is on the list.
         if subject == source and (why := self.ignore.reason(source)):
-            times = [_time(one, now) for one in failures]
             yield Judgement(Outcome.IGNORED, source, failures, times, why, None, source)
             return
         weight = self._weight(subject) if self.jail.growth.increment else 1
-        plain = self._plain(failures, source, now)
+        plain = self._plain(failures, times, source, now)
         while plain:
             if subject in self._banned:
                 outcome, last = Outcome.ALREADY_BANNED, 0
             else:
                 last = self.window.add_all(subject, plain, weight)
                 outcome = Outcome.BAN if last else Outcome.COUNTED
-            times = [time for time, _ in plain[: last or None]]
-            if last and self.jail.maxusers and self._is_misconfigured(subject, source, times[-1]):
+            end = last or len(plain)
+            if last and self.jail.maxusers and self._is_misconfigured(subject, source, times[last - 1]):
                 if last > 1:
-                    yield Judgement(
-                        Outcome.COUNTED, subject, failures[: last - 1], times[:-1], "", None, source, weight
-                    )
-                outcome, failures, times = Outcome.MISCONFIGURED, failures[last - 1 :], times[-1:]
-                plain, last = plain[last - 1 :], 1
-            ban = self._ban(subject, now, failures[last - 1]) if outcome is Outcome.BAN else None
-            yield Judgement(outcome, subject, failures[: last or None], times, "", ban, source, weight)
-            failures, plain = (failures[last:], plain[last:]) if last else ((), [])
-        for failure in failures:
-            yield self._weigh_one(failure, source, subject, weight, now)
+                    first = failures[: last - 1], times[: last - 1]
+                    yield Judgement(Outcome.COUNTED, subject, *first, "", None, source, weight)
+                outcome = Outcome.MISCONFIGURED
+                failures, times, plain, end = failures[last - 1 :], times[last - 1 :], plain[last - 1 :], 1
+            ban = self._ban(subject, now, failures[end - 1]) if outcome is Outcome.BAN else None
+            yield Judgement(outcome, subject, failures[:end], times[:end], "", ban, source, weight)
+            failures, times, plain = failures[end:], times[end:], plain[end:]
+        for failure, time in zip(failures, times, strict=True):
+            yield self._weigh_one(failure, source, subject, weight, time, now)
 
-    def _plain(self, failures: Sequence[Failure], source: str, now: float) -> list[tuple[float, str]]:
+    def _plain(
+        self, failures: Sequence[Failure], times: Sequence[float], source: str, now: float
+    ) -> list[tuple[float, str]]:
         """Time and user of each, where every one is an attempt that counts, with nothing else to be asked; else nothing."""
         if self._told or self._scanner_weight > 1:
             return []
         oldest, told, alike = now - self.jail.findtime, self._knows_users, None
         found = []
-        for failure in failures:
-            time = _time(failure, now)
+        for failure, time in zip(failures, times, strict=True):
             if time < oldest or failure.evidence is not None:
                 return []
             if failure.reader is None or failure.reader is not alike:  # those of one reader may have the same tags
@@ -177,8 +177,9 @@ class Judge:
             found.append((time, (failure.user or "")[:LONGEST_USER] if told else ""))
         return found
 
-    def _weigh_one(self, failure: Failure, source: str, subject: str, weight: int, now: float) -> Judgement:
-        time = _time(failure, now)
+    def _weigh_one(
+        self, failure: Failure, source: str, subject: str, weight: int, time: float, now: float
+    ) -> Judgement:
         if self._scanner_weight > 1 and failure.tag("scanner") is not None:
             weight *= self._scanner_weight
         outcome = self._count(failure, subject, source, time, now, weight)
@@ -347,8 +348,3 @@ class Judge:
         self.grounds.forget(address)
         weakest = next((one for one in reversed(STRONG) if one in found), None)
         return weakest or ("reported" if classed else None)
-
-
-def _time(failure: Failure, now: float) -> float:
-    """When it happened: never later than now."""
-    return now if failure.time is None or failure.time > now else failure.time

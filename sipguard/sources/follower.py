@@ -63,6 +63,8 @@ class Follower:
         self._ready: dict[str, Tail] = {}
         self._seen: dict[str, tuple[int, int, int, int]] = {}
         """Path → device, inode, size and time at the last check of a busy directory."""
+        self.busy = self.pending = False
+        """Whether `read` is to be called again soon, since logs lie in busy directories, and whether it has left something."""
         self._watcher = Watcher(self._changed, polling=polling)
         self._discover(start)
 
@@ -77,27 +79,10 @@ class Follower:
             tail.close()
 
     @property
-    def pending(self) -> bool:
-        """Whether the last `read` left data that can be read now."""
-        return bool(self._ready)
-
-    @property
     def logs(self) -> dict[str, str | None]:
         """Every log, and every pattern without a match, with the reason why it cannot be read, or None."""
         waiting = {pattern: f"{shown(pattern)}: no such file yet" for pattern in self._unmatched}
         return {**{path: tail.problem for path, tail in self._tails.items()}, **waiting}
-
-    def look(self) -> bool:
-        """Make the next `read` check logs in busy directories, which are not watched; returns whether there are any.
-
-        If so, call this again soon.
-        """
-        busy = self._watcher.busy
-        for directory in busy:
-            for tail in self._index.get(directory, ()):
-                if self._is_news(tail):
-                    self._ready[tail.path] = tail
-        return bool(busy)
 
     def _is_news(self, tail: Tail) -> bool:
         """Whether the log may have changed since the last check. This is cheaper than `read`, which matters for many logs.
@@ -116,7 +101,7 @@ class Follower:
 
     def read(self, limit: int = 1 << 20) -> list[Chunk]:
         """Read up to about `limit` bytes from changed logs, one block of each in turn; empty if nothing is left."""
-        self._take_changes()
+        self._find_changed()
         chunks: list[Chunk] = []
         left = limit
         while left > 0 and self._ready and len(chunks) < _MOST_CHUNKS:
@@ -130,6 +115,7 @@ class Follower:
                 left -= len(chunk.data) or _TURN  # an empty chunk means that a block was read and skipped
         if chunks:
             self._watcher.progress()
+        self.pending = bool(self._ready)
         return chunks
 
     def rescan(self) -> None:
@@ -148,8 +134,14 @@ class Follower:
         name = os.path.basename(path)
         return any(glob.has_magic(each) and fnmatch.fnmatch(name, os.path.basename(each)) for each in self._patterns)
 
-    def _take_changes(self) -> None:
-        appeared = False
+    def _find_changed(self) -> None:
+        """Take what the watcher has told, and look at the logs in busy directories, which are not watched."""
+        busy, appeared = self._watcher.busy, False
+        self.busy = bool(busy)
+        for directory in busy:
+            for tail in self._index.get(directory, ()):
+                if self._is_news(tail):
+                    self._ready[tail.path] = tail
         while self._changes:
             path, made = self._changes.popleft()
             for tail in self._index.get(path, ()):

@@ -68,8 +68,8 @@ class JournalFollower:
         self._left_out: dict[str, tuple[int, int] | None] = {}
         self._suspicious = False
         """Whether journalctl has refused files that looked like journals: then it is asked about each."""
-        self.pending = False
-        """Whether the last `read` may have left data; only a `read` that finds nothing waits for more."""
+        self.busy = self.pending = False
+        """Never busy: the pipe tells. Whether the last `read` may have left data; one that finds nothing waits for more."""
 
     def start(self) -> None:
         """Start following. Errors are reported in `logs` and retried by `rescan`."""
@@ -142,10 +142,6 @@ class JournalFollower:
     def logs(self) -> dict[str, str | None]:
         """The query's name, and why it cannot be followed, or None."""
         return {self._query.name: self._problem}
-
-    def look(self) -> bool:
-        """Do nothing: the pipe always reports new data."""
-        return False
 
     def read(self, limit: int) -> list[Chunk]:
         """Read entries from about `limit` bytes of JSON; empty if there are none for now."""

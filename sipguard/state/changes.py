@@ -84,8 +84,3 @@ class Changes:
                     continue
             rows.append(row)
         return rows
-
-    def __bool__(self) -> bool:
-        changed = self.positions or self.attempts or self.bans or self.ended or self.forgotten or self.expired
-        known = self.rules or self.spoilt or self.logins or self.flows or self.waiting or self.settled
-        return bool(changed or known)

@@ -219,8 +219,30 @@ class Database:
             raise StateError(f"{self.path}: {error.strerror}") from error
         if there != self._inode:
             raise StateLostError(f"{self.path}: the file was replaced")
+        run = self._db.executemany
         with _told(self.path), self._db:
-            self._write(changes)
+            self._db.execute("BEGIN IMMEDIATE")
+            if changes.rules or changes.spoilt or changes.logins or changes.flows or changes.waiting or changes.settled:
+                self._write_aside(changes)
+            bans = changes.bans.values()
+            run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
+            run("UPDATE attempts SET ban = ? WHERE jail = ? AND address = ? AND ban IS NULL", map(_BAN_ANSWERS, bans))
+            if changes.attempts:
+                run("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.rows())
+            run("INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_LIVE_BAN, bans))
+            for key, when in changes.ended.items():
+                self._db.execute(
+                    "INSERT INTO history (jail, address, since, until, ended, attempts, reason, evidence, count)"
+                    " SELECT jail, address, since, until, ?3, attempts, reason, evidence, count FROM live_bans"
+                    " WHERE jail = ?1 AND address = ?2",
+                    (*key, when),
+                )
+            run("DELETE FROM live_bans WHERE jail = ? AND address = ?", changes.ended)
+            for table in ("attempts", "history"):
+                run(f"DELETE FROM {table} WHERE jail = ? AND address = ?", changes.forgotten)  # noqa: S608 - two names of ours
+            run(
+                "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)", map(_POSITION, changes.positions.values())
+            )
 
     def shift(self, seconds: float) -> None:
         """Move the attempts that still count. Raises `StateError`."""
@@ -238,29 +260,6 @@ class Database:
                         self._db.execute(f"DELETE FROM {table} WHERE rowid < ?", (end,))  # noqa: S608
             # As a script: `execute` makes one step, which gives back one page.
             self._db.executescript("PRAGMA incremental_vacuum(1000)")
-
-    def _write(self, changes: Changes) -> None:
-        run = self._db.executemany
-        self._db.execute("BEGIN IMMEDIATE")
-        if changes.rules or changes.spoilt or changes.logins or changes.flows or changes.waiting or changes.settled:
-            self._write_aside(changes)
-        bans = changes.bans.values()
-        run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
-        run("UPDATE attempts SET ban = ? WHERE jail = ? AND address = ? AND ban IS NULL", map(_BAN_ANSWERS, bans))
-        if changes.attempts:
-            run("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.rows())
-        run("INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_LIVE_BAN, bans))
-        for key, when in changes.ended.items():
-            self._db.execute(
-                "INSERT INTO history (jail, address, since, until, ended, attempts, reason, evidence, count)"
-                " SELECT jail, address, since, until, ?3, attempts, reason, evidence, count FROM live_bans"
-                " WHERE jail = ?1 AND address = ?2",
-                (*key, when),
-            )
-        run("DELETE FROM live_bans WHERE jail = ? AND address = ?", changes.ended)
-        for table in ("attempts", "history"):
-            run(f"DELETE FROM {table} WHERE jail = ? AND address = ?", changes.forgotten)  # noqa: S608 - two names of ours
-        run("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)", map(_POSITION, changes.positions.values()))
 
     def _write_aside(self, changes: Changes) -> None:
         """What few moments have."""

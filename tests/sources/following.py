@@ -38,7 +38,7 @@ class Loop:
         end = time.monotonic() + timeout
         self.pump()
         while self.data != expected and time.monotonic() < end:
-            busy = self.follower.look()
+            busy = self.follower.busy
             if self.woken.wait(PULSE if busy else 0.1) or busy:
                 self.woken.clear()
                 self.pump()

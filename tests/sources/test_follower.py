@@ -118,7 +118,7 @@ def test_cost_of_a_busy_log(tmp_path):
         lines = 0
         begin, spent = time.monotonic(), time.process_time()
         while lines < 7500 and time.monotonic() - begin < 60:
-            busy = loop.follower.look()
+            busy = loop.follower.busy
             wakes += busy
             loop.woken.wait(PULSE if busy else 1)
             loop.woken.clear()
@@ -159,11 +159,11 @@ def test_logs_beside_a_busy_one(tmp_path, monkeypatch):
 
     def look():
         asked.clear()
-        assert loop.follower.look()
         found = {}
         while chunks := loop.follower.read():
             for chunk in chunks:
                 found[Path(chunk.path).name] = found.get(Path(chunk.path).name, b"") + chunk.data
+        assert loop.follower.busy
         return found
 
     with Loop(*map(str, logs)) as loop:
