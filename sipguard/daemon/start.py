@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipguard.config.settings import Settings
 from sipguard.daemon.backend import firewall_of
 from sipguard.daemon.commands import Commands
-from sipguard.daemon.compat.start import Serve, serving
 from sipguard.daemon.control import Control, read_socket
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.memory import frugal, set_apart
@@ -19,6 +19,9 @@ from sipguard.daemon.metrics import measured, need_library
 from sipguard.daemon.open_files import raise_open_files
 from sipguard.daemon.operations import Operations, Reading
 from sipguard.daemon.own_log import start as start_log
+
+if TYPE_CHECKING:
+    from sipguard.daemon.compat.start import Serve
 
 
 async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
@@ -32,7 +35,12 @@ async def protect(settings: Settings, read: Callable[[], Settings]) -> None:
     need_library(settings)  # refused before the state is opened, which nobody would close
     daemon = Daemon(settings, firewall_of(settings, clock=time.time), reload=read)
     daemon.tidy = set_apart
-    await daemon.run(measured(daemon, serving(Operations(daemon), _control(settings, daemon))))
+    serve = _control(settings, daemon)
+    if settings.fail2ban_socket or settings.pidfile or settings.fail2ban_dbfile:
+        from sipguard.daemon.compat.start import serving  # noqa: PLC0415 - a megabyte, for hosts that speak Fail2ban's ways
+
+        serve = serving(Operations(daemon), serve)
+    await daemon.run(measured(daemon, serve))
 
 
 def _control(settings: Settings, daemon: Daemon) -> Serve:

@@ -40,3 +40,14 @@ def test_tls_works_without_asyncios(tmp_path):
         command = [sys.executable, "-c", FETCH, str(ca), f"{server.url}/list"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=90)
     assert (done.stdout, done.stderr) == ("200 192.0.2.1\n\n", "")
+
+
+def test_fail2bans_ways_are_loaded_where_they_are_wanted():
+    """Its socket, pid file and database file: their code takes a megabyte."""
+    command = [
+        sys.executable,
+        "-c",
+        "import sipguard.daemon.start, sys; print('sipguard.daemon.compat' in sys.modules)",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=90)
+    assert done.stdout == "False\n"

@@ -32,8 +32,6 @@ def serving(operations: Operations, control: Serve) -> Serve:
     """What `Daemon.run` wants: `control` as before, and Fail2ban's ways beside it where the settings name them."""
     daemon = operations.daemon
     settings = daemon.settings
-    if not (settings.fail2ban_socket or settings.pidfile or settings.fail2ban_dbfile):
-        return control
 
     @contextlib.asynccontextmanager
     async def serve() -> AsyncIterator[None]:
