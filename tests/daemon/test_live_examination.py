@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
@@ -51,6 +52,19 @@ def test_forged_lines(logging_lab):
     assert one.daemon.banned("freeswitch") == set()
     one.daemon.wait_for(lambda: one.lab.wire()["metered"] == 1, "the meter")
     assert [phone.register(response="a" * 32) for _ in range(20)] == [200] * 20
+
+
+def test_forged_lines_about_a_phone_over_tcp(logging_lab):
+    """What its own connection has carried is read, not encrypted: such lines are confirmed by nothing."""
+    one = logging_lab
+    one.sighted()
+    phone = one.lab.client(PHONE, kind=socket.SOCK_STREAM)
+    assert phone.register(response="a" * 32) == 200
+    one.write(PHONE, 20)
+    one.daemon.wait_for(lambda: one.examined["unproven"] + one.examined["corroborated"] == 20)
+    assert one.examined["corroborated"] == 0
+    assert one.daemon.banned("freeswitch") == set()
+    assert phone.register(response="a" * 32) == 200
 
 
 def test_the_law_of_the_meter(logging_lab):

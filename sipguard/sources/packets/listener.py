@@ -232,7 +232,7 @@ class PacketListener:
             return
         if not sent:
             self._sources.add(packet[12:16] if packet[0] >> 4 == 4 else packet[8:24])
-        elif segment.payload and segment.flags & _PUSH:
+        elif segment.payload[:2] in _TLS and segment.flags & _PUSH:
             self._spoke(segment.destination, now)
         found += self._connections.feed(segment, now, inbound=not sent)
 
