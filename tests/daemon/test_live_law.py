@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 SHORT = [sys.executable, str(Path(__file__).parent / "short_start.py")]
 SERVER = "198.51.100.1"
 ONE, COMPANION, HONEST = "198.51.100.66", "198.51.100.67", "198.51.100.20"
+BYSTANDER = "198.51.100.21"
+"""Asks without credentials; nobody sends in its name, so that nothing holds it back."""
 ROTATING = [f"198.51.100.{last}" for last in range(70, 74)]
 TRIES = 5
 ROUNDS = 9
@@ -89,7 +91,7 @@ class LawLab(WireLab):
     def settle(self):
         """Wait until all guesses are judged and the kernel knows what came of it: the law counts, not the machine's speed."""
         # The server answers one after the other: what was sent before this it has judged.
-        last = self.client(HONEST)
+        last = self.client(BYSTANDER)
         last.socket.settimeout(PATIENCE)
         last.ask(request())
         self.daemon.wait_for(self._is_settled, "what the guesses lead to")
@@ -116,7 +118,7 @@ class LawLab(WireLab):
 def law_lab(folder, *, wired, blind=False, sighted=True, by_call=False, rate=5000):
     """A server with its log, clients, a daemon."""
     with namespace("nft") as server, namespace("nft") as clients, contextlib.ExitStack() as stack:
-        addresses = [ONE, COMPANION, HONEST, *ROTATING]
+        addresses = [ONE, COMPANION, HONEST, BYSTANDER, *ROTATING]
         link(clients, [f"{one}/24" for one in addresses], server, [f"{SERVER}/24"])
         lab = LawLab(folder, server, clients, wired=wired, blind=blind, sighted=sighted, rate=rate)
         lab.server = LoggingServer(server, lab.log, by_call=by_call)

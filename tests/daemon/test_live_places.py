@@ -167,7 +167,7 @@ def test_spoofed(tmp_path, sighted):
         status = lab.daemon.status("freeswitch")
         print(f"{SPOOFED} spoofed packets, {len(lab.server.guessed)} judged by the server: {status['corroboration']}")
         assert status["totals"]["bans"] == 0
-        # A line of a new log waits for a tenth of a second: a busy server may stand still for longer before it answers.
+        # A line of a new log waits for a fifth of a second: a busy server may stand still for longer before it answers.
         assert status["corroboration"]["reported"] == 0 or not sighted
         assert lab.wire()["metered"] >= len(ROTATING)
         assert phone.register(response="a" * 32) == 200
@@ -199,7 +199,8 @@ def test_more_in_one_name_than_is_read_of_one(tmp_path, victim, pause):
         assert again.register(response="a" * 32) == 200
 
 
-@pytest.mark.parametrize("rate", [5000, 400], ids=["as it comes", "a small rate"])
+# Of known flows half of the rate is read, of the server's answers twice as many: all of them, also in the second case.
+@pytest.mark.parametrize("rate", [5000, 600], ids=["as it comes", "a small rate"])
 def test_all_at_once_in_a_phones_own_flow(tmp_path, rate):
     """Before the meter knows its flow, or more than is read of known flows: it is not banned, and goes on registering."""
     with law_lab(tmp_path, wired=True, rate=rate) as lab:
