@@ -86,10 +86,6 @@ class Captures:
             "a table was full" if self._present.lost_until >= since else ""
         )
 
-    def is_phone(self, _address: str) -> bool:
-        """See `Sight`: no capture is limited."""
-        return False
-
     def heard_from(self, address: str) -> bool:
         """Whether the address has sent anything."""
         return address in self._present

@@ -67,10 +67,6 @@ class WireSight:
         """See `Sight`."""
         return address in self._owner.present
 
-    def is_phone(self, address: str) -> bool:
-        """See `Sight`."""
-        return self._owner.can_meter and self._owner.is_known(address)
-
     def waiting(self, address: str) -> Iterable[Attempt]:
         """See `Sight`."""
         return self._owner.wire.tracker.open_requests(address)
@@ -122,11 +118,8 @@ class Corroborator:
 
     def stops(self, address: str) -> bool:
         """Whether the kernel lets nothing more of this address through over UDP: it is held back, and no flow of it is known."""
-        return self.can_meter and not self.is_known(address) and self.held.holds(address)
-
-    def is_known(self, address: str) -> bool:
-        """Whether somebody has logged in from there within a day."""
-        return any(one.flows(address, self._clock()) for one in self._meterings.values())
+        known = any(one.flows(address, self._clock()) for one in self._meterings.values())
+        return self.can_meter and not known and self.held.holds(address)
 
     @property
     def relayed(self) -> bool:

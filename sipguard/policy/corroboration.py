@@ -19,7 +19,7 @@ from sipguard.model import Failure
 from sipguard.policy.attempts import Attempts
 from sipguard.policy.pairing import MEMORY, TOLERANCE, Testimony, Waiting, Witness, Witnesses, agrees
 from sipguard.policy.wire import STRONG, classed, event_of
-from sipguard.wire_model import LIMITED_SOURCE, Unpaired
+from sipguard.wire_model import Unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,9 +54,6 @@ class Sight(Protocol):
 
     def heard_from(self, address: str) -> bool:
         """Whether the address has sent anything, as far back as is remembered."""
-
-    def is_phone(self, address: str) -> bool:
-        """Whether flows of this address pass freely, since somebody has logged in from there, and all else can be held back."""
 
     def waiting(self, address: str) -> Iterable[Attempt]:
         """The requests with credentials of this address that nobody has answered, with the evidence of their nonces."""
@@ -122,7 +119,7 @@ class Corroboration:
         self._sighted = sighted
         self._wait, self._brief = wait, brief
         self._repeated = repeated
-        self._seen = Witnesses(dropped=self._forget)
+        self._seen = Witnesses(dropped=self._settle_witness)
         """Attempts of which no line has told yet."""
         self._told = Waiting()
         """Testimony that counts, and whose attempt the wire has not shown yet."""
@@ -229,7 +226,7 @@ class Corroboration:
             return None
         if attempt.evidence == "unproven" and attempt.blind:
             return None  # its proof may have gone unseen: its line counts as without the wire
-        witness.counted = not self._why_reported(attempt)
+        witness.counted = True
         event = event_of(attempt)
         return event if isinstance(event, Failure) else None
 
@@ -253,19 +250,15 @@ class Corroboration:
         if attempt.verdict in _NO_FAILURE:
             self.cleared += 1
             return []
-        if why := self._why_reported(attempt):
-            return [self._reported(testimony, why)]
+        evidence = attempt.evidence or ("unproven" if attempt.transport == "udp" else "reported")
+        if evidence == "unproven" and (why := attempt.blind or self.sight.unmetered(seen=True)):
+            return [self._reported(testimony, why)]  # nobody is to have more guesses than without the wire
         if witness.counted:
             self._repeated(attempt.address, failure)
             return []
-        return [classed(failure, _evidence_of(attempt), attempt=attempt)]
-
-    def _why_reported(self, attempt: Attempt) -> str:
-        """Why a line about this attempt counts as without the wire: nobody is to have more guesses than that. "" if not."""
-        evidence = _evidence_of(attempt)
-        if evidence == "unproven":
-            return attempt.blind or self.sight.unmetered(seen=True)
-        return "the server's nonces prove nothing" if evidence == "reported" else ""
+        if evidence == "reported":
+            return [self._reported(testimony, "the server's nonces prove nothing")]
+        return [classed(failure, evidence, attempt=attempt)]
 
     def due(self, now: float) -> list[Failure]:
         """What has waited long enough: what is to be weighed of it."""
@@ -307,8 +300,6 @@ class Corroboration:
             self.classes["corroborated"] += 1
             return [classed(failure, "corroborated")]
         present = self.sight.heard_from(address)
-        if why == LIMITED_SOURCE and self.sight.is_phone(address):
-            why = ""  # what was too much may be written in its name; whoever guesses there beside it is held back
         why = why or (self.sight.unmetered(seen=False) if present else "")
         if why:
             if self._seen.take_counted(testimony) is not None:
@@ -352,11 +343,6 @@ class Corroboration:
         if witness.counted:
             self._settle(witness.number)
 
-    def _forget(self, witness: Witness) -> bool:
-        """An attempt goes untold. Whether its line would have counted: without one, a line counts for nothing as it is."""
-        self._settle_witness(witness)
-        return witness.attempt.verdict not in _NO_FAILURE and bool(self._why_reported(witness.attempt))
-
     def restore(self, rows: Sequence[Unpaired], attempt_of: Callable[[Unpaired], Attempt]) -> None:
         """Attempts that an earlier run has counted, and of which a line may still tell."""
         for row in rows:
@@ -369,11 +355,6 @@ class Corroboration:
         for keeper in (self.confirmations, self._attempts, self._seen, self._told, self._held, self._hearsay):
             keeper.shift(seconds)
         self._taken.clear()
-
-
-def _evidence_of(attempt: Attempt) -> Evidence:
-    """Its class; of one that nobody has judged, that of its transport."""
-    return attempt.evidence or ("unproven" if attempt.transport == "udp" else "reported")
 
 
 def _may_be_told_by_hearsay(witness: Witness) -> bool:

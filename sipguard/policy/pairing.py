@@ -100,8 +100,7 @@ def agrees(testimony: Testimony, witness: Witness) -> bool:
 class Witnesses:
     """Attempts without a line, by address; the oldest go first."""
 
-    def __init__(self, *, dropped: Callable[[Witness], bool] = lambda _witness: True, most: int = MOST) -> None:
-        """`dropped` is told of each that goes, and says whether its line is not to be held against anybody then."""
+    def __init__(self, *, dropped: Callable[[Witness], None] = lambda _witness: None, most: int = MOST) -> None:
         self._of: OrderedDict[str, deque[Witness]] = OrderedDict()
         self._dropped = dropped
         self._most = most
@@ -124,8 +123,8 @@ class Witnesses:
         self._of.move_to_end(witness.address)
         under.append(witness)
         self._number += 1
-        if len(under) > MOST_OF_ONE and (lost := self._drop(under)):
-            self._lost_of[witness.address] = lost
+        if len(under) > MOST_OF_ONE:
+            self._lost_of[witness.address] = self._drop(under)
             if len(self._lost_of) > self._most // MOST_OF_ONE:
                 self._lost_of.popitem(last=False)
         while self._number > self._most:
@@ -135,10 +134,10 @@ class Witnesses:
                 del self._of[oldest]
 
     def _drop(self, under: deque[Witness]) -> float:
-        """Forget the oldest. Gives its time if it will be missing, else 0."""
         witness = under.popleft()
         self._number -= 1
-        return witness.time if self._dropped(witness) else 0.0
+        self._dropped(witness)
+        return witness.time
 
     def take(self, testimony: Testimony) -> Witness | None:
         """The attempt that this line tells of: failures first, then the nearest in time."""

@@ -62,16 +62,15 @@ class LoggingServer(Server):
 class LawLab(WireLab):
     """With the wire on or off, and a jail that reads the server's log."""
 
-    def __init__(self, folder, server, clients, *, wired, blind, sighted, rate):
+    def __init__(self, folder, server, clients, *, wired, blind, sighted):
         self.log = Path(folder) / "freeswitch.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch()
         self.wired, self.sighted = wired, sighted and not blind
         jails = {"freeswitch": {"logpath": str(self.log), "maxretry": TRIES, "bantime": 600}}
         super().__init__(
-            Path(folder) / "lab", server, clients, jails=jails, wire={"enabled": wired, "rate": rate},
-            prefix=() if blind else SHORT,
-        )  # fmt: skip
+            Path(folder) / "lab", server, clients, jails=jails, wire={"enabled": wired}, prefix=() if blind else SHORT
+        )
 
     def start(self):
         """Start it; with the wire on, the log is sighted when this returns, unless it is blind as after each start."""
@@ -115,12 +114,12 @@ class LawLab(WireLab):
 
 
 @contextlib.contextmanager
-def law_lab(folder, *, wired, blind=False, sighted=True, by_call=False, rate=5000):
+def law_lab(folder, *, wired, blind=False, sighted=True, by_call=False):
     """A server with its log, clients, a daemon."""
     with namespace("nft") as server, namespace("nft") as clients, contextlib.ExitStack() as stack:
         addresses = [ONE, COMPANION, HONEST, BYSTANDER, *ROTATING]
         link(clients, [f"{one}/24" for one in addresses], server, [f"{SERVER}/24"])
-        lab = LawLab(folder, server, clients, wired=wired, blind=blind, sighted=sighted, rate=rate)
+        lab = LawLab(folder, server, clients, wired=wired, blind=blind, sighted=sighted)
         lab.server = LoggingServer(server, lab.log, by_call=by_call)
         stack.callback(lab.server.close)
         with started(lab):

@@ -167,7 +167,7 @@ def test_spoofed(tmp_path, sighted):
         status = lab.daemon.status("freeswitch")
         print(f"{SPOOFED} spoofed packets, {len(lab.server.guessed)} judged by the server: {status['corroboration']}")
         assert status["totals"]["bans"] == 0
-        # A line of a new log waits for a fifth of a second: a busy server may stand still for longer before it answers.
+        # A line of a new log waits for a tenth of a second: a busy server may stand still for longer before it answers.
         assert status["corroboration"]["reported"] == 0 or not sighted
         assert lab.wire()["metered"] >= len(ROTATING)
         assert phone.register(response="a" * 32) == 200
@@ -197,27 +197,6 @@ def test_more_in_one_name_than_is_read_of_one(tmp_path, victim, pause):
         phone.socket.close()  # with the answers to what others have sent in its name
         again = lab.client(HONEST, source_port=5062)
         assert again.register(response="a" * 32) == 200
-
-
-# Of known flows half of the rate is read, of the server's answers twice as many: all of them, also in the second case.
-@pytest.mark.parametrize("rate", [5000, 600], ids=["as it comes", "a small rate"])
-def test_all_at_once_in_a_phones_own_flow(tmp_path, rate):
-    """Before the meter knows its flow, or more than is read of known flows: it is not banned, and goes on registering."""
-    with law_lab(tmp_path, wired=True, rate=rate) as lab:
-        phone = lab.client(HONEST, source_port=5062)
-        assert phone.register(response="a" * 32) == 200
-        for _ in range(2):
-            spoof(lab, [HONEST], port=5062, pause=0.0)
-            lab.settle()
-        status = lab.daemon.status("freeswitch")
-        print(f"{2 * SPOOFED} packets, {len(lab.server.guessed)} judged by the server: {status['corroboration']}")
-        assert (status["totals"]["bans"], status["corroboration"]["reported"]) == (0, 0)
-        phone.socket.close()  # with the answers to what others have sent in its name
-        again = lab.client(HONEST, source_port=5062)
-        assert again.register(response="a" * 32) == 200
-        guesser = lab.client(ONE)
-        assert [guesser.register() for _ in range(5)] == [403] * 5
-        lab.daemon.wait_for(lambda: lab.daemon.banned("freeswitch") == {ONE}, "the ban of who is proven")
 
 
 def test_a_phone_is_known_beyond_a_restart(tmp_path):

@@ -11,9 +11,8 @@ from testimony import ATTACKER, LENDER, NOW, PHONE, Eyes, attempt, classes, exam
 
 from sipguard.model import Filter
 from sipguard.policy.corroboration import BRIEF, WAIT
-from sipguard.policy.pairing import MEMORY, MOST, MOST_OF_ONE
+from sipguard.policy.pairing import MEMORY, MOST_OF_ONE
 from sipguard.policy.wire import NO_GROUNDS, STRONG
-from sipguard.wire_model import LIMITED_SOURCE
 
 
 @pytest.mark.parametrize("first", ["line", "wire"])
@@ -206,41 +205,6 @@ def test_more_attempts_than_are_remembered():
     assert classes(one.testify(line(user="0"), NOW) + one.due(NOW + WAIT)) == [(ATTACKER, "reported")]
     assert one.reasons["more attempts came than can be remembered"] == 1
     assert classes(one.testify(line(PHONE), NOW) + one.due(NOW + WAIT)) == [(PHONE, "unproven")]
-
-
-@pytest.mark.parametrize(
-    ("lost", "meter", "counted"),
-    [
-        ({"evidence": "unproven"}, "", "unproven"),
-        ({"evidence": "unproven"}, "nobody can be held back here", "reported"),
-        ({"evidence": "unproven", "blind": "packets were lost"}, "", "reported"),
-        ({"evidence": "proven"}, "", "unproven"),
-        ({"evidence": "reported", "verdict": "again"}, "", "unproven"),
-        ({"evidence": None, "verdict": "seen", "transport": "tcp"}, "", "reported"),
-    ],
-)
-def test_attempts_that_would_count_for_nobody_may_be_forgotten(lost, meter, counted):
-    """A flood in somebody's name is no reason to believe lines about him; of his own attempts those that would count are."""
-    one = examined(Eyes(no_meter=meter))
-    for number in range(MOST_OF_ONE + 1):
-        one.witness(attempt(time=NOW, user=str(number), **lost), NOW)
-    assert classes(one.testify(line(user="0"), NOW) + one.due(NOW + WAIT)) == [(ATTACKER, counted)]
-
-
-def test_a_flood_in_many_names_makes_nobody_blind():
-    """More unproven attempts than are remembered in all: what is told of others is judged as before."""
-    one = examined()
-    for number in range(MOST + 1000):
-        one.witness(attempt(f"198.51.100.{number % 250}", NOW, user=str(number), evidence="unproven"), NOW)
-    assert classes(one.testify(line(PHONE), NOW) + one.due(NOW + WAIT)) == [(PHONE, "unproven")]
-
-
-def test_too_much_in_a_phones_name():
-    """What was not read of it, since too much came, is not held against it where the rest can be held back; a loss is."""
-    for why, counted in ((LIMITED_SOURCE, "unproven"), ("packets were lost", "reported")):
-        one = examined(Eyes(blind=why, phones={PHONE}))
-        assert classes(one.testify(line(PHONE), NOW) + one.due(NOW + BRIEF)) == [(PHONE, counted)]
-        assert classes(one.testify(line(), NOW) + one.due(NOW + BRIEF)) == [(ATTACKER, "reported")]
 
 
 def test_more_testimony_than_may_wait():

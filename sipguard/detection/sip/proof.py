@@ -45,8 +45,6 @@ def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces) -> Weig
     if mine and any(map(nonces.proves, mine)):
         return Weighed("proven", challenged=challenged)
     if not nonces.trusts(server, answer.source_port):
-        # Whoever else has got this nonce, the password of a login is right.
-        challenged = challenged or _challenged([sent for sent in found if not sent.owner], answer)
         return Weighed("reported", challenged=challenged, known=bool(found))
     owners = {sent.owner for sent in found}
     if len(owners) == 1 and "" not in owners and not mine and all(map(nonces.proves, found)):

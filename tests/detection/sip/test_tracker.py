@@ -149,20 +149,6 @@ class TestProof:
         assert talk.verdicts == [(GUESSER, "failure", "reported")]
         assert talk.tracker.nonces.spoilt
 
-    def test_login_with_a_nonce_that_all_have_got(self, talk):
-        """The password is right: a login, and its nonce may be tried again; what others fail by it stays a report."""
-        for address in (PHONE, GUESSER, OTHER):
-            talk.challenge(address, uuid(1))
-        talk.guess(PHONE, uuid(1), status=200)
-        talk.guess(PHONE, uuid(1), status=401, reply_nonce=uuid(2))
-        talk.guess(GUESSER, uuid(1))
-        talk.guess(GUESSER, uuid(1), status=200, method="OPTIONS")
-        assert talk.verdicts == [
-            (PHONE, "success", "reported"),
-            (PHONE, "again", "reported"),
-            (GUESSER, "failure", "reported"),
-        ]
-
     def test_learns(self, talk):
         """Three times different nonces to different addresses within one second: they do not depend on time alone."""
         for number in range(4):
