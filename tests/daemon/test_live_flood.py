@@ -12,8 +12,6 @@ from benchmarks.wire_live import FLOODS, GUESSERS, flooded, laboratory
 pytestmark = [pytest.mark.root, pytest.mark.timed, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
 SECONDS = 5
-BEYOND = 10_000
-"""Packets a second that `[wire] rate` does not let through: on a busy machine the sender may not get so far."""
 GROWTH = {"": 8, "credentials": 64}
 """MiB that the daemon may grow. Requests with credentials are kept until they are answered: `transactions.MOST` of them."""
 
@@ -25,7 +23,7 @@ def test_flood(sources, authorization):
         found = flooded(lab, sources, SECONDS, authorization)
     print(*(f"{name}: {value}" for name, value in found.table().items()), sep="\n")
     assert found.burst >= 50_000 or not LONG
-    assert found.packets["limited"] > 0 or found.rate < BEYOND
+    assert found.packets["limited"] > 0
     assert (found.quiet.failed, found.calls.failed) == (0, 0), found.calls.told
     assert set(found.rejected) == set(GUESSERS)
     assert max(found.rejected.values()) < within(2)

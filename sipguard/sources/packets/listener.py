@@ -27,8 +27,8 @@ _REST = COLLECTED_FOR
 """Seconds between two looks while packets come; after it all requests are here that came before the answers of the last look."""
 _PROMPT, _PROMPTS = 30.0, 20.0
 """Looks per second, and in a row, that are taken at once for what is urgent."""
-_AT_ONCE = 100
-"""Packets read in one look, of each group: the loop has other work too, and a question to us takes several of its turns."""
+_AT_ONCE = 1000
+"""Packets read in one look, of each group: the loop has other work too."""
 _LONGEST_HELD = 0.2
 """Seconds after which an answer is read even if requests before it may still be waiting."""
 _FAILED, _SENT, _SOURCE, _ALL = (mark.encode() for mark in (MARK_FAILED, MARK_SENT, MARK_SOURCE, MARK_ALL))
@@ -249,7 +249,7 @@ class PacketListener:
         for group in self._open[:-1]:
             lost = group.lost - self._lost.get(group.number, 0)
             if lost or group.overrun:
-                self._lost[group.number], group.overrun = group.lost, group.overrun and not group.emptied
+                self._lost[group.number], group.overrun = group.lost, False
                 self.received["lost"] += lost
                 self._blind(self._last - COLLECTED_FOR, now, LOST, "")
         pieces = self._ip.cut + self._ip.fragments.crowded_out

@@ -136,8 +136,6 @@ class Group:
         self.number = number
         self.overrun = False
         """Packets have been lost, though it is not known how many yet; whoever reads this sets it back."""
-        self.emptied = True
-        """The last reading has left nothing. Once packets were lost, all that come before that are lost too."""
         self._reader = CopyReader()
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER
@@ -169,20 +167,18 @@ class Group:
         """About so many packets at most, and whether that was all that is here."""
         found: list[Copy] = []
         buffer = self._reader.buffer
-        self.emptied = False
         while len(found) < most:
             try:
                 size = self._socket.recv_into(buffer)
             except BlockingIOError:
-                self.emptied = True
-                break
+                return found, True
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 self.overrun = True
                 continue
             self._reader.take(size, found)
-        return found, self.emptied
+        return found, False
 
     def _configure(self) -> None:
         try:
