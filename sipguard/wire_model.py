@@ -96,8 +96,6 @@ class Watch(NamedTuple):
     """Group of what goes out over UDP."""
     streams: int
     """Group of TCP, both ways: what both sides say must be read in one order."""
-    urgent: int
-    """Group that only wakes us up: there is something in the others that must not wait."""
     rate: int
     """Packets per second of each kind at most."""
 

@@ -57,7 +57,7 @@ WIRE = (
         "group",
         whole(1, LARGEST_GROUP - 1),
         5060,
-        "First of four NFLOG groups: requests, answers, TCP, and what is urgent; taken ones are passed over.",
+        "NFLOG group of the requests, the next one for the answers; taken ones are passed over.",
         field="wire_group",
     ),
     Key(

@@ -178,8 +178,8 @@ class PacketWatch:
             log.info("[wire] NFLOG groups %s", ", ".join(map(str, self._listener.groups)))
             if self._listener.groups[0] != settings.wire_group:
                 log.warning("[wire] group = %d is read by another program: others are taken", settings.wire_group)
-        requests, answers, streams, urgent = self._listener.groups
-        watch = Watch(self.ports, requests, answers, streams, urgent, settings.wire_rate)
+        requests, answers, streams = self._listener.groups
+        watch = Watch(self.ports, requests, answers, streams, settings.wire_rate)
         if watch != self._made:
             await self._worker.call(wire.watch, watch)
             if self._made is None and wire.can_meter:

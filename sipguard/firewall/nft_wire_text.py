@@ -25,11 +25,8 @@ PER_SOURCE, BURST = 100, 200
 """Packets per second of one address (IPv6: one /64) that are copied, and at once."""
 SEGMENTS = 4
 """As many times that of TCP: a message takes several segments, and each is acknowledged."""
-AT_ONCE, CHALLENGES, PUSHED = 200, 10, 20
-"""Failing answers per second that wake us up each for itself, challenges, which are mostly no failure, and TCP segments of the
-server; of more, each waits for some milliseconds."""
-BURST_AT_ONCE = 20
-"""As many of each at least."""
+AT_ONCE = 200
+"""Failing answers per second that wake us up each for itself; of more, each waits for some milliseconds."""
 PIECES = 0.4
 """Share of the rate that fragments may take: they come for all ports."""
 WHOLE = 65_531
@@ -108,16 +105,19 @@ def _chains(watch: Watch) -> dict[str, list[str]]:
         ],
         "udp_out": [
             f"limit rate over {_ANSWERS * watch.rate}/second burst {_ANSWERS * watch.rate} packets goto full_answers",
-            "@th,128,24 { 0x343031, 0x343037 } goto challenges",
-            f"@th,128,8 {{ 0x34, 0x35, 0x36 }} {_at_once(AT_ONCE)} goto failed",
+            # A failing answer at once: all else may wait for more to come, and failing ones too while there are many.
+            f"@th,128,8 {{ 0x34, 0x35, 0x36 }} limit rate {AT_ONCE}/second burst {AT_ONCE} packets goto failed",
             f"log group {watch.answers} snaplen {WHOLE}",
+        ],
+        "failed": [
+            f'log prefix "{MARK_FLUSH}" group {watch.requests} snaplen {SHORT} queue-threshold 1',
+            f'log prefix "{MARK_FAILED}" group {watch.answers} snaplen {WHOLE} queue-threshold 1',
         ],
         "tcp_out": [
             f"limit rate over {_ANSWERS * watch.rate}/second burst {_ANSWERS * watch.rate} packets goto full_streams",
-            f"tcp flags & psh == psh {_at_once(PUSHED)} goto pushed",
+            f'tcp flags & psh == psh log prefix "{MARK_SENT}" group {watch.streams} snaplen {WHOLE} queue-threshold 1 return',
             f'log prefix "{MARK_SENT}" group {watch.streams} snaplen {WHOLE}',
         ],
-        **_urgent(watch),
         "requests": [
             'iifname "lo" return',
             f"meta l4proto udp th dport {{ {ports} }} goto udp_in",
@@ -131,25 +131,6 @@ def _chains(watch: Watch) -> dict[str, list[str]]:
             f"meta l4proto tcp th sport {{ {ports} }} goto tcp_out",
         ],
     }
-
-
-def _urgent(watch: Watch) -> dict[str, list[str]]:
-    """What comes at once, with all that was copied before it: all else may wait for more, and this too while there is much."""
-    wake = f"log group {watch.urgent} snaplen {SHORT} queue-threshold 1"
-    return {
-        # Most are sent to requests without credentials, and may not use up what refusals need.
-        "challenges": [f"{_at_once(CHALLENGES)} goto failed", f"log group {watch.answers} snaplen {WHOLE}"],
-        "failed": [
-            f'log prefix "{MARK_FLUSH}" group {watch.requests} snaplen {SHORT} queue-threshold 1',
-            f'log prefix "{MARK_FAILED}" group {watch.answers} snaplen {WHOLE} queue-threshold 1',
-            wake,
-        ],
-        "pushed": [f'log prefix "{MARK_SENT}" group {watch.streams} snaplen {WHOLE} queue-threshold 1', wake],
-    }
-
-
-def _at_once(rate: int) -> str:
-    return f"limit rate {rate}/second burst {max(rate, BURST_AT_ONCE)} packets"
 
 
 def _groups(watch: Watch) -> dict[str, int]:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sipguard.firewall.nft_names import Family
     from sipguard.wire_model import Watch
 
-PER_SOURCE, BURST = 100, 200
-AT_ONCE, CHALLENGES, PUSHED, BURST_AT_ONCE = 200, 10, 20, 20
+PER_SOURCE, BURST, AT_ONCE = 100, 200, 200
 SEGMENTS = 4
 PIECES = 0.4
 WHOLE = 65_531
@@ -74,8 +73,6 @@ def _answers(watch: Watch, name: str, begin: int, ports: list[str]) -> dict[str,
     """The chains for what goes out."""
     sip = _text(begin, "SIP/2.0 ")
     failing = [_text(begin, f"SIP/2.0 {digit}") for digit in "456"]
-    challenges = [_text(begin, f"SIP/2.0 {status}") for status in ("401", "407")]
-    wake = f"{_log(watch.urgent, size=SHORT)} --nflog-threshold 1"
     return {
         name: [
             "-o lo -j RETURN",
@@ -88,21 +85,17 @@ def _answers(watch: Watch, name: str, begin: int, ports: list[str]) -> dict[str,
         ],
         f"{name}-tcp": _limited(2 * watch.rate, f"{name}-str", f"{name}-fullt"),
         f"{name}-ans": [
-            *(f"{one} -g {name}-chal" for one in challenges),
-            *(f"{one} {_at_once(AT_ONCE)} -g {name}-fail" for one in failing),
+            *(f"{one} -m limit --limit {AT_ONCE}/sec --limit-burst {AT_ONCE} -g {name}-fail" for one in failing),
             _log(watch.answers),
         ],
-        f"{name}-chal": [f"{_at_once(CHALLENGES)} -g {name}-fail", _log(watch.answers)],
         f"{name}-fail": [
             f"{_log(watch.requests, MARK_FLUSH, SHORT)} --nflog-threshold 1",
             f"{_log(watch.answers, MARK_FAILED)} --nflog-threshold 1",
-            wake,
         ],
         f"{name}-str": [
-            f"-p tcp -m tcp --tcp-flags PSH PSH {_at_once(PUSHED)} -g {name}-push",
-            _log(watch.streams, MARK_SENT),
+            f"-p tcp -m tcp --tcp-flags PSH PSH {_log(watch.streams, MARK_SENT)} --nflog-threshold 1",
+            f"-p tcp -m tcp ! --tcp-flags PSH PSH {_log(watch.streams, MARK_SENT)}",
         ],
-        f"{name}-push": [f"{_log(watch.streams, MARK_SENT)} --nflog-threshold 1", wake],
         f"{name}-full": [_full(watch.answers)],
         f"{name}-fullt": [_full(watch.streams)],
     }
@@ -116,10 +109,6 @@ def _text(begin: int, text: str) -> str:
 def _log(group: int, mark: str = "", size: int = WHOLE) -> str:
     prefix = f"--nflog-prefix {mark} " if mark else ""
     return f"-j NFLOG {prefix}--nflog-group {group} --nflog-size {size}"
-
-
-def _at_once(rate: int) -> str:
-    return f"-m limit --limit {rate}/sec --limit-burst {max(rate, BURST_AT_ONCE)}"
 
 
 def _limited(rate: int, log: str, full: str) -> list[str]:

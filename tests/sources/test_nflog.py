@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import struct
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sipguard import netlink
-from sipguard.sources.packets.nflog import CopyReader, free_groups
-from tests.netns import namespace
+from sipguard.sources.packets.nflog import CopyReader
 
 _PACKET = 4 << 8
 _HEADER, _DEVICE, _PAYLOAD, _PREFIX, _SEQUENCE = 1, 4, 9, 10, 12
@@ -50,26 +48,6 @@ def test_deliveries(packets):
     )
     assert read(reader, data) == [(prefix, payload) for prefix, _, payload in packets]
     assert reader.lost == 0
-
-
-def test_two_kinds_of_packets(monkeypatch):
-    """Segments of both sides take turns: the attributes of the first of each are walked through, and of no other."""
-    walked = []
-    read_one = CopyReader._read
-    monkeypatch.setattr(CopyReader, "_read", lambda *of: (walked.append(1), read_one(*of))[1])
-    reader = CopyReader()
-    read(reader, b"".join(delivery(number, b"x", prefix=b"sent" * (number % 2)) for number in range(100)))
-    assert len(walked) == 2
-
-
-@pytest.mark.root
-def test_groups_at_the_end():
-    """Behind the largest number the smallest come."""
-    with namespace() as net, net.inside():
-        groups = free_groups(65_534, 4)
-    assert [group.number for group in groups] == [65_534, 65_535, 1, 2]
-    for group in groups:
-        group.close()
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20))

@@ -1,8 +1,7 @@
 """The SIP messages of this machine's packets, in the order in which they were sent.
 
-Requests, answers and TCP come in three groups: a flood of requests costs no answer. They are read some dozen times a second: a
-look costs more than a packet. A failing answer has the kernel deliver all requests before it (`MARK_FLUSH`), and wakes us up
-by a fourth group; other answers wait until the requests before them are here for certain.
+Requests, answers and TCP come in three groups: a flood of requests costs no answer. A failing answer comes at once and has
+the kernel deliver all requests before it (`MARK_FLUSH`); other answers wait until the requests before them are here for certain.
 """
 
 from __future__ import annotations
@@ -23,10 +22,14 @@ if TYPE_CHECKING:
 
     from sipguard.model import Clock
 
-_REST = COLLECTED_FOR
-"""Seconds between two looks while packets come; after it all requests are here that came before the answers of the last look."""
+_REST, _LONG_REST = 0.004, 0.01
+"""Seconds between two looks while packets come all the time, and while there are many: a look costs more than a packet."""
+_MANY = 3000
+"""Packets a second from which on they are many."""
 _PROMPT, _PROMPTS = 30.0, 20.0
-"""Looks per second, and in a row, that are taken at once for what is urgent."""
+"""Looks per second, and in a row, that are taken at once."""
+_MARGIN = 0.004
+"""Seconds by which a loss may be older than the packet that shows it."""
 _AT_ONCE = 1000
 """Packets read in one look, of each group: the loop has other work too."""
 _LONGEST_HELD = 0.2
@@ -47,7 +50,7 @@ CUT = "packets were damaged, or lacked parts"
 
 
 class PacketListener:
-    """Reads four NFLOG groups. `received` counts packets by what became of them."""
+    """Reads three NFLOG groups. `received` counts packets by what became of them."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class PacketListener:
         """
         self.received: Counter[str] = Counter()
         self.groups: tuple[int, ...] = ()
-        """Numbers of the groups for requests, answers, streams and what is urgent; empty while nothing is read."""
+        """Numbers of the groups for requests, answers and streams; empty while nothing is read."""
         self._deliver = deliver
         self._blind = blind
         self._spoke = spoke
@@ -82,74 +85,79 @@ class PacketListener:
         """Who has sent something since the last look, packed."""
         self._answers: deque[tuple[float, Copy]] = deque()
         """Answers whose requests may not be here yet, with the times at which they came."""
+        self._looked, self._many = 0.0, False
+        """When the last look was, and whether it found many."""
         self._credit, self._credited = _PROMPTS, 0.0
-        """Urgent looks that may be taken at once, and when that was so."""
+        """Looks that may be taken at once, and when that was so."""
         self._last = 0.0
         """When packets were read last."""
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, first: int) -> None:
-        """Read the first four groups from this number on that nobody else reads. Raises `OSError`."""
-        self._open = free_groups(first, 4)
+        """Read the first three groups from this number on that nobody else reads. Raises `OSError`."""
+        self._open = free_groups(first, 3)
         self.groups = tuple(group.number for group in self._open)
-        # One descriptor for the loop instead of three: it is taken out and put back whenever packets begin and cease to come.
+        # One descriptor for the loop instead of three: it is taken out and put back many times a second.
         self._ears = select.epoll()
-        for group in self._open[:-1]:
+        for group in self._open:
             self._ears.register(group.fileno(), select.EPOLLIN)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._open[-1].fileno(), self._hurry)
         self._last = self._clock()
         self._listen()
 
     def stop(self) -> None:
         """Read no more."""
-        if not self._open:
-            return
-        self._rest(0.0).cancel()
-        self._timer = None
-        self._loop.remove_reader(self._open[-1].fileno())
+        self._rest()
+        if self._timer is not None:
+            self._timer.cancel()
         for group in self._open:
             group.close()
-        self._ears.close()
-        self._open, self.groups = [], ()
+        if self._open:
+            self._ears.close()
+        self._open, self.groups, self._timer = [], (), None
         self._answers.clear()
 
     def _listen(self) -> None:
-        """Nothing comes: wait for the next packet, at no cost."""
-        self._loop.add_reader(self._ears.fileno(), self._look)
+        if self._loop is not None and self._open:
+            self._loop.add_reader(self._ears.fileno(), self._ready)
 
-    def _rest(self, seconds: float) -> asyncio.TimerHandle:
-        """Take the next look after so long, or when there is something urgent."""
-        if self._timer is None:
+    def _rest(self) -> None:
+        if self._loop is not None and self._open:
             self._loop.remove_reader(self._ears.fileno())
-        else:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._look)
-        return self._timer
 
-    def _hurry(self) -> None:
-        """There is something urgent: look at once, unless that happens all the time."""
-        urgent, _ = self._open[-1].read(_AT_ONCE)
-        if not urgent:
-            return  # a look at the same time has taken it
+    def _ready(self) -> None:
+        """Something has come: look at once, or, when that happens all the time, at all that comes in the next milliseconds."""
         now = time.monotonic()
         self._credit = min(_PROMPTS, self._credit + (now - self._credited) * _PROMPT)
         self._credited = now
         if self._credit >= 1.0:
             self._credit -= 1.0
             self._look()
-        elif self._timer is None:
-            self._rest(_REST)
+        else:
+            self._rest()
+            self._after(_LONG_REST if self._many else _REST, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._listen()
+        self._look()
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._loop is not None:
+            self._timer = self._loop.call_later(seconds, then)
 
     def _look(self) -> None:
         """Read what is here: answers first, so that the requests before them are here when they are read."""
-        rest = self._rest(_REST)
-        requests, answers, streams, urgent = self._open
+        if not self._open:
+            return
+        requests, answers, streams = self._open
         now = self._clock()
-        urgent.read(_AT_ONCE)
-        replies, all_replies = answers.read(_AT_ONCE)
+        replies, _ = answers.read(_AT_ONCE)
         asked, complete = requests.read(_AT_ONCE)
-        said, all_said = streams.read(_AT_ONCE)
+        said, _ = streams.read(_AT_ONCE)
         found: list[Packet] = []
         self._count(len(asked), len(replies), len(said))
         for prefix, payload in asked:
@@ -167,12 +175,14 @@ class PacketListener:
         self._watch_losses(now)
         if found:
             self._deliver(found)
-        if not (complete and all_replies and all_said):
-            self._rest(0.0)
-        elif not (asked or replies or said or self._answers):
-            rest.cancel()
-            self._timer = None
-            self._listen()
+        before, self._looked = self._looked, time.monotonic()
+        self._many = len(asked) + len(replies) + len(said) > _MANY * (self._looked - before)
+        if self._answers and self._timer is None:
+            self._after(COLLECTED_FOR if complete else 0.0, self._settle)
+
+    def _settle(self) -> None:
+        self._timer = None
+        self._look()
 
     def _release(self, now: float, found: list[Packet], *, complete: bool) -> None:
         """Read the answers whose requests have come: up to the last failing one, and those that have waited long enough.
@@ -246,12 +256,12 @@ class PacketListener:
             self._blind(self._last, now + 1.5, reason, address)
 
     def _watch_losses(self, now: float) -> None:
-        for group in self._open[:-1]:
+        for group in self._open:
             lost = group.lost - self._lost.get(group.number, 0)
             if lost or group.overrun:
                 self._lost[group.number], group.overrun = group.lost, False
                 self.received["lost"] += lost
-                self._blind(self._last - COLLECTED_FOR, now, LOST, "")
+                self._blind(self._last - _MARGIN, now, LOST, "")
         pieces = self._ip.cut + self._ip.fragments.crowded_out
         if pieces != self._pieces:
             self.received["damaged"] += pieces - self._pieces

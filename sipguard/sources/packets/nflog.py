@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import struct
-from typing import NamedTuple
 
 from sipguard import netlink
 
@@ -24,9 +23,9 @@ _BATCH = 32 << 10
 """Bytes that the kernel collects before it wakes us up."""
 _MOST_COLLECTED = 64
 """Packets that it collects at most."""
-_LONGEST_WAIT = 2
+_LONGEST_WAIT = 1
 """Hundredths of a second for which it collects."""
-COLLECTED_FOR = 0.03
+COLLECTED_FOR = 0.02
 """Seconds after which a packet has come for certain: what the kernel waits, and a tick of its clock of 10 ms."""
 _ROOM = 16 << 20
 """Bytes that the kernel keeps for us while we are busy."""
@@ -48,15 +47,6 @@ class TakenError(OSError):
     """Another program reads this group."""
 
 
-class _Layout(NamedTuple):
-    """Where a packet's attributes stand, counted from its beginning; and its prefix, alone and as an attribute."""
-
-    payload_at: int
-    after_prefix: int
-    prefix: bytes
-    prefix_bytes: bytes
-
-
 class CopyReader:
     """Takes apart what the kernel has put into `buffer`. `lost` counts the packets that are missing by their numbers."""
 
@@ -64,8 +54,10 @@ class CopyReader:
         self.buffer = bytearray(_RECEIVE)
         self.lost = 0
         self._next: int | None = None
-        self._layout = self._other = _Layout(1 << 30, 1 << 30, b"", b"")
-        """Of the last packet, and of the last one before it that was made otherwise: nearly every packet is like one of them."""
+        self._payload_at = self._after_prefix = 1 << 30
+        """Where the attributes of the last packet stood, counted from its beginning."""
+        self._prefix = self._prefix_bytes = b""
+        """Its prefix, alone and as an attribute."""
 
     def take(self, size: int, found: list[Copy]) -> None:
         """Take apart what one recv(2) gave. By hand: this runs for every packet."""
@@ -77,25 +69,21 @@ class CopyReader:
             if length < _NETLINK_AND_FAMILY or end > size:
                 return
             if kind == _PACKET:
-                for _ in 1, 2:
-                    payload_at, after_prefix, prefix, prefix_bytes = self._layout
-                    last = place + payload_at
-                    long, name = attribute(buffer, last) if last + 4 <= end else (0, 0)
-                    if (
-                        name == _PAYLOAD
-                        and last + long <= end < last + long + 4
-                        and buffer[last - 8 : last - 4] == _SEQUENCE_HEADER
-                        and buffer[place + _NETLINK_AND_FAMILY + 8 : place + after_prefix] == prefix_bytes
-                    ):
-                        # Its attributes are where another had them, and the payload is the last.
-                        (sequence,) = number(buffer, last - 4)
-                        if sequence == self._next:
-                            self._next = (sequence + 1) & 0xFFFFFFFF
-                        else:
-                            self._count(sequence)
-                        found.append((prefix, bytes(buffer[last + 4 : last + long])))
-                        break
-                    self._layout, self._other = self._other, self._layout
+                last = place + self._payload_at
+                long, name = attribute(buffer, last) if last + 4 <= end else (0, 0)
+                if (
+                    name == _PAYLOAD
+                    and last + long <= end < last + long + 4
+                    and buffer[last - 8 : last - 4] == _SEQUENCE_HEADER
+                    and buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix] == self._prefix_bytes
+                ):
+                    # Nearly every packet: its attributes are where the one before had them, and the payload is the last.
+                    (sequence,) = number(buffer, last - 4)
+                    if sequence == self._next:
+                        self._next = (sequence + 1) & 0xFFFFFFFF
+                    else:
+                        self._count(sequence)
+                    found.append((self._prefix, bytes(buffer[last + 4 : last + long])))
                 else:
                     found.append(self._read(place, end))
             place = end + (-length % 4)
@@ -104,7 +92,7 @@ class CopyReader:
         """A packet whose attributes stand in whatever order; remembers where they stood."""
         buffer = self.buffer
         at, prefix, payload = place + _NETLINK_AND_FAMILY, b"", b""
-        after_prefix, payload_at = _NETLINK_AND_FAMILY + 8, end
+        self._after_prefix, self._payload_at = _NETLINK_AND_FAMILY + 8, end
         while at + 4 <= end:
             long, name = _ATTRIBUTE.unpack_from(buffer, at)
             if long < 4:
@@ -112,15 +100,15 @@ class CopyReader:
             after = at + ((long + 3) & ~3)
             if name == _PAYLOAD:
                 payload = bytes(buffer[at + 4 : at + long])
-                payload_at = at - place
+                self._payload_at = at - place
             elif name == _PREFIX:
                 prefix = bytes(buffer[at + 4 : at + long - 1])
-                after_prefix = after - place
+                self._after_prefix = after - place
             elif name == _SEQUENCE:
                 self._count(int.from_bytes(buffer[at + 4 : at + 8], "big"))
             at = after
-        named = bytes(buffer[place + _NETLINK_AND_FAMILY + 8 : place + after_prefix])
-        self._layout, self._other = _Layout(payload_at, after_prefix, prefix, named), self._layout
+        self._prefix = prefix
+        self._prefix_bytes = bytes(buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix])
         return prefix, payload
 
     def _count(self, sequence: int) -> None:
@@ -207,13 +195,13 @@ class Group:
 
 
 def free_groups(first: int, count: int, *, most: int = 64) -> list[Group]:
-    """Bind the first `count` groups from `first` on that nobody else reads; behind the last comes 1. Raises `OSError`."""
+    """Bind the first `count` groups from `first` on that nobody else reads. Raises `OSError`."""
     groups: list[Group] = []
     problem: OSError | None = None
     try:
-        for number in range(first, first + most):
+        for number in range(first, min(first + most, 65_536)):
             try:
-                groups.append(Group((number - 1) % 65_535 + 1))
+                groups.append(Group(number))
             except TakenError as error:
                 problem = error
             if len(groups) == count:
