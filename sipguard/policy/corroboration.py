@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 WAIT = 1.25
 """Seconds that an accusation waits for its packets: a line may be visible a second before the wire can judge its attempt."""
-BRIEF = 0.2
-"""The same where it will count anyway: packets come up to 60 ms late. To wait longer would give a guesser time."""
+BRIEF = 0.1
+"""The same where it will count anyway: to wait longer would give a guesser time."""
 SIGHTED = 3
 """Proven attempts of a log that the wire has to confirm, before it is believed against that log."""
 SIGHTED_FOR = 86_400.0
