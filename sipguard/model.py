@@ -62,9 +62,8 @@ class Chunk:
     """Of the journal instead of `data`: when each was logged, and its text, which may hold LF."""
     live: bool = False  # written since the end of this file was last read: each line was read as it was written
     ended: bool = False  # the end of this log was read before, whichever file it was in then
-    before: bytes = (
-        b""  # whole lines that stand before the first chunk of a file that was read in part by an earlier run
-    )
+    before: bytes = b""
+    """Whole lines that stand before the first chunk of a file that was read in part by an earlier run."""
 
 
 @dataclass(frozen=True, slots=True)

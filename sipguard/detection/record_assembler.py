@@ -80,10 +80,8 @@ class RecordAssembler:
         """Of the thread that has begun the record under way; empty if that is not known."""
         self._last: list[str] = []
         """Of that record, what hangs on another in it, or all."""
-        self._hangs, self._hangs_at = (
-            0,
-            0,
-        )  # the number of the last line in which a record hangs on a stranger's text, and where
+        self._hangs = self._hangs_at = 0
+        """The number of the last line in which a record hangs on a stranger's text, and where in it."""
 
     @property
     def tampered(self) -> int:

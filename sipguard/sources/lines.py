@@ -92,11 +92,13 @@ class LineReader:
             self._hashed = (self._head, hash_head(self._head))
         return Position(path, *self.identity, self._hashed[1], len(self._head), self.offset)
 
-    def before(self, size: int) -> bytes:
-        """The whole lines before the first that is not yet returned, of so many bytes at most."""
-        begin = max(self.offset - size, 0)
-        data = os.pread(self._descriptor, self.offset - begin, begin)
-        return data[data.find(b"\n") + 1 if begin else 0 : data.rfind(b"\n") + 1]
+    def before(self, offset: int, size: int) -> bytes:
+        """The whole lines before this offset, of so many bytes at most; none if they cannot be read."""
+        begin = max(offset - size, 0)
+        with contextlib.suppress(OSError):
+            data = os.pread(self._descriptor, offset - begin, begin)
+            return data[data.find(b"\n") + 1 if begin else 0 : data.rfind(b"\n") + 1]
+        return b""
 
     def read(self, limit: int) -> tuple[bytes, int] | None:
         """Read a block of `limit` bytes; returns its whole lines and the number of skipped long lines.

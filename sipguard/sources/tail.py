@@ -66,7 +66,10 @@ class Tail:
         self._ended: tuple[int, int] | None = None
         """The file whose end was read last."""
         self._own = False  # whether the open file had the log's name when last checked
-        self._before = b""  # what stands before the place where reading has begun, until somebody is told
+        self._began_at: int | None = (
+            None  # where reading of the open file has begun, until somebody is told of what is before
+        )
+        self._before = b""  # that, of a file that is closed already
         self._begun = False  # whether nobody has been told yet where reading began
         self._look()
 
@@ -133,7 +136,8 @@ class Tail:
                 live, ended = self._ended == reader.identity, self._ended is not None
                 if reader.at_end:
                     self._ended = reader.identity
-                self._begun, before, self._before = False, self._before, b""
+                before = self._look_back(reader)
+                self._begun, self._before = False, b""
                 return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended, before)
             if following is not None:
                 self._switch(reader, following)
@@ -161,6 +165,8 @@ class Tail:
                 copy.close()  # rotated at this moment: look again
                 return
             self._reader = copy
+        if self._began_at is not None:
+            self._began_at = self._reader.offset
         self._own = False  # unknown; checked at its end
         reader.close()
 
@@ -184,9 +190,15 @@ class Tail:
             # Rotated again at this moment: another file may come first by now. Look again.
             opened.close()
             return
+        self._before = self._look_back(reader)
         reader.close()
         self._reader = opened
         self._own = following.path == self.path
+
+    def _look_back(self, reader: LineReader) -> bytes:
+        """What stands before the place where reading has begun. It is asked for with the first chunk: of most logs none comes."""
+        begin, self._began_at = self._began_at, None
+        return self._before if begin is None else reader.before(begin, LOOK_BACK)
 
     def _open(self) -> LineReader | None:
         """Open the file that contains `_position`, else the log's own; None, with the reason in `problem`, if neither exists."""
@@ -207,7 +219,7 @@ class Tail:
             if self._start:
                 opened = self._begin(opened, self._start)
             self._begun = True
-        self._reader, self._before = opened, opened.before(LOOK_BACK)
+        self._reader, self._began_at, self._before = opened, opened.offset, b""
         self._own = current is not None and (current.st_dev, current.st_ino) == opened.identity
         self._position = self._start = None
         return opened

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from sipguard.model import Position
-from sipguard.sources.tail import Tail
+from sipguard.sources.tail import LOOK_BACK, Tail
 from tests.sources.tailing import append, drain, resume
 
 
@@ -54,6 +54,28 @@ def test_long_line_is_not_held_in_memory(log):
     tracemalloc.stop()
     assert data == b"end\n"
     assert peak < 8_000_000
+    tail.close()
+
+
+def test_what_stands_before_is_read_once_there_is_something_to_read(log):
+    """Of thousands of logs of which nothing comes, nothing is held."""
+    import tracemalloc
+
+    append(log, b"before\n" * 100_000)
+    tail = Tail(str(log))
+    _, position = drain(tail)
+    tail.close()
+    tracemalloc.start()
+    tail = resume(log, position)
+    assert tail.read() is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < LOOK_BACK / 2
+    append(log, b"new\n")
+    chunk = tail.read()
+    assert (chunk.data, chunk.before) == (b"new\n", b"before\n" * (LOOK_BACK // len(b"before\n")))
+    append(log, b"newer\n")
+    assert tail.read().before == b""
     tail.close()
 
 
