@@ -105,10 +105,13 @@ def test_sources_that_tried_twice_starve_nobody(monkeypatch):
 
 
 def test_prune_and_status_are_short():
-    """With 300,000 addresses no call takes as long as would be felt; in as many calls as there are slices all is pruned."""
+    """With 300,000 addresses a call takes a small part of what they took to come; in as many calls as there are slices all is
+    pruned. It takes a fortieth of it; where a call looked at all of them, a fifth."""
     window = Window(maxretry=3, findtime=10)
+    begin = time.thread_time()
     for number in range(300_000):
         window.add(spoofed(number), 0)
+    added = time.thread_time() - begin
     taken = []
     for _ in range(3):
         begin = time.thread_time()
@@ -116,7 +119,7 @@ def test_prune_and_status_are_short():
         assert window.counting(now=5) == 300_000
         assert len(window.counts(5, 299_000)) == 1000
         taken.append(time.thread_time() - begin)
-    assert min(taken) < 0.05
+    assert min(taken) < added / 15
     for _ in range(2 * 300_000 // module.SLICE + 2):
         window.prune(now=20)
     assert len(window) == 0
