@@ -1,8 +1,9 @@
 """`python -m benchmarks.lines OLD`: lines of `sipguard/` in another checkout and in this one, folder by folder.
 
 What has come since is counted apart from what OLD did already: `since.toml` lists it, by whole files and by single definitions
-(a definition takes with it the comments and blank lines above it, a constant or field also the text below that explains it).
-All else counts as the same behaviour, also what serves both. To repeat it for the commit that the list is made for:
+(a definition takes with it the comments and blank lines above it, a constant or field also the text below that explains it,
+and all of them the imports that nothing else in their file uses). All else counts as the same behaviour, also what serves
+both. To repeat it for the commit that the list is made for:
 
     git worktree add /tmp/old d3a3447 && .venv/bin/python -m benchmarks.lines /tmp/old
 """
@@ -31,15 +32,15 @@ def count(tree: Path) -> dict[str, int]:
     return {str(one.relative_to(root)): len(one.read_text().splitlines()) for one in sorted(root.rglob("*.py"))}
 
 
-def definitions(text: str) -> Counter[str]:
-    """Name → lines: functions, classes, `Class.method`, what is assigned in a module or a class, and `TABLE[row]`."""
-    found = Counter[str]()  # a property and its setter have one name
-    for name, number in _definitions(ast.parse(text).body, text.splitlines()):
-        found[name] += number
+def definitions(text: str) -> dict[str, set[int]]:
+    """Name → numbers of its lines: functions, classes, `Class.method`, what is assigned in a module or a class, `TABLE[row]`."""
+    found: dict[str, set[int]] = {}  # a property and its setter have one name
+    for name, first, last in _definitions(ast.parse(text).body, text.splitlines()):
+        found.setdefault(name, set()).update(range(first, last + 1))
     return found
 
 
-def _definitions(body: Sequence[ast.stmt], lines: Sequence[str], prefix: str = "") -> Iterator[tuple[str, int]]:
+def _definitions(body: Sequence[ast.stmt], lines: Sequence[str], prefix: str = "") -> Iterator[tuple[str, int, int]]:
     for node, following in zip_longest(body, body[1:]):
         first, last = node.lineno, node.end_lineno or node.lineno
         match node:
@@ -53,12 +54,12 @@ def _definitions(body: Sequence[ast.stmt], lines: Sequence[str], prefix: str = "
                 continue
         while first > 1 and (not (above := lines[first - 2].strip()) or above.startswith("#")):
             first -= 1
-        yield f"{prefix}{name}", last - first + 1
+        yield f"{prefix}{name}", first, last
         if isinstance(node, ast.ClassDef):
             yield from _definitions(node.body, lines, f"{name}.")
 
 
-def _rows(table: ast.expr | None, name: str) -> Iterator[tuple[str, int]]:
+def _rows(table: ast.expr | None, name: str) -> Iterator[tuple[str, int, int]]:
     """Of a dictionary by their keys; of a tuple of calls, such as `Key("port", …)`, by their first arguments."""
     match table:
         case ast.Dict(keys=keys, values=values):
@@ -69,12 +70,28 @@ def _rows(table: ast.expr | None, name: str) -> Iterator[tuple[str, int]]:
             return
     for key, first, row in rows:
         if isinstance(key, ast.Constant):
-            yield f"{name}[{key.value}]", (row.end_lineno or first) - first + 1
+            yield f"{name}[{key.value}]", first, row.end_lineno or first
+
+
+def imports_of(text: str, taken: set[int]) -> int:
+    """Lines of the imports whose names are used in the lines `taken`, and in no other."""
+    nodes = list(ast.walk(ast.parse(text)))
+    uses: dict[str, set[int]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            uses.setdefault(node.id, set()).add(node.lineno)
+    number = 0
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom) and node.lineno not in taken:
+            used = set[int]().union(*(uses.get(name.asname or name.name, set()) for name in node.names))
+            number += ((node.end_lineno or node.lineno) - node.lineno + 1) * bool(used and used <= taken)
+    return number
 
 
 def since(new: dict[str, int]) -> dict[str, Counter[str]]:
     """What has come since → file → its lines. Ends the program where the list names what is not there, or twice."""
     found: dict[str, Counter[str]] = {}
+    taken: dict[str, set[int]] = {}
     named = Counter[str]()
     for what, table in tomllib.loads(SINCE.read_text()).items():
         lines = found[what] = Counter()
@@ -83,16 +100,22 @@ def since(new: dict[str, int]) -> dict[str, Counter[str]]:
             lines.update({name: new[name] for name in files})
             named.update(files or {f"{pattern}, which is not there": 2})
         for name in table.keys() - {"files", "why"}:
-            known = definitions((HERE / "sipguard" / name).read_text()) if name in new else Counter[str]()
+            known = definitions(_text(name)) if name in new else {}
             names = table[name].split()
-            lines[name] += sum(known[one] for one in names)
+            lines[name] += sum(len(known.get(one, ())) for one in names)
+            taken.setdefault(name, set()).update(*(known.get(one, ()) for one in names))
             named.update(f"{name}: {one}" for one in names)
             named.update({f"{name}: {one}, which is not there": 2 for one in names if one not in known})
     wrong = [name for name, times in named.items() if times > 1]
     wrong += [f"{name}, a part of what is named" for name in named if is_within(name, named)]
     if wrong:
         sys.exit(f"mend {SINCE.name}:\n" + "\n".join(wrong))
+    found["imports for these alone"] = Counter({name: imports_of(_text(name), lines) for name, lines in taken.items()})
     return found
+
+
+def _text(name: str) -> str:
+    return (HERE / "sipguard" / name).read_text()
 
 
 def is_within(name: str, named: Counter[str]) -> bool:
