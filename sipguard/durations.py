@@ -6,7 +6,9 @@ float (`1mo`, `1.5m`) is a float here too.
 
 from __future__ import annotations
 
+import ast
 import math
+import operator
 import re
 
 from sipguard.model import Ban
@@ -32,6 +34,15 @@ _TOKEN = re.compile(
     rf"\s*(?:({_NUMBER}(?:\.(?:{_NUMBER})?)?|\.{_NUMBER})|([a-z_]\w*)|(//|[-+*/%()]))", re.IGNORECASE | re.ASCII
 )
 
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+
 Number = int | float
 
 
@@ -45,11 +56,7 @@ def seconds(value: str | float) -> Number:
     for word, factor in _WORDS:
         text = word.sub(factor, text)
     text = _APART.sub(r"\1+", text)
-    parser = _Parser(_tokens(text))
-    result = parser.sum()
-    if parser.tokens:
-        raise SyntaxError("invalid syntax")
-    return result
+    return _worked_out(ast.parse(" ".join(_tokens(text)), mode="eval").body)
 
 
 def whole_seconds(ban: Ban) -> int:
@@ -68,59 +75,18 @@ def _tokens(text: str) -> list[str]:
             raise NameError(f"name {match[2]!r} is not defined")
         tokens.append(match.group().strip())
         at = match.end()
-    return tokens[::-1]
+    return tokens
 
 
-class _Parser:
-    """Sums of products of signed numbers. The tokens are in reverse order: the next one is the last."""
-
-    def __init__(self, tokens: list[str]) -> None:
-        self.tokens = tokens
-        self.depth = 0
-
-    def _next(self, *expected: str) -> str:
-        return self.tokens.pop() if self.tokens and self.tokens[-1] in expected else ""
-
-    def sum(self) -> Number:
-        result = self._product()
-        while operator := self._next("+", "-"):
-            right = self._product()
-            result = result + right if operator == "+" else result - right
-        return result
-
-    def _product(self) -> Number:
-        result = self._signed()
-        while operator := self._next("*", "/", "//", "%"):
-            right = self._signed()
-            match operator:
-                case "*":
-                    result = result * right
-                case "/":
-                    result = result / right
-                case "//":
-                    result = result // right
-                case _:
-                    result = result % right
-        return result
-
-    def _signed(self) -> Number:
-        negative = False
-        while sign := self._next("+", "-"):
-            negative ^= sign == "-"
-        value = self._atom()
-        return -value if negative else value
-
-    def _atom(self) -> Number:
-        if self._next("("):
-            value = self.sum()
-            if not self._next(")"):
-                raise SyntaxError("'(' was never closed")
-            return value
-        if not self.tokens or not (self.tokens[-1][0].isdigit() or self.tokens[-1][0] == "."):
-            raise SyntaxError("invalid syntax")
-        token = self.tokens.pop()
-        if "." in token:
-            return float(token)
-        if token.startswith("0") and token.strip("0_"):
-            raise SyntaxError("leading zeros in decimal integer literals are not permitted")
-        return int(token)
+def _worked_out(node: ast.expr) -> Number:
+    """The value of a sum of products of signed numbers."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number
+        case ast.UnaryOp(op=ast.UAdd() | ast.USub() as sign, operand=operand):
+            value = _worked_out(operand)
+            return -value if isinstance(sign, ast.USub) else value
+        case ast.BinOp(left=left, op=op, right=right):
+            result: Number = _OPERATORS[type(op)](_worked_out(left), _worked_out(right))
+            return result
+    raise SyntaxError("invalid syntax")
