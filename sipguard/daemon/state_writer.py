@@ -103,23 +103,23 @@ class StateWriter:
 
     def attempts_since(self, since: float) -> list[tuple[str, str, float, str, bool]]:
         """As `Database.attempts_since`, as far as that can be read."""
-        return self._read(Database.attempts_since, since) or []
+        return self._ask(Database.attempts_since, since) or []
 
     def spoilt(self) -> list[str]:
         """The SIP servers whose nonces are known to be predictable, as far as that can be read."""
-        return [*(self._read(Database.spoilt) or ()), *self.changes.spoilt]
+        return [*(self._ask(Database.spoilt) or ()), *self.changes.spoilt]
 
     def waiting(self) -> list[tuple[str, Unpaired]]:
         """As `Database.waiting`, as far as that can be read."""
-        return self._read(Database.waiting) or []
+        return self._ask(Database.waiting) or []
 
     def logins(self, since: float) -> dict[str, float]:
         """Who has logged in since then, as far as that can be read."""
-        return {**(self._read(Database.logins, since) or {}), **self.changes.logins}
+        return {**(self._ask(Database.logins, since) or {}), **self.changes.logins}
 
     def flows(self, since: float) -> dict[tuple[str, int], float]:
         """As `Database.flows`, as far as that can be read."""
-        return {**(self._read(Database.flows, since) or {}), **self.changes.flows}
+        return {**(self._ask(Database.flows, since) or {}), **self.changes.flows}
 
     async def run(self) -> None:
         """Write changes until cancelled."""
@@ -182,13 +182,14 @@ class StateWriter:
 
     def ban_counts(self, addresses: Collection[str]) -> Counter[tuple[str | None, str]]:
         """As `Database.ban_counts`, as far as that can be read."""
-        return self._read(Database.ban_counts, addresses) or Counter()
+        return self._ask(Database.ban_counts, addresses) or Counter()
 
     def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """The attempts and the ended bans of an address, as far as they can be read."""
-        return self._read(Database.story, address) or ([], [])
+        return self._ask(Database.story, address) or ([], [])
 
-    def _read(self, question: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    def _ask(self, question: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What the database answers; None when there is none, or it fails."""
         if self.database is None:
             return None
         try:
@@ -199,29 +200,16 @@ class StateWriter:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: attempts that are stored move with it; the bans are changes like any other."""
-        if self.database is not None:
-            try:
-                self.database.shift(seconds)
-            except StateError as error:
-                self._failed(error)
+        self._ask(Database.shift, seconds)
         self.touched()
 
     def trim(self) -> None:
         """Keep the number of rows within its limits: some thousand at a time, so that nobody waits for it."""
-        if self.database is not None:
-            try:
-                self.database.trim()
-            except StateError as error:
-                self._failed(error)
+        self._ask(Database.trim)
 
     def purge(self, before: float) -> bool:
         """Forget some of what is older than `before`; whether more is left. When that fails it will be done another time."""
-        if self.database is not None:
-            try:
-                return self.database.purge(before)
-            except StateError as error:
-                self._failed(error)
-        return False
+        return bool(self._ask(Database.purge, before))
 
     def _failed(self, error: StateError) -> None:
         if self.problem != str(error):
