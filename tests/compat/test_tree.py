@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from reference import CLIENT, ETC, run, version
 
+from sipguard.config.plain import plain
 from sipguard.fail2ban.config.actions import commands_for
-from sipguard.fail2ban.config.tree import dump, read_tree
+from sipguard.fail2ban.config.tree import read_tree
 
 if TYPE_CHECKING:
     from sipguard.fail2ban.config.tree_model import Fail2banJail
@@ -254,7 +255,7 @@ def test_every_jail_means_the_same(tree_directory, tmp_path):
 def test_settings_mean_the_same(tree_directory):
     """fail2ban.conf as the client reads it."""
     general, _jails = theirs(run_client(tree_directory))
-    mine = dump(read_tree(tree_directory))["settings"]
+    mine = plain(read_tree(tree_directory).settings)
     assert general.pop("dbpurgeage") in ("1d", "2d")
     assert mine["dbpurgeage"] in (86_400.0, 172_800.0)
     if "thread" in general:
@@ -273,7 +274,7 @@ def test_every_action_resolves_for_both_families(tree_directory):
         assert ("ip6tables" in "".join(six.values())) == ("iptables " in "".join(four.values()))
 
 
-def test_dump_is_json(tree_directory):
-    """The dump of a real tree survives JSON."""
-    whole = dump(read_tree(tree_directory))
+def test_plain_jails_are_json(tree_directory):
+    """The jails of a real tree, as plain data, survive JSON."""
+    whole = [plain(jail) for jail in read_tree(tree_directory).jails]
     assert json.loads(json.dumps(whole)) == whole

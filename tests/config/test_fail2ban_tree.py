@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from sipguard.config.plain import plain
 from sipguard.errors import ConfigError
 from sipguard.fail2ban.config.actions import commands_for, read_actions
 from sipguard.fail2ban.config.role import role_of
-from sipguard.fail2ban.config.tree import dump, read_tree
+from sipguard.fail2ban.config.tree import read_tree
 from sipguard.model import FOREVER, BanGrowth, IgnoreCache, LogPath, PortRange
 
 FILES = {
@@ -94,12 +95,11 @@ bantime.maxtime = 1d
 ignorecache = key="<ip>", max-count=7, max-time=1m
 """
     put(tree, "jail.local", text)
-    whole = read_tree(tree)
-    (jail,) = whole.jails
+    (jail,) = read_tree(tree).jails
     assert jail.bantime == FOREVER
     assert jail.growth == BanGrowth(increment=True, factor=6.0, multipliers=(1, 2, 4), maxtime=86_400.0)
     assert jail.ignorecache == IgnoreCache("<ip>", 7, 60.0)
-    assert json.loads(json.dumps(dump(whole)))["jails"]["demo"]["bantime"] == -1
+    assert json.loads(json.dumps(plain(jail)))["bantime"] == -1
 
 
 RULES = [

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_USE_DNS: Mapping[str, UseDns] = {
+    **dict.fromkeys(("yes", "true", "1", "on"), "yes"),
+    **dict.fromkeys(("no", "false", "0", "off"), "no"),
+    "warn": "warn",
+    "raw": "raw",
+}
 _FIRST_DEFAULTS = {"enabled": "False", "backend": "auto", "filter": ""}
 _KEYS = (
     "enabled",
@@ -300,13 +306,7 @@ def _formula(text: str) -> str:
 
 
 def _usedns(text: str) -> UseDns:
-    lower = text.lower()
-    if lower in ("yes", "true", "1", "on"):
-        return "yes"
-    if lower in ("no", "false", "0", "off"):
-        return "no"
-    if lower == "raw":
-        return "raw"
-    if lower == "warn":
-        return "warn"
-    raise ValueError(f"{text[:20]!a} must be yes, warn, no or raw")
+    try:
+        return _USE_DNS[text.lower()]
+    except KeyError:
+        raise ValueError(f"{text[:20]!a} must be yes, warn, no or raw") from None

@@ -1,4 +1,4 @@
-"""Reads a whole Fail2ban configuration directory, and dumps it.
+"""Reads a whole Fail2ban configuration directory.
 
 jail.conf(5): `jail.conf`, `jail.d/*.conf`, `jail.local`, `jail.d/*.local`, each overriding those before it. An
 invalid jail is one error and does not affect the others.
@@ -6,11 +6,10 @@ invalid jail is one error and does not affect the others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sipguard.config.ini import DEFAULT, INCLUDES, KNOWN, Ini, layer_files, read_ini
 from sipguard.config.interpolation import Value
-from sipguard.config.plain import plain
 from sipguard.errors import ConfigError, of_jail
 from sipguard.fail2ban.config.jails import is_enabled, read_jail
 from sipguard.fail2ban.config.settings import read_settings
@@ -67,14 +66,3 @@ def _jail_files(directory: Path, version: str = FAIL2BAN_VERSION) -> Ini:
 def jail_names(ini: Ini) -> list[str]:
     """Every jail defined in the merged files, enabled or not, in file order."""
     return [name for name in ini.sections if name not in (INCLUDES, DEFAULT) and not name.startswith(KNOWN)]
-
-
-def dump(tree: Fail2banTree) -> dict[str, Any]:
-    """The whole tree as JSON-compatible data; an endless time is -1, as in the files."""
-    return {
-        "directory": str(tree.directory),
-        "settings": plain(tree.settings),
-        "jails": {jail.name: plain(jail) for jail in tree.jails},
-        "errors": [str(error) for error in tree.errors],
-        "notes": list(tree.notes),
-    }

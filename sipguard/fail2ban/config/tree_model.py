@@ -1,24 +1,17 @@
-"""Dataclasses for a Fail2ban tree, resolved and typed.
-
-They include what sipguard's own model lacks (Python's ban time formula, `ignorecommand`, actions), so that nothing in a
-tree is lost. `as_jail` returns the part that sipguard's policy and detection use.
-"""
+"""Dataclasses for a Fail2ban tree, resolved and typed: all that it says, so that nothing in it is lost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from sipguard.model import Action, BanGrowth, Filter, IgnoreCache, Jail, LogPath, Rule, UseDns
+from sipguard.model import Action, Jail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from sipguard.errors import ConfigError
-
-_EVERYTHING = Rule(jail="")
-_STEADY = BanGrowth()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +34,10 @@ class TreeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Fail2banJail:
-    """One enabled jail with all its options."""
+class Fail2banJail(Jail):
+    """One enabled jail with all its options: a `Jail`, and what Fail2ban's client says of one beside that."""
 
-    name: str
-    filter: Filter
-    logpath: tuple[LogPath, ...] = ()
+    actions: tuple[Action, ...] = ()
     skip_if_nologs: bool = False
     """Whether to skip the jail if none of its logs exists."""
     systemd_if_nologs: bool = False
@@ -54,44 +45,25 @@ class Fail2banJail:
     backend: str = "auto"
     """`auto`, `polling`, `systemd` …, without options."""
     backend_options: Mapping[str, str] = field(default_factory=dict)
-    maxretry: int = 3
-    maxmatches: int | None = None
-    findtime: float = 600.0
-    """Seconds."""
-    bantime: float = 600.0
-    """Seconds; FOREVER for -1."""
-    growth: BanGrowth = _STEADY
-    ignoreip: tuple[str, ...] = ()
-    ignoreself: bool = True
-    ignorecommand: str = ""
-    ignorecache: IgnoreCache | None = None
-    usedns: UseDns = "warn"
     logencoding: str = "auto"
     logtimezone: str | None = None
-    rule: Rule = _EVERYTHING
-    """Ports and protocols given to its firewall actions, else those of the jail."""
-    actions: tuple[Action, ...] = ()
-    enforced: bool = True
-    """Whether the jail rejects addresses: one of its actions does, or it sets no action at all."""
     sent: Mapping[str, str | int | bool] = field(default_factory=dict)
     """Option → value as Fail2ban's client would send it to the server, for `get` commands and for comparison."""
     notes: tuple[str, ...] = ()
     """Warnings for the operator."""
-    origin: str = ""
-    """`file:line` of the jail's first key, for messages."""
 
     def as_jail(self) -> Jail:
-        """The jail in sipguard's own model. Fields of one name are the same in both."""
-        names = {one.name for one in fields(self)} & {one.name for one in fields(Jail)}
-        return Jail(
-            **{name: getattr(self, name) for name in names},
-            polling=self.backend == "polling",
-            encoding="utf-8" if self.logencoding == "auto" else self.logencoding,
-            timezone=self.logtimezone,
-            journal=self.backend == "systemd",
-            journal_options=self.backend_options if self.backend == "systemd" else {},
-            lag="now",
-        )
+        """The jail as sipguard runs it."""
+        given = {one.name: getattr(self, one.name) for one in fields(Jail)}
+        given |= {
+            "polling": self.backend == "polling",
+            "encoding": "utf-8" if self.logencoding == "auto" else self.logencoding,
+            "timezone": self.logtimezone,
+            "journal": self.backend == "systemd",
+            "journal_options": self.backend_options if self.backend == "systemd" else {},
+            "lag": "now",
+        }
+        return Jail(**given)
 
 
 @dataclass(frozen=True, slots=True)
