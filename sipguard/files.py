@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import time
+from pathlib import Path
+from typing import BinaryIO
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -25,3 +25,13 @@ def open_regular(path: str | Path) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a database that cannot be used, with what SQLite keeps beside it; gives the new name. Raises `OSError`."""
+    stamp = f"{path}.aside-{time.strftime('%Y%m%d-%H%M%S')}"
+    aside = next(one for n in range(1000) if not (one := Path(f"{stamp}-{n}" if n else stamp)).exists())
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    return aside

@@ -10,13 +10,12 @@ import contextlib
 import json
 import logging
 import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sipguard.durations import whole_seconds
-from sipguard.files import open_regular
+from sipguard.files import open_regular, set_aside
 from sipguard.model import Ban, Clock, Position
 
 log = logging.getLogger("fail2ban.database")
@@ -182,9 +181,7 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
-        log.error("%s: %s; moved aside to %s and recreated", path, error, aside)
-        path.rename(aside)
+        log.error("%s: %s; moved aside to %s and recreated", path, error, set_aside(path))
         return _connect(path)
 
 

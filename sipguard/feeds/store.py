@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 
 from sipguard.errors import StateError
 from sipguard.feeds.sieve import around
+from sipguard.files import set_aside
 
 log = logging.getLogger("sipguard.feeds")
 
@@ -221,11 +221,7 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.aside-{time.strftime('%Y%m%d-%H%M%S')}")
-        log.error("%s: %s; moved aside to %s; fetching all feeds again", path, error, aside)
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+        log.error("%s: %s; moved aside to %s; fetching all feeds again", path, error, set_aside(path))
         return _connect(path)
 
 

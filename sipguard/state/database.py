@@ -13,7 +13,6 @@ import logging
 import os
 import sqlite3
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import attrgetter
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.errors import StateBusyError, StateError, StateLostError
+from sipguard.files import set_aside
 from sipguard.model import Ban, PortRange, Position, Rule
 from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
 from sipguard.wire_model import Unpaired
@@ -92,16 +92,7 @@ class Database:
             return _connect(self.path)
 
     def _move_aside(self, why: str) -> None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        aside = next(
-            path
-            for n in range(1000)
-            if not (path := self.path.with_name(f"{self.path.name}.aside-{stamp}{f'-{n}' if n else ''}")).exists()
-        )
-        log.error("%s: %s (moved aside to %s)", self.path, why, aside)
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+        log.error("%s: %s (moved aside to %s)", self.path, why, set_aside(self.path))
 
     def begin_anew(self, why: str) -> None:
         """Move aside what cannot be used any more, and be an empty database. Raises `StateError`."""
