@@ -64,6 +64,12 @@ def embeds_ipv4(address: str) -> bool:
     return any(number >> shift == prefix for prefix, shift in _EMBEDDING)
 
 
+def reverse_name(address: str) -> str:
+    """An address, or a network's first, as DNS block lists name it: its parts backwards, each followed by a dot."""
+    pointer = ipaddress.ip_network(address).network_address.reverse_pointer
+    return pointer.removesuffix("in-addr.arpa").removesuffix("ip6.arpa")
+
+
 def covers(network: str, address: str) -> bool:
     """Whether `network`, canonical as `address` is, holds more than one address, this one or network among them."""
     if "/" not in network:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 from collections.abc import Callable, Mapping
 from functools import cache
 
 from sipguard.actions.ticket import Ticket
+from sipguard.addresses import reverse_name
 from sipguard.shell import captured_group
 
 
@@ -60,13 +60,6 @@ class Values:
             f"#attempts={self._failures} matches={list(self._ticket.matches)!r}"
         )
 
-    def _reversed(self) -> str:
-        """The address reversed for DNS lookups, with a trailing dot."""
-        if not self._ticket.ban.address:
-            return ""
-        address = ipaddress.ip_network(self._ticket.ban.address).network_address
-        return address.reverse_pointer.removesuffix("in-addr.arpa").removesuffix("ip6.arpa")
-
     def _id(self) -> str:
         return self._ticket.data.get("fid") or self._ticket.ban.address
 
@@ -74,7 +67,7 @@ class Values:
 _READERS: Mapping[str, Callable[[Values], str]] = {
     "ip": lambda v: v._ticket.ban.address,
     "family": lambda v: v._ticket.family,
-    "ip-rev": Values._reversed,
+    "ip-rev": lambda v: reverse_name(v._ticket.ban.address) if v._ticket.ban.address else "",
     "ip-host": lambda v: str(v._host),
     "fid": Values._id,
     "failures": lambda v: str(v._failures),

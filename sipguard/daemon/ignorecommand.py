@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import signal
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
+from sipguard.addresses import reverse_name
 from sipguard.model import Clock, Failure, IgnoreCache, Jail
 from sipguard.shell import captured_group, fill_command
 
@@ -97,19 +97,13 @@ def tag_of(tag: str, address: str, failure: Failure, name: str = "") -> str | No
 _TAGS: Mapping[str, Callable[[str, Failure, str], str]] = {
     "ip": lambda address, _failure, _name: address,
     "ip-host": lambda _address, _failure, name: name,
-    "ip-rev": lambda address, _failure, _name: _reverse(address),
+    "ip-rev": lambda address, _failure, _name: reverse_name(address),
     "family": lambda address, _failure, _name: "inet6" if ":" in address else "inet4",
     "fid": lambda _address, failure, _name: failure.host,
     "failures": lambda _address, failure, _name: str(failure.attempts),
     "time": lambda _address, failure, _name: "" if failure.time is None else f"{failure.time:.6f}",
     "matches": lambda _address, failure, _name: "\n".join(failure.lines),
 }
-
-
-def _reverse(address: str) -> str:
-    """The address as DNS block lists name it: the parts backwards, each followed by a dot."""
-    pointer = ipaddress.ip_network(address).network_address.reverse_pointer
-    return pointer.removesuffix("in-addr.arpa").removesuffix("ip6.arpa")
 
 
 def _plain(text: str, address: str, failure: Failure, name: str) -> str:
