@@ -92,7 +92,7 @@ def command(log: str, regex: str, **options: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line of fail2ban-regex."""
+    """Run the command line of fail2ban-regex. An interruption is handled in `cli.main`, as for every command."""
     if "-V" in sys.argv[1:]:
         click.echo(__version__)
         return
@@ -101,14 +101,9 @@ def main() -> None:
     except click.ClickException as error:
         complain_of_call(error)
         sys.exit(WRONG)
-    except click.Abort:
-        sys.exit(130)
     except SipguardError as error:
         click.echo(f"ERROR: {printable(str(error))}")
         sys.exit(WRONG)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
 
 
 def _trial(log: str, regex: str, options: dict[str, Any]) -> Trial:

@@ -13,7 +13,7 @@ from typing import Any
 from sipguard.errors import FeedError, FirewallError, StateError
 from sipguard.feeds.fetching import ApibanJob, ListJob
 from sipguard.feeds.job import FeedContext, Job, Sink
-from sipguard.feeds.pace import Pace, Sleep, sleep
+from sipguard.feeds.pace import Pace, Sleep
 from sipguard.feeds.sieve import sift
 from sipguard.feeds.store import FeedStore
 from sipguard.model import Clock, Feed
@@ -40,7 +40,7 @@ class Manager:
         *,
         clock: Clock,
         pace: Pace | None = None,
-        sleep: Sleep = sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feeds")
         self._store = FeedStore(directory)

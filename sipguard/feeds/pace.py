@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -69,8 +68,3 @@ class Limiter:
     @property
     def _window(self) -> float:
         return self._pace.window * 1.01
-
-
-async def sleep(seconds: float) -> None:
-    """Sleep on the event loop's clock."""
-    await asyncio.sleep(seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import socket
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Literal
 
 from sipguard.errors import FirewallError, pip_install
 from sipguard.firewall import programs
-
-log = logging.getLogger(__name__)
 
 Kind = Literal["nf_tables", "legacy", "none"]
 

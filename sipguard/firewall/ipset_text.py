@@ -27,6 +27,7 @@ _ABOVE = (
 )
 HEAVY: dict[str, str] = {"4": _ABOVE, "6": f"{_ABOVE} --hashlimit-srcmask 64"}
 """Family → match for the packets of a banned address (IPv6: its /64) above that limit. All sets of a family share one table."""
+_FAMILIES: tuple[Family, Family] = ("4", "6")
 _WITH: dict[str, dict[str, str]] = {
     "4": {
         "port-unreachable": "icmp-port-unreachable",
@@ -44,11 +45,7 @@ _WITH: dict[str, dict[str, str]] = {
 def set_names(jail: str) -> list[XtSet]:
     """The four sets of a jail: addresses and networks, each for IPv4 and IPv6."""
     owner = set_owner(jail)
-    return [XtSet(kind, family, owner) for kind in ("a", "n") for family in _families()]
-
-
-def _families() -> tuple[Family, Family]:
-    return ("4", "6")
+    return [XtSet(kind, family, owner) for kind in ("a", "n") for family in _FAMILIES]
 
 
 def create(name: XtSet | str, *, family: Family, networks: bool, size: int, counts: bool = False) -> str:
