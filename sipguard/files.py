@@ -12,7 +12,12 @@ from typing import BinaryIO
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A regular file, opened for reading.
+    """A regular file, opened for reading. Raises `OSError` as `descriptor_of` does."""
+    return open(descriptor_of(path), "rb")
+
+
+def descriptor_of(path: str | Path) -> int:
+    """A descriptor of a regular file, for reading; the caller closes it.
 
     Raises:
         OSError: it cannot be opened, or is a FIFO, whose open(2) would wait for a writer, a device or a directory.
@@ -21,10 +26,10 @@ def open_regular(path: str | Path) -> BinaryIO:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return open(descriptor, "rb")  # noqa: PTH123 - a descriptor
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
 
 
 def set_aside(path: Path) -> Path:

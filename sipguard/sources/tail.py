@@ -16,6 +16,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
+from sipguard.files import descriptor_of
 from sipguard.model import Chunk, Position
 from sipguard.sources import rotated
 from sipguard.sources.lines import LineReader, TruncatedError, hash_head
@@ -250,11 +251,8 @@ class Tail:
         return rotated.Place(self.path, rotated.ANY, 0)
 
     def _open_file(self, path: str, offset: int) -> LineReader:
-        # O_NONBLOCK: the path may have become a FIFO, and open(2) would wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = descriptor_of(path)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
             return LineReader(descriptor, offset=offset, max_line=self._max_line)
         except OSError:
             os.close(descriptor)

@@ -28,16 +28,16 @@ _GENERAL: Mapping[str, Any] = {
     "dbpurgeage": "1d",
 }
 _ACTION_KEYS = (
+    *("actionstart", "actionstart_on_demand", "actionstop", "actionflush", "actionreload", "actioncheck"),
     *(
-        "actionstart",
-        "actionstart_on_demand",
-        "actionstop",
-        "actionflush",
-        "actionreload",
-        "actioncheck",
         "actionrepair",
+        "actionrepair_on_unban",
+        "actionban",
+        "actionprolong",
+        "actionreban",
+        "actionunban",
+        "norestored",
     ),
-    *("actionrepair_on_unban", "actionban", "actionprolong", "actionreban", "actionunban", "norestored"),
 )
 
 

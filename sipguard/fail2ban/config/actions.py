@@ -23,16 +23,8 @@ if TYPE_CHECKING:
 
 FLAGS = ("actionstart_on_demand", "actionrepair_on_unban", "norestored")
 COMMANDS = (
-    "actionstart",
-    "actionstop",
-    "actionflush",
-    "actionreload",
-    "actioncheck",
-    "actionrepair",
-    "actionban",
-    "actionprolong",
-    "actionreban",
-    "actionunban",
+    *("actionstart", "actionstop", "actionflush", "actionreload", "actioncheck", "actionrepair"),
+    *("actionban", "actionprolong", "actionreban", "actionunban"),
 )
 # Attackers control these values, so they are substituted only where they can be escaped.
 HOSTILE_TAGS = frozenset({"matches", "ipmatches", "ipjailmatches"})

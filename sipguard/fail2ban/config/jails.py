@@ -39,30 +39,11 @@ _USE_DNS: Mapping[str, UseDns] = {
 }
 _FIRST_DEFAULTS = {"enabled": "False", "backend": "auto", "filter": ""}
 _KEYS = (
-    "enabled",
-    "backend",
-    "maxretry",
-    "maxmatches",
-    "findtime",
-    "bantime",
-    "bantime.increment",
-    "bantime.factor",
-    "bantime.formula",
-    "bantime.multipliers",
-    "bantime.maxtime",
-    "bantime.rndtime",
-    "bantime.overalljails",
-    "ignorecommand",
-    "ignoreself",
-    "ignoreip",
-    "ignorecache",
-    "filter",
-    "logtimezone",
-    "logencoding",
-    "logpath",
-    "skip_if_nologs",
-    "systemd_if_nologs",
-    "action",
+    *("enabled", "backend", "maxretry", "maxmatches", "findtime"),
+    *("bantime", "bantime.increment", "bantime.factor", "bantime.formula", "bantime.multipliers"),
+    *("bantime.maxtime", "bantime.rndtime", "bantime.overalljails"),
+    *("ignorecommand", "ignoreself", "ignoreip", "ignorecache"),
+    *("filter", "logtimezone", "logencoding", "logpath", "skip_if_nologs", "systemd_if_nologs", "action"),
     *FILTER_KEYS,
 )
 _DEFAULTS = {**_FIRST_DEFAULTS, "action": ""}
@@ -72,17 +53,10 @@ _BOOLEANS = frozenset(
 )
 # These have their own commands in Fail2ban's protocol, or none.
 _NOT_SENT = frozenset(
-    {
-        "action",
-        "filter",
-        "enabled",
-        "logpath",
-        "skip_if_nologs",
-        "systemd_if_nologs",
-        "backend",
-        "ignoreip",
+    (
+        *("action", "filter", "enabled", "logpath", "skip_if_nologs", "systemd_if_nologs", "backend", "ignoreip"),
         *FILTER_KEYS,
-    }
+    )
 )
 _LISTS = frozenset({"failregex", "ignoreregex", "journalmatch"})
 # Fail2ban sends these first, the jail's before the filter's, so the filter's [Init] wins.
