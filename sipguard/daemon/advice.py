@@ -19,15 +19,15 @@ from sipguard.config.settings import Settings
 from sipguard.errors import SipguardError
 
 KEPT = 300.0
-"""Seconds for which an answer is good."""
+"""How long an answer is reused, in seconds."""
 PATIENCE = 60.0
-"""Seconds for one check."""
+"""Time limit of one check, in seconds."""
 NICENESS = 10
 """getpriority(2): detection goes first."""
 
 
 class Review:
-    """The last answer; whoever asks while a check runs gets that one's."""
+    """Keeps the last answer. Requests during a check share its result."""
 
     def __init__(self) -> None:
         self._answer: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Notices a filter that has gone blind: lines about failed logins go by, and it understands none of them.
+"""Notices a filter that misses failed logins: the log has lines about them, and it matches none.
 
 A sample: a part of what is read, once a second. It accuses nobody, so it may be as rough as this.
 """

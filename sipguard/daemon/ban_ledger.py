@@ -20,10 +20,10 @@ _STALE = 100
 
 
 class State(Enum):
-    """How far a ban is."""
+    """The state of a ban."""
 
     ORDERED = "ordered"
-    """Decided, and on its way to the kernel."""
+    """Ordered: decided and queued for the kernel."""
     NO_ROOM = "no room"
     """No set of the kernel has room for it now."""
     REFUSED = "refused"
@@ -45,7 +45,7 @@ class Record:
     refusal: str = ""
     """Why the kernel refuses it."""
     adopted: bool = False
-    """Only the kernel told of it: the state may know more."""
+    """Found in the kernel only; the database may know more."""
     notified: bool = False
     """Whether the jail's actions have been told of it."""
 
@@ -58,7 +58,7 @@ class BanLedger:
         self._ends: list[tuple[float, str, str]] = []
         """(until, jail, address) of live bans, a heap; with ends that have moved since."""
         self._waiting: dict[State, dict[int, Record]] = {State.NO_ROOM: {}, State.REFUSED: {}}
-        """By identity, those that have waited longest first."""
+        """By identity, longest waiting first."""
         self.waits = False
         """Whether any of them is waiting."""
         self._size = 0
@@ -66,7 +66,7 @@ class BanLedger:
         self._live: dict[str, int] = {}
         """Jail → number of live bans: who watches asks for it all the time."""
         self.moves = 0
-        """How many bans have begun, ended, or got another end: who knows this number has seen them all."""
+        """Counts changes (a ban began, ended, got another end), so that a reader can tell whether it has seen them all."""
 
     def __iter__(self) -> Iterator[Ban]:
         for records in self._jails.values():
@@ -158,7 +158,7 @@ class BanLedger:
         return record
 
     def end(self, jail: str, address: str) -> Record | None:
-        """It is over; None if there was none."""
+        """End a ban and return its record; None if there was none."""
         record = self._jails.get(jail, {}).pop(address, None)
         if record is not None:
             self._live[jail] = self._live.get(jail, 0) - record.live
@@ -179,7 +179,7 @@ class BanLedger:
         return not known
 
     def taken(self, bans: Iterable[Ban]) -> None:
-        """The kernel has these, or is asked once more: they wait no longer."""
+        """Stop waiting for these: the kernel has them, or they are queued again."""
         for ban in bans if self.waits else ():
             if (record := self.record(ban.jail, ban.address)) and record.state in self._waiting:
                 self._set(record, State.LIVE if record.live else State.ORDERED)
@@ -230,5 +230,5 @@ class BanLedger:
 
 
 def shifted(ban: Ban, seconds: float) -> Ban:
-    """The same ban by a clock that was set by so much."""
+    """The same ban after the clock was set by this many seconds."""
     return replace(ban, since=ban.since + seconds, until=ban.until + seconds)

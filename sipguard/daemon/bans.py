@@ -33,7 +33,7 @@ Because = Literal["hand", "time", "jail"]
 """Why a ban ends."""
 
 PATIENCE = 5.0
-"""Seconds that an asker waits for the kernel before being told that it has not answered."""
+"""How long a request waits for the kernel to confirm, in seconds."""
 ROUNDING = 5.0
 """Seconds by which a ban's end in the kernel may differ from the stored one: backends round."""
 
@@ -66,20 +66,20 @@ class Bans:
         self.made: Counter[tuple[str, str]] = Counter()
         """(jail, `attack` or `hand`) → bans that the kernel has been given in this run; not those of earlier ones."""
         self._decided: list[Ban] = []
-        """Not on its way to the kernel yet."""
+        """Bans that have not been queued for the kernel yet."""
         self._store = store
         self._runners = runners
         self._clock = clock
 
     def decide(self, ban: Ban) -> None:
-        """A jail has decided on a ban: to the kernel with it, at the loop's next turn, with all of this one."""
+        """Record a jail's decision. All decisions of this turn of the loop go to the kernel together, at the next turn."""
         self.live.decide(ban)
         if not self._decided:
             asyncio.get_running_loop().call_soon(self._send)
         self._decided.append(ban)
 
     def _send(self) -> None:
-        """What was decided goes to the kernel, unless it was undone since; what was banned before may be banned for longer."""
+        """Queue the decided bans for the kernel, without those undone since. Repeated bans get their longer time here."""
         bans, addresses = [], []
         for ban in self._decided:
             record = self.live.record(ban.jail, ban.address)
@@ -97,17 +97,17 @@ class Bans:
         self._order("ban", bans)
 
     def _history(self, jail: str) -> str | None:
-        """Whose earlier bans count for this jail: its own, or those of all (None)."""
+        """The jail whose earlier bans count for this one: itself, or all jails (None)."""
         runner = self._runners.get(jail)
         return None if runner and runner.jail.growth.overalljails else jail
 
     def _enforced(self, ban: Ban) -> bool:
-        """Whether the firewall has to do with it; a jail that is gone may have left it there."""
+        """Whether the firewall carries out this ban. For a jail that is gone: yes, it may still be there."""
         runner = self._runners.get(ban.jail)
         return runner is None or runner.jail.enforced
 
     def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        """To the firewall; what it has nothing to do with is carried out at the loop's next turn."""
+        """Queue orders for the firewall. Bans that it does not carry out count as made at the loop's next turn."""
         ours: list[Ban] = []
         others: list[Ban] = []
         for ban in bans:
@@ -269,7 +269,7 @@ class Bans:
             self.moved(bans)
 
     def end_due(self) -> None:
-        """End what has reached its time."""
+        """End the bans whose time is over."""
         self.release(self.live.ended(self._clock()), because="time")
         self._store.touched()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sipguard.model import BY_HAND, Ban, Filter, Jail, Rule
 
 BANTIME = 86_400.0
-"""Seconds of a ban that names no time."""
+"""Default length of a ban by hand, in seconds."""
 
 
 def jail_by_hand(jails: Iterable[Jail], ignoreip: Iterable[str]) -> Jail:

@@ -20,7 +20,7 @@ from sipguard.state.changes import CountedAttempt
 Request = Mapping[str, Any]
 
 REFRESH_PATIENCE = 40.0
-"""Seconds that an asker waits for a feed to be fetched anew."""
+"""How long a request waits for a feed to be fetched, in seconds."""
 MOST_USERS = 20
 """Users of a ban that are named in a list."""
 PAGE = 1000
@@ -62,7 +62,7 @@ class Commands:
         }
 
     async def ping(self, _request: Request) -> Any:
-        """Whether anybody is there."""
+        """Answer that the daemon runs."""
         return {"version": __version__}
 
     async def status(self, request: Request) -> Any:
@@ -103,7 +103,7 @@ class Commands:
         }
 
     def _health(self) -> dict[str, Any]:
-        """What holds for all jails."""
+        """The part of the status that concerns all jails."""
         daemon = self._daemon
         worker = daemon.bans.firewall_worker
         return {

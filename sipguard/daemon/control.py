@@ -29,9 +29,9 @@ Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 LONGEST_REQUEST = 1 << 20
 """Bytes of one request: room for thousands of addresses, not for filling the memory."""
 IDLE = 60.0
-"""Seconds after which a client that says nothing, or reads nothing, is let go."""
+"""A client that sends or reads nothing for this many seconds is disconnected."""
 MOST_CLIENTS = 200
-"""Connections at once; for one more the oldest is closed, so that a flood of them keeps nobody from asking for long."""
+"""Most connections at once. One more closes the oldest, so that a flood blocks nobody for long."""
 
 
 MEND = "give another place with --socket"

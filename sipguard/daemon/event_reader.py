@@ -46,7 +46,7 @@ class _Server:
         self.table = EventTable.read(packaged("filters") / "events" / f"{parse(url).server}.toml")
         self.waiting: deque[LogEvent] = deque(maxlen=_WAITING)
         self.left: float | None = None
-        """Since when it does not tell, after it did."""
+        """When it stopped sending events; None while it sends them, or before the first."""
         self.heard = time.monotonic()
         """When it told anything last, by the monotonic clock; at first, when this was made."""
         self._reader = reader
@@ -136,7 +136,7 @@ class EventReader:
                 self._told[name].told_before([(address, when)])
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Close all connections."""
         tasks = [server.task for server in self._servers.values()]
         for task in tasks:
             task.cancel()

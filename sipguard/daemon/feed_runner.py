@@ -50,7 +50,7 @@ class FeedRunner:
         self._ignored: tuple[str, ...] = ()
         self._manager: Manager | None = None
         self._told: Manager | None = None
-        """Whose status is told: while a reload puts another in its place, the one before."""
+        """The manager whose status is shown; during a reload, the previous one."""
         self._changing = asyncio.Lock()
         self._known = asyncio.Event()
         """Whether a configuration has said which feeds there are."""
@@ -74,7 +74,7 @@ class FeedRunner:
             self._known.set()
 
     async def check(self) -> None:
-        """Put back what others have removed, heed new addresses of this machine. For every look around."""
+        """Restore what others have removed, and let new addresses of this machine through. Called every few seconds."""
         if self._manager:
             await self._manager.check()
 
@@ -84,7 +84,7 @@ class FeedRunner:
             await self._manager.reapply()
 
     async def stop(self) -> None:
-        """Fetch no more; what the firewall has stays."""
+        """Stop fetching; the firewall keeps its lists."""
         if self._manager:
             manager, self._manager = self._manager, None
             await manager.close()

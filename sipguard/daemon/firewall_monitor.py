@@ -41,11 +41,11 @@ DRIFT = 5.0
 ALARM, CALM = 0.9, 0.8
 """Warn at this share of a set's size; re-arm below the second."""
 _HUNDRED_YEARS = 99 * 365 * 86_400.0
-"""Beyond it a backend may cut."""
+"""Longer times may be cut by a backend."""
 
 
 class FirewallMonitor:
-    """One look after another. `size` is what a set of addresses holds at most; `feeds` gives the firewall its lists again."""
+    """Checks the firewall repeatedly. `size` is the most addresses in a set; `feeds` gives the firewall its lists again."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class FirewallMonitor:
     ) -> None:
         """`complete` tells whether every ban is known: until then what seems left over may be one."""
         self.lost = 0
-        """How often something of ours was gone."""
+        """How often something of sipguard's was missing."""
         self.repaired: Callable[[float], None] = lambda _since: None
         """Told, before and after something of ours is put back, since when it may have been gone: POSIX seconds."""
         self.drift = 0

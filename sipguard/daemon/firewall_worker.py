@@ -38,7 +38,7 @@ ROOM = 10.0
 REFUSED = 30.0
 """Seconds between tries of bans that the kernel refused one by one."""
 SEARCH = 5.0
-"""Seconds of refusals without anything made, after which it is not a single ban: the firewall does not work."""
+"""After this many seconds of refusals alone, the firewall counts as broken, rather than single bans as refused."""
 BATCH = 20_000
 """Bans in one transaction at most: what a kernel takes in a tenth of a second."""
 
@@ -58,7 +58,7 @@ class FirewallWorker:
         self.rules: Sequence[Rule] = ()
         """What `open` was last asked to make."""
         self.problem: str | None = None
-        """Why the kernel has not what it should have; None when it has."""
+        """Why the kernel lacks bans or rules; None if it has all of them."""
         self.unruled: dict[str, str] = {}
         """Jail → why the kernel refuses its rule: it can ban nobody."""
         self._ruled: Sequence[Rule] = ()
@@ -289,7 +289,7 @@ class FirewallWorker:
             log.error("Firewall: cannot ban %s in jail %s: %s; all others go on", ban.address, ban.jail, error)
 
     def _refuse(self, ban: Ban, why: str) -> bool:
-        """Have a ban wait that the kernel does not take; whether that is new."""
+        """Let a refused ban wait; returns whether it was not waiting yet."""
         if not self._ledger.waiting(State.REFUSED):
             asyncio.get_running_loop().call_later(REFUSED, self._try_refused)
         return self._ledger.wait(ban, State.REFUSED, why)
@@ -376,7 +376,7 @@ class FirewallWorker:
         self.problem = None
 
     def leave(self, *, flush: bool) -> None:
-        """After `stop`: let go of the firewall. `flush` removes all that is ours first; live bans come back at the next start."""
+        """Release the firewall, after `stop`. `flush` removes all that is ours first; live bans come back at the next start."""
         try:
             if flush:
                 self._alone(self.firewall.flush)
@@ -387,5 +387,5 @@ class FirewallWorker:
         self._owner.leave()
 
     def stop(self) -> None:
-        """End the thread, after what it is doing."""
+        """End the thread when its present job is done."""
         self._thread.shutdown(wait=True)

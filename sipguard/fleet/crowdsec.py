@@ -26,15 +26,15 @@ ANEW = 3600.0
 PAUSE, LONGEST_PAUSE = 1.0, 10.0
 """Seconds until the next try after a failure."""
 NEAR = 5.0
-"""Seconds by which an end may differ before it is told of again."""
+"""A ban is sent again if its end differs by more than this, in seconds."""
 BATCH = 100
 """Alerts in one request."""
 FEW = 20
-"""Up to so many bans at once are told of with their attempts: to look these up takes time."""
+"""Most bans sent at once with their attempts, since looking these up takes time."""
 
 
 class CrowdsecLocal(Protocol):
-    """The daemon, as CrowdSec's side sees it."""
+    """What this side needs of the daemon."""
 
     def bans(self, network: str) -> Collection[Ban]:
         """The live bans of exactly this network."""
@@ -49,10 +49,10 @@ class CrowdsecLocal(Protocol):
         """Time and user of the attempts that led to a ban."""
 
     def changed(self, changes: Iterable[tuple[str, float, float]]) -> None:
-        """Decisions have begun or ended: (network, end before, end after)."""
+        """Called when decisions begin or end: (network, end before, end after)."""
 
     def caught_up(self) -> None:
-        """All decisions were read."""
+        """Called when all decisions have been read."""
 
 
 class Decisions:
@@ -63,7 +63,7 @@ class Decisions:
         """Network → until when, by this machine's clock."""
         self._of: dict[str, dict[int, tuple[float, str]]] = {}
         self.refused = 0
-        """How many were not taken: private or reserved addresses, too wide networks, too many."""
+        """Number of decisions refused: private or reserved addresses, too wide networks, too many."""
 
     def __len__(self) -> int:
         return sum(map(len, self._of.values()))
@@ -71,7 +71,7 @@ class Decisions:
     def take(
         self, new: Iterable[Decision], deleted: Iterable[Decision], now: float, *, everything: bool
     ) -> list[tuple[str, float, float]]:
-        """Take an answer in; gives what changes: network, end before, end after."""
+        """Apply an answer and return the changes: network, end before, end after."""
         touched = set(self._of) if everything else set()
         if everything:
             self._of = {}
@@ -108,7 +108,7 @@ class Decisions:
             self._settle(network, now)
 
     def around(self, address: str) -> list[str]:
-        """This address or network and those of the decisions that hold it."""
+        """This address or network, and the networks of decisions that contain it."""
         version, first, length = parse(address)
         found = []
         for shorter in range(length, 7, -1):
@@ -124,21 +124,21 @@ class Decisions:
 
 
 class CrowdsecNode:
-    """This machine beside a local API. `run` until cancelled."""
+    """Exchanges decisions with a local API. Await `run` until cancelled."""
 
     def __init__(self, settings: Crowdsec, local: CrowdsecLocal, *, clock: Clock) -> None:
         self.settings = settings
         self.decisions = Decisions()
         self.problem = "not connected yet"
         self.told: dict[str, float] = {}
-        """Network → end of this machine's own decisions, as far as is known."""
+        """Network → end of this machine's own decisions, as last seen."""
         self._lapi = Lapi(settings)
         self._local = local
         self._clock = clock
         self._moved: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._anew = True
-        """Whether all decisions are to be read, not what has changed alone."""
+        """Whether to read all decisions next time instead of only the changes."""
 
     @property
     def place(self) -> str:
@@ -146,13 +146,13 @@ class CrowdsecNode:
         return shown_url(self.settings.url)
 
     def moved(self, networks: Iterable[str]) -> None:
-        """Bans of these networks have begun, ended, or got another end. Costs the caller nothing."""
+        """Note that bans of these networks began, ended, or got another end. Returns at once."""
         if self.settings.login and not self.problem:
             self._moved.update(dict.fromkeys(networks))
             self._wake.set()
 
     async def run(self) -> None:
-        """Poll and tell, and begin anew after every failure."""
+        """Poll and send, and start over after every failure."""
         pause = PAUSE
         try:
             while True:

@@ -49,7 +49,7 @@ class Decision(NamedTuple):
 
 
 class OwnAlert(NamedTuple):
-    """A ban of this machine to be told of."""
+    """A ban of this machine to be sent."""
 
     network: str
     seconds: float
@@ -72,7 +72,7 @@ class Lapi:
         self._expires = 0.0
 
     async def close(self) -> None:
-        """Let go."""
+        """Close the connection."""
         client, self._client, self._token = self._client, None, ""
         if client is not None:
             await client.aclose()
@@ -187,7 +187,7 @@ def _refusal(status: int, body: bytes) -> str:
 
 
 def _read(told: Any) -> tuple[list[Decision], int]:
-    """The bans among decisions; and how many of them cannot be taken."""
+    """The bans among decisions, and the number of those that are refused."""
     found, refused = [], 0
     for one in told if isinstance(told, list) else ():
         if (

@@ -21,13 +21,13 @@ SETS = (*(f"bans:{name}" for name in CLASSES), "unbans", "pardons")
 PATIENCE = 5.0
 """Seconds that Redis may take for an answer."""
 BLOCK = 1.0
-"""Seconds that a read of the streams waits for an event: as long as it may take until a new node's stream is read too."""
+"""Longest wait for an event in one read of the streams, in seconds; a new node's stream is read only after it."""
 PAGE = 500
 """Elements of a set, and events of a stream, in one answer."""
 STREAM = 20_000
-"""Events that a stream keeps, about: who has missed more reads the sets."""
+"""Approximate length of a stream; a node that has missed more events reads the sets."""
 KEEP_BEAT = 7 * 86_400
-"""Seconds after which a node that says nothing is forgotten."""
+"""A silent node is forgotten after this many seconds."""
 NAMES = 4 * PAGE
 """Names of nodes that are read at a time."""
 _CHUNK = 200
@@ -35,19 +35,19 @@ _CHUNK = 200
 
 
 class LinkError(FleetError):
-    """Redis is out of reach, refuses, or answers what it should not."""
+    """Redis is out of reach, refuses a command, or gives an unexpected answer."""
 
 
 class WrongTypeError(LinkError):
-    """A key is of another type than it should be: whoever may write it has put something else there."""
+    """A key has the wrong type: somebody with write access has replaced it."""
 
 
 class UnwritableError(LinkError):
-    """Redis answers and takes nothing: its memory or disk is full, or it is a replica of one that is gone."""
+    """Redis answers but accepts no writes: its memory or disk is full, or it is a replica without its primary."""
 
 
 class Read(NamedTuple):
-    """One event of a stream, not judged yet."""
+    """One event of a stream, not validated yet."""
 
     node: str
     id: str
@@ -63,9 +63,9 @@ class Link:
         self._clock = clock
         self._redis: Any = None
         self.offset = 0.0
-        """Redis's time less this machine's, in seconds."""
+        """Redis's clock minus this machine's, in seconds."""
         self._cursor = 0
-        """Where to read on in the set of names."""
+        """Cursor in the set of names."""
 
     async def open(self) -> None:
         """Connect, and compare the clocks."""
@@ -92,25 +92,25 @@ class Link:
         await self.compare_clocks()
 
     async def close(self) -> None:
-        """Let go."""
+        """Close the connections."""
         if self._redis is not None:
             redis, self._redis = self._redis, None
             with contextlib.suppress(Exception):  # it is gone either way
                 await getattr(redis, "aclose", redis.close)()  # the name before redis-py 5.0.1
 
     async def compare_clocks(self) -> None:
-        """Measure `offset`: to half of the time that the answer takes."""
+        """Measure `offset`; its error is at most half of the round trip."""
         begin = time.monotonic()
         with self._told():
             seconds, micros = await self._redis.time()
         self.offset = int(seconds) + int(micros) / 1e6 + (time.monotonic() - begin) / 2 - self._clock()
 
     def now(self) -> float:
-        """Redis's time, as far as is known."""
+        """Redis's time, by the last measurement."""
         return self._clock() + self.offset
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Put events into the sets and the stream: some at a time, each lot wholly or not at all."""
+        """Write events to the sets and the stream in batches; each batch is one transaction."""
         for begin in range(0, len(events), _CHUNK):
             with self._told():
                 async with self._redis.pipeline(transaction=True) as pipe:
@@ -134,7 +134,7 @@ class Link:
                     raise answer
 
     async def names(self) -> set[str]:
-        """The names in the set of nodes, of a very large set some other ones each time; none if somebody has spoilt it."""
+        """The names in the set of nodes; of a very large set, the next page at each call; none if the key has the wrong type."""
         found: set[str] = set()
         try:
             for _ in range(NAMES // PAGE):
@@ -163,7 +163,7 @@ class Link:
         return {name: b"" if isinstance(one, Exception) else one for name, one in told if one != b""}
 
     async def sizes(self, node: str, sets: Iterable[str]) -> int:
-        """How many elements these sets of a node have together."""
+        """Total number of elements in these sets of a node."""
         with self._told():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for what in sets:
@@ -211,7 +211,7 @@ class Link:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Errors of the library as ours, without the password."""
+        """Convert the library's errors to `LinkError`, without the password."""
         from redis.exceptions import RedisError  # noqa: PLC0415 - imported already
 
         try:
@@ -227,7 +227,7 @@ class Link:
 
 
 def _answer(error: object) -> str:
-    """What Redis has said, without what redis-py writes before it: the command, and so what strangers have chosen."""
+    """Redis's own message, without redis-py's prefix, which contains the command and so text from strangers."""
     return str(error).rpartition("caused error: ")[2].strip("('\",)")
 
 

@@ -1,4 +1,4 @@
-"""What a node of the fleet asks of its own daemon, and tells it."""
+"""The interface between a node of the fleet and its own daemon."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sipguard.model import Ban
 
 
 class Local(Protocol):
-    """The daemon, as the fleet sees it."""
+    """What a node needs of the daemon."""
 
     def bans(self, network: str) -> Collection[Ban]:
         """The live bans of exactly this network."""
@@ -22,13 +22,13 @@ class Local(Protocol):
         """Whether the bans of earlier runs are known."""
 
     def changed(self, changes: Iterable[FleetChange]) -> None:
-        """Others' bans have begun or ended. Times are Redis's."""
+        """Called when bans of other nodes begin or end. Times are by Redis's clock."""
 
     def release(self, network: str) -> None:
-        """Let a network through: an operator elsewhere has said so, whom this node trusts in that."""
+        """Unban a network because a trusted operator on another node did."""
 
     def caught_up(self) -> None:
-        """Every other node was read once."""
+        """Called when every other node has been read once."""
 
     def own_addresses(self) -> Iterable[str]:
         """This machine's addresses."""

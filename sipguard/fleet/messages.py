@@ -1,4 +1,4 @@
-"""What the nodes of a fleet write to Redis: keys, events of the stream, and the beat. Whatever is read is a stranger's text.
+"""What the nodes of a fleet write to Redis: keys, events of the stream, and the beat. All that is read is untrusted.
 
 A node writes under `sipguard:NAME:` alone. Times are Redis's own, POSIX seconds.
 """
@@ -28,11 +28,11 @@ LONGEST = 30 * 86_400.0
 AHEAD = 60.0
 """Seconds that a stamp may lie in the future."""
 WIDEST = {4: 24, 6: 48}
-"""Shortest prefix of a ban that is taken from others. Nobody attacks from more than one customer's network at once."""
+"""Shortest prefix of a ban accepted from others: an attacker has at most one customer's network."""
 LONGEST_BEAT = 4096
 """Bytes of a beat that are read."""
 MOST_ADDRESSES = 8
-"""Own addresses that a node may name, for the others never to reject."""
+"""Most own addresses that a node may name; the others never reject these."""
 _LONGEST_REASON, _LONGEST_WORD = 200, 64
 
 
@@ -42,25 +42,25 @@ def key(node: str, what: str) -> str:
 
 
 class BadMessageError(ValueError):
-    """What another node has written is refused; the text says why, in a few words that do not repeat it."""
+    """A message of another node is invalid; the text says why without repeating it."""
 
 
 class Event(NamedTuple):
-    """One thing that has happened on a node."""
+    """One ban, unban or pardon on a node."""
 
     kind: Kind
     network: str
     until: float
-    """Of a ban, its end; of an unban or pardon: bans that end by then are over, only a later one is heard."""
+    """Of a ban, its end. An unban or pardon ends all bans that would end by then; a ban with a later end still counts."""
     evidence: Class = "proven"
     jail: str = ""
     reason: str = ""
     at: float = 0.0
     """When it was written."""
     run: str = ""
-    """Which run of the node has written it."""
+    """The run of the node that wrote it."""
     number: int = 0
-    """Counts the events of a run from 1, so that a gap shows."""
+    """Number of the event within its run, from 1; shows gaps."""
 
     def fields(self) -> dict[str, str]:
         """For `XADD`."""
@@ -119,17 +119,17 @@ def read_time(value: Any) -> float:
 
 
 class Beat(NamedTuple):
-    """What a node says of itself every few seconds."""
+    """A node's sign of life, written every few seconds."""
 
     at: float
     run: str
     number: int
-    """That of its last event."""
+    """Number of its last event."""
     bans: int
-    """How many it shares now."""
+    """Number of bans it shares now."""
     version: str = ""
     addresses: tuple[str, ...] = ()
-    """Its own."""
+    """The node's own addresses."""
 
     def text(self) -> str:
         """For `SET`."""
@@ -153,7 +153,7 @@ def read_beat(data: bytes) -> Beat:
 
 
 def _address(word: object) -> str:
-    """A single address that strangers can send from; empty for anything else."""
+    """The canonical form of a single public address; empty for anything else."""
     try:
         version, _, length = parse(str(word))
         return admit(str(word)) if length == BITS[version] else ""

@@ -1,4 +1,4 @@
-"""This node among the others: tells them of its bans, hears of theirs. Nothing in the daemon waits for it.
+"""Publishes this node's bans to the other nodes and applies theirs. Nothing in the daemon waits for it.
 
 What another node has written may be anything: whatever Redis refuses because of it holds that node, and no other.
 """
@@ -48,17 +48,17 @@ class Node:
         self._ids: dict[str, str] = {}
         """Node → the ID of the last event read from its stream."""
         self._behind: dict[str, int] = {}
-        """Node → the number that its last beat told and that has not come."""
+        """Node → the event number in its last beat, if that event has not arrived."""
         self._loading: set[str] = set()
         self._caught_up = self._over = False
 
     def moved(self, networks: Iterable[str]) -> None:
-        """Bans of these networks have begun, ended, or got another end. Costs the caller nothing."""
+        """Note that bans of these networks began, ended, or got another end. Returns at once."""
         if not self.problem:
             self._teller.moved(networks)
 
     def pardon(self, network: str) -> bool:
-        """Let a network through on all nodes that take that from this one; False if too many wait for Redis."""
+        """Unban a network on all nodes that accept it from this one; False if too many such unbans wait for Redis."""
         return self._teller.pardon(network)
 
     @property
@@ -68,15 +68,15 @@ class Node:
 
     @property
     def untold(self) -> str:
-        """Why Redis takes nothing now, though it answers; empty if it does."""
+        """Why Redis accepts no writes although it answers; empty if it does."""
         return self._teller.untold
 
     def shift(self, seconds: float) -> None:
-        """The clock was set: Redis's was not."""
+        """Correct the offset to Redis's clock after this machine's clock was set."""
         self.link.offset -= seconds
 
     def accept(self, name: str) -> bool:
-        """Take what a node publishes though it was held; False if there is no such node."""
+        """Accept a held node's bans; False if there is no such node."""
         replica = self.roster.replicas.get(name)
         if replica is None:
             return False
@@ -85,7 +85,7 @@ class Node:
         return True
 
     async def run(self) -> None:
-        """Connect, and again whenever that ends."""
+        """Connect, and reconnect whenever the connection ends."""
         pause = FIRST_PAUSE
         while not self.ending:
             begin = time.monotonic()
@@ -133,7 +133,7 @@ class Node:
                 group.create_task(self._until_over(job))
 
     async def _until_over(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Repeat a job until another of the session has failed.
+        """Repeat a job until another job of the session fails.
 
         Not for ever: redis-py may lose a cancellation that comes while it reads an answer.
         """
@@ -244,7 +244,7 @@ class Node:
             self._local.changed(changes)
 
     async def _hold_unreadable_streams(self, names: Iterable[str]) -> None:
-        """Redis refuses to read all streams because of one that is none: find it."""
+        """Find the key of the wrong type because of which Redis refuses to read all streams."""
         for name in names:
             try:
                 await self.link.last(name)
@@ -253,7 +253,7 @@ class Node:
                     self._hold_unreadable(replica)
 
     def _hold_unreadable(self, replica: Replica) -> None:
-        """A node has something else in the place of its stream or its sets: it is asked again at each of its beats."""
+        """Set aside a node whose stream or sets have the wrong type; it is tried again at each of its beats."""
         held = replica.held
         self._ids.pop(replica.name, None)
         self._local.changed(self.roster.settle(replica, replica.hold("its keys are of another type"), self.link.now()))
@@ -280,7 +280,7 @@ class Node:
         return changes
 
     def _obey(self, network: str, until: float) -> None:
-        """A trusted operator lets a network through: end own bans that he has seen."""
+        """Carry out a trusted operator's unban: end this node's bans that were published before it."""
         if self._local.bans(network) and 0 < self.publisher.published(network) <= until:
             self._local.release(network)
 

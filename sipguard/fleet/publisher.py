@@ -10,7 +10,7 @@ from sipguard.fleet.messages import CLASSES, LONGEST, Class, Event, Kind
 from sipguard.model import Ban
 
 NEAR = 2.0
-"""Seconds by which an end may differ before it is published anew: clocks are compared over a network."""
+"""A ban is published again if its end differs by more than this, in seconds: clocks are compared over a network."""
 
 
 class OwnBan(NamedTuple):
@@ -37,7 +37,7 @@ class Publisher:
         self.share = tuple(one for one in CLASSES if one in set(share))
         self.run = secrets.token_hex(6)
         self.number = 0
-        """Of the last event that may have been written."""
+        """Number of the last event that may have been written."""
         self.bans: dict[tuple[Class, str], float] = {}
         """(class, network) → end, as Redis has it."""
         self.told: dict[tuple[Class, str], float] = {}
@@ -48,7 +48,7 @@ class Publisher:
     def read(
         self, bans: Mapping[tuple[Class, str], float], unbans: Mapping[str, float], pardons: Mapping[str, float]
     ) -> list[Event]:
-        """Redis has exactly these; gives what it has lost of unbans and pardons."""
+        """Note what Redis has; returns the unbans and pardons that it has lost."""
         self.bans = dict(bans)
         for key, until in bans.items():
             self.told[key] = max(until, self.told.get(key, 0.0))
@@ -88,7 +88,7 @@ class Publisher:
         return max(self.told.get((evidence, network), 0.0) for evidence in CLASSES)
 
     def stamp(self, events: Iterable[Event], now: float) -> list[Event]:
-        """Number events that are about to be written; should that fail, the numbers are not used again.
+        """Number events before they are written; after a failure, their numbers are not used again.
 
         From now on the others may hear them, and answer before Redis has said that they are written.
         """
@@ -102,7 +102,7 @@ class Publisher:
         return stamped
 
     def wrote(self, events: Iterable[Event]) -> None:
-        """Redis has these."""
+        """Note that these have been written."""
         for event in events:
             if event.kind == "ban":
                 key = event.evidence, event.network
@@ -112,7 +112,7 @@ class Publisher:
                 told[event.network] = max(event.until, told.get(event.network, 0.0))
 
     def networks(self) -> set[str]:
-        """All that was published."""
+        """Every published ban."""
         return {network for _, network in self.told}
 
     def live(self, now: float) -> int:

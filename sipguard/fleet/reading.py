@@ -9,7 +9,7 @@ from sipguard.fleet.roster import Roster
 
 
 async def read_contents(link: Link, replica: Replica, roster: Roster) -> Contents | None:
-    """The sets of a node; None when it is held, as they are too large. What is not right in them is left out, and counted."""
+    """The sets of a node; None if they are too large, and the node is held. Invalid elements are skipped and counted."""
     bans = [f"bans:{evidence}" for evidence in roster.accept]
     taken = ["unbans", *(["pardons"] if roster.is_trusted(replica.name) else [])]
     size = await link.sizes(replica.name, bans)

@@ -1,4 +1,4 @@
-"""What is known of one other node: its bans and what it has taken back, held to limits. No input or output.
+"""What is known of one other node: its bans and unbans, within limits. No input or output.
 
 Everything is a time that only grows: of a ban its end, of an unban the end up to which bans are over. So events may come twice
 and in any order, and the last writer wins by expiry.
@@ -15,7 +15,7 @@ from sipguard.fleet.messages import AHEAD, LONGEST, BadMessageError, Beat, Event
 GROWTH = 3.0
 SMALL = 2000
 WINDOW = 3600.0
-"""A node whose bans grow within so many seconds to more than `GROWTH` times what they were (`SMALL` at least) is held."""
+"""A node is held if its bans grow by more than the factor `GROWTH` within this many seconds (`SMALL` is the least base)."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Contents:
     """What a node has published: network → time."""
 
     bans: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By class, of those classes that are taken here."""
+    """By class of evidence; only the classes that are accepted here."""
     unbans: dict[str, float] = field(default_factory=dict)
     pardons: dict[str, float] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class Contents:
         return bool([True for bans in self.bans.values() if bans.pop(network, None)])
 
     def until(self, network: str) -> float:
-        """When the ban of exactly this network ends, by what this node says; 0 if there is none."""
+        """End of this node's ban of exactly this network; 0 if there is none."""
         until = max((bans.get(network, 0.0) for bans in self.bans.values()), default=0.0)
         return until if until > self.unbans.get(network, 0.0) else 0.0
 
@@ -56,7 +56,7 @@ class Contents:
 
 
 class Replica:
-    """One other node. `size` is how many bans are taken from it at most."""
+    """One other node. `size` is the most bans accepted from it."""
 
     def __init__(self, name: str, *, size: int, accept: tuple[str, ...]) -> None:
         self.name = name
@@ -64,13 +64,13 @@ class Replica:
         self.beat: Beat | None = None
         self.run = ""
         self.number = 0
-        """Of the last event that was taken."""
+        """Number of the last event that was applied."""
         self.seen_run, self.seen = "", 0
         """Run and number of the latest event that was heard, whether something before it is missing or not."""
         self.held = ""
-        """Why nothing is taken from this node; what was taken before stays until its time."""
+        """Why the node is held; bans applied before stay until they end."""
         self.withdrawn: list[str] = []
-        """What was taken back when it was held last."""
+        """The bans that were taken back when the node was last held."""
         self.refused: Counter[str] = Counter()
         self.lag = 0.0
         """Seconds from the writing of the last event to its reading."""
@@ -79,12 +79,12 @@ class Replica:
         self._size = self._allowed = size
         self._accept = accept
         self._fresh: dict[str, None] = {}
-        """What has come within the present window, to be taken back when it is too much."""
+        """The bans of the present window, which are taken back if there are too many."""
         self._base = -1
         self._window = 0.0
 
     def take(self, event: Event, now: float) -> list[str]:
-        """Take an event in; gives the networks whose end may be another now. What is refused is counted."""
+        """Apply an event and return the networks whose end may have changed. Counts what is refused."""
         if event.at > now + AHEAD or event.until > now + LONGEST + AHEAD:
             self.refused["a time in the future"] += 1
             return []
@@ -135,7 +135,7 @@ class Replica:
         return self.hold(f"its bans grew from {self._base:,} to more than {most:,} within an hour")
 
     def hold(self, why: str) -> list[str]:
-        """Take nothing more from this node until it is let go; gives the networks of bans that are taken back.
+        """Hold the node: apply nothing more until it is accepted. Returns the networks of bans that are taken back.
 
         Those are what has come within the present window, as nobody knows since when it was wrong.
         """
@@ -145,7 +145,7 @@ class Replica:
         return self.withdrawn
 
     def fits(self, size: int) -> bool:
-        """Whether so many published bans may be read: not too many, and not too many more than there were; else holds."""
+        """Whether this number of bans is within the limits on size and growth; if not, hold the node."""
         if size > self._allowed:
             self.hold(f"it publishes {size:,} bans, more than {self._allowed:,}")
         elif self._base >= 0 and size > max(self._base, SMALL) * GROWTH:
@@ -155,13 +155,13 @@ class Replica:
         return not self.held
 
     def fits_all(self, size: int) -> bool:
-        """Whether bans, unbans and pardons together are few enough; else holds. Each ban may have been taken back once."""
+        """Whether bans, unbans and pardons together are at most twice the bans allowed; if not, hold the node."""
         if size > 2 * self._allowed:
             self.hold(f"it publishes {size:,} bans and unbans, more than {2 * self._allowed:,}")
         return size <= 2 * self._allowed
 
     def replace(self, contents: Contents, run: str, number: int, now: float) -> list[str]:
-        """The node's sets were read as a whole; gives the networks whose end may be another now."""
+        """Apply the node's complete sets and return the networks whose end may have changed."""
         before, self.contents = self.contents, contents
         self.run, self.number, self.gap = run, number, False
         self._window, self._base = now, contents.count()
@@ -174,7 +174,7 @@ class Replica:
         return list(moved)
 
     def let_go(self, size: int) -> None:
-        """An operator accepts that the node publishes so many."""
+        """Release the node: the operator accepts this number of bans."""
         self._allowed = max(self._size, size + SMALL)
         self._base, self.held, self.gap = size, "", True
 

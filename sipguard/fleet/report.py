@@ -1,4 +1,4 @@
-"""What operators ask of the fleet. Times are this machine's."""
+"""Answers to the operator's questions about the fleet. Times are by this machine's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All other nodes together: what is to be rejected here, and who says so. No input or output."""
+"""All other nodes together: what this node rejects because of them, and on whose word. No input or output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sipguard.fleet.replica import Contents, Replica
 from sipguard.networks import BITS, parse, write
 
 MOST_NODES = 1000
-"""Nodes that are listened to; the names of others are ignored."""
+"""Most nodes that are read; further names are ignored."""
 MOST_REASONS = 10_000
 """Bans whose reason is remembered, for `explain`."""
 SLICE = 20_000
@@ -19,7 +19,7 @@ SLICE = 20_000
 
 
 class FleetChange(NamedTuple):
-    """A network that is to be rejected from now on until `after`, not until `before`; 0 is not at all."""
+    """A network whose rejection now ends at `after` instead of `before`; 0 means not rejected."""
 
     network: str
     before: float
@@ -49,14 +49,14 @@ class Roster:
         self._unban_from = frozenset(unban_from)
         self._max_time = max_time
         self.pardons: dict[str, float] = {}
-        """This node's own: what its operator has let through everywhere."""
+        """This node's own pardons."""
         self._reasons: dict[tuple[str, str], tuple[str, str]] = {}
         self._lengths: dict[int, set[int]] = {4: set(), 6: set()}
         self._sweep: list[str] = []
         self._next: list[str] = []
 
     def replica(self, node: str) -> Replica | None:
-        """That of a node, made if there is none yet; None if there are too many nodes."""
+        """The replica of a node, created if needed; None if there are too many nodes."""
         if node not in self.replicas:
             if len(self.replicas) >= MOST_NODES:
                 return None
@@ -68,7 +68,7 @@ class Roster:
         return node in self._unban_from
 
     def take(self, replica: Replica, event: Event, now: float) -> list[FleetChange]:
-        """Take in an event of a node."""
+        """Apply an event of a node."""
         if event.kind == "pardon" and not self.is_trusted(replica.name):
             replica.refused["a fleet-wide unban: not in unban_from"] += 1
             replica.follow(event)
@@ -81,13 +81,13 @@ class Roster:
         return self.settle(replica, touched, now)
 
     def replace(self, replica: Replica, contents: Contents, run: str, number: int, now: float) -> list[FleetChange]:
-        """All that a node has published was read."""
+        """Apply the complete sets of a node."""
         if not self.is_trusted(replica.name):
             contents.pardons.clear()
         return self.settle(replica, replica.replace(contents, run, number, now), now)
 
     def settle(self, replica: Replica, networks: Iterable[str], now: float) -> list[FleetChange]:
-        """What is to change here since a node says something else of these networks."""
+        """The changes to make here after a node's bans of these networks have changed."""
         changes = []
         for network in networks:
             before = self.ends.get(network, 0.0)
@@ -127,13 +127,13 @@ class Roster:
         return self.settle(Replica("", size=0, accept=()), [network], now)
 
     def forget(self, node: str, now: float) -> list[FleetChange]:
-        """A node is gone for long: so is what it said."""
+        """Forget a node that has been silent for long, and its bans."""
         replica = self.replicas.pop(node)
         networks = {network for bans in replica.contents.bans.values() for network in bans}
         return self.settle(Replica(node, size=0, accept=()), networks, now)
 
     def claims(self, address: str) -> Iterator[Claim]:
-        """Who says what of this address, or of a network that holds it."""
+        """Every node's ban of this address, or of a network that contains it."""
         for network in self.around(address):
             for node, replica in self.replicas.items():
                 for evidence, until in replica.contents.classes(network):
@@ -156,7 +156,7 @@ class Roster:
             self._lengths[version].add(length)
 
     def own_addresses(self) -> set[str]:
-        """What the other nodes say are their own: one node never rejects another."""
+        """The other nodes' own addresses: one node never rejects another."""
         return {one for replica in self.replicas.values() if replica.beat for one in replica.beat.addresses}
 
     def prune(self, now: float) -> None:
