@@ -46,15 +46,20 @@ class SetName(NamedTuple):
 @lru_cache(maxsize=1024)  # every ban of a burst asks
 def escape_jail(jail: str) -> str:
     """Give the part of a set's name that stands for the jail."""
+    return escape(jail, _READABLE, _DIGEST)
+
+
+@lru_cache(maxsize=1024)  # as above
+def escape(name: str, room: int, digest: int) -> str:
+    """Escape a name; one that needs more than `room` letters is cut and ends in `__` and `digest` digits of its hash."""
     # surrogatepass: a jail's name may come from a file that was not UTF-8, and must not crash the firewall.
-    raw = jail.encode("utf-8", "surrogatepass")
+    raw = name.encode("utf-8", "surrogatepass")
     escaped = _OTHER.sub(lambda match: b"_%02x" % match[0][0], raw).decode("ascii")
-    if len(escaped) <= _READABLE:
+    if len(escaped) <= room:
         return escaped
     from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, 4 MB, and few names are long
 
-    digest = sha256(raw).hexdigest()[:_DIGEST]
-    return f"{escaped[: _READABLE - _DIGEST - 2]}__{digest}"
+    return f"{escaped[: room - digest - 2]}__{sha256(raw).hexdigest()[:digest]}"
 
 
 def unescape_jail(escaped: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from sipguard.firewall.nft_names import Family, escape_jail, unescape_jail
+from sipguard.firewall.nft_names import Family, escape, unescape_jail
 
 Kind = Literal["a", "n", "f", "g", "t"]
 """Addresses and networks of a jail; a feed to reject, one to drop; a set that is being filled to take another's place."""
@@ -36,13 +36,7 @@ class XtSet(NamedTuple):
 
 def shorten(name: str, room: int) -> str:
     """Give a jail's or feed's name in letters that the kernel takes, at most `room` of them."""
-    escaped = escape_jail(name)
-    if len(escaped) <= room:
-        return escaped
-    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, 4 MB, and few names are long
-
-    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
-    return f"{escaped[: room - _DIGEST - 2]}__{digest}"
+    return escape(name, room, _DIGEST)
 
 
 def set_owner(name: str) -> str:
