@@ -138,16 +138,12 @@ def _tags(notice: Notice) -> Callable[[str], str | None]:
     return lambda tag: sentence(notice) if tag == "message" else values.get(tag)
 
 
-def _filled(fields: Mapping[str, Any], tag: Callable[[str], str | None]) -> dict[str, Any]:
-    """The fields with tags substituted in their texts."""
-    return {name: _filled_one(value, tag) for name, value in fields.items()}
-
-
-def _filled_one(value: Any, tag: Callable[[str], str | None]) -> Any:
+def _filled(value: Any, tag: Callable[[str], str | None]) -> Any:
+    """A value of the body with tags substituted in its texts."""
     if isinstance(value, Mapping):
-        return _filled(value, tag)
+        return {name: _filled(one, tag) for name, one in value.items()}
     if isinstance(value, list):
-        return [_filled_one(one, tag) for one in value]
+        return [_filled(one, tag) for one in value]
     return fill_text(value, tag) if isinstance(value, str) else value
 
 

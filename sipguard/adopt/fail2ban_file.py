@@ -56,7 +56,8 @@ def read_file(path: Path, jails: Mapping[str, float], now: float) -> Kept:
     for row in live:
         ban = _ban(row, jails)
         if ban is None and (row[3] < 0 or row[2] + row[3] > now):
-            kept.left.append(f"{row[1]} in jail {row[0]}: " + _why_not(row, jails))
+            why = "not an address" if row[0] in jails else "the jail does not run"
+            kept.left.append(f"{row[1]} in jail {row[0]}: {why}")
         elif ban is not None and ban.until > now:
             kept.bans.append(ban)
             standing.add((ban.jail, ban.address, ban.since))
@@ -78,15 +79,11 @@ def write_file(path: Path, bans: Iterable[Ban], logs: Sequence[LogRow]) -> None:
             data = json.dumps({"matches": [], "failures": ban.attempts})
             row = (ban.jail, ban.address, int(ban.since), length, ban.count, data)
             db.execute("INSERT OR IGNORE INTO jails (name, enabled) VALUES (?, 1)", (ban.jail,))
+            columns = "(jail, ip, timeofban, bantime, bancount, data) VALUES (?, ?, ?, ?, ?, ?)"
             known = "SELECT 1 FROM bans WHERE jail = ? AND ip = ? AND timeofban = ?"
             if db.execute(known, row[:3]).fetchone() is None:
-                db.execute(
-                    "INSERT INTO bans (jail, ip, timeofban, bantime, bancount, data) VALUES (?, ?, ?, ?, ?, ?)", row
-                )
-            db.execute(
-                "INSERT OR REPLACE INTO bips (jail, ip, timeofban, bantime, bancount, data) VALUES (?, ?, ?, ?, ?, ?)",
-                row,
-            )
+                db.execute(f"INSERT INTO bans {columns}", row)
+            db.execute(f"INSERT OR REPLACE INTO bips {columns}", row)
         for log in logs:
             db.execute("INSERT OR IGNORE INTO jails (name, enabled) VALUES (?, 1)", (log.jail,))
             db.execute(
@@ -122,7 +119,3 @@ def _ban(row: Sequence[object], jails: Mapping[str, float]) -> Ban | None:
         length = jails[jail]
     until = FOREVER if length == -1 or math.isinf(length) else since + length
     return Ban(address, jail, since, until, attempts=1, count=max(count, 1), reason="taken over from Fail2ban")
-
-
-def _why_not(row: Sequence[object], jails: Mapping[str, float]) -> str:
-    return "not an address" if row[0] in jails else "the jail does not run"

@@ -163,15 +163,10 @@ class Fail2banAction(Worker):
                 self._forget(verb, family)
                 failed = result
         if failed is not None:
-            for family in done:
-                self._after(verb, family)
+            if verb == "actionstart":  # those that were started are, although another one failed
+                self._holding |= dict.fromkeys(done, False)
             raise ActionError(f"{verb}: {failed.problem}")
         return done
-
-    def _after(self, verb: str, family: str) -> None:
-        """Record an operation as done for this family although it failed for another one."""
-        if verb == "actionstart":
-            self._holding[family] = False
 
     def _forget(self, verb: str, family: str) -> None:
         """Allow the command of this family, and identical ones of other families, to run again."""
