@@ -141,15 +141,15 @@ class ActionQueue:
         await self.worker.close()
 
 
-async def finish(lanes: Sequence[ActionQueue], patience: float) -> bool:
+async def finish(queues: Sequence[ActionQueue], patience: float) -> bool:
     """Let queues finish for `patience` seconds, then close them. Returns whether all work was done."""
     done = True
     try:
         async with asyncio.timeout(patience):
-            await asyncio.gather(*(lane.finish() for lane in lanes))
+            await asyncio.gather(*(queue.finish() for queue in queues))
     except TimeoutError:
         done = False
-        late = [f"{lane.title} ({lane.queued} waiting)" for lane in lanes if lane.queued]
+        late = [f"{queue.title} ({queue.queued} waiting)" for queue in queues if queue.queued]
         log.warning("Actions interrupted by the stop: %s", ", ".join(late) or "one was still running")
-    await asyncio.gather(*(lane.close() for lane in lanes))
+    await asyncio.gather(*(queue.close() for queue in queues))
     return done
