@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sipguard.detection.dated import DateSearch, Times, date_search
 from sipguard.detection.datefields import MONTHS
 from sipguard.detection.prefixes import beginning_of, may_begin
+from sipguard.detection.time_limit import timed
 from sipguard.detection.trees import is_anchored, parse
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from sipguard.detection.dates import DateFinder
 
 
-_LIMIT = 0.2
-"""Seconds for one search."""
 MOST_KINDS = 4
 """Date patterns, with what stands before the date, that a log may have each a search of its own for."""
 LONGEST_LEAD = 4
@@ -92,7 +91,7 @@ class CertainDates:
         for form, limit, quick in self._formats:
             if quick is not None and not quick(line):
                 continue
-            match = form.pattern.search(line) if limit is None else form.pattern.search(line, timeout=limit)
+            match = form.pattern.search(line) if limit is None else timed(form.pattern.search, line, limit=limit)
             if match is None:
                 continue
             this = (match.span(1), self._read(form, match)[0])
@@ -138,7 +137,7 @@ class CertainDates:
 
         None if there is no date of this form, or no such day.
         """
-        match = form.pattern.search(line, timeout=_LIMIT)
+        match = timed(form.pattern.search, line)
         if match is None:
             return None
         when, until = self._read(form, match)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.detection.datefields import DateResolver
 from sipguard.detection.dateformats import DateFormat, date_format
+from sipguard.detection.time_limit import SEARCH_LIMIT, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ class _Candidate:
         if self.limit is None:
             match = pattern.search(line) if end is None else pattern.search(line, start, end)
         else:
-            match = pattern.search(line, start, end, timeout=self.limit)
+            match = timed(pattern.search, line, start, end, limit=self.limit)
         if match is not None:
             self.matched += 1
         return match
@@ -85,7 +86,12 @@ class DateFinder:
     """The dates of one log."""
 
     def __init__(
-        self, datepattern: str | None, *, clock: Callable[[], float], zone: tzinfo | None, time_limit: float
+        self,
+        datepattern: str | None,
+        *,
+        clock: Callable[[], float],
+        zone: tzinfo | None,
+        time_limit: float = SEARCH_LIMIT,
     ) -> None:
         """Raises ValueError: a line of `datepattern` is not a date pattern."""
         self._clock = clock

@@ -28,6 +28,7 @@ from sipguard.detection.record_assembler import RecordAssembler
 from sipguard.detection.record_rule import declares
 from sipguard.detection.results import Counts, Examined, Ready
 from sipguard.detection.scan import PlainLines
+from sipguard.detection.time_limit import SEARCH_LIMIT
 from sipguard.detection.wrappers import Wrappers
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
@@ -48,13 +49,12 @@ class Detector:
         clock: Clock = _time.time,
         timezone: str | None = None,
         encoding: str = "utf-8",
-        time_limit: float = 0.2,
+        time_limit: float = SEARCH_LIMIT,
         fast: bool = True,
     ) -> None:
         """`timezone` is that of dates without one, None the machine's; `time_limit` is in seconds of processor time.
         Without `fast`, every line is read by the exact way, also those that cannot matter: the same events, slowly.
-        Raises ConfigError naming file, line and key when a regex does not compile, or names nobody to accuse; or when the date
-        pattern, time zone or encoding is wrong.
+        Raises ConfigError naming file, line and key when a regex, date pattern, time zone or encoding is wrong.
         """
         self.counts = Counts()
         try:

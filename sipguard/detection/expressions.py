@@ -20,6 +20,7 @@ from sipguard.detection.dated import asked
 from sipguard.detection.literals import Need, needs, single
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
+from sipguard.detection.time_limit import SEARCH_LIMIT, timed
 from sipguard.detection.translate import Writer
 from sipguard.detection.trees import UntranslatableError, checked
 from sipguard.errors import ConfigError
@@ -76,9 +77,9 @@ class Expression:
         """Compiled: this takes a millisecond or two, and many are never searched for."""
         return _compile(self.source, multiline=self._multiline)
 
-    def search(self, text: str, limit: float = 0.2) -> regex.Match[str] | None:
-        """The first match. Raises TimeoutError after `limit` seconds."""
-        match: regex.Match[str] | None = self.pattern.search(text, timeout=limit)
+    def search(self, text: str, limit: float = SEARCH_LIMIT) -> regex.Match[str] | None:
+        """The first match. Raises TimeoutError as `timed` does."""
+        match: regex.Match[str] | None = timed(self.pattern.search, text, limit=limit)
         return match
 
     @cached_property
@@ -91,8 +92,8 @@ class Expression:
         except (UntranslatableError, ValueError, OverflowError, RecursionError):
             return None
 
-    def found(self, text: str, limit: float) -> bool:
-        """Whether it matches somewhere in `text`, a line without LF. Raises TimeoutError after `limit` seconds."""
+    def found(self, text: str) -> bool:
+        """Whether it matches somewhere in `text`, a line without LF. Raises TimeoutError as `timed` does."""
         for mark in self.marks:
             if mark in text:
                 break
@@ -102,7 +103,7 @@ class Expression:
         if self._condition is not None and text.isascii():
             with suppress(SearchError):
                 return bool(self._condition.once(text.encode("ascii")))
-        return self.pattern.search(text, timeout=limit) is not None
+        return timed(self.pattern.search, text) is not None
 
     def groups_of(self, match: regex.Match[str]) -> dict[str, str | None]:
         """The named groups of `match`; `alt_user…` stand in for an empty `user`, `tuple_id…` are appended to `id`."""

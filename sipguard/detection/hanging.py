@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 from sipguard.detection.encodings import count_lines
 from sipguard.detection.expressions import one_of
-from sipguard.detection.record_rule import DOUBT_SETTLES, SEARCH_LIMIT, in_bytes
+from sipguard.detection.record_rule import DOUBT_SETTLES, in_bytes
+from sipguard.detection.time_limit import timed_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +99,7 @@ class HangingHeads:
 
     def heads(self, text: str) -> list[regex.Match[str]]:
         """The heads of other messages in a line. Raises TimeoutError."""
-        return [] if self._other is None else list(self._other.pattern.finditer(text, timeout=SEARCH_LIMIT))
+        return [] if self._other is None else timed_list(self._other.pattern.finditer, text)
 
     def may_hang(self, text: str, heads: list[regex.Match[str]]) -> bool:
         """Whether one may be the server's: until it is known what the log has, each dated like it. Raises TimeoutError."""

@@ -20,7 +20,8 @@ import regex
 
 from sipguard.detection.expressions import one_of, whole_number
 from sipguard.detection.pcre2 import Pattern, is_fast
-from sipguard.detection.record_rule import SEARCH_LIMIT, in_bytes
+from sipguard.detection.record_rule import in_bytes
+from sipguard.detection.time_limit import timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,7 @@ class LongFields:
     def _number_at(self, begin: int) -> bytes:
         """That of the thread with whose head the line begins; empty if it begins otherwise."""
         assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
-        match = in_bytes(self._head).match(self._data, begin, timeout=SEARCH_LIMIT)
+        match = timed(in_bytes(self._head).match, self._data, begin)
         return match[1] if match is not None else b""
 
     def _all(self) -> list[_Reach]:
@@ -123,7 +124,7 @@ class LongFields:
             # The head is looked for in the line of the mark alone: in all of the chunk it takes a hundred times as long.
             begin = max(data.rfind(b"\n", 0, place) + 1, position)
             end = data.find(b"\n", place) + 1 or len(data)
-            match = in_bytes(self._long).search(data, begin, end, timeout=SEARCH_LIMIT)
+            match = timed(in_bytes(self._long).search, data, begin, end)
             position = match.end() if match is not None else end
             if match is not None and self._is_true(match):
                 found.append(_Reach(match.end(), self._end(match.end(), self._reach, match[1]), match[1]))
@@ -135,12 +136,17 @@ class LongFields:
         """Where the thread writes its next record, or no message reaches any more."""
         assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
         limit = min(begin + reach, len(self._data))
-        for match in in_bytes(self._head).finditer(self._data, begin, timeout=SEARCH_LIMIT):
-            if match.start() >= limit:
-                break
-            if match[1] == number:
-                return int(match.start())
-        return limit
+        heads = in_bytes(self._head).finditer
+
+        def place(timeout: float) -> int:
+            for match in heads(self._data, begin, timeout=timeout):
+                if match.start() >= limit:
+                    break
+                if match[1] == number:
+                    return int(match.start())
+            return limit
+
+        return timed(place)
 
     def _is_true(self, match: regex.Match[bytes]) -> bool:
         """Whether the server has written this head: it begins a line of its own, or hangs there and has its thread's number."""
@@ -150,7 +156,7 @@ class LongFields:
             return not self._of_record(data, start)
         for _ in range(_MOST_LOOKED_BACK):
             start = data.rfind(b"\n", 0, max(start - 1, 0)) + 1
-            before = in_bytes(self._head).match(data, start, timeout=SEARCH_LIMIT)
+            before = timed(in_bytes(self._head).match, data, start)
             if before is not None and not self._of_record(data, start):
                 return bool(before[1] == match[1])
             if not start:

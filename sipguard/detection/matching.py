@@ -17,6 +17,7 @@ from sipguard.detection.expressions import Expression, compile_all, has_id, unio
 from sipguard.detection.multiline import Groups, Line, Session, Sessions, joined, split_match
 from sipguard.detection.results import Examined
 from sipguard.detection.tags import accused
+from sipguard.detection.time_limit import timed
 from sipguard.model import Challenge, Clock, Failure, Filter, Success
 
 if TYPE_CHECKING:
@@ -205,8 +206,8 @@ class Matcher:
     def _search(self, expression: Expression, text: str) -> regex.Match[str] | None:
         """Raises TimeoutError when the time for this line is used up.
 
-        That is processor time: a machine that stands still for a moment costs no line. Asking for it takes as long
-        as a search, so the line's account is opened by the first search that seems slow; each has the limit anyway.
+        That is the thread's processor time. Asking for it takes as long as a search, so the line's account is opened by the
+        first search that seems slow; each has the limit anyway.
         """
         self.counts.searches += 1
         limit = self._limit
@@ -242,7 +243,7 @@ class Matcher:
                 if self._maxlines > 1:
                     self._lines = [Line(content, whole)]
         self.counts.candidates += 1
-        if self._any_failregex is not None and self._any_failregex.search(subject, timeout=self._limit) is None:
+        if self._any_failregex is not None and timed(self._any_failregex.search, subject, limit=self._limit) is None:
             return None
         return self._match_failregex(subject, lines if self._maxlines > 1 else [Line(text, whole)], groups)
 

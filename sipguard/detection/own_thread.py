@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.detection.expressions import one_of
-from sipguard.detection.record_rule import SEARCH_LIMIT
+from sipguard.detection.time_limit import timed, timed_list
 
 if TYPE_CHECKING:
     from sipguard.detection.expressions import Expression
@@ -58,19 +58,19 @@ class OwnThread:
 
     def number(self, line: str) -> str:
         """That of the thread whose record begins with `line`; empty if none does. Raises TimeoutError."""
-        match = self._head.pattern.match(line, timeout=SEARCH_LIMIT)
+        match = timed(self._head.pattern.match, line)
         return match[1] if match is not None else ""
 
     def hung(self, text: str, number: str) -> Hung | None:
         """The records of this thread that hang in `text` on what stands before them. Raises TimeoutError."""
         if not number:
             return None
-        heads = self._head.pattern.finditer(text, timeout=SEARCH_LIMIT)
+        heads = timed_list(self._head.pattern.finditer, text)
         begins = [match.start() for match in heads if match.start() and match[1] == number][-_MOST:]
         if not begins:
             return None
         rests = [text[begin:] for begin in begins]
-        return Hung(rests, self._foreign is not None and self._foreign.found(rests[-1], SEARCH_LIMIT))
+        return Hung(rests, self._foreign is not None and self._foreign.found(rests[-1]))
 
     def last(self, lines: list[str], number: str) -> list[str]:
         """The last record of this thread in lines that begin with one: what hangs there, or all. Raises TimeoutError."""

@@ -18,7 +18,6 @@ import re
 from typing import TYPE_CHECKING
 
 from sipguard.detection.expressions import one_of, whole_number
-from sipguard.detection.record_rule import SEARCH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,8 +80,8 @@ class Packets:
         if self._budget > 0:
             self._budget -= len(raw) + 1
             return self._in_packet(line)
-        if self._begin.found(text, SEARCH_LIMIT):  # of most lines its texts tell that at once
-            begin = self._begin.search(text, SEARCH_LIMIT)
+        if self._begin.found(text):  # of most lines its texts tell that at once
+            begin = self._begin.search(text)
             if begin is not None:
                 self._enter(begin, len(raw))
         return [line]
@@ -115,7 +114,7 @@ class Packets:
     def _in_packet(self, line: Numbered) -> list[Numbered]:
         """A line that is the packet's, or behind what may be the end of the packet or a part of it."""
         text = line[2]
-        if self._end is not None and self._end.found(text, SEARCH_LIMIT):
+        if self._end is not None and self._end.found(text):
             # A second end: all since the first was the packet's as well.
             self.tampered += len(self._held)
             self._held = []
@@ -134,4 +133,4 @@ class Packets:
         return [passed for line in lines for passed in push(line)]
 
     def _looks_like_log(self, text: str) -> bool:
-        return self._line is not None and self._line.found(text, SEARCH_LIMIT)
+        return self._line is not None and self._line.found(text)

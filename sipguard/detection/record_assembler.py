@@ -15,7 +15,7 @@ from sipguard.detection.json_lines import from_json, read_json
 from sipguard.detection.long_fields import LongFields
 from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Numbered, Packets
-from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, SEARCH_LIMIT, RecordRule, span_in
+from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, RecordRule, span_in
 from sipguard.detection.results import Ready
 from sipguard.detection.session_tail import SessionTail
 
@@ -279,7 +279,7 @@ class RecordAssembler:
         if self._thread is None:
             return False
         ended = self.rule.ended
-        has_ended = ended is not None and ended.found("\r".join(self._last), SEARCH_LIMIT)
+        has_ended = ended is not None and ended.found("\r".join(self._last))
         return not has_ended or self._thread.number(line) != self._number
 
     def _go_on(self, line: str) -> list[Ready]:
@@ -299,7 +299,7 @@ class RecordAssembler:
         if rule.json and text.startswith("{"):
             return self._in_json(number, text)
         if rule.mixed is not None and not self.is_mixed:
-            self.is_mixed = rule.mixed.found(text, SEARCH_LIMIT)
+            self.is_mixed = rule.mixed.found(text)
         return self._in_records(number, text)
 
     def _in_json(self, number: int, line: str) -> list[Ready]:
@@ -345,7 +345,7 @@ class RecordAssembler:
         """Another record follows the one under way, at once."""
         self.by_header += self._is_open
         unsure = self.rule.unsure
-        if self._is_open and self._number and unsure is not None and unsure.found("\r".join(self._last), SEARCH_LIMIT):
+        if self._is_open and self._number and unsure is not None and unsure.found("\r".join(self._last)):
             self.forget_record(tampered=True)
         return self._close_record()
 
@@ -368,7 +368,7 @@ class RecordAssembler:
     def _whole(self, one: Ready, thread: str) -> list[Ready]:
         """A record that is complete, or hangs in its line on one that was cut."""
         hanging = self.rule.hanging
-        if hanging is None or not hanging.found(one.text, SEARCH_LIMIT):
+        if hanging is None or not hanging.found(one.text):
             return [one]
         if not self._heads.is_known and self._heads.heads(one.text):
             self._tampered += 1

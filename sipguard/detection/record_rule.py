@@ -37,6 +37,7 @@ import regex
 from sipguard.detection.expressions import each_of, one_of, whole_number
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.plain_rule import PlainRule
+from sipguard.detection.time_limit import timed
 from sipguard.detection.translate import Writer
 from sipguard.detection.trees import UntranslatableError, is_anchored, parse
 
@@ -76,8 +77,6 @@ FOLDED_SETTLES = 0.02
 """The same for records of several lines, and for packets that a server has written into its log."""
 DOUBT_SETTLES = 5.0
 """The same for records of which it must be known what else their log has: see `hanging`."""
-SEARCH_LIMIT = 0.2
-"""Seconds for one search."""
 _LEARNT_FROM = 65_536
 """Bytes of a log in which its surest form is looked for."""
 
@@ -125,14 +124,15 @@ class RecordRule:
 
     def opens_packet(self, line: str) -> bool:
         """Whether strangers' text follows this line. Raises TimeoutError."""
-        return self.begin_packet is not None and self.begin_packet.found(line, SEARCH_LIMIT)
+        return self.begin_packet is not None and self.begin_packet.found(line)
 
     def learn(self, data: bytes) -> None:
         """Look in a chunk for the surest form that it has; later ones are not searched any more."""
-        for number, form in enumerate(self._forms):
-            if in_bytes(form).search(data[: self.left_to_learn], timeout=SEARCH_LIMIT):
-                self._keep(number)
-                break
+        with suppress(TimeoutError):
+            for number, form in enumerate(self._forms):
+                if timed(in_bytes(form).search, data[: self.left_to_learn]):
+                    self._keep(number)
+                    break
         self.left_to_learn -= len(data)
 
     def _keep(self, number: int) -> None:
@@ -144,7 +144,7 @@ class RecordRule:
     def begins(self, line: str) -> bool:
         """Whether the line begins a record. Raises TimeoutError."""
         for number, form in enumerate(self._forms):
-            if form.found(line, SEARCH_LIMIT):
+            if form.found(line):
                 if number + 1 < len(self._forms):
                     self._keep(number)
                 return True
@@ -155,7 +155,7 @@ class RecordRule:
 
         Raises TimeoutError.
         """
-        of_session = self.session is not None and self.session.found(line, SEARCH_LIMIT)
+        of_session = self.session is not None and self.session.found(line)
         return of_session or self.begins(line) or self.opens_packet(line)
 
     def may_hang(self, tail: str, rest: str) -> bool:
@@ -170,22 +170,22 @@ class RecordRule:
         """Behind how many bytes of a line, of which `text` is the text, its server cuts it; 0 if it does not."""
         if not self.cut or len(raw) <= self.cut or self.cut_from is None:
             return 0
-        match = self.cut_from.search(text[: self.cut], SEARCH_LIMIT)
+        match = self.cut_from.search(text[: self.cut])
         place = len(text[: match.end()].encode("utf-8", "replace")) + self.cut if match is not None else 0
         return place if len(raw) > place else 0
 
     def without_prefix(self, line: str) -> str:
         """A further line of a record, as its server wrote it."""
-        match = self.prefix.search(line, SEARCH_LIMIT) if self.prefix is not None else None
+        match = self.prefix.search(line) if self.prefix is not None else None
         return line[match.end() :] if match is not None else line
 
     def goes_on(self, line: str) -> bool:
         """Whether a line that begins no record is a further line of the one before it. Raises TimeoutError."""
-        return self.fold is None or self.fold.found(line, SEARCH_LIMIT)
+        return self.fold is None or self.fold.found(line)
 
     def may_go_on(self, line: str) -> bool:
         """Whether further lines of the record that this line begins matter. Raises TimeoutError."""
-        return self.opens is not None and self.opens.found(line, SEARCH_LIMIT)
+        return self.opens is not None and self.opens.found(line)
 
 
 def declares(filter: Filter) -> bool:  # noqa: A002
@@ -215,5 +215,5 @@ def span_in(expression: Expression, data: bytes, begin: int) -> tuple[int, int] 
     if fast is not None:
         with suppress(SearchError):
             return (fast.spans[0], fast.spans[1]) if fast.matcher(data)(begin) else None
-    match = in_bytes(expression).search(data, begin, timeout=SEARCH_LIMIT)
+    match = timed(in_bytes(expression).search, data, begin)
     return match.span() if match is not None else None

@@ -48,7 +48,7 @@ def offset_since(
     """
     try:
         codec = codec_of(encoding)
-        finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone), time_limit=0.2)
+        finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone))
         screen = RecordAssembler(filter_) if declares(filter_) else None
     except (ConfigError, ValueError, LookupError):
         return 0  # told of where the jail's detector is made

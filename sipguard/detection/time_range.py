@@ -26,7 +26,7 @@ class Span:
         """Raises ValueError or LookupError as the making of a detector would say better."""
         self.first: float | None = None
         self.last: float | None = None
-        finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone), time_limit=0.2)
+        finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone))
         self._dates = CertainDates(finder, clock)
         self._decode = line_decoder(codec_of(encoding))
         self._json = filter_.options.get("jsonline", "")
