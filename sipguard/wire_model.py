@@ -142,7 +142,7 @@ class Unpaired(NamedTuple):
 
     number: int
     kind: str
-    """`line` or `wire`."""
+    """`line`, `wire`; `event`, `silenced` (`policy.told_once`)."""
     address: str
     time: float
     user: str

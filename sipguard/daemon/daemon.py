@@ -238,6 +238,7 @@ class Daemon:
             self.store.shift(step)
             self.others.shift(step)
             self.corroborator.shift(step)
+            self.events.shift(step)
             self._ends_moved.set()
 
     def follow_again(self) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sipguard.config.events import EventPlace, parse, password_of
 from sipguard.config.paths import packaged
+from sipguard.daemon.examiner import failure_of
 from sipguard.detection.events.table import EventTable
 from sipguard.model import Failure
-from sipguard.policy.told_once import ToldOnce
+from sipguard.policy.told_once import EVENT, SILENCED, ToldOnce
 from sipguard.sources.asterisk_events import AsteriskDialogue
 from sipguard.sources.event_connection import NOT_YET, EventConnection
 from sipguard.sources.freeswitch_events import FreeSwitchDialogue
@@ -24,16 +25,12 @@ if TYPE_CHECKING:
     from sipguard.daemon.state_writer import StateWriter
     from sipguard.model import Clock, LogEvent
     from sipguard.sources.event_dialogue import Dialogue
-    from sipguard.wire_model import ServerEvent
+    from sipguard.wire_model import ServerEvent, Unpaired
 
 log = logging.getLogger("fail2ban.filter")
 
 _WAITING = 10_000
 """Events that may wait while a reload is under way."""
-_EARLIER = 3600.0
-"""Seconds back in which an earlier run may have been told by events what the log still tells."""
-_BY_EVENT = ("reported: event ", "proven: event ")
-"""How the lines of attempts begin that an event told of."""
 
 
 class _Server:
@@ -98,7 +95,6 @@ class EventReader:
         for name, runner in self._runners.items():
             jail = runner.jail
             if not jail.events or jail.idle:
-                self._told.pop(name, None)
                 continue
             with runner.degrading():
                 key = (jail.events, jail.events_password_file)
@@ -112,28 +108,57 @@ class EventReader:
         for server in before.values():
             server.task.cancel()
         for name in set(self._told) - set(self._jails):
-            del self._told[name]
-        if self._first and self._jails:
-            self._remember()
+            self._end_listening(name)
+        if self._first:
+            self._restore()
         self._first = False
 
     def _listen(self, name: str, runner: JailRunner, server: _Server) -> None:
-        told = self._told.setdefault(name, ToldOnce())
+        if name in self._told and self._told[name].filter != runner.jail.filter:
+            self._end_listening(name)
+        if name not in self._told:
+
+            def keep(row: Unpaired) -> bool:
+                if has_log := self._has_log(name):
+                    self._store.changes.keep(name, row)
+                return has_log
+
+            def settle(number: int) -> None:
+                self._store.changes.settle(number)
+
+            self._told[name] = ToldOnce(runner.jail.filter, keep=keep, settle=settle)
+        told = self._told[name]
         if server.connection.speaks:
             told.begin(self.clock())
 
-        def counts(event: LogEvent) -> bool:
-            if isinstance(event, Failure) and event.lines and server.table.is_told_by_log_alone(event.lines[-1]):
-                return True
-            return told.log_counts(event, self.clock(), live=runner.lags.live)
+        def heard(event: LogEvent) -> LogEvent | None:
+            lines = event.lines if isinstance(event, Failure) else ()
+            alone = bool(lines) and server.table.is_told_by_log_alone(lines[-1])
+            return told.from_log(event, self.clock(), live=runner.lags.live, alone=alone)
 
-        runner.heard = counts
+        runner.heard = heard
 
-    def _remember(self) -> None:
-        """What events told to an earlier run is not counted again from a log that is read on."""
-        for name, address, when, line, _ in self._store.attempts_since(self.clock() - _EARLIER):
-            if name in self._told and line.startswith(_BY_EVENT):
-                self._told[name].told_before([(address, when)])
+    def _end_listening(self, name: str) -> None:
+        """The log speaks for itself, with what it has told just before."""
+        self._tell_missed(name)
+        self._told.pop(name).forget()
+
+    def _restore(self) -> None:
+        """After a crash: what events told is not counted again from the log, and lines whose events were not read count."""
+        now = self.clock()
+        left: dict[str, list[Unpaired]] = {}
+        for name, row in self._store.waiting((EVENT, SILENCED)):
+            left.setdefault(name, []).append(row)
+        for name, rows in left.items():
+            told, runner = self._told.get(name), self._runners.get(name)
+            if told is not None:
+                told.restore([row for row in rows if row.kind == EVENT], now)
+            if runner is not None:
+                silenced = [row for row in rows if row.kind == SILENCED]
+                runner.take_events([failure_of(row) for row in silenced], self._store.changes)
+                for row in silenced if told is not None else rows:
+                    self._store.changes.settle(row.number)
+                self._store.touched()
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -154,6 +179,13 @@ class EventReader:
                 server.task = asyncio.get_running_loop().create_task(server.connection.run())
             if server.waiting:
                 self.give(server, [])
+        for told in self._told.values():
+            told.prune(self.clock())
+
+    def shift(self, seconds: float) -> None:
+        """The clock was set."""
+        for told in self._told.values():
+            told.shift(seconds)
 
     def speaks(self, jail: str) -> bool:
         """Whether a jail's server tells its events now."""
@@ -228,14 +260,20 @@ class EventReader:
         if server.left is None and server.connection.connections:
             server.left = now
         for name in server.jails:
-            missed: list[Failure] = self._told[name].end(now)
-            if missed and (runner := self._runners.get(name)):
-                runner.take_events(missed, self._store.changes)
-                self._store.touched()
+            self._tell_missed(name)
+
+    def _tell_missed(self, name: str) -> None:
+        missed = self._told[name].end(self.clock())
+        if missed and (runner := self._runners.get(name)) and not runner.jail.idle:
+            runner.take_events(missed, self._store.changes)
+            self._store.touched()
+
+    def _has_log(self, name: str) -> bool:
+        runner = self._runners.get(name)
+        return runner is not None and (runner.jail.journal or bool(runner.jail.logpath))
 
     def _meanwhile(self, name: str, *, back: bool = False) -> str:
-        runner = self._runners.get(name)
-        has_log = runner is not None and (runner.jail.journal or bool(runner.jail.logpath))
+        has_log = self._has_log(name)
         if back:
             return "the log is silent meanwhile" if has_log else "what happened before is not known"
         return "the log speaks until they are back" if has_log else "what happens until they are back is not known"

@@ -83,8 +83,8 @@ class JailRunner:
         self._reinforce = reinforce
         self._observe = observe
         self._registered = registered
-        self.heard: Callable[[LogEvent], bool] | None = None
-        """Whether what a log tells is to be weighed; None is all of it: see `event_reader`."""
+        self.heard: Callable[[LogEvent], LogEvent | None] | None = None
+        """What is to be weighed of an event of a log; None is each as it is: see `event_reader`."""
         self.examiner: Examiner | None = None
         """Holds lines and events against the wire, where that is wanted: see `corroborator`."""
         self.waits: Callable[[], None] = lambda: None
@@ -186,8 +186,9 @@ class JailRunner:
                 # What was left out knowingly, or waits for more, is understood too.
                 handled = counts.tampered + counts.ignored + (detector.held is not None)
                 self.auth_lines.look(data, understood=bool(events) or handled > tampered + ignored + held)
-            heard = self.lags.in_time(events if self.heard is None else list(filter(self.heard, events)))
-            self._weigh_all(heard, changes)
+            if self.heard is not None:
+                events = [one for event in events if (one := self.heard(event)) is not None]
+            self._weigh_all(self.lags.in_time(events), changes)
         if self.degrading.failed:
             self.detectors.drop(path)
         if (counts.timed_out, counts.tampered) != (slow, tampered):

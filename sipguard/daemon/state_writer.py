@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -109,9 +109,9 @@ class StateWriter:
         """The SIP servers whose nonces are known to be predictable, as far as that can be read."""
         return [*(self._ask(Database.spoilt) or ()), *self.changes.spoilt]
 
-    def waiting(self) -> list[tuple[str, Unpaired]]:
-        """As `Database.waiting`, as far as that can be read."""
-        return self._ask(Database.waiting) or []
+    def waiting(self, kinds: Container[str] = ("line", "wire")) -> list[tuple[str, Unpaired]]:
+        """As `Database.waiting`, of these kinds, as far as that can be read."""
+        return [(jail, row) for jail, row in self._ask(Database.waiting) or () if row.kind in kinds]
 
     def logins(self, since: float) -> dict[str, float]:
         """Who has logged in since then, as far as that can be read."""

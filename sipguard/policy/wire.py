@@ -79,6 +79,14 @@ def classed(failure: Failure, evidence: Evidence, *, attempt: Attempt | None = N
     )
 
 
+def as_attempt(failure: Failure) -> Failure:
+    """A failure that was counted as one attempt, without what says which lines are about it."""
+    if _OF_LINES.isdisjoint(failure.may_have):
+        return failure
+    tags = {name: value for name, value in failure.tags.items() if name not in _OF_LINES}
+    return failure._replace(told=(failure.users, failure.lines, tags), reader=None)
+
+
 def told_as(evidence: Evidence | None, line: str) -> str:
     """A line for people, with its class in front: that of an event or packet begins with one already."""
     if evidence is None:

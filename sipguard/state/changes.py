@@ -66,6 +66,15 @@ class Changes:
     flows: dict[tuple[str, int], float] = field(default_factory=dict)
     """Address and source port of a login that the wire has proven → when."""
 
+    def keep(self, jail: str, row: Unpaired) -> None:
+        """Store what waits."""
+        self.waiting[row.number] = jail, row
+
+    def settle(self, number: int) -> None:
+        """It waits no more."""
+        if self.waiting.pop(number, None) is None:
+            self.settled.add(number)
+
     def rows(self) -> list[StoredAttempt]:
         """The attempts, as they are stored: in a burst those on one user that have led to a ban are one, the latest.
 
