@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import zlib
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -85,6 +86,11 @@ class Captures:
         return self.tracker.blindness(since, until, address) or (
             "a table was full" if self._present.lost_until >= since else ""
         )
+
+    @property
+    def read_until(self) -> float:
+        """A capture is known as a whole."""
+        return math.inf
 
     def heard_from(self, address: str) -> bool:
         """Whether the address has sent anything."""

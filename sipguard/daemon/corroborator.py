@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from sipguard.config.filters import of_sip_servers
@@ -62,6 +63,11 @@ class WireSight:
             # Who is held back gets no more guesses over UDP, seen or not: what was too much may be written in his name.
             return "" if why == LIMITED_SOURCE and owner.stops(address) else why
         return "" if owner.by_packets else owner.wire.places.silent(address)
+
+    @property
+    def read_until(self) -> float:
+        """See `Sight`. Copies by HEP come whenever they come."""
+        return self._owner.wire.packets.read_until if self._owner.by_packets else math.inf
 
     def heard_from(self, address: str) -> bool:
         """See `Sight`."""
@@ -279,6 +285,7 @@ class Corroborator:
     def _due(self) -> None:
         self._timer = None
         if not self._paused.locked():
+            self.wire.packets.read()  # before a line is judged, what it tells of is to be known
             self.wire.settle()  # answers that wait for a challenge that may come late are judged first
             now, changes = self._clock(), self._store.changes
             for name in self._examiners:

@@ -84,6 +84,15 @@ class PacketWatch:
         return dict(self._listener.received) if self.enabled else {}
 
     @property
+    def read_until(self) -> float:
+        """All packets that came before this time have been read."""
+        return self._listener.read_until
+
+    def read(self) -> None:
+        """Read what is here now."""
+        self._listener.look()
+
+    @property
     def ports(self) -> tuple[tuple[int, int], ...]:
         """First and last of the ranges that are watched."""
         return self._wanted[:MOST_RANGES]

@@ -31,6 +31,10 @@ WAIT = 1.25
 """Seconds that an accusation waits for its packets: a line may be visible a second before the wire can judge its attempt."""
 BRIEF = 0.1
 """The same where it will count anyway: to wait longer would give a guesser time."""
+SOON = 0.05
+"""The same of an address that has sent nothing yet; and between two looks whether the packets of before the line are read."""
+LONGEST = 5.0
+"""Seconds after which the wire is taken for one that cannot know: packets come faster than they are read."""
 SIGHTED = 3
 """Proven attempts of a log that the wire has to confirm, before it is believed against that log."""
 SIGHTED_FOR = 86_400.0
@@ -39,6 +43,7 @@ _MOST_HELD_OF_ONE = 256
 _MOST_TAKEN = 20_000
 _MOST_REPORTED = 10_000
 _UNSIGHTED = "the wire has not confirmed this log yet"
+_UNREAD = "packets come faster than they are read"
 _NO_FAILURE = frozenset({"again", "stale"})
 """What became of an attempt that a server may log as a failure and that is none."""
 
@@ -51,6 +56,10 @@ class Sight(Protocol):
 
     def blindness(self, since: float, until: float, address: str) -> str:
         """Why packets of this address between these times may have gone unseen; "" if all were seen."""
+
+    @property
+    def read_until(self) -> float:
+        """All packets that came before this time have been read."""
 
     def heard_from(self, address: str) -> bool:
         """Whether the address has sent anything, as far back as is remembered."""
@@ -153,7 +162,7 @@ class Corroboration:
         if not self._attempts.new(address, failure, time):
             self._repeated(address, failure)
             return []
-        testimony = Testimony.of(failure, address, time, log)
+        testimony = Testimony.of(failure, address, time, log, now)
         if (witness := self._seen.take(testimony)) is not None:
             return self._pair(testimony, witness, now)
         if failure.evidence == "proven":  # by the connection that the server tells of
@@ -169,11 +178,26 @@ class Corroboration:
             # It will count anyway, and to wait again would give a guesser time: as many tries as in all these moments.
             # Where only the log is new, the wire sees each packet that may be forged, and holds back who sends them.
             return [*self._judge_held(self._held.of(address), now), *self._judge(testimony, why, now)]
-        patience = self._wait if not why else self._brief if self.sight.heard_from(address) else 0.0
-        if patience and self._held.add(testimony, now + patience):
+        if self._holds(testimony, why, now):
             self._keep("line", testimony, failure.regex, failure.lines[-1] if failure.lines else "")
             return []
         return self._judge(testimony, why, now)
+
+    def _holds(self, testimony: Testimony, why: str, now: float) -> bool:
+        """Whether this is to wait, and there is room."""
+        return (end := self._end(testimony, why, now)) > now and self._held.add(testimony, end)
+
+    def _end(self, testimony: Testimony, why: str, now: float) -> float:
+        """Until when this is to wait for its packets.
+
+        Where the wire can know, no line is judged before all packets are read that came before the line was: a line about a
+        forged packet is known by that alone. Since the answer may come after the line, there is some patience on top.
+        """
+        seen, can_know = self.sight.heard_from(testimony.address), why in {"", _UNSIGHTED}
+        patience = self._wait if not why else self._brief if seen else SOON if can_know else 0.0
+        if can_know and self.sight.read_until < testimony.heard:
+            return max(testimony.heard + patience, now + SOON)
+        return testimony.heard + patience
 
     def hear(self, failure: Failure, now: float) -> list[Failure]:
         """A line that only a liberal reading has found accuses somebody: what is to be weighed of it now.
@@ -186,7 +210,7 @@ class Corroboration:
         except ValueError:
             return []
         time = now if failure.time is None or failure.time > now else failure.time
-        testimony = Testimony.of(failure, address, time, "")
+        testimony = Testimony.of(failure, address, time, "", now)
         if found := self._seen.first(testimony, _may_be_told_by_hearsay):
             return self._confirmed(testimony, found)
         if time > now - MEMORY:
@@ -262,7 +286,13 @@ class Corroboration:
 
     def due(self, now: float) -> list[Failure]:
         """What has waited long enough: what is to be weighed of it."""
-        return self._judge_held(self._held.ended(now), now)
+        found: list[Failure] = []
+        for testimony in list(self._held.ended(now)):
+            why = self._why_unknown(testimony, now)
+            if not self._holds(testimony, why, now):
+                self._settle(testimony.number)
+                found += self._judge(testimony, why, now)
+        return found
 
     def _judge_held(self, waited: Iterable[Testimony], now: float) -> list[Failure]:
         found: list[Failure] = []
@@ -300,6 +330,8 @@ class Corroboration:
             self.classes["corroborated"] += 1
             return [classed(failure, "corroborated")]
         present = self.sight.heard_from(address)
+        if why == _UNSIGHTED and self.sight.read_until < testimony.heard:
+            why = ""  # there was no room to wait for its packets; those lines that wait are enough for a ban
         why = why or (self.sight.unmetered(seen=False) if present else "")
         if why:
             if self._seen.take_counted(testimony) is not None:
@@ -307,7 +339,7 @@ class Corroboration:
                 return []
             self._told.add(testimony, now + MEMORY)
             return [self._reported(testimony, why)]
-        evidence: Evidence = "unproven" if present else "contradicted"
+        evidence: Evidence = "unproven" if present or not self.is_sighted(testimony.log, now) else "contradicted"
         self.classes[evidence] += 1
         return [classed(failure, evidence)]
 
@@ -331,6 +363,8 @@ class Corroboration:
             return why
         if self._seen.lost_until(testimony.address) >= time - TOLERANCE:
             return "more attempts came than can be remembered"
+        if self.sight.read_until < testimony.heard < now - LONGEST:
+            return _UNREAD
         return "" if self.is_sighted(testimony.log, now) else _UNSIGHTED
 
     def _keep(self, kind: str, what: Testimony | Witness, regex: int, line: str) -> None:

@@ -46,13 +46,15 @@ class Testimony(NamedTuple):
     names: frozenset[str]
     method: str
     number: int
+    heard: float
+    """When it was read."""
 
     @classmethod
-    def of(cls, failure: Failure, address: str, time: float, log: str) -> Testimony:
+    def of(cls, failure: Failure, address: str, time: float, log: str, now: float) -> Testimony:
         """Made of what a detector has found."""
         names = frozenset(map(plain_name, (failure.user, *failure.users))) - {""}
         method = failure.tags.get("method", "") if "method" in failure.may_have else ""
-        return cls(failure, address, time, log, names, method.upper(), next(_numbers))
+        return cls(failure, address, time, log, names, method.upper(), next(_numbers), now)
 
     @property
     def user(self) -> str:
@@ -244,4 +246,4 @@ class Waiting:
         self._ends = [(end + seconds, number, address) for end, number, address in self._ends]
         for under in self._of.values():
             for number, one in under.items():
-                under[number] = one._replace(time=one.time + seconds)
+                under[number] = one._replace(time=one.time + seconds, heard=one.heard + seconds)

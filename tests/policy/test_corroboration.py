@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from testimony import ATTACKER, LENDER, NOW, PHONE, Eyes, attempt, classes, examined, line
 
 from sipguard.model import Filter
-from sipguard.policy.corroboration import BRIEF, WAIT
+from sipguard.policy.corroboration import BRIEF, SOON, WAIT
 from sipguard.policy.pairing import MEMORY, MOST_OF_ONE
 from sipguard.policy.wire import NO_GROUNDS, STRONG
 
@@ -111,9 +111,13 @@ def test_it_waits_before_it_contradicts():
 
 
 def test_what_counts_anyway_does_not_wait():
-    """Where the wire cannot know, a guesser gets no second more than without it."""
+    """Where the wire cannot know, a guesser gets no second more than without it; while it may, only until it has been read."""
+    blind = examined(Eyes(present=set(), blind="packets were lost"))
+    assert classes(blind.testify(line(), NOW)) == [(ATTACKER, "reported")]
     silent = examined(Eyes(present=set()), sighted=False)
-    assert classes(silent.testify(line(), NOW)) == [(ATTACKER, "reported")]
+    assert silent.testify(line(), NOW) == []
+    assert silent.next_due == NOW + SOON
+    assert classes(silent.due(NOW + SOON)) == [(ATTACKER, "reported")]
     heard = examined(sighted=False)
     assert heard.testify(line(), NOW) == []
     assert heard.next_due == NOW + BRIEF
@@ -125,7 +129,7 @@ def test_what_counts_anyway_does_not_wait():
 def test_lender_is_charged_though_the_line_has_counted():
     """A line that counted for the address it names does not let off who has lent the nonce."""
     one = examined(Eyes(present=set()), sighted=False)
-    assert classes(one.testify(line(), NOW)) == [(ATTACKER, "reported")]
+    assert classes(one.testify(line(), NOW) + one.due(NOW + SOON)) == [(ATTACKER, "reported")]
     assert classes(one.witness(attempt(evidence="lent", charged=LENDER), NOW)) == [(LENDER, "lent")]
 
 
@@ -140,7 +144,9 @@ def test_sighted_after_three_proven_ones():
     assert not one.is_sighted("b.log", NOW + 3)
     assert one.testify(line("192.0.2.99", NOW + 3), NOW + 3, "a.log") == []
     assert [found.evidence for found in one.due(NOW + 5)] == ["contradicted"]
-    assert classes(one.testify(line("192.0.2.99", NOW + 3), NOW + 3, "b.log")) == [("192.0.2.99", "reported")]
+    assert classes(one.testify(line("192.0.2.99", NOW + 3), NOW + 3, "b.log") + one.due(NOW + 5)) == [
+        ("192.0.2.99", "reported")
+    ]
     assert not one.is_sighted("a.log", NOW + 86_403)
 
 
@@ -235,7 +241,7 @@ def test_attempts_of_an_earlier_run():
     again.restore([row], lambda row: attempt(row.address, row.time, user=row.user))
     assert again.testify(line(), NOW) == []
     assert again.settled == {row.number}
-    assert classes(again.testify(line(), NOW)) == [(ATTACKER, "reported")]
+    assert classes(again.testify(line(), NOW) + again.due(NOW + SOON)) == [(ATTACKER, "reported")]
 
 
 def test_the_clock_is_set():

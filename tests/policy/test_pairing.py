@@ -62,7 +62,7 @@ def test_memory_is_bounded():
     assert len(witnesses) == 1000
     assert witnesses.lost_until("192.0.2.1") == NOW + 3999
     waiting = Waiting(most=100, most_of_one=10)
-    added = [waiting.add(Told.of(line(), ATTACKER, NOW, ""), NOW) for _ in range(50)]
+    added = [waiting.add(Told.of(line(), ATTACKER, NOW, "", NOW), NOW) for _ in range(50)]
     assert sum(added) == len(waiting) == 10
     presence = Presence(most=100)
     presence.saw(["192.0.2.1"], NOW)

@@ -7,6 +7,7 @@ the kernel deliver all requests before it (`MARK_FLUSH`); other answers wait unt
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import time
 from collections import Counter, deque
@@ -91,6 +92,8 @@ class PacketListener:
         """Looks that may be taken at once, and when that was so."""
         self._last = 0.0
         """When packets were read last."""
+        self.read_until = math.inf
+        """All packets that came before this time have been read; without end while nothing is watched."""
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -103,7 +106,7 @@ class PacketListener:
         for group in self._open:
             self._ears.register(group.fileno(), select.EPOLLIN)
         self._loop = asyncio.get_running_loop()
-        self._last = self._clock()
+        self._last = self.read_until = self._clock()
         self._listen()
 
     def stop(self) -> None:
@@ -117,6 +120,7 @@ class PacketListener:
             self._ears.close()
         self._open, self.groups, self._timer = [], (), None
         self._answers.clear()
+        self.read_until = math.inf
 
     def _listen(self) -> None:
         if self._loop is not None and self._open:
@@ -133,7 +137,7 @@ class PacketListener:
         self._credited = now
         if self._credit >= 1.0:
             self._credit -= 1.0
-            self._look()
+            self.look()
         else:
             self._rest()
             self._after(_LONG_REST if self._many else _REST, self._wake)
@@ -141,7 +145,7 @@ class PacketListener:
     def _wake(self) -> None:
         self._timer = None
         self._listen()
-        self._look()
+        self.look()
 
     def _after(self, seconds: float, then: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -149,7 +153,7 @@ class PacketListener:
         if self._loop is not None:
             self._timer = self._loop.call_later(seconds, then)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Read what is here: answers first, so that the requests before them are here when they are read."""
         if not self._open:
             return
@@ -177,12 +181,14 @@ class PacketListener:
             self._deliver(found)
         before, self._looked = self._looked, time.monotonic()
         self._many = len(asked) + len(replies) + len(said) > _MANY * (self._looked - before)
+        if all(group.emptied for group in self._open):
+            self.read_until = now - 2 * COLLECTED_FOR  # twice, as a busy kernel's clock may miss a tick
         if self._answers and self._timer is None:
             self._after(COLLECTED_FOR if complete else 0.0, self._settle)
 
     def _settle(self) -> None:
         self._timer = None
-        self._look()
+        self.look()
 
     def _release(self, now: float, found: list[Packet], *, complete: bool) -> None:
         """Read the answers whose requests have come: up to the last failing one, and those that have waited long enough.

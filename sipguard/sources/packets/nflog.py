@@ -124,6 +124,8 @@ class Group:
         self.number = number
         self.overrun = False
         """Packets have been lost, though it is not known how many yet; whoever reads this sets it back."""
+        self.emptied = True
+        """The last reading has left nothing."""
         self._reader = CopyReader()
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER
@@ -155,18 +157,20 @@ class Group:
         """About so many packets at most, and whether that was all that is here."""
         found: list[Copy] = []
         buffer = self._reader.buffer
+        self.emptied = False
         while len(found) < most:
             try:
                 size = self._socket.recv_into(buffer)
             except BlockingIOError:
-                return found, True
+                self.emptied = True
+                break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 self.overrun = True
                 continue
             self._reader.take(size, found)
-        return found, False
+        return found, self.emptied
 
     def _configure(self) -> None:
         try:
