@@ -38,7 +38,7 @@ def command(
 ) -> None:
     """Reject addresses for a while. ADDRESS is an address, a network, or `-` for a list on standard input.
 
-    Exit status 2 if one of them is no address, or may never be banned; the others are banned all the same.
+    If one of them is no address, or may never be banned, the others are banned all the same.
     """
     made: list[dict[str, Any]] = []
     refused: list[str] = []

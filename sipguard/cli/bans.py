@@ -18,6 +18,6 @@ from sipguard.cli.client import ask, json_option, socket_option
 def command(as_json: bool, path: Path, **query: Any) -> None:
     """List the live bans of all jails: since when, for how long, why, and on what evidence.
 
-    ADDRESS is an address, or a network for everybody in it. Exit status 1 if there is none.
+    ADDRESS is an address, or a network for everybody in it.
     """
     answer(ask(path, "bans", **query), past=False, as_json=as_json)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def command(config: Path | None, fail2ban_dir: Path | None, as_json: bool, dump: bool) -> None:
     """Check the configuration without running it.
 
-    Prints the jails that would run. Exit status 2 when something is wrong: each error is one line on standard error.
+    Prints the jails that would run. Each error is one line on standard error.
     """
     settings, errors = _load(config, fail2ban_dir)
     warnings = settings.warnings if settings else ()
@@ -177,8 +177,10 @@ def _print(settings: Settings, *, wrong: int) -> None:
     """The jails that would run, also beside those that would not."""
     read = printable(settings.fail2ban_dir or str(settings.config_file))
     verdict = output.counted(wrong, "error") if wrong else "OK"
-    running = "would run all the same" if wrong else "enabled"
-    heading = f"{read}: {verdict}; {output.counted(len(settings.jails), 'jail')} {running}"
+    running = "would still run" if wrong and settings.jails else "would run" if wrong else "enabled"
+    heading = (
+        f"{read}: {verdict}; {output.counted(len(settings.jails), 'jail') if settings.jails else 'no jail'} {running}"
+    )
     output.say(heading, "bad" if wrong else "good")
     for jail in settings.jails:
         output.say("")

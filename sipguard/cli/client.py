@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grp
 import json
+import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -15,11 +17,11 @@ from click.core import ParameterSource
 
 from sipguard.config.paths import main_file
 from sipguard.errors import SipguardError
-from sipguard.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SOCKET = Path("/run/sipguard/sipguard.sock")
+_SOCKET_KEY = re.compile(r"""^[ \t]*["']?socket["']?[ \t]*=""", re.MULTILINE)
 PATIENCE = 65.0
 """Seconds to wait for an answer: a reload of many jails takes some."""
 
@@ -32,23 +34,35 @@ class DaemonError(SipguardError):
         self.exit_status = exit_status
 
 
+def configured_socket() -> Path:
+    """The socket that the configuration names; DEFAULT_SOCKET if it names none, or cannot be read here."""
+    try:
+        text = main_file().read_text(encoding="utf-8")
+        if not _SOCKET_KEY.search(text):
+            return DEFAULT_SOCKET
+        import tomllib  # noqa: PLC0415 - a few ms, for who names one
+
+        named = tomllib.loads(text).get("socket")
+    except (OSError, ValueError):  # a broken file is told by `check`
+        named = None
+    return Path(named) if isinstance(named, str) and named else DEFAULT_SOCKET
+
+
 def socket_option(function: F) -> F:
     """`--socket PATH`, for every command that asks the daemon."""
     return click.option(
         "--socket",
         "path",
         type=click.Path(path_type=Path, readable=False),  # whether it may be used, `ask` says, and how to mend that
-        default=DEFAULT_SOCKET,
+        default=configured_socket,
         envvar="SIPGUARD_SOCKET",
-        show_default=True,
-        help="The daemon's control socket.",
+        help="The daemon's control socket.  [default: as the configuration says]",
     )(function)
 
 
 def socket_of(context: click.Context, path: Path) -> Path:
     """The socket for a subcommand, whose group keeps its own in `obj`: `--socket` may stand before the subcommand too."""
-    given: Path = context.obj if context.get_parameter_source("path") is ParameterSource.DEFAULT else path
-    return given
+    return path if context.get_parameter_source("path") is ParameterSource.COMMANDLINE else context.obj
 
 
 def json_option(function: F) -> F:
@@ -69,24 +83,14 @@ def _connect(sock: socket.socket, path: Path, patience: float) -> None:
 
 
 def _not_there(path: Path) -> str:
-    if path == DEFAULT_SOCKET:
-        if (other := _configured_socket()) not in (None, str(path)):
-            mend = f"{main_file()} names another: try --socket {other}, or set SIPGUARD_SOCKET"
-        else:
-            mend = "Start it with: systemctl start sipguard"
-        return f"sipguard is not running ({path}). {mend}"
-    return f"{path}: no sipguard is running there. Start it, or name its socket with --socket or SIPGUARD_SOCKET"
-
-
-def _configured_socket() -> str | None:
-    """The socket that the configuration names; None if it names none, or cannot be read here."""
-    import tomllib  # noqa: PLC0415 - only where nobody answers
-
-    try:
-        other = tomllib.loads(main_file().read_text(encoding="utf-8")).get("socket")
-    except (OSError, ValueError):  # a broken file is told by `check`
-        return None
-    return printable(other) if isinstance(other, str) and other else None
+    if path not in (DEFAULT_SOCKET, configured_socket()):
+        return f"{path}: no sipguard is running there. Start it, or name its socket with --socket or SIPGUARD_SOCKET"
+    mend = "Start it with: systemctl start sipguard"
+    if path != DEFAULT_SOCKET and DEFAULT_SOCKET.exists():
+        mend += f"; if it runs since before {main_file()} named this socket: systemctl restart sipguard"
+    elif os.path.lexists(main_file()) and not os.access(main_file(), os.R_OK):
+        mend = f"You may not read {main_file()}, which may name another socket: use sudo"
+    return f"sipguard is not running ({path}). {mend}"
 
 
 def _not_allowed(path: Path) -> str:

@@ -8,7 +8,25 @@ from __future__ import annotations
 from textwrap import wrap
 
 ABOUT = "Rejects the addresses that attack your SIP server, for a limited time, in a firewall table of its own."
-EXIT_STATUS = "Exit status: 0 done; 1 the answer is no; 2 the call or the configuration is wrong."
+_EXIT_STATUS = {0: "done", 1: "the answer is no", 2: "the call or the configuration is wrong"}
+_CLOSER = {
+    "ban": {2: "the call is wrong, or an address is none or may never be banned"},
+    "bans": {1: "there is none"},
+    "check": {0: "all is right", 1: ""},
+    "client": {0: "done", 1: "", 2: "", 255: "the server refuses or does not answer, or the call is wrong"},
+    "enable": {1: "nothing was found, or you said no"},
+    "explain": {1: "the address is not banned"},
+    "feeds": {1: "no feed is configured"},
+    "fleet": {1: "Redis is out of reach, or there is no fleet"},
+    "history": {1: "there was none"},
+    "reload": {1: "no jail runs now"},
+    "selftest": {1: "a stage failed, or nothing listens"},
+    "status": {1: "nobody is protected: no jail runs, none has anything to read, or the firewall takes no bans"},
+    "test-action": {1: "something that was run failed"},
+    "test-filter": {0: "something matched (with --json: all was read)", 1: "nothing matched"},
+    "unban": {1: "the address was not banned"},
+}
+"""Of commands whose exit status can be told more closely; empty: never so."""
 
 
 TASKS = {
@@ -183,8 +201,14 @@ def overview(width: int = 80) -> str:
     longest = max(len(call) for call, _ in FIRST_STEPS) + 2
     lines += [f"  {call:<{longest}}{what}" for call, what in FIRST_STEPS]
     lines += ["", *_wrapped("Options: -h, --help; --version. `sipguard COMMAND --help` tells more of one.", width)]
-    lines += _wrapped(EXIT_STATUS, width)
+    lines += _wrapped(exit_status(), width)
     return "\n".join(lines) + "\n"
+
+
+def exit_status(name: str = "") -> str:
+    """What a command's exit status means; without a name, what most commands' does."""
+    meanings = {**_EXIT_STATUS, **_CLOSER.get(name, {})}
+    return f"Exit status: {'; '.join(f'{status} {meaning}' for status, meaning in meanings.items() if meaning)}."
 
 
 def examples_of(name: str, width: int = 78) -> str:

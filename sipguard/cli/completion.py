@@ -31,9 +31,9 @@ def banned_addresses(context: click.Context, parameter: click.Parameter, incompl
 
 
 def _ask(context: click.Context, command: str, **arguments: Any) -> dict[str, Any]:
-    from sipguard.cli.client import DEFAULT_SOCKET, ask  # noqa: PLC0415 - it imports this file's users
+    from sipguard.cli.client import ask, configured_socket  # noqa: PLC0415 - it imports this file's users
 
-    path = context.params.get("path") or os.environ.get("SIPGUARD_SOCKET") or DEFAULT_SOCKET
+    path = context.params.get("path") or os.environ.get("SIPGUARD_SOCKET") or configured_socket()
     try:
         result = ask(Path(path), command, patience=PATIENCE, **arguments)
     except SipguardError:

@@ -39,8 +39,7 @@ def command(server: str | None, *, yes: bool, undo: bool, root: Path, no_wire: b
     """Protect the SIP servers of this machine: freeswitch, asterisk, kamailio, opensips, or all that are here.
 
     Looks at processes, packages, configuration and sockets. Shows each file that it would write, and asks. Your carriers go
-    into ignoreip. Asterisk gets a manager user who may read security events and nothing else. Exit status 1: nothing was
-    found, or the answer was no.
+    into ignoreip. Asterisk gets a manager user who may read security events and nothing else.
     """
     from sipguard.enable.machine import Machine  # noqa: PLC0415 - the help needs none of it
 

@@ -22,10 +22,7 @@ MOST_GROUPS = 10
 @json_option
 @socket_option
 def command(address: str, verbose: bool, as_json: bool, path: Path) -> None:
-    """Tell why ADDRESS is, was or is not banned: what it tried, how often, and when.
-
-    Exit status 1 if it is not banned.
-    """
+    """Tell why ADDRESS is, was or is not banned: what it tried, how often, and when."""
     story = ask(path, "explain", address=address)
     output.answer(story, as_json, lambda one: tell(one, verbose=verbose))
     if not story["bans"] and not any(one["rejected"] for one in (*story["feeds"], *story["fleet"])):

@@ -22,10 +22,7 @@ from sipguard.text import printable, span
 @socket_option
 @click.pass_context
 def command(context: click.Context, as_json: bool, path: Path) -> None:
-    """Show the lists of addresses that attack others: how many entries, how old, what is wrong.
-
-    Exit status 1 if no feed is configured.
-    """
+    """Show the lists of addresses that attack others: how many entries, how old, what is wrong."""
     if context.invoked_subcommand:
         context.obj = path
         return

@@ -17,10 +17,7 @@ from sipguard.text import printable
 @socket_option
 @click.pass_context
 def command(context: click.Context, as_json: bool, path: Path) -> None:
-    """Show the other nodes: last heard, bans from each, lag, what was refused and why.
-
-    Exit status 1 while Redis is out of reach, or if there is no fleet.
-    """
+    """Show the other nodes: last heard, bans from each, lag, what was refused and why."""
     if context.invoked_subcommand:
         context.obj = path
         return

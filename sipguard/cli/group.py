@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from sipguard import __version__
-from sipguard.cli.commands import ABOUT, COMMANDS, EXIT_STATUS, examples_of, near, overview
+from sipguard.cli.commands import ABOUT, COMMANDS, examples_of, exit_status, near, overview
 
 _FILES = {"client": "client_f2b", "completion": "completion_script", "man": "man_pages"}
 """Where a command's file is named otherwise."""
@@ -30,7 +30,7 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         examples = examples_of(cmd_name)
         # \b: click leaves such a paragraph as it is.
-        command.epilog = f"\b\n{examples}\n\n{EXIT_STATUS}" if examples else EXIT_STATUS
+        command.epilog = f"\b\n{examples}\n\n{exit_status(cmd_name)}"
         command.short_help = COMMANDS[cmd_name]
         for below in command.commands.values() if isinstance(command, click.Group) else ():
             first = inspect.cleandoc(below.help or "").partition("\n\n")[0]

@@ -20,6 +20,6 @@ def command(since: str, as_json: bool, path: Path, **query: Any) -> None:
     """List the bans of the last 24 hours, or further back with --since: ended ones and live ones.
 
     sipguard keeps ended bans for a week; those that `unban` or `flush` ended are forgotten. ADDRESS is an address, or a
-    network for everybody in it. Exit status 1 if there was none.
+    network for everybody in it.
     """
     answer(ask(path, "history", since=since, **query), past=True, as_json=as_json)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from sipguard import __version__
-from sipguard.cli.commands import ABOUT, COMMANDS, EXAMPLES, EXIT_STATUS, FIRST_STEPS, TASKS
+from sipguard.cli.commands import ABOUT, COMMANDS, EXAMPLES, FIRST_STEPS, TASKS, exit_status
 from sipguard.errors import SipguardError
 
 _FILES = (
@@ -25,8 +25,6 @@ _ENVIRONMENT = (
     ("NO_COLOR", "If set, no output is coloured."),
     ("SIPGUARD_TRACEBACK", "If set, an internal error prints its traceback."),
 )
-
-_OF_CLIENT = "As fail2ban-client: 0 done; 255 the server refuses or does not answer, or the call is wrong."
 
 
 @click.command("man")
@@ -68,7 +66,7 @@ def _main_page() -> Iterator[str]:
     yield from _section("FILES", _FILES)
     yield from _section("ENVIRONMENT", _ENVIRONMENT)
     yield ".SH EXIT STATUS"
-    yield _text(EXIT_STATUS.removeprefix("Exit status: "))
+    yield _text(exit_status().removeprefix("Exit status: "))
     yield ".SH SEE ALSO"
     yield r"\fBfail2ban\-client\fR(1), \fBnft\fR(8)"
 
@@ -92,7 +90,7 @@ def _page(root: click.Context, name: str, found: click.Command) -> Iterator[str]
                 yield from _options(one, inner, heading="")
     yield from _section("EXAMPLES", EXAMPLES.get(name, ()))
     yield ".SH EXIT STATUS"
-    yield _text(_OF_CLIENT if name == "client" else EXIT_STATUS.removeprefix("Exit status: "))
+    yield _text(exit_status(name).removeprefix("Exit status: "))
     yield ".SH SEE ALSO"
     yield r"\fBsipguard\fR(1)"
 

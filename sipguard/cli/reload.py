@@ -14,7 +14,7 @@ from sipguard.cli.client import ask, json_option, socket_option
 @json_option
 @socket_option
 def command(as_json: bool, path: Path) -> None:
-    """Make the running daemon read its configuration again. Exit status 2 if some of it is wrong, 1 if no jail runs then."""
+    """Make the running daemon read its configuration again."""
     result = ask(path, "reload")
     if as_json:
         output.print_json(result)

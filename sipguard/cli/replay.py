@@ -47,8 +47,7 @@ def command(logs: tuple[str, ...], name: str, as_json: bool, fail2ban_dir: Path 
 
     FILE is a log, or a capture (pcap, pcapng) for a jail of the wire such as `sip`; also a compressed one (.gz), or a log
     as `-` for standard input. Logs and captures of the same time given together are cross-examined: a line counts as far
-    as the packets confirm it. Several are read as one, by the times in them. Names in ignoreip are not resolved. Exit
-    status 2 if the call or the configuration is wrong.
+    as the packets confirm it. Several are read as one, by the times in them. Names in ignoreip are not resolved.
     """
     if logs.count("-") > 1:
         raise click.UsageError("standard input can be read once: give `-` once")

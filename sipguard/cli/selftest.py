@@ -61,7 +61,7 @@ def command(to: str, transports: tuple[str, ...], port: int | None, path: Path) 
     """Try the whole way: log in from this machine with a wrong password, once per transport, and follow it.
 
     The stages: the server answers, refuses, reports it (log or events), a jail understands it, the firewall takes its bans.
-    Nobody is banned: this machine's own addresses never are. Exit status 1 if a stage fails, or nothing listens.
+    Nobody is banned: this machine's own addresses never are.
     """
     if to not in {*own_addresses(), "127.0.0.1", "::1"}:
         raise click.UsageError(

@@ -37,10 +37,7 @@ _NOT_COUNTS = ("last_failure", "first", "last")
 @json_option
 @socket_option
 def command(jail: str | None, counted: bool, begin: int, as_json: bool, path: Path) -> None:
-    """Show what the running daemon sees and rejects; of one JAIL, with the addresses.
-
-    Exit status 1 if nobody is protected: no jail is running, none has anything to read, or the firewall takes no bans.
-    """
+    """Show what the running daemon sees and rejects; of one JAIL, with the addresses."""
     if counted and not jail:
         raise click.UsageError("--counted needs the name of a jail")
     if jail or as_json:

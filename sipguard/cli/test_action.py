@@ -52,7 +52,7 @@ def command(
     """Show what the action NAME does at start, ban, unban and stop; with --run, do it.
 
     NAME is an action of the jail, or without --jail a file of action.d with its parameters: 'sendmail[dest=root]'.
-    Exit status 1 when something that was run failed. Parameters that look like secrets are shown as ***.
+    Parameters that look like secrets are shown as ***.
     """
     try:
         address = canonical(ip)

@@ -73,9 +73,6 @@ def command(
     LOG is a file, `-` for standard input, `systemd-journal`, or one line of log. FILTER is the name of a filter
     (`asterisk`, `freeswitch[mode=scan]`), a filter file (`./my.conf[mode=scan]`), or a regex. IGNOREREGEX is a regex for
     lines to leave out, or a filter file.
-
-    Exit status: 0 if something matched, 1 if nothing did (with --json: 0 as soon as all was read), 2 if the call or the
-    filter is wrong.
     """
     trial = _trial(log, filter_, journal, options, clock=_clock(now))
     if not (as_json or out or journal):

@@ -22,7 +22,7 @@ from sipguard.cli.completion import banned_addresses, jail_names
 def command(
     address: str | None, everything: bool, jail: str | None, fleet: bool, yes: bool, as_json: bool, path: Path
 ) -> None:
-    """Let an address through again, and forget its failures. Exit status 1 if it was not banned."""
+    """Let an address through again, and forget its failures."""
     if bool(address) is everything:
         raise click.UsageError("give an address, or --all")
     if fleet and (everything or jail):

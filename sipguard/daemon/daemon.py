@@ -365,7 +365,9 @@ class Daemon:
         self.bans.firewall_worker.stop()
         self.bans.firewall_worker.leave(flush=self.settings.flush_on_stop)
         self.store.close()
-        log.info("Stopped; %d bans stay until their time", len(self.bans.live))
+        stay = self.bans.firewall_worker.firewall.in_kernel and not self.settings.flush_on_stop
+        where = "stay in the firewall until their time" if stay else "come back at the next start"
+        log.info("Stopped; bans that %s: %d", where, len(self.bans.live))
 
 
 def _written(settings: Settings) -> tuple[object, ...]:

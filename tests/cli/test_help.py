@@ -39,7 +39,8 @@ def test_help_of_a_command(name):
     done = sipguard(name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Examples:\n" in done.stdout
-    assert "Exit status: 0 done; 1 the answer is no;" in done.stdout
+    assert len(re.findall(r"exit\s+status", done.stdout, re.IGNORECASE)) == 1
+    assert "\n\n  Exit status: 0 " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
@@ -55,23 +56,25 @@ def test_the_examples_are_calls(call):
 
 
 def _seconds(arguments):
+    """The processor time of Python with these arguments, and what it prints."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", "sipguard", *arguments], capture_output=True, check=True, env=env)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, check=True, env=env)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
 def test_help_is_quick():
-    """It costs no more than 60 ms of a processor: the best of some, as others work here too."""
-    taken = min(_seconds(["--help"])[0] for _ in range(5))
-    print(f"sipguard --help: {taken * 1000:.0f} ms of processor time")
-    assert taken <= FASTEST
+    """It costs no more than 60 ms of a processor, or than three bare starts of Python where one takes more than 20 ms."""
+    pairs = [(_seconds(["-m", "sipguard", "--help"])[0], _seconds(["-c", ""])[0]) for _ in range(7)]
+    taken, bare = map(min, zip(*pairs, strict=True))
+    print(f"sipguard --help: {taken * 1000:.0f} ms of processor time, Python alone: {bare * 1000:.0f} ms")
+    assert taken <= max(FASTEST, 3 * bare)
 
 
 def test_help_is_one_text():
     """The quick way and click's own tell the same."""
-    assert _seconds(["--help"])[1].decode() == overview()
+    assert _seconds(["-m", "sipguard", "--help"])[1].decode() == overview()
     assert sipguard("-h").stdout == overview()
 
 

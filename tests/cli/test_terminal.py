@@ -12,11 +12,9 @@ import pytest
 from command_line import sipguard
 
 from sipguard.cli import output
-from sipguard.cli.client import ask
 from sipguard.cli.explain import tell
 from sipguard.cli.layout import columns_of, folded, laid_out
 from sipguard.config.values import SERVICES, ports
-from sipguard.errors import SipguardError
 
 ADDRESS, PATH = "2001:db8:1234:5678::1", "/var/log/asterisk/security/and/a/very/long/folder/name/security.log"
 
@@ -118,24 +116,44 @@ def test_nobody_is_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "place"),
     [
-        ('socket = "/srv/s.sock"', "sipguard.toml names another: try --socket /srv/s.sock, or set SIPGUARD_SOCKET"),
-        ("", "Start it with: systemctl start sipguard"),
-        ("socket = 1", "Start it with: systemctl start sipguard"),
-        ("= broken", "Start it with: systemctl start sipguard"),
-        (None, "Start it with: systemctl start sipguard"),
+        ('socket_group = "adm"\nsocket = "{0}/other"', "other"),
+        ('"socket"="{0}/other"', "other"),
+        ("", "default"),
+        ("socket = 1", "default"),
+        ("socket = broken", "default"),
+        (None, "default"),
     ],
 )
-def test_the_socket_of_the_configuration_is_named(tmp_path, monkeypatch, text, told):
-    """Who has set `socket` and asks at the default place hears where the daemon is."""
-    monkeypatch.setattr("sipguard.cli.client.DEFAULT_SOCKET", tmp_path / "none")
+def test_the_socket_of_the_configuration_is_asked(tmp_path, monkeypatch, text, place):
+    """By who names none; one that is named wins."""
+    monkeypatch.setattr("sipguard.cli.client.DEFAULT_SOCKET", tmp_path / "default")
     monkeypatch.setenv("SIPGUARD_CONFIG", str(tmp_path / "sipguard.toml"))
+    monkeypatch.delenv("SIPGUARD_SOCKET", raising=False)
     if text is not None:
-        (tmp_path / "sipguard.toml").write_text(text)
-    with pytest.raises(SipguardError, match="sipguard is not running") as error:
-        ask(tmp_path / "none", "status")
-    assert str(error.value).endswith(told)
+        (tmp_path / "sipguard.toml").write_text(text.format(tmp_path))
+    start = "Start it with: systemctl start sipguard\n"
+    for call in (["status"], ["feeds", "refresh", "blocks"]):
+        assert sipguard(*call).stderr == f"sipguard: sipguard is not running ({tmp_path}/{place}). {start}"
+    assert sipguard("status", "--socket", tmp_path / "third").stderr.startswith(
+        f"sipguard: {tmp_path}/third: no sipguard"
+    )
+    if place == "other":
+        (tmp_path / "default").touch()
+        assert sipguard("status").stderr.endswith(
+            f"since before {tmp_path}/sipguard.toml named this socket: systemctl restart sipguard\n"
+        )
+
+
+def test_a_socket_before_the_subcommand_wins(tmp_path, monkeypatch):
+    """Over the variable, as one behind the subcommand does."""
+    monkeypatch.setenv("SIPGUARD_SOCKET", str(tmp_path / "variable"))
+    for call in (
+        ["feeds", "--socket", tmp_path / "given", "refresh", "blocks"],
+        ["fleet", "accept", "--socket", tmp_path / "given", "a"],
+    ):
+        assert sipguard(*call).stderr.startswith(f"sipguard: {tmp_path}/given: no sipguard")
 
 
 @pytest.mark.parametrize(

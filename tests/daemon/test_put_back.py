@@ -115,6 +115,8 @@ def test_flush_on_stop(tmp_path):
                     daemon.sipguard("reload")
                 daemon.sipguard("ban", "--jail", "asterisk", "203.0.113.5")
             assert ("203.0.113.5" in host_run(net, "nftables", "nft list ruleset")) == stays
+            said = "stay in the firewall until their time" if stays else "come back at the next start"
+            assert f"Stopped; bans that {said}: 1\n" in daemon.logged()
 
 
 def test_left_over(tmp_path):
