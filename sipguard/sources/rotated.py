@@ -81,7 +81,7 @@ def locate(position: Position) -> Place | None:
             return _place(path, status, position.offset)
     # A rotated file has the inode, but other content: the log was truncated, or removed and its inode used again, and then
     # rotated. All of it is unread.
-    same = (each for each in entries if each[2] and each[1].st_ino == position.inode)
+    same = (each for each in entries if each[2] and each[1].st_ino == position.inode and _readable(each[0]))
     return next((_place(path, status, 0) for path, status, _ in same), None)
 
 
@@ -97,7 +97,7 @@ def successor(log: str, current: os.stat_result, reading: os.stat_result) -> Pla
         newer = rank > after if after else status.st_mtime_ns > reading.st_mtime_ns
         if not newer or not status.st_size or _identity(status) in (here, _identity(current)):
             continue
-        if os.access(path, os.R_OK, effective_ids=True):  # an unreadable file must not keep us from the log itself
+        if _readable(path):  # an unreadable file must not keep us from the log itself
             return _place(path, status, 0)
     return _place(log, current, 0)
 
@@ -177,10 +177,14 @@ def _shape(name: str) -> str:
 def _holds(path: str, status: os.stat_result, position: Position) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size < max(position.offset, position.head_size):
         return False
-    if not os.access(path, os.R_OK, effective_ids=True):
+    if not _readable(path):
         return False
     with open_regular(path) as file:
         return hash_head(os.pread(file.fileno(), position.head_size, 0)) == position.head
+
+
+def _readable(path: str) -> bool:
+    return os.access(path, os.R_OK, effective_ids=True)
 
 
 def _stat(path: str) -> os.stat_result | None:

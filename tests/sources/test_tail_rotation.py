@@ -235,6 +235,23 @@ def test_rotated_files_that_may_not_be_read(tmp_path, what):
     tail.close()
 
 
+@pytest.mark.parametrize("size", [2, 400], ids=["short head", "long head"])
+def test_the_file_read_before_may_not_be_read_any_more(log, monkeypatch, size):
+    """Rotated and forbidden while sipguard was down: the log itself is read, and not waited for its old file."""
+    append(log, b"".join(LONG % i for i in range(size)))
+    first = Tail(str(log))
+    position = drain(first)[1]
+    first.close()
+    old = log.with_suffix(".1")
+    log.rename(old)
+    append(log, b"new\n")
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, *rest, **more: path != str(old) and allowed(path, *rest, **more))
+    second = resume(log, position)
+    assert drain(second)[0] == b"new\n"
+    second.close()
+
+
 def test_directory_vanishes_and_returns(tmp_path):
     """The log's whole directory is removed, and comes back with another log."""
     directory = tmp_path / "service"
