@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import gc
 import os
 import time
 from pathlib import Path
@@ -29,6 +30,17 @@ def zurich(monkeypatch):
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection():
+    """What is collected stays to the end: looking for garbage among it takes a third of the time, in each process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
