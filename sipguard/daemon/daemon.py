@@ -351,7 +351,7 @@ class Daemon:
 
     async def _shut_down(self, jobs: Sequence[asyncio.Task[None]]) -> None:
         systemd.notify("STOPPING=1")
-        self.reading.stop()
+        self.reading.stop(last=True)
         self.wire.stop()
         self.corroborator.stop()
         await self.events.stop()

@@ -63,9 +63,9 @@ class HeldRecords:
         """Read what is whole by now; seconds until to ask again, None when nothing is left."""
         read = 0
         for path, held in list(self.logs.items()):
-            idle = now - held.since
-            if idle < FOLDED_SETTLES and not _ends_at(held.position):
-                continue
+            idle, unread = now - held.since, _unread(held.position)
+            if unread != 0 and idle < (FOLDED_SETTLES if unread is None else DOUBT_SETTLES):
+                continue  # what stands behind it is read first: it may be the rest of the record
             if read == _AT_ONCE:
                 return 0.0
             self._read(path, held, idle)
@@ -74,10 +74,14 @@ class HeldRecords:
             return None
         return min(_until_next(now - held.since) for held in self.logs.values())
 
-    def release_all(self) -> None:
-        """Nothing is read any more: what is held is read as it is."""
+    def release_all(self, *, last: bool) -> None:
+        """Nothing is read any more: what is held is read as it is.
+
+        With `last` the program ends: a record behind which the file goes on is left to the next start, which reads it whole.
+        """
         for path, held in list(self.logs.items()):
-            self._read(path, held, float("inf"))
+            if not (last and _unread(held.position)):
+                self._read(path, held, float("inf"))
         self.logs.clear()
 
     def _read(self, path: str, held: _Held, idle: float) -> None:
@@ -98,10 +102,12 @@ def _until_next(idle: float) -> float:
     return step - idle + _LATE
 
 
-def _ends_at(position: Position) -> bool:
-    """Whether a file ends where it was read to; of the journal, and of a file that is gone, only time tells."""
+def _unread(position: Position) -> int | None:
+    """Bytes of a file behind this; None of the journal, and of a file that is gone or was cut: there only time tells."""
     try:
         status = Path(position.path).stat()
     except (OSError, ValueError):
-        return False
-    return (status.st_dev, status.st_ino, status.st_size) == (position.device, position.inode, position.offset)
+        return None
+    if (status.st_dev, status.st_ino) != (position.device, position.inode) or status.st_size < position.offset:
+        return None
+    return status.st_size - position.offset

@@ -74,11 +74,11 @@ class LogReader:
         self._problems.begin(self.logs.problems())
         self._changed.set()
 
-    def stop(self) -> None:
-        """Follow nothing, until `follow`."""
+    def stop(self, *, last: bool = False) -> None:
+        """Follow nothing, until `follow`; with `last`, never again."""
         if self._timer is not None:
             self._timer.cancel()
-        self._held.release_all()
+        self._held.release_all(last=last)
         self.logs.stop()
         for runner in self._runners.values():
             runner.tell()

@@ -29,12 +29,23 @@ class Runner:
         self.holds = idle < self.seconds
 
 
+def held_by(runner, changes):
+    """The records at the ends of logs, all of this jail."""
+    return HeldRecords(SimpleNamespace(changes=changes, touched=lambda: None), lambda _path: [runner])
+
+
+def behind(path, offset):
+    """The place in a file that is there."""
+    status = path.stat()
+    return Position(str(path), status.st_dev, status.st_ino, "", 0, offset)
+
+
 @pytest.mark.parametrize("seconds", [RECORD_SETTLES, FOLDED_SETTLES, DOUBT_SETTLES])
 def test_a_record_is_looked_at_when_it_may_be_whole(tmp_path, seconds):
     """A few times, however long it takes, and at its time."""
     path, runner, now = str(tmp_path / "log"), Runner(seconds), 1000.0
     changes = SimpleNamespace(positions={})
-    held = HeldRecords(SimpleNamespace(changes=changes, touched=lambda: None), lambda _path: [runner])
+    held = held_by(runner, changes)
     position = Position(path, 1, 1, "", 0, 10)
     assert held.position(Chunk(path, b"x\n", position), now) == position
     wait = 0.0
@@ -44,3 +55,36 @@ def test_a_record_is_looked_at_when_it_may_be_whole(tmp_path, seconds):
     assert runner.asked[-1] == pytest.approx(seconds if seconds > RECORD_SETTLES else FOLDED_SETTLES, abs=1e-4)
     assert len(runner.asked) <= 3
     assert changes.positions == {path: position}
+
+
+def test_a_record_whose_rest_is_still_to_be_read(tmp_path):
+    """However long other logs take: what stands behind it is read first, if it is read within some seconds."""
+    path, runner, now = tmp_path / "log", Runner(FOLDED_SETTLES), 1000.0
+    changes = SimpleNamespace(positions={})
+    held = held_by(runner, changes)
+    path.write_bytes(b"x\n  rest\n")
+    held.position(Chunk(str(path), b"x\n", behind(path, 2)), now)
+    for seconds in (RECORD_SETTLES, 2 * RECORD_SETTLES, FOLDED_SETTLES, 0.5, DOUBT_SETTLES - 0.01):
+        assert held.release(now + seconds) is not None
+        assert (runner.asked, changes.positions) == ([], {})
+    held.position(Chunk(str(path), b"  rest\n", behind(path, 9)), now + 5)
+    assert held.release(now + 5 + 2 * FOLDED_SETTLES) is None
+    assert changes.positions == {str(path): behind(path, 9)}
+    runner.holds = True
+    held.position(Chunk(str(path), b"x\n", behind(path, 2)), now)
+    assert held.release(now + DOUBT_SETTLES) is None  # nobody can read on
+
+
+@pytest.mark.parametrize(
+    ("last", "more", "released"), [(True, b"", True), (True, b"  rest\n", False), (False, b"  rest\n", True)]
+)
+def test_a_record_at_the_stop(tmp_path, last, more, released):
+    """The next start reads a record again, and whole, behind which the file goes on."""
+    path, runner = tmp_path / "log", Runner(FOLDED_SETTLES)
+    changes = SimpleNamespace(positions={})
+    held = held_by(runner, changes)
+    path.write_bytes(b"x\n" + more)
+    held.position(Chunk(str(path), b"x\n", behind(path, 2)), 1000.0)
+    held.release_all(last=last)
+    assert bool(runner.asked) is released
+    assert bool(changes.positions) is released
