@@ -70,17 +70,10 @@ class Unproven:
 
     def guessed(self, source: str, subject: str, user: str, time: float) -> None:
         """Somebody has guessed over UDP, in this address's name at least; `subject`: what a ban would be of."""
-        if self.metering is not None:
-            who = self._metered(source, subject)
-            self._hold_back(who, self.metering.unproven(who, user, time, self._clock()))
-
-    def counted(self, source: str, subject: str, user: str, time: float) -> None:
-        """A failure that counts towards a ban, and leaves the fewer guesses for others."""
-        if self.metering is not None:
-            who = self._metered(source, subject)
-            self._hold_back(who, self.metering.counted(who, user, time, self._clock()))
-
-    def _hold_back(self, who: str, order: Meter | None) -> None:
+        if self.metering is None:
+            return
+        who = self._metered(source, subject)
+        order = self.metering.unproven(who, user, time, self._clock())
         if order is not None and self.meter(order):
             self._tell()
             plural = "" if order.requests == 1 else "s"
@@ -88,6 +81,11 @@ class Unproven:
                 "[%s] %s is held back for failures that nothing proves: it gets %d more request%s over UDP",
                 self._jail.name, who, order.requests, plural,
             )  # fmt: skip
+
+    def proven(self, source: str, subject: str, user: str, time: float) -> None:
+        """A failure that is counted, and leaves the fewer guesses for others."""
+        if self.metering is not None:
+            self.metering.proven(self._metered(source, subject), user, time)
 
     def _metered(self, source: str, subject: str) -> str:
         if subject == source or self._jail.ipv6prefix > METERED:

@@ -40,8 +40,6 @@ class Metering:
 
     def __init__(self, jail: Jail) -> None:
         self._window = Window(jail.maxretry, jail.findtime)
-        self._doubtful = Window(1, jail.findtime)
-        """Who has failed unproven; all else ends in a ban by itself."""
         self.limit(jail)
         self._until: OrderedDict[str, float] = OrderedDict()
         self._known: OrderedDict[str, dict[tuple[str, int], float]] = OrderedDict()
@@ -50,31 +48,12 @@ class Metering:
     def limit(self, jail: Jail) -> None:
         """Run by another definition of the jail."""
         self._window.limit(jail.maxretry, jail.findtime)
-        self._doubtful.limit(1, jail.findtime)
         self._bantime = min(jail.bantime, _LONGEST)
         self._left = min(_LOGIN, self._window.maxretry // 2)
 
     def unproven(self, address: str, user: str, time: float, now: float) -> Meter | None:
         """Count an unproven failure. Returns the order to meter its address once too few guesses are left, else None."""
-        self._doubtful.add(address, time, user=user)
-        return self._order(address, self._count(address, user, time), now)
-
-    def counted(self, address: str, user: str, time: float, now: float) -> Meter | None:
-        """As `unproven`, of a failure that counts towards a ban: who fails both ways has no more guesses for it.
-
-        Not of an address with logins: see `Judge`.
-        """
-        if self.flows(address, time):
-            return None
         left = self._count(address, user, time)
-        return self._order(address, left, now) if self._doubtful.count(address, now) else None
-
-    def _count(self, address: str, user: str, time: float) -> int:
-        """Count a failure. Returns how many guesses the address has left."""
-        self._window.add(address, time, user=user)
-        return self._window.maxretry - self._window.count(address, time)
-
-    def _order(self, address: str, left: int, now: float) -> Meter | None:
         if left > self._left or self._until.get(address, 0.0) > now:
             return None
         self._until[address] = until = now + self._bantime
@@ -82,6 +61,16 @@ class Metering:
         if len(self._until) > _HELD:
             self._until.popitem(last=False)
         return Meter(address, until, max(1, left), self.flows(address, now))
+
+    def proven(self, address: str, user: str, time: float) -> None:
+        """Count a proven failure: who fails both ways has no more guesses for it. Not of an address with logins: see `Judge`."""
+        if not self.flows(address, time):
+            self._count(address, user, time)
+
+    def _count(self, address: str, user: str, time: float) -> int:
+        """Count a failure. Returns how many guesses the address has left."""
+        self._window.add(address, time, user=user)
+        return self._window.maxretry - self._window.count(address, time)
 
     def flows(self, address: str, now: float) -> tuple[tuple[str, int], ...]:
         """From where this address, or whoever in this network, has logged in within a day, youngest first."""
@@ -99,7 +88,6 @@ class Metering:
         """
         for one in places(address):
             self._window.forgive(one, user, time)
-            self._doubtful.forgive(one, user, time)
             self.release(one)
         return self.know(address, port, time)
 
@@ -127,14 +115,12 @@ class Metering:
     def prune(self, now: float) -> None:
         """Forget what no longer matters."""
         self._window.prune(now)
-        self._doubtful.prune(now)
         for address in [one for one, until in self._until.items() if until <= now]:
             del self._until[address]
 
     def shift(self, seconds: float) -> None:
         """The clock was set."""
         self._window.shift(seconds)
-        self._doubtful.shift(seconds)
         for address in self._until:
             self._until[address] += seconds
         for known in self._known.values():
