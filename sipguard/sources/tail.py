@@ -67,10 +67,10 @@ class Tail:
         self._ended: tuple[int, int] | None = None
         """The file whose end was read last."""
         self._own = False  # whether the open file had the log's name when last checked
-        self._began_at: int | None = (
-            None  # where reading of the open file has begun, until somebody is told of what is before
-        )
-        self._before = b""  # that, of a file that is closed already
+        self._began_at: int | None = None
+        """Where reading of the open file has begun, until somebody is told of what is before."""
+        self._before = b""
+        """That, of a file that is closed already."""
         self._begun = False  # whether nobody has been told yet where reading began
         self._look()
 
