@@ -57,7 +57,7 @@ WIRE = (
         "group",
         whole(1, LARGEST_GROUP - 1),
         5060,
-        "NFLOG group of the requests, the next one for the answers; taken ones are passed over.",
+        "First of three NFLOG groups: requests, answers and TCP; taken ones are passed over.",
         field="wire_group",
     ),
     Key(
