@@ -142,9 +142,11 @@ class Unpaired(NamedTuple):
 
     number: int
     kind: str
-    """`line`, `wire`; `event`, `silenced` (`policy.told_once`)."""
+    """`line`, `wire`; `event`, `silenced` (`policy.told_once`); `asked` (`daemon.pending_lookups`)."""
     address: str
     time: float
     user: str
     line: str
     regex: int
+    tags: str = ""
+    """JSON of evidence and tags, where they are kept: of `asked`."""

@@ -91,6 +91,7 @@ class Daemon:
         )
         self._read_settings = reload
         self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._check_clock)
+        self.jails.lookups.paused = self.reading.paused
         self.events = EventReader(self.runners, self.store, clock=clock, paused=self.reading.paused)
         self.wire = Wire(
             self.runners, self.store, worker=self.bans.firewall_worker, clock=clock, paused=self.reading.paused
@@ -171,6 +172,7 @@ class Daemon:
         try:
             async with serve():
                 await self.jails.begin(self.settings)
+                self.jails.lookups.restore()
                 self.events.start()
                 self.reading.follow()
                 await self.wire.start(self.settings)

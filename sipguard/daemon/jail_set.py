@@ -17,7 +17,7 @@ from sipguard.daemon.bans import Bans
 from sipguard.daemon.by_hand import any_by_hand, jail_by_hand
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.log_detectors import SharedDetectors
-from sipguard.daemon.pending_lookups import PendingLookups
+from sipguard.daemon.pending_lookups import ASKED, PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
 from sipguard.errors import ConfigError, FirewallError, SipguardError, of_jail
@@ -272,6 +272,7 @@ class Jails:
         self._late_by_hand = [ban for ban in stored.bans if ban.jail == BY_HAND]
         self._bans.merge(stored.bans)
         changes = self._store.changes
+        changes.settled |= {row.number for _, row in self._store.waiting(("line", "silenced", ASKED))}
         oldest = min((attempt.time for attempt in changes.attempts), default=math.inf)
         rows = self._store.attempts_since(oldest)
         lines = Counter(row[:4] for row in rows)

@@ -40,7 +40,7 @@ _SPANS = 64
 HELD = 6.0
 """Seconds for which uncounted log lines are kept: a server that dies may have logged what it sent no event for."""
 _MOST_HELD = 1000
-_numbers = itertools.count(-int(clock.time() * 1e6), -1)
+numbers = itertools.count(-int(clock.time() * 1e6), -1)
 """Unique beyond a restart too; those of `pairing` are positive."""
 
 
@@ -189,7 +189,7 @@ class ToldOnce:
 
     def _kept(self, kind: str, address: str, failure: Failure, time: float) -> int:
         line = failure.lines[-1] if failure.lines else ""
-        row = Unpaired(next(_numbers), kind, address, time, failure.user or "", line, failure.regex)
+        row = Unpaired(next(numbers), kind, address, time, failure.user or "", line, failure.regex)
         return row.number if self._keep(row) else 0
 
     def _partner(self, teller: Teller, address: str, time: float) -> _Unmatched | None:

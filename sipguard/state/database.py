@@ -27,7 +27,7 @@ from sipguard.wire_model import Unpaired
 
 log = logging.getLogger("fail2ban.database")
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS positions (
     path TEXT PRIMARY KEY, device INTEGER, inode INTEGER, head TEXT, head_size INTEGER, offset INTEGER) WITHOUT ROWID;
@@ -45,12 +45,18 @@ CREATE TABLE IF NOT EXISTS history (
     evidence TEXT, count INTEGER);
 CREATE INDEX IF NOT EXISTS history_by_address ON history (address, jail);
 CREATE TABLE IF NOT EXISTS unpaired (
-    number INTEGER PRIMARY KEY, jail TEXT, kind TEXT, address TEXT, time REAL, user TEXT, line TEXT, regex INTEGER);
+    number INTEGER PRIMARY KEY, jail TEXT, kind TEXT, address TEXT, time REAL, user TEXT, line TEXT, regex INTEGER,
+    tags TEXT);
 CREATE TABLE IF NOT EXISTS spoilt_servers (server TEXT PRIMARY KEY, since REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS logins (address TEXT PRIMARY KEY, time REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS flows (address TEXT, port INTEGER, time REAL, PRIMARY KEY (address, port)) WITHOUT ROWID;
 """
-_LATER_COLUMNS = (("live_bans", "evidence", "TEXT"), ("history", "evidence", "TEXT"), ("history", "count", "INTEGER"))
+_LATER_COLUMNS = (
+    ("live_bans", "evidence", "TEXT"),
+    ("history", "evidence", "TEXT"),
+    ("history", "count", "INTEGER"),
+    ("unpaired", "tags", "TEXT"),
+)
 """Table, column and type of what an earlier sipguard did not have."""
 _BAN_ANSWERS = attrgetter("since", "jail", "address")
 _LIVE_BAN = attrgetter("jail", "address", "since", "until", "attempts", "count", "reason", "evidence")
@@ -134,7 +140,9 @@ class Database:
 
     def waiting(self) -> list[tuple[str, Unpaired]]:
         """Jail, and a line that waited for the wire or an attempt that waited for its line, oldest first."""
-        rows = self._rows("SELECT jail, number, kind, address, time, user, line, regex FROM unpaired ORDER BY number")
+        rows = self._rows(
+            "SELECT jail, number, kind, address, time, user, line, regex, ifnull(tags, '') FROM unpaired ORDER BY number"
+        )
         return [(row[0], Unpaired(*row[1:])) for row in rows]
 
     def logins(self, since: float) -> dict[str, float]:
@@ -260,11 +268,9 @@ class Database:
         run("INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", [(*flow, time) for flow, time in changes.flows.items()])
         run("DELETE FROM unpaired WHERE number = ?", zip(changes.settled, strict=True))
         run(
-            "INSERT OR REPLACE INTO unpaired VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (number, jail, row.kind, row.address, row.time, row.user, row.line[:MAX_LINE], row.regex)
-                for number, (jail, row) in changes.waiting.items()
-            ],
+            "INSERT OR REPLACE INTO unpaired (jail, number, kind, address, time, user, line, regex, tags)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(jail, *row._replace(line=row.line[:MAX_LINE])) for jail, row in changes.waiting.values()],
         )
         run(
             "INSERT OR REPLACE INTO rules VALUES (?, ?, ?, ?)",

@@ -8,13 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sqlite3
 import time
 
 import pytest
+from limits import PATIENCE
 from running import append, running
 
+from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.pending_lookups import PendingLookups
 from sipguard.daemon.resolver import AT_ONCE, Resolver
+from sipguard.daemon.state_writer import StateWriter
+from sipguard.model import Filter, Jail
 from sipguard.policy.ignore import IgnoreList
 
 ATTACKER = "203.0.113.5"
@@ -73,6 +79,21 @@ def test_ignorecommand(tmp_path):
         assert daemon.status("demo")["totals"]["ignored"] == 2
     assert not (tmp_path / "executed").exists()
     assert f"$(touch {tmp_path}/executed) `id` ' \" ;" in seen.read_text().splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_while_the_command_is_asked(tmp_path, number):
+    """However the daemon ends: what was still asked about is asked again, and counts."""
+    slow = tmp_path / "slow"
+    slow.touch()
+    arguments, log = tree_with(tmp_path, f"ignorecommand = test -e {slow} && sleep 60; false\n")
+    with running(tmp_path, {}, arguments=arguments) as daemon:
+        append(log, bad(ATTACKER) * 2)
+        daemon.wait_for(lambda: daemon.state_of(log) and daemon.state_of(log)[0] == log.stat().st_size)
+        daemon.stop(number)
+        slow.unlink()
+        daemon.start()
+        daemon.wait_logged(f"Ban {ATTACKER}")
 
 
 def test_ignorecache(tmp_path):
@@ -223,3 +244,81 @@ def test_look_ups_are_bounded_and_remembered():
         assert ignore.reason("192.0.2.1") == "ignoreip a.example.com"
 
     asyncio.run(ask())
+
+
+class Waiting:
+    """A jail whose failures wait for an answer: what asks, on a state that outlives it."""
+
+    def __init__(self, folder, lookup):
+        self.store = StateWriter(folder, clock=time.time)
+        self.store.read(time.time())
+        self.runners = {}
+        self.lookups = PendingLookups(
+            Resolver(clock=time.time, lookup=lookup), self.runners, self.store, clock=time.time
+        )
+        jail = Jail("demo", Filter("demo", ("bad <HOST> user=<F-USER>.*</F-USER>",)), usedns="yes", maxretry=9)
+        self.runner = self.runners["demo"] = JailRunner(
+            jail,
+            ignore=IgnoreList(()),
+            clock=time.time,
+            decide=lambda _ban: None,
+            reinforce=lambda _jail, _address: None,
+            ask=self.lookups.ask,
+        )
+
+    def fails(self, host):
+        """A line of the log is read."""
+        self.runner.take(f"{bad(host).strip()} user=1000\n".encode(), self.store.changes, "log")
+
+    async def end(self):
+        """Stopped or killed: what is written stays. Gives the attempts that are stored."""
+        self.store.save()
+        await self.lookups.stop()
+        self.store.close()
+        with contextlib.closing(StateWriter(self.store.directory, clock=time.time)) as store:
+            return [(one.address, one.user, one.line[-9:]) for one in store.story("192.0.2.1")[0]]
+
+    async def answered(self):
+        """Nothing waits any more."""
+        async with asyncio.timeout(PATIENCE):
+            while self.store.changes.waiting or not self.store.changes.settled:
+                await asyncio.sleep(0.01)
+
+
+def test_what_waits_is_asked_again_at_the_next_start(tmp_path):
+    """Its line is behind what has been read: nobody reads it again. Once it has counted, it does not a second time."""
+
+    async def runs():
+        nobody_answers, answers = SlowLookup(), SlowLookup()
+        answers.go.set()
+        first = Waiting(tmp_path, nobody_answers)
+        first.fails("a.example.com")
+        counted = [await first.end()]
+        for _ in range(2):
+            run = Waiting(tmp_path, answers)
+            run.lookups.restore()
+            if not counted[-1]:
+                await run.answered()
+            counted.append(await run.end())
+        return counted
+
+    one = [("192.0.2.1", "1000", "user=1000")]
+    assert asyncio.run(runs()) == [[], one, one]
+
+
+def test_an_answer_during_a_reload_waits_for_its_end(tmp_path):
+    """What is counted meanwhile would be counted once more, from the state."""
+
+    async def reloads():
+        lookup = SlowLookup()
+        run = Waiting(tmp_path, lookup)
+        async with run.lookups.paused:
+            run.fails("a.example.com")
+            lookup.go.set()
+            await asyncio.sleep(0.1)
+            during = run.runner.totals.failures
+        await asyncio.sleep(0.1)
+        await run.end()
+        return during, run.runner.totals.failures
+
+    assert asyncio.run(reloads()) == (0, 1)
