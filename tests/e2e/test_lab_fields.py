@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
 from lab.lab import ATTACKER, EXTENSION, PBX, SUITES
-from test_lab_counts import counts
-from test_lab_hostile import PEER, VICTIM, WRONG, register, send
+from lab.wire import PACKET_COLLECTOR, AsteriskWire
+from lab.wire_trial import Since, serving
+from needs import needs
+from test_lab_counts import ROOT, counts
+from test_lab_hostile import PEER, VICTIM, WRONG, register
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -40,31 +47,85 @@ FROMS = {
 CUT = "Call-ID", "too long"
 """Asterisk writes 8,191 bytes of an event, and so no address: nothing to count by (docs/logs.md)."""
 TIMES = 3
+GUESSER = """
+import re, socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.connect((sys.argv[1], 5060))
+    sock.settimeout(4)
+    def ask(packet):
+        sock.send(packet)
+        return sock.recv(65535)
+    challenge, *guesses = sys.stdin.buffer.read().split(b"NEXT")
+    for number, guess in enumerate(guesses):
+        nonce = re.search(rb'nonce="([^"]*)"', ask(challenge.replace(b"NUMBER", b"%d" % number)))[1]
+        print(ask(guess.replace(b"NONCE", nonce)).split()[1].decode())
+"""
+"""Answers a new challenge by each guess."""
 
 
-def judged(lab, call_id, sender):
-    """Three guesses at one account, each with another answer; how many were refused."""
-    guesses = [WRONG.replace("0" * 32, f"{time.time_ns():032x}") for _ in range(TIMES)]
-    packets = [register(EXTENSION, f"{time.time_ns()}{call_id}", guess) for guess in guesses]
+class WatchedAsterisk(AsteriskWire):
+    """Its packets are watched."""
+
+    collector = PACKET_COLLECTOR
+
+
+@pytest.fixture(scope="module", params=SUITES)
+@needs("root", "lab")
+def attacked(request):
+    """Asterisk 22 and 16."""
+    yield from serving(WatchedAsterisk, request.param)
+
+
+def guess(lab, call_id, sender):
+    """Three guesses at one account, each with another answer; gives what they were answered."""
+    wrong = [WRONG.replace("1/a", "NONCE").replace("0" * 32, f"{time.time_ns():032x}") for _ in range(TIMES)]
+    packets = [register(EXTENSION, f"{time.time_ns()}{call_id}", one) for one in wrong]
     packets = [one.replace(f"From: <sip:{EXTENSION}@", f"From: <sip:{sender}@") for one in packets]
-    return sum(code == "401" for code in send(lab, *packets))
+    challenge = register(EXTENSION, f"{time.time_ns()}NUMBER").replace(";branch=", ";branch=z9hG4bKNUMBER")
+    command = lab.command("atk", sys.executable, "-c", GUESSER, PBX)
+    text = "NEXT".join([challenge, *packets]).encode()
+    done = subprocess.run(command, input=text, capture_output=True, check=True, timeout=120)
+    return done.stdout.decode().split()
 
 
-@pytest.mark.parametrize("suite", SUITES)
+def guessed(lab, call_id, sender):
+    """The same, and what the wire has counted of it; the logs have nothing else."""
+    for log in ("full", "security", "messages"):
+        os.truncate(lab.log(log), 0)
+    since = Since(lab)
+    assert guess(lab, call_id, sender) == ["401"] * TIMES
+    lab.settle()
+    return since.counted()
+
+
 @pytest.mark.parametrize(
     "field", [*(("Call-ID", name) for name in CALL_IDS), *(("From", name) for name in FROMS)], ids=str
 )
-def test_wrong_passwords_are_counted_as_made(lab, suite, field):
-    """For the true source, in the log of security events; nobody else is accused by any log."""
-    attacked = lab(suite)
+def test_wrong_passwords_are_counted_as_made(attacked, field):
+    """For the true source, in the log of security events and by their packets; nobody else is accused by any log."""
     where, name = field
-    before = counts("security", attacked.log("security"))
     call_id, sender = (CALL_IDS[name], EXTENSION) if where == "Call-ID" else ("c", FROMS[name])
-    made = judged(attacked, call_id, sender)
-    assert made == TIMES
-    attacked.settle()
-    after = counts("security", attacked.log("security"))
-    assert after.get(ATTACKER, 0) - before.get(ATTACKER, 0) == (0 if field == CUT else made)
-    for log in ("full", "security", "messages"):
-        assert counts(log, attacked.log(log)).keys() <= {ATTACKER}, log
-    assert PBX not in after
+    assert guessed(attacked, call_id, sender) == {(ATTACKER, "", "failure", "proven"): TIMES}
+    made = {} if field == CUT else {ATTACKER: TIMES}
+    assert counts("security", attacked.log("security")) == made
+    assert counts("full", attacked.log("full")) == made
+    assert counts("messages", attacked.log("messages")).keys() <= {ATTACKER}
+
+
+def test_a_call_id_that_is_too_long_for_an_event(attacked, tmp_path):
+    """The packets and NOTICE lines have the address that no event has; a log of events tells that somebody wrote into it."""
+    assert guessed(attacked, CALL_IDS["too long"], EXTENSION) == {(ATTACKER, "", "failure", "proven"): TIMES}
+    (tmp_path / "jails.d").mkdir()
+    jail = 'filter = "asterisk[log=all]"\nlogpath = "/dev/null"\nport = "5060"\n'
+    (tmp_path / "jails.d" / "asterisk-all.toml").write_text(jail)
+    (tmp_path / "sipguard.toml").touch()
+    for log, options, made in (
+        ("security", ["asterisk"], 0),
+        ("full", ["asterisk-all", "-c", tmp_path / "sipguard.toml"], TIMES),
+        ("messages", ["asterisk-all", "-c", tmp_path / "sipguard.toml"], TIMES),
+    ):
+        command = [sys.executable, "-m", "sipguard", "replay", "--json", "--jail", *options, attacked.log(log)]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, cwd=ROOT)
+        *rows, summary = map(json.loads, done.stdout.splitlines())
+        assert {row["address"]: row["attempts"] for row in rows} == ({ATTACKER: made} if made else {}), log
+        assert log == "messages" or summary["tampered"] >= TIMES, log
