@@ -138,6 +138,7 @@ def test_nonces_that_can_be_foreseen(tmp_path):
             guesser, phone = lab.client(), lab.client(PHONE)
             assert all(uuid(1).encode() in one.ask(request()) for one in (guesser, phone))
             server.number = 2
+            assert uuid(2).encode() in guesser.ask(request())
             assert phone.register(response="a" * 32) == 200
             spoof(lab, [PHONE], 50)
             lab.daemon.wait_for(lambda: lab.wire()["metered"] == 1, "the meter of the slandered")

@@ -45,7 +45,9 @@ def weigh(pending: Pending, answer: Packet, server: str, nonces: Nonces) -> Weig
     if mine and any(map(nonces.proves, mine)):
         return Weighed("proven", challenged=challenged)
     if not nonces.trusts(server, answer.source_port):
-        return Weighed("reported", challenged=challenged, known=bool(found))
+        # Many have its nonces: that it has taken the password of one of them shows as much.
+        shared = [sent for sent in found if sent.owner in ("", request.source)]
+        return Weighed("reported", challenged=_challenged(shared, answer), known=bool(found))
     owners = {sent.owner for sent in found}
     if len(owners) == 1 and "" not in owners and not mine and all(map(nonces.proves, found)):
         owner = owners.pop()

@@ -149,6 +149,25 @@ class TestProof:
         assert talk.verdicts == [(GUESSER, "failure", "reported")]
         assert talk.tracker.nonces.spoilt
 
+    def test_login_with_a_nonce_that_others_have(self, talk):
+        """Of two phones that are sent one nonce each logs in with it, and may try it again once."""
+        plain = "aGVsbG8gd29ybGQhaGVsbG8gd29ybGQh"
+        talk.challenge(PHONE, plain)
+        talk.challenge(GUESSER, plain)
+        for phone in (PHONE, GUESSER):
+            talk.guess(phone, plain, status=200)
+            talk.guess(phone, plain, status=401, reply_nonce="bmV4dA==")
+        assert talk.verdicts == [
+            (phone, verdict, "reported") for phone in (PHONE, GUESSER) for verdict in ("success", "again")
+        ]
+
+    def test_accepted_without_being_asked_where_nonces_are_shared(self, talk):
+        """A method that the server never asks credentials for accepts any there too."""
+        for one in (PHONE, GUESSER):
+            talk.challenge(one, "aGVsbG8gd29ybGQhaGVsbG8gd29ybGQh", method="INVITE")
+        talk.guess(GUESSER, "aGVsbG8gd29ybGQhaGVsbG8gd29ybGQh", status=200)
+        assert talk.verdicts == []
+
     def test_learns(self, talk):
         """Three times different nonces to different addresses within one second: they do not depend on time alone."""
         for number in range(4):
