@@ -245,7 +245,8 @@ class Jails:
     def _restore(self, stored: Stored | None) -> None:
         """Go on where the last run ended: live bans into the kernel, attempts into the windows."""
         ended = self._store.changes.ended
-        live = {key: ban for ban in (stored.bans if stored else ()) if (key := (ban.jail, ban.address)) not in ended}
+        bans = self._store.bans(stored) if stored else ()
+        live = {key: ban for ban in bans if (key := (ban.jail, ban.address)) not in ended}
         # Those of this run, at a reload: the disk may have refused to take them.
         live |= {(ban.jail, ban.address): ban for ban in self._bans.live}
         self._bans.restore(live.values())
