@@ -136,7 +136,7 @@ class EventReader:
             alone = bool(lines) and server.table.is_told_by_log_alone(lines[-1])
             return told.from_log(event, self.clock(), live=runner.lags.live, alone=alone)
 
-        runner.heard = heard
+        runner.heard, runner.attempts = heard, (told.attempts, *runner.attempts)
 
     def _end_listening(self, name: str) -> None:
         """The log speaks for itself, with what it has told just before."""

@@ -21,6 +21,7 @@ from sipguard.detection.detector import Detector
 from sipguard.detection.results import Counts
 from sipguard.errors import ConfigError
 from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent, Success
+from sipguard.policy.attempts import Attempts
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
 from sipguard.policy.lag import Lags
@@ -72,6 +73,8 @@ class JailRunner:
         self.auth_lines = AuthLines()
         self.lags = Lags(jail.lag, jail.findtime)
         self.judge = Judge(jail, ignore, clock=clock, banned=self.banned, earlier=earlier)
+        self.attempts: tuple[Attempts, ...] = (self.judge.attempts,)
+        """Who counts several lines as one attempt."""
         self._ask = ask
         self._say = LogBatch()
         """What is to be logged as soon as these lines are through, or something more urgent is to be said."""
@@ -139,7 +142,10 @@ class JailRunner:
     ) -> None:
         """Read whole lines of one log; `live`, `ended`, `before` as in `Chunk`. `told` is what other jails were told of them."""
         with self.degrading():
-            self.detectors.of(path, told, before)
+            is_new = self.detectors.get(path) is None
+            detector = self.detectors.of(path, told, before)
+            for attempts in self.attempts if is_new and before else ():
+                attempts.recall(detector.looked_back, self._clock())
         self.lags.reading(path, self._clock(), (live, ended))
         self._read(path, changes, told, methodcaller("events", data), data)
 

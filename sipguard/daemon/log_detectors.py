@@ -7,6 +7,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from sipguard.detection.detector import Detector
+from sipguard.detection.record_rule import declares
 from sipguard.detection.results import Counts
 from sipguard.detection.tags import without_names
 from sipguard.model import Clock, Filter, Jail, LogEvent
@@ -84,7 +85,8 @@ class LogDetectors:
         """The detector of a log: what one log has told so far says nothing of another. A new one looks at the lines `before`."""
         if path not in self._detectors:
             detector = self._shared.of(path, self._reading)
-            if before and not detector.counts.lines:
+            filter_ = self._reading.filter
+            if before and not detector.counts.lines and (declares(filter_) or "attempt_window" in filter_.options):
                 detector.look_back(before)
             counted = told[detector][1] if told and detector in told else Counts.total([detector.counts])
             self._detectors[path] = detector, counted

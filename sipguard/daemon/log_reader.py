@@ -167,6 +167,8 @@ class LogReader:
                 )
             if runner.examiner is not None:
                 self._hear(runner, runner.examiner, chunk)
+        for detector in told:
+            detector.looked_back = []
         self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())
         if self._held.logs and self._release_timer is None:
             self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)

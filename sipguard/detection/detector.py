@@ -66,11 +66,11 @@ class Detector:
             finder = DateFinder(filter.datepattern, clock=clock, zone=zone_of(timezone), time_limit=time_limit)
         except ValueError as error:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", where(filter, "datepattern")) from None
-        self._finder = finder
-        self._formats = tuple(form for form, _ in finder.formats)
+        self._finder, self._formats = finder, tuple(form for form, _ in finder.formats)
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
         assembler = partial(RecordAssembler, filter, decode=self._decode, accuses=self._may_accuse)
         self._screen = assembler() if declares(filter) else None
+        self.looked_back: list[Failure] = []  # what was told before, until somebody clears it
         self._wrappers = Wrappers()
         self._known = 0  # lines that somebody else has told of
         self._trusts = True
@@ -110,10 +110,11 @@ class Detector:
 
     def look_back(self, data: bytes) -> None:
         """Read whole lines, told of before, that stand before the first that is fed: it may be a part of what they begin."""
-        if self._screen is not None:
-            self.events(data)
-            self._screen.forget_record(tampered=False)
-            self._known = self._screen.pushed
+        events, screen = self.events(data), self._screen
+        for one in screen.close_record() if screen is not None else ():
+            self._tell(one, events)
+        self._known = screen.pushed if screen is not None else 0
+        self.looked_back = [event for event in events if isinstance(event, Failure)]
 
     def events(self, data: bytes) -> list[LogEvent]:
         """The failures, successes and challenges in `data`, as `feed`."""
@@ -335,8 +336,7 @@ class Detector:
             data, begin = self._before
             self._stop_skimming(data[:begin])
             failure = self._matcher.process(line, time, trusted=trusted)
-        event = failure or self._matcher.other
-        if event is not None:
+        if (event := failure or self._matcher.other) is not None:
             events.append(event)
         return event
 

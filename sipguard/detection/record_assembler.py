@@ -246,7 +246,7 @@ class RecordAssembler:
         ready: list[Ready] = []
         if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded or self._number else RECORD_SETTLES):
             self.at_end += 1
-            ready = self._close_record()
+            ready = self.close_record()
         if idle >= FOLDED_SETTLES:
             self._long.settle()
         self._heads.settle(idle)
@@ -291,7 +291,7 @@ class RecordAssembler:
         self._last = [hung.texts[-1]] if hung is not None else [*self._last, line]
         few = len(self._last) < _MOST_LINES and len(self._record) < 4 * _MOST_LINES
         # Joined by one character, as long as the line feed that was there.
-        return [] if few and self.rule.may_go_on("\r".join(self._last)) else self._close_record()
+        return [] if few and self.rule.may_go_on("\r".join(self._last)) else self.close_record()
 
     def _unscreened(self, line: Numbered) -> list[Ready]:
         number, _, text = line
@@ -347,14 +347,14 @@ class RecordAssembler:
         unsure = self.rule.unsure
         if self._is_open and self._number and unsure is not None and unsure.found("\r".join(self._last)):
             self.forget_record(tampered=True)
-        return self._close_record()
+        return self.close_record()
 
     def forget_record(self, *, tampered: bool) -> None:
         """The record under way counts for nobody."""
         self._tampered += tampered
         self._record, self._is_open, self._number, self.held_bytes = [], False, "", 0
 
-    def _close_record(self) -> list[Ready]:
+    def close_record(self) -> list[Ready]:
         """The record under way has no more lines."""
         if not self._is_open:
             return []

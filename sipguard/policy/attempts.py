@@ -19,14 +19,16 @@ every answer that differs from those before it is an attempt, in however few ses
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
+from sipguard.addresses import canonical
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sipguard.model import Failure, Filter
 
@@ -98,6 +100,8 @@ class Attempts:
         self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
         self._earliest = inf
         """No session that is not over by then is forgotten."""
+        self._has_begun = False
+        """Whether lines were counted that belong together."""
 
     def by_host(self, failures: Sequence[Failure]) -> Iterator[Sequence[Failure]]:
         """The failures of a log in parts, each to be counted before the next: one for each host, where none bears on another."""
@@ -138,6 +142,18 @@ class Attempts:
             return 0
         return 0 if stranger is not None and self._had_lost_probe(address, rank, time) else 1
 
+    def recall(self, failures: Iterable[Failure], now: float) -> None:
+        """Know the attempts of lines that an earlier run has counted, oldest first: it may be in the midst of one.
+
+        Whoever has counted further lines since knows them.
+        """
+        if self._has_begun or not self._window:
+            return
+        for failure in failures:
+            with suppress(ValueError):
+                self.new(canonical(failure.host), failure, now if failure.time is None else min(failure.time, now))
+        self._has_begun = False
+
     def _had_lost_probe(self, address: str, rank: int, time: float) -> bool:
         """Whether a probe without session of this address, which no other answer was about, was counted shortly before."""
         lost = self._sessions.get((address, ""))
@@ -159,6 +175,7 @@ class Attempts:
                 times[:] = [time + seconds for time in times]
 
     def _session(self, key: tuple[str, str], time: float, rank: int) -> _Session:
+        self._has_begun = True
         session = self._sessions.get(key)
         if session is None or time > session.last + self._window:
             session = self._sessions[key] = _Session(time, rank)

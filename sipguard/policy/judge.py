@@ -92,7 +92,7 @@ class Judge:
         """Whether anything has ever been counted in them."""
         self._clock = clock
         self._banned = banned
-        self._attempts = Attempts(jail.filter)
+        self.attempts = Attempts(jail.filter)
         self._logins = Logins()
         self.welcomed: list[str] = []
         """Addresses that have logged in, until somebody takes them."""
@@ -114,7 +114,7 @@ class Judge:
 
     def by_host(self, failures: Sequence[Failure]) -> Iterable[Sequence[Failure]]:
         """The failures of a log in parts, each to be weighed by itself: one for each host, where nothing speaks against it."""
-        return (failures,) if len(failures) == 1 else self._attempts.by_host(failures)
+        return (failures,) if len(failures) == 1 else self.attempts.by_host(failures)
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
         """As `weigh`, of one failure."""
@@ -171,7 +171,7 @@ class Judge:
             if time < oldest or failure.evidence is not None:
                 return []
             if failure.reader is None or failure.reader is not alike:  # those of one reader may have the same tags
-                if not self._attempts.is_alone(source, failure.may_have):
+                if not self.attempts.is_alone(source, failure.may_have):
                     return []
                 alike = failure.reader
             found.append((time, (failure.user or "")[:LONGEST_USER] if told else ""))
@@ -194,7 +194,7 @@ class Judge:
         again = bool(self._told) and self._told[subject, time] > 0
         if again:
             self._told[subject, time] -= weight
-        new = 0 if again else self._attempts.new(source, failure, time)
+        new = 0 if again else self.attempts.new(source, failure, time)
         if not new:
             return Outcome.REPEATED
         if time < now - self.jail.findtime:
@@ -284,7 +284,7 @@ class Judge:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: every time that is kept moves with it."""
-        for keeper in (self.window, self.grounds, self._attempts, self._logins, self._challenges):
+        for keeper in (self.window, self.grounds, self.attempts, self._logins, self._challenges):
             keeper.shift(seconds)
         self._told.clear()
 

@@ -75,7 +75,7 @@ class ToldOnce:
         self.repeated = 0
         """Attempts of which the second to tell would have counted too."""
         self._keep, self._settle = keep, settle
-        self._attempts = Attempts(filter)
+        self.attempts = Attempts(filter)
         self._told: OrderedDict[str, deque[_Unmatched]] = OrderedDict()
         """By address."""
         self._spans: deque[list[float]] = deque(maxlen=_SPANS)
@@ -131,7 +131,7 @@ class ToldOnce:
         if not isinstance(event, Failure):
             return None if is_silenced else event
         address = _address(event)
-        if not self._attempts.new(address, event, time):
+        if not self.attempts.new(address, event, time):
             return None  # of several lines about one attempt the first has a partner
         event = as_attempt(event)
         if alone:
@@ -179,7 +179,7 @@ class ToldOnce:
 
     def shift(self, seconds: float) -> None:
         """The clock was set."""
-        self._attempts.shift(seconds)
+        self.attempts.shift(seconds)
         for span in self._spans:
             span[:] = [time + seconds for time in span]
         self._held = OrderedDict((number, (since + seconds, one)) for number, (since, one) in self._held.items())

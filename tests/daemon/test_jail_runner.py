@@ -1,9 +1,13 @@
 """A jail runner joins the detector and the judge of one jail, and tells others what they must know."""
 
+from collections import Counter
+
+import pytest
 from annotations import FILTERS
 
 from sipguard.config.filters import read_filter
 from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.log_detectors import SharedDetectors
 from sipguard.model import Jail
 from sipguard.policy.ignore import IgnoreList
 from sipguard.state.changes import Changes
@@ -39,3 +43,37 @@ def test_a_login_is_told_to_the_feeds():
 def test_a_login_in_a_mixed_log_is_told_to_nobody():
     """There an attacker could have written it, to be taken for a customer."""
     assert told_of(NOTICE + SUCCESS) == []
+
+
+FREESWITCH = "2026-11-21 20:17:59.{0}00000 98.53% [WARNING] sofia_reg.c:{1} 203.0.113.66\n"
+UNKNOWN = FREESWITCH.format("{0}", "3210 Can't find user [1000@192.0.2.10] from")
+REFUSED = FREESWITCH.format(
+    "{0}", "1787 SIP auth failure (REGISTER) on sofia profile 'internal' for [1000@192.0.2.10] from ip"
+)
+
+
+@pytest.mark.parametrize("position", range(5))
+def test_a_restart_in_the_midst_of_an_attempt(position):
+    """Its second line, read by another run, is told of the first: two attempts are two, in each jail that reads the log."""
+    lines = [kind.format(n) for n, kind in enumerate((UNKNOWN, REFUSED, UNKNOWN, REFUSED))]
+    attempts = Counter()
+    for read, before in (lines[:position], []), (lines[position:], lines[:position]):
+        shared, changes = SharedDetectors(lambda: 1795292280.0), Changes()
+        runners = [
+            JailRunner(
+                Jail(name, read_filter("freeswitch", [FILTERS])),
+                ignore=IgnoreList([]),
+                clock=lambda: 1795292280.0,
+                decide=lambda _ban: None,
+                reinforce=lambda _jail, _address: None,
+                detectors=shared,
+            )
+            for name in ("first", "second")
+        ]
+        told, released = {}, {}
+        for runner in runners:
+            runner.take("".join(read).encode(), changes, "log", told=told, before="".join(before).encode())
+        for runner in runners:
+            runner.release("log", 60.0, changes, released)
+        attempts.update(one.jail for one in changes.attempts)
+    assert attempts == {"first": 2, "second": 2}
