@@ -353,7 +353,7 @@ class Daemon:
 
     async def _shut_down(self, jobs: Sequence[asyncio.Task[None]]) -> None:
         systemd.notify("STOPPING=1")
-        self.reading.stop(last=True)
+        self.reading.stop()
         self.wire.stop()
         self.corroborator.stop()
         await self.events.stop()

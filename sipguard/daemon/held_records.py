@@ -1,7 +1,8 @@
 """Records at the end of a log that may go on: who waits for them, and for how long.
 
 A server writes a record with one write, so that one at the end of a log is whole when the log still ends there a moment later.
-Until then the log's stored position is the beginning of that record: who starts again reads it again.
+Until then the log's stored position is the beginning of that record: who starts again reads it again. Of jails that hold less
+back than others it is stored how much further they are, in positions of their own: they do not count that again.
 """
 
 from __future__ import annotations
@@ -42,22 +43,46 @@ class HeldRecords:
         self._readers = readers
         self.logs: dict[str, _Held] = {}
         """By path."""
+        self._ahead: dict[str, dict[str, int]] = {}
+        """Log → jail → how many bytes that are read now it has read before."""
+
+    def begin(self) -> None:
+        """The logs are read on from their stored positions."""
+        positions = self._store.positions()
+        self._ahead = {}
+        for key, own in positions.items():
+            jail, _, path = key.partition("\n")
+            log = positions.get(path)
+            if log is not None and own.offset > log.offset and replace(own, path=path, offset=log.offset) == log:
+                self._ahead.setdefault(path, {})[jail] = own.offset - log.offset
+
+    def unread(self, jail: str, chunk: Chunk) -> Chunk:
+        """What a jail has not read yet of a chunk."""
+        ahead = self._ahead.get(chunk.path)
+        if not ahead or not (known := min(ahead.pop(jail, 0), len(chunk.data))):
+            return chunk
+        return replace(chunk, data=chunk.data[known:], before=chunk.before + chunk.data[:known])
 
     def position(self, chunk: Chunk, now: float) -> Position:
         """Where a log is to be read on after a restart, whose `chunk` has just been read."""
-        holds, least = False, chunk.position.offset
-        for runner in self._readers(chunk.path):
-            held = runner.held(chunk.path)
-            holds |= held is not None
-            # Counted by one jail and held by another: rather forgotten by the one than counted twice by the other.
-            least = min(least, held or 0)
-        if not holds:
+        position, holds = self._place(chunk.position)
+        if holds:
+            self.logs[chunk.path] = _Held(now, chunk.position)
+        else:
             self.logs.pop(chunk.path, None)
-            return chunk.position
-        self.logs[chunk.path] = _Held(now, chunk.position)
-        if chunk.records or not least:
-            return chunk.position
-        return replace(chunk.position, offset=chunk.position.offset - least)
+        return position
+
+    def _place(self, position: Position) -> tuple[Position, bool]:
+        """Where a log that has been read up to here is to be read on, and whether anything is held back."""
+        held = {runner.jail.name: runner.held(position.path) for runner in self._readers(position.path)}
+        if not (holds := any(size is not None for size in held.values())) or not position.inode:  # none of the journal
+            return position, holds
+        begin = max(0, position.offset - max(size or 0 for size in held.values()))
+        for jail, size in held.items():
+            if (own := position.offset - (size or 0)) > begin:
+                key = f"{jail}\n{position.path}"
+                self._store.changes.positions[key] = replace(position, path=key, offset=own)
+        return replace(position, offset=begin), True
 
     def release(self, now: float) -> float | None:
         """Read what is whole by now; seconds until to ask again, None when nothing is left."""
@@ -74,25 +99,27 @@ class HeldRecords:
             return None
         return min(_until_next(now - held.since) for held in self.logs.values())
 
-    def release_all(self, *, last: bool) -> None:
+    def release_all(self) -> None:
         """Nothing is read any more: what is held is read as it is.
 
-        With `last` the program ends: a record behind which the file goes on is left to the next start, which reads it whole.
+        A record behind which the file goes on is left to whoever reads on, and reads it whole.
         """
         for path, held in list(self.logs.items()):
-            if not (last and _unread(held.position)):
+            holders = [runner for runner in self._readers(path) if runner.held(path) is not None]
+            if _unread(held.position) and all(runner.held(path) for runner in holders):
+                for runner in holders:
+                    runner.detectors.drop(path)
+            else:
                 self._read(path, held, float("inf"))
         self.logs.clear()
 
     def _read(self, path: str, held: _Held, idle: float) -> None:
         told: Told = {}
-        holds = False
         for runner in self._readers(path):
             runner.release(path, idle, self._store.changes, told)
-            holds |= runner.held(path) is not None
+        self._store.changes.positions[path], holds = self._place(held.position)
         if not holds:
             del self.logs[path]
-            self._store.changes.positions[path] = held.position
         self._store.touched()
 
 

@@ -65,6 +65,7 @@ class LogReader:
     def follow(self) -> None:
         """Follow the logs of the jails that there are now, on from where each was left."""
         self.stop()
+        self._held.begin()
         self.logs = LogSources(
             [runner.jail for runner in self._runners.values()],
             self._store.positions(),
@@ -74,11 +75,11 @@ class LogReader:
         self._problems.begin(self.logs.problems())
         self._changed.set()
 
-    def stop(self, *, last: bool = False) -> None:
-        """Follow nothing, until `follow`; with `last`, never again."""
+    def stop(self) -> None:
+        """Follow nothing, until `follow`."""
         if self._timer is not None:
             self._timer.cancel()
-        self._held.release_all(last=last)
+        self._held.release_all()
         self.logs.stop()
         for runner in self._runners.values():
             runner.tell()
@@ -156,14 +157,15 @@ class LogReader:
             if chunk.records:
                 runner.take_records(chunk.records, self._store.changes, chunk.path, told)
             else:
+                part = self._held.unread(runner.jail.name, chunk)
                 runner.take(
-                    chunk.data,
+                    part.data,
                     self._store.changes,
                     chunk.path,
                     live=chunk.live,
                     ended=chunk.ended,
                     told=told,
-                    before=chunk.before,
+                    before=part.before,
                 )
             if runner.examiner is not None:
                 self._hear(runner, runner.examiner, chunk)
