@@ -42,7 +42,6 @@ class Result:
 
     @property
     def timed_out(self) -> bool:
-        """Whether it was stopped by its time limit."""
         return self.status is None
 
 

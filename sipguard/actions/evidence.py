@@ -42,7 +42,6 @@ class Evidence:
         self._found: OrderedDict[tuple[str, str], Found] = OrderedDict()
 
     def add(self, jail: str, address: str, failure: Failure) -> None:
-        """Add a counted failure."""
         key = (jail, address)
         found = self._take(key) or Found()
         new = tuple(line[:MOST_LENGTH] for line in failure.lines[-MOST_LINES:])

@@ -22,7 +22,6 @@ class Exec(Worker):
         self.longest = 86_400.0  # includes waiting for a free slot; the run itself has its own limit
 
     async def handle(self, notices: Sequence[Notice]) -> None:
-        """Run the program for each notice. Raises `ActionError`."""
         for notice in notices:
             if notice.verb not in self._on:
                 continue

@@ -47,7 +47,6 @@ class ActionQueue:
 
     @property
     def queued(self) -> int:
-        """Number of waiting notices."""
         return len(self._queue)
 
     def put(self, notice: Notice) -> None:

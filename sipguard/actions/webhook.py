@@ -57,13 +57,11 @@ class Webhook(Worker):
                 await self._send(notice)
 
     async def close(self) -> None:
-        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
 
     def body(self, notice: Notice) -> bytes:
-        """The request body."""
         fields = self._options.get("fields")
         content = record(notice) if fields is None else _filled(fields, _tags(notice))
         if self._options["format"] == "form":

@@ -49,7 +49,6 @@ def configured_socket() -> Path:
 
 
 def socket_option(function: F) -> F:
-    """`--socket PATH`, for every command that asks the daemon."""
     return click.option(
         "--socket",
         "path",
@@ -66,7 +65,6 @@ def socket_of(context: click.Context, path: Path) -> Path:
 
 
 def json_option(function: F) -> F:
-    """`--json`, for every command with an answer that programs read."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
 
 

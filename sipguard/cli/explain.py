@@ -30,7 +30,6 @@ def command(address: str, verbose: bool, as_json: bool, path: Path) -> None:
 
 
 def tell(story: dict[str, Any], *, verbose: bool = False) -> None:
-    """Print what an answer to `explain` says."""
     address = story["address"]
     for ban in story["bans"]:
         end = "for good" if ban["until"] is None else f"until {output.moment(ban['until'])}"

@@ -52,7 +52,6 @@ class Report:
         self._failures: list[tuple[int, int, str, str, str]] = []
 
     def add(self, number: int, line: str, result: Examined) -> None:
-        """One line of the log and what became of it."""
         if result.date_format:
             self._dates[result.date_format] += 1
         if result.regex is not None and not result.ignored:
@@ -99,7 +98,6 @@ class Report:
             self._lines[kind].append((number, line))
 
     def show(self, log: str, seconds: float) -> None:
-        """Print the report."""
         counts = self._counts
         output.say(f"log     {printable(log, 500)}: {output.counted(counts.lines, 'line')} in {seconds:.2f} s")
         output.say(f"filter  {self.filter.name}, {printable(self.filter.origin, 500)}")

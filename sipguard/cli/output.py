@@ -24,7 +24,6 @@ _COLOURS = {"good": "32", "bad": "1;31", "warn": "33", "dim": "2", "bold": "1"}
 
 
 def print_json(value: Any) -> None:
-    """Print `value` for programs."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 

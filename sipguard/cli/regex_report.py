@@ -52,7 +52,6 @@ class RegexReport:
         self._lines: dict[str, list[tuple[int, str]]] = {"matched": [], "ignored": [], "missed": []}
 
     def add(self, number: int, line: str, result: Examined) -> None:
-        """One line of the log and what became of it."""
         if result.date_format:
             self._dates[result.date_format] += 1
         if result.regex is not None and not result.ignored:
@@ -96,7 +95,6 @@ class RegexReport:
             count -= 1
 
     def show(self, seconds: float) -> None:
-        """Print the report."""
         click.echo("\nResults\n=======")
         if self._filter.prefregex:
             click.echo(f"\nPrefregex: {sum(map(len, self._hits.values()))} total")

@@ -136,7 +136,6 @@ class _LogsRead:
         yield from heapq.merge(*streams, key=lambda one: one[0])
 
     def summary(self) -> dict[str, Any]:
-        """What they held."""
         counts = [detector.counts for detector in self._detectors]
         return _summary(
             lines=sum(one.lines for one in counts),

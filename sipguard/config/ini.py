@@ -42,8 +42,6 @@ class IniText:
 
 
 class _IniParser:
-    """Parses one file line by line."""
-
     def __init__(self, path: str) -> None:
         self._path = path
         self._text = IniText()

@@ -50,7 +50,6 @@ def says(allowed: str) -> Callable[[Callable[[Any], T]], ValueKind[T]]:
 
 
 def refuse(value: object) -> NoReturn:
-    """Raise `ValueError`."""
     raise ValueError(shown(value))
 
 

@@ -23,7 +23,6 @@ Lookup = Callable[[str], str | None]
 
 
 def no_more(_name: str) -> str | None:
-    """A lookup that finds nothing."""
     return None
 
 

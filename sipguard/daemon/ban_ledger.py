@@ -20,8 +20,6 @@ _STALE = 100
 
 
 class State(Enum):
-    """The state of a ban."""
-
     ORDERED = "ordered"
     """Ordered: decided and queued for the kernel."""
     NO_ROOM = "no room"
@@ -34,8 +32,6 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Record:
-    """One ban."""
-
     ban: Ban
     state: State = State.ORDERED
     live: bool = False
@@ -158,7 +154,6 @@ class BanLedger:
         return record
 
     def end(self, jail: str, address: str) -> Record | None:
-        """End a ban and return its record; None if there was none."""
         record = self._jails.get(jail, {}).pop(address, None)
         if record is not None:
             self._live[jail] = self._live.get(jail, 0) - record.live

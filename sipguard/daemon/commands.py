@@ -34,14 +34,11 @@ _FIELDS = {"from": "begin"}
 
 
 class Commands:
-    """The commands of one daemon."""
-
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
         self._daemon = operations.daemon
 
     def table(self) -> dict[str, Command]:
-        """Command → function."""
         return {
             "ping": self.ping,
             "status": self.status,
@@ -62,7 +59,6 @@ class Commands:
         }
 
     async def ping(self, _request: Request) -> Any:
-        """Answer that the daemon runs."""
         return {"version": __version__}
 
     async def status(self, request: Request) -> Any:
@@ -187,7 +183,6 @@ class Commands:
         }
 
     async def explain(self, request: Request) -> Any:
-        """Why an address is, was or is not banned."""
         story = await self._operations.explain(str(request["address"]))
         return {
             **story._asdict(),
@@ -235,7 +230,6 @@ class Commands:
         return self._operations.fleet()
 
     async def reload(self, _request: Request) -> Any:
-        """Read the configuration again."""
         await self._operations.reload()
         return {"jails": self._operations.jails(), "errors": self._daemon.errors}
 

@@ -112,12 +112,10 @@ class Daemon:
 
     @property
     def settings(self) -> Settings:
-        """What it runs by."""
         return self.jails.settings
 
     @property
     def logs(self) -> LogSources:
-        """What is followed."""
         return self.reading.logs
 
     @property

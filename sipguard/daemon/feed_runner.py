@@ -27,11 +27,9 @@ class _Sink:
         self._firewall_worker = firewall_worker
 
     async def set_feed(self, name: str, networks: list[tuple[str, float]], verdict: Verdict) -> None:
-        """Replace what is rejected for a feed."""
         await self._firewall_worker.call(self._firewall_worker.firewall.feeds.set, name, networks, verdict)
 
     async def drop_feed(self, name: str) -> None:
-        """Reject nothing more for a feed."""
         await self._firewall_worker.call(self._firewall_worker.firewall.feeds.drop, name)
 
     async def feeds(self) -> list[str]:
@@ -106,7 +104,6 @@ class FeedRunner:
         return await manager.refresh(name, accept=accept)
 
     async def holding(self, address: str) -> list[dict[str, Any]]:
-        """The feeds that list an address."""
         manager = await self._settled()
         return await manager.holding(address) if manager else []
 

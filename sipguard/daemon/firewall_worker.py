@@ -96,7 +96,6 @@ class FirewallWorker:
         return len(self._ledger.waiting(State.NO_ROOM))
 
     def order(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        """Queue bans or unbans."""
         if verb == "unban" and self._ledger.waits:
             self._ledger.taken(bans)
         for begin in range(0, len(bans), BATCH):

@@ -26,8 +26,6 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class IgnoreCommand:
-    """The `ignorecommand` of one jail."""
-
     def __init__(self, jail: Jail, *, clock: Clock, time_limit: float = TIME_LIMIT) -> None:
         self._jail = jail
         self._clock = clock

@@ -270,7 +270,6 @@ class JailRunner:
             self._decide(ban)
 
     def shift(self, seconds: float) -> None:
-        """The clock was set by so much."""
         self.judge.shift(seconds)
         self._line_problems.shift(seconds)
 
@@ -299,7 +298,6 @@ class JailRunner:
     def _weigh(
         self, failures: Sequence[Failure], changes: Changes, *, address: str | None = None, answered: bool = False
     ) -> None:
-        """Weigh failures of one host."""
         for judgement in self.judge.weigh(failures, address=address):
             outcome = judgement.outcome
             if outcome is Outcome.COUNTED or outcome is Outcome.BAN:
@@ -319,7 +317,6 @@ class JailRunner:
         return may_ask and [self._ask(self, failure) for failure in failures].count(False) == 0
 
     def _leave_out(self, judgement: Judgement) -> None:
-        """These are not counted."""
         count, address = len(judgement.failures), judgement.address
         match judgement.outcome:
             case Outcome.IGNORED:

@@ -41,8 +41,6 @@ class _Told:
 
 
 class LineProblems:
-    """Those of one jail."""
-
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._slow = _Told()
@@ -55,7 +53,6 @@ class LineProblems:
             self._tampered.setdefault(path, _Told()).lines += counts.tampered - tampered
 
     def tell(self, jail: str, filter_name: str) -> None:
-        """Say what is due."""
         if not (self._slow.lines or self._tampered):
             return
         now = self._clock()
@@ -71,7 +68,6 @@ class LineProblems:
             del self._tampered[path]
 
     def shift(self, seconds: float) -> None:
-        """The clock was set by so much."""
         for told in (self._slow, *self._tampered.values()):
             told.next += seconds
 

@@ -78,7 +78,6 @@ class LogDetectors:
         return iter(self._detectors)
 
     def get(self, path: str) -> Detector | None:
-        """The detector of a log that has been read."""
         return self._detectors[path][0] if path in self._detectors else None
 
     def of(self, path: str, told: Told | None = None, before: bytes = b"") -> Detector:

@@ -181,7 +181,6 @@ class LogReader:
         self._store.touched()
 
     def _readers(self, path: str) -> Iterable[JailRunner]:
-        """The runners of the jails that want this log."""
         return map(self._runners.__getitem__, self.logs.readers(path))
 
     def _hear(self, runner: JailRunner, examiner: Examiner, chunk: Chunk) -> None:

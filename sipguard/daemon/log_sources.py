@@ -97,7 +97,6 @@ class LogSources:
             follower.rescan()
 
     def stop(self) -> None:
-        """Follow no more."""
         for follower in self._followers:
             follower.stop()
 

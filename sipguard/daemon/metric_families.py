@@ -57,7 +57,6 @@ class Looked:
 
 
 def families(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
-    """Every metric family, for one scrape."""
     yield from _of_daemon(daemon, looked)
     yield from _of_jails(daemon, looked)
     yield from _of_sources(daemon, looked)

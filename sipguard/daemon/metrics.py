@@ -56,8 +56,6 @@ def need_library(settings: Settings) -> None:
 
 
 class Metrics:
-    """The numbers of one daemon."""
-
     def __init__(self, daemon: Daemon) -> None:
         import prometheus_client  # noqa: PLC0415 - five megabytes that most runs do not need
 

@@ -147,7 +147,6 @@ class Operations:
 
     @read
     async def explain(self, address: str) -> AddressStory:
-        """Why an address is, was or is not banned."""
         daemon, address = self.daemon, address_of(address)
         runners = daemon.runners.values()
         # A jail may count the address by its network (`ipv6prefix`).
@@ -327,7 +326,6 @@ class Operations:
 
     @write
     async def remove_jail(self, name: str) -> None:
-        """End a jail with its bans."""
         self.runner(name)
         await self.daemon.jails.remove(name)
         self.daemon.follow_again()

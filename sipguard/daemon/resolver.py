@@ -134,7 +134,6 @@ class Resolver:
         ignore.learn(entry, good)
 
     async def stop(self) -> None:
-        """End every look-up."""
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)

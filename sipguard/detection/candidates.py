@@ -81,7 +81,6 @@ class Search:
         self._patterns = [Pattern(source, any_case=folded) for source in sources]
 
     def lines(self, data: bytes) -> Callable[[int], int]:
-        """As in `Finder`."""
         size, json, before = len(data), self._json, data.rfind
         each = [pattern.places(data) for pattern in self._patterns]
         nexts = [-1] * len(each)
@@ -116,11 +115,9 @@ class Find:
         self._folded = False
 
     def prepare(self, texts: Sequence[bytes], *, folded: bool, json: bool) -> None:
-        """As in `Finder`."""
         self._texts, self._folded = [*texts, *[b"\n{"] * json], folded
 
     def lines(self, data: bytes) -> Callable[[int], int]:
-        """As in `Finder`."""
         data = data.lower() if self._folded else data
         found = sorted(place for text in self._texts for place in self._lines_with(text, data))
         found.reverse()

@@ -154,7 +154,6 @@ class Matcher:
         return Examined(False, False, None, None, self.date_format, None)
 
     def examined(self, one: Ready) -> Examined:
-        """Process a record, and tell all about it."""
         readings = (self.process(text, one.time, trusted=one.trusted) for text in (one.text, *one.hung))
         failure = next((found for found in readings if found is not None), None)
         return Examined(

@@ -27,8 +27,6 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{8,200}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """Settings of the original client."""
-
     path: Path
     key: str = field(repr=False)
     last_id: str

@@ -79,7 +79,6 @@ class FeedStore:
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
-        """Close the file."""
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -92,7 +91,6 @@ class FeedStore:
         return FeedState(*row) if row else FeedState(name)
 
     def save_state(self, state: FeedState) -> None:
-        """Write the state of a feed."""
         with self._db() as db:
             _write_state(db, state)
 
@@ -168,7 +166,6 @@ class FeedStore:
             return [row[0] for row in db.execute("SELECT time FROM requests WHERE feed = ? ORDER BY time", (name,))]
 
     def save_requests(self, name: str, times: Iterable[float]) -> None:
-        """Write the times of the last requests."""
         with self._db() as db:
             db.execute("DELETE FROM requests WHERE feed = ?", (name,))
             db.executemany("INSERT INTO requests VALUES (?, ?)", ((name, when) for when in times))
@@ -180,12 +177,10 @@ class FeedStore:
             return [row[0] for row in db.execute("SELECT address FROM registrations")]
 
     def forget_registrations(self, addresses: Iterable[str]) -> None:
-        """Delete the registrations of these addresses."""
         with self._db() as db:
             db.executemany("DELETE FROM registrations WHERE address = ?", ((address,) for address in addresses))
 
     def save_registrations(self, times: dict[str, float]) -> None:
-        """Write the times of successful registrations by address."""
         with self._db() as db:
             db.executemany("INSERT OR REPLACE INTO registrations VALUES (?, ?)", times.items())
 

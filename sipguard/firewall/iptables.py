@@ -116,7 +116,6 @@ class IptablesFirewall:
             )
 
     def unban(self, bans: Sequence[Ban]) -> None:
-        """Remove these addresses' rules. Raises `FirewallError`."""
         gone: dict[str, set[Target]] = {}
         for ban in bans:
             if ban.jail in self._made:
@@ -143,7 +142,6 @@ class IptablesFirewall:
         self._options = replace(self._options, more_hooks=(*self._options.more_hooks, "FORWARD"))
 
     def verify(self) -> list[str]:
-        """Compare the tables with what was made."""
         problems: list[str] = []
         for family, table in self._tables.items():
             if not self._rules:

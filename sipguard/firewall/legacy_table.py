@@ -93,7 +93,6 @@ class LegacyTable:
             self._table.refresh()
 
     def chains(self) -> list[str]:
-        """Names of all chains."""
         return [chain.name for chain in self._table.chains]
 
     def entries(self, chain: str) -> Iterator[TableEntry]:
@@ -106,11 +105,9 @@ class LegacyTable:
             entry = self._table.next_rule(entry)
 
     def create(self, chain: str) -> None:
-        """Make a chain."""
         self._table.create_chain(chain)
 
     def clear(self, chain: str) -> None:
-        """Remove the rules of a chain."""
         self._table.flush_entries(chain)
 
     def delete(self, chain: str) -> None:
@@ -118,7 +115,6 @@ class LegacyTable:
         self._table.delete_chain(chain)
 
     def append(self, chain: str, raw: bytes) -> None:
-        """Put a rule at the end."""
         self._table.append_entry(chain, ctypes.create_string_buffer(raw, len(raw)))
 
     def insert(self, chain: str, raw: bytes, place: int = 0) -> None:

@@ -46,11 +46,9 @@ class MemoryFeeds:
                 listed[item.text] = item.until
 
     def drop(self, name: str) -> None:
-        """Forget a feed."""
         self.listed.pop(name, None)
 
     def names(self) -> list[str]:
-        """The feeds that were set."""
         return sorted(self.listed)
 
     def entries(self, name: str) -> list[Entry]:
@@ -85,7 +83,6 @@ class MemoryFirewall:
             self._jails[jail].update(targets)
 
     def unban(self, bans: Sequence[Ban]) -> None:
-        """Forget these addresses."""
         targets = list(map(parse_target, map(attrgetter("address"), bans)))  # all of them, before any is let through
         for ban, target in zip(bans, targets, strict=True):
             self._jails.get(ban.jail, {}).pop(target, None)
@@ -116,7 +113,6 @@ class MemoryFirewall:
         return "".join(bans) + "".join(f"feed {one.jail} {one.address} until {one.until}\n" for one in listed)
 
     def flush(self) -> None:
-        """Forget everything."""
         self._jails, self.feeds.listed = {}, {}
 
     def room(self, address: str) -> None:

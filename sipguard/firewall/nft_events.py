@@ -68,7 +68,6 @@ class NftEvents:
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Hear no more."""
         self._socket.close()
 
     def read(self) -> list[Change]:

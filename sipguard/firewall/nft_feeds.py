@@ -131,7 +131,6 @@ class NftFeeds:
         return found
 
     def verify(self) -> list[str]:
-        """Name the feeds that are no longer whole."""
         if not self._made:
             return []
         missing = self._made.difference(self.names())

@@ -32,7 +32,6 @@ class ProgramError(FirewallError):
 
 
 def installed(name: str) -> bool:
-    """Whether there is such a program."""
     return shutil.which(name, path=PATH) is not None
 
 

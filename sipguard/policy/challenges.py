@@ -49,7 +49,6 @@ class Challenges:
                 yield address, user, time
 
     def shift(self, seconds: float) -> None:
-        """Move all times with a clock that was set."""
         for key, (time, user) in self._open.items():
             self._open[key] = time + seconds, user
         for sign in self._signs:

@@ -24,7 +24,6 @@ class Logins:
         self._excused: dict[str, list[float]] = {}
 
     def add(self, address: str, time: float) -> None:
-        """Record a login from this address."""
         before = self._seen.get(address)
         if before is not None:
             if time - before < _NOTED_EVERY:

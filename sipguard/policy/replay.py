@@ -61,7 +61,6 @@ class Replay:
         self._judge = Judge(jail, ignore, clock=lambda: self._now, banned=())
 
     def run(self, events: Iterable[LogEvent]) -> None:
-        """Weigh all of `events`."""
         for event in events:
             if event.time is not None:
                 self._now = max(self._now, event.time)

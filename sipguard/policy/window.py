@@ -101,7 +101,6 @@ class Window:
         return {user for _, user in self._of(address)}
 
     def forget(self, address: str) -> None:
-        """Discard all attempts of this address."""
         self._once.pop(address, None)
         self._attempts.pop(address, None)
 

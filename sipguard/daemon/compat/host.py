@@ -58,7 +58,6 @@ class Host:
         return self._operations.jails()
 
     def jail(self, name: str) -> Jail:
-        """The jail as it runs now."""
         return self._runner(name).jail
 
     def change(self, jail: Jail) -> None:
@@ -88,7 +87,6 @@ class Host:
         self._actions[self._runner(name)] = actions
 
     def counts(self, jail: str) -> JailCounts:
-        """Its counters."""
         runner = self._runner(jail)
         totals = runner.totals
         return JailCounts(

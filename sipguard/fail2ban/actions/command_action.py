@@ -62,7 +62,6 @@ class Fail2banAction(Worker):
         self._since_repair: set[str] = set()
 
     async def handle(self, notices: Sequence[Notice]) -> None:
-        """Process notices in order. Raises `ActionError`."""
         for notice in notices:
             match notice.verb:
                 case "start":
@@ -84,7 +83,6 @@ class Fail2banAction(Worker):
 
     @property
     def started(self) -> list[str]:
-        """The started families."""
         return [family for family, holds in self._holding.items() if holds is not None]
 
     async def start(self) -> None:

@@ -25,7 +25,6 @@ def text(command: Command, answer: Any) -> str:
 
 
 def error(answer: RemoteError) -> str:
-    """Format an error."""
     match answer.kind:
         case "UnknownJailException":
             return f"Sorry but the jail '{answer.args[0]}' does not exist"

@@ -27,7 +27,6 @@ def is_sipguard(options: ClientOptions) -> bool:
 
 
 def has_jail(options: ClientOptions, jail: str) -> bool:
-    """Whether the jail runs."""
     return _fine(options, ["status", jail, "short"])
 
 

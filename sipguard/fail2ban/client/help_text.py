@@ -47,5 +47,4 @@ Commands:
 
 
 def show(program: str) -> None:
-    """Print the help."""
     print(f"Usage: {program} [OPTIONS] <COMMAND>\n\n{HEAD}{_OPTIONS}")

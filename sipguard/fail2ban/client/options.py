@@ -45,8 +45,6 @@ _LEVELS = ("CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", "TRACEDEBU
 
 @dataclass(slots=True)
 class ClientOptions:
-    """A parsed command line."""
-
     given: dict[str, Any] = field(default_factory=dict)
     """Option → its value, True for one without."""
     order: list[str] = field(default_factory=list)
@@ -60,7 +58,6 @@ class ClientOptions:
 
     @property
     def directory(self) -> Path:
-        """The configuration directory."""
         return Path(self.given.get("conf", DEFAULT_DIRECTORY))
 
     def say(self, level: str, message: str) -> None:

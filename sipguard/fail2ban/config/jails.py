@@ -77,8 +77,6 @@ def read_jail(ini: Ini, name: str, directory: Path, more: Mapping[str, str] | No
 
 
 class _JailReader:
-    """Reads one jail."""
-
     def __init__(self, ini: Ini, name: str, directory: Path, more: Mapping[str, str]) -> None:
         self._ini = ini
         self._name = name

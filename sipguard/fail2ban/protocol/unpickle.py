@@ -32,8 +32,6 @@ LONGEST_NUMBER = 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits for one pickle."""
-
     longest: int = LONGEST
     objects: int = MOST_OBJECTS
     shared: int = MOST_SHARED
