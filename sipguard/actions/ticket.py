@@ -24,10 +24,6 @@ class Past:
     lines: tuple[str, ...] = ()
 
 
-def _no_past(_address: str, _jail: str | None) -> Past:
-    return Past()
-
-
 @dataclass(frozen=True, slots=True)
 class JailTotals:
     """Totals of a jail: `<jail.banned>` and the like."""
@@ -45,7 +41,7 @@ class JailFacts:
     name: str
     bantime: float = 600.0
     """Seconds."""
-    past: Callable[[str, str | None], Past] = _no_past
+    past: Callable[[str, str | None], Past] = lambda _address, _jail: Past()
     """Address and jail (None: all jails) → its stored history."""
     totals: Callable[[], JailTotals] = JailTotals
 

@@ -16,7 +16,8 @@ from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sipguard.config.filters import parse_reference, read_filter, read_filter_file
+from sipguard.config.filters import read_filter, read_filter_file
+from sipguard.config.references import parse_reference
 from sipguard.detection.detector import Detector
 from sipguard.detection.encodings import is_wide, line_decoder
 from sipguard.detection.pcre2 import Pattern

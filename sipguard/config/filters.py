@@ -19,16 +19,6 @@ from sipguard.model import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = [
-    "FILTER_KEYS",
-    "build_filter",
-    "of_sip_servers",
-    "open_filter",
-    "parse_reference",
-    "read_filter",
-    "read_filter_file",
-]
-
 FILTER_KEYS = ("usedns", "prefregex", "ignoreregex", "failregex", "maxlines", "datepattern", "journalmatch")
 """Keys of a filter that Fail2ban itself knows and that a jail may override."""
 

@@ -22,14 +22,10 @@ Lookup = Callable[[str], str | None]
 """Returns the text of a tag that is not among those given; None if it is undefined."""
 
 
-def no_more(_name: str) -> str | None:
-    return None
-
-
 def substitute_tags(
     tags: Mapping[str, str],
     ignore: Collection[str] = (),
-    lookup: Lookup = no_more,
+    lookup: Lookup = lambda _name: None,
     condition: str = "",
     where: Callable[[str], str] = lambda _name: "",
 ) -> dict[str, str]:

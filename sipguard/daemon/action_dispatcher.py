@@ -82,7 +82,8 @@ class ActionDispatcher:
         if action.name in queues:
             self._put(queues[action.name], "reload", blank(facts, self._clock()))
             return
-        worker = make_worker(action, facts, self._runner, clock=self._clock, ipv6=has_ipv6())
+        ipv6 = Path("/proc/net/if_inet6").exists()  # an action with families of its own is started for it then
+        worker = make_worker(action, facts, self._runner, clock=self._clock, ipv6=ipv6)
         queue = queues[action.name] = ActionQueue(f"[{jail.name}] Action {action.name}", worker)
         self._made_from[jail.name, action.name] = action
         self._put(queue, "start", blank(facts, self._clock()))
@@ -203,11 +204,6 @@ class ActionDispatcher:
         found = [attempt for attempt in (*stored, *recent) if jail in (None, attempt.jail)]
         lines = [attempt.line for attempt in found if attempt.line]
         return Past(sum(attempt.attempts for attempt in found), tuple(lines[-MOST_LINES:]))
-
-
-def has_ipv6() -> bool:
-    """Whether this host has IPv6: an action with families of its own is started for it then."""
-    return Path("/proc/net/if_inet6").exists()
 
 
 def actions_of(jail: Jail, settings: Settings) -> list[Action | NativeAction]:

@@ -287,8 +287,9 @@ class Bans:
             if self.took is not None:
                 self.took(max(0.0, now - ban.since))
             lines.append(f"[{ban.jail}] Ban {ban.address}")
-            if ban.count > 1:
-                self._tell_increase(ban, lines)
+            if ban.count > 1 and (runner := self._runners.get(ban.jail)) and runner.jail.growth.increment:
+                length = format_duration(round(ban.until - ban.since))
+                lines.append(f"[{ban.jail}] Increase Ban {ban.address} ({ban.count} # {length})")
         # Stored before it is logged: a run that is killed in between logs it not at all, rather than twice.
         if not self._store.save():
             self._store.touched()
@@ -297,8 +298,3 @@ class Bans:
             self.moved(made)
         for ban in made if self.dispatcher.queues else ():
             self.dispatcher.banned(ban)
-
-    def _tell_increase(self, ban: Ban, lines: LogBatch) -> None:
-        if (runner := self._runners.get(ban.jail)) and runner.jail.growth.increment:
-            length = format_duration(round(ban.until - ban.since))
-            lines.append(f"[{ban.jail}] Increase Ban {ban.address} ({ban.count} # {length})")

@@ -120,11 +120,8 @@ class FeedRunner:
 
     def protected(self) -> Iterable[str]:
         """What no list of others may reject: they reject every port, so any jail's `ignoreip` counts, and the machine itself."""
-        return {*own_addresses(), *_addresses(self._ignored), *self._ignored_by_jails()}
-
-    def _ignored_by_jails(self) -> Iterator[str]:
-        for runner in self._runners.values():
-            yield from runner.judge.ignore.networks()
+        lists = [runner.judge.ignore.networks() for runner in self._runners.values()]
+        return {*own_addresses(), *_addresses(self._ignored)}.union(*lists)
 
     async def _drop_all(self) -> None:
         try:

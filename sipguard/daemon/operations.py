@@ -320,11 +320,6 @@ class Operations:
             self.daemon.follow_again()
 
     @write
-    async def add_jail(self, jail: Jail) -> None:
-        """Run one more jail; it ends with the next reload unless the configuration has it too. Raises `ConfigError`."""
-        await self.daemon.jails.add(jail)
-
-    @write
     async def remove_jail(self, name: str) -> None:
         self.runner(name)
         await self.daemon.jails.remove(name)

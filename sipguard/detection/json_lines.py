@@ -8,23 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 _NEWLINE = "#012"
-_LF = 0x0A
-_MOST_BRACES = 1000
-"""Braces within lines after which it is cheaper to look for those that begin one."""
 _FIELD = re.compile(r"\{([\w.]+)(?:\|(\w+))?\}")
 _SEVERITIES = ("CONSOLE", "ALERT", "CRIT", "ERR", "WARNING", "NOTICE", "INFO", "DEBUG")
-
-
-def has_json(data: bytes) -> bool:
-    """Whether a line begins with a brace. To look for one byte is four times as fast as for two."""
-    place = data.find(b"{")
-    for _ in range(_MOST_BRACES):
-        if place < 0:
-            return False
-        if place == 0 or data[place - 1] == _LF:
-            return True
-        place = data.find(b"{", place + 1)
-    return b"\n{" in data
 
 
 def read_json(line: str) -> Any:

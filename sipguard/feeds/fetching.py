@@ -25,7 +25,8 @@ class ApibanJob(Job):
         if not await self.do(store.count, name, shared.clock()):
             # The local copy is empty: first run, days without an answer, or the server's IDs restarted. Fetch the full list.
             self.state.next_id = self.feed.start
-        limiter = Limiter(shared.pace, await self.do(store.requests, name), self._save_requests, shared.clock)
+        save = lambda times: self.do(store.save_requests, name, list(times))  # noqa: E731
+        limiter = Limiter(shared.pace, await self.do(store.requests, name), save, shared.clock)
         client = Apiban(self.feed, web=self.web, limiter=limiter, pace=shared.pace, sleep=shared.sleep)
 
         async def waiting() -> None:
@@ -35,9 +36,6 @@ class ApibanJob(Job):
         await client.fetch(self.state.next_id, store=self._store_page, waiting=waiting)
         self.state.fetched = shared.clock()
         await self._judge(accept=accept, whole=True)
-
-    async def _save_requests(self, times: list[float]) -> None:
-        await self.do(self.shared.store.save_requests, self.feed.name, list(times))
 
     async def _store_page(self, page: Page) -> int:
         now = self.shared.clock()

@@ -85,7 +85,8 @@ def set_names(jail: str) -> list[SetName]:
 
 def set_for(jail: str, target: Target) -> SetName:
     """Give the set of a jail that holds a target."""
-    escaped, family = escape_jail(jail), family_of(target)
+    family: Family = "4" if target.version == 4 else "6"
+    escaped = escape_jail(jail)
     if not isinstance(target, Network):
         return SetName("a", family, escaped)
     return SetName("p" if family == "6" and target.prefixlen == PREFIX else "n", family, escaped)
@@ -166,11 +167,6 @@ def piece_items(pieces: Iterable[Piece], now: float) -> Iterator[str]:
     for piece in pieces:
         comment = "" if piece.network == piece.stands_for else f' comment "{piece.stands_for}"'
         yield f"{piece.network}{timeout(piece.until, now)}{comment}"
-
-
-def family_of(target: Target) -> Family:
-    """Tell which of a jail's sets a target belongs to."""
-    return "4" if target.version == 4 else "6"
 
 
 class Counted(NamedTuple):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipguard.config.filters import parse_reference, read_filter, read_filter_file
-from sipguard.config.references import split_references
+from sipguard.config.filters import read_filter, read_filter_file
+from sipguard.config.references import parse_reference, split_references
 from sipguard.config.tags import substitute_tags
 from sipguard.errors import ConfigError
 

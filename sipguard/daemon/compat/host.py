@@ -156,7 +156,7 @@ class Host:
             raise ValueError(f"Unknown backend {backend}. Must be among {BACKENDS} or 'auto'")
         polling = backend == "polling"
         empty = Jail(jail, Filter(jail, ()), rule=Rule(jail), polling=polling, usedns="warn", maxretry=3, lag="now")
-        await self._operations.add_jail(empty)
+        await self._daemon.jails.add(empty)
 
     async def stop(self, jail: str) -> None:
         """End a jail with its bans."""
