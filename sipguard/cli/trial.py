@@ -224,7 +224,8 @@ def _lines(log: str, quiet: bool) -> AbstractContextManager[Iterable[bytes]]:
             file = Path(log).open("rb")  # noqa: SIM115 - the caller's context closes it
         except OSError as error:
             raise SipguardError(f"{log}: {error.strerror}") from error
-        return _with_progress(file) if _worth_a_bar(file, quiet) else file
+        shown = not quiet and sys.stderr.isatty() and os.fstat(file.fileno()).st_size > BIG
+        return _with_progress(file) if shown else file
     if re.fullmatch(r"/\S*|[\w.+~/-]+(?:/[\w.+~-]+|\.log)", log):
         raise SipguardError(f"{log}: {_missing(log)}; give a file, - for standard input, or one line of log")
     return nullcontext(os.fsencode(line) for line in log.split("\n"))
@@ -244,10 +245,6 @@ def _missing(path: str) -> str:
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or "no such file"
     return "no such file"
-
-
-def _worth_a_bar(file: BinaryIO, quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty() and os.fstat(file.fileno()).st_size > BIG
 
 
 def _with_progress(file: BinaryIO) -> AbstractContextManager[Iterable[bytes]]:

@@ -146,7 +146,11 @@ class DateFinder:
             return form.absolute(match)
         groups = form.pattern.groupindex
         cached = self._cached
-        if cached is not None and cached[0] is form and self._still_holds():
+        if (
+            cached is not None
+            and cached[0] is form
+            and (self._cached_until == math.inf or self._cached_from <= self._clock() < self._cached_until)
+        ):
             # Lines of one minute share all but the seconds; those whose year is a guess must be of the same second.
             seconds = match["S"] if self._cached_until == math.inf and "S" in groups else None
             leap = seconds is not None and seconds > "59"  # POSIX clocks have no such second
@@ -163,9 +167,6 @@ class DateFinder:
             self._cached_from = self._clock()
             self._cached = (form, _without(match, ("f",)), when)
         return when
-
-    def _still_holds(self) -> bool:
-        return self._cached_until == math.inf or self._cached_from <= self._clock() < self._cached_until
 
     def _search_last(self, line: str, last: _Candidate) -> tuple[regex.Match[str] | None, bool]:
         """Try the pattern that won last: at the same place, unless it is anchored. Also: was that in all of it?"""

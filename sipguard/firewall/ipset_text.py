@@ -28,7 +28,7 @@ _ABOVE = (
 HEAVY: dict[str, str] = {"4": _ABOVE, "6": f"{_ABOVE} --hashlimit-srcmask 64"}
 """Family → match for the packets of a banned address (IPv6: its /64) above that limit. All sets of a family share one table."""
 _FAMILIES: tuple[Family, Family] = ("4", "6")
-_WITH: dict[str, dict[str, str]] = {
+ICMP_NAMES: dict[str, dict[str, str]] = {
     "4": {
         "port-unreachable": "icmp-port-unreachable",
         "host-unreachable": "icmp-host-unreachable",
@@ -155,12 +155,7 @@ def set_rules(
         tcp = match or "-p tcp "
         yield f"{tcp}{looked_up} -j REJECT --reject-with tcp-reset"
     if protocol != "tcp":
-        yield f"{match}{looked_up} -j REJECT --reject-with {_WITH[name.family][reject_with]}"
-
-
-def icmp_name(family: Family, reject_with: RejectWith) -> str:
-    """The ICMP error's name in `--reject-with`."""
-    return _WITH[family][reject_with]
+        yield f"{match}{looked_up} -j REJECT --reject-with {ICMP_NAMES[name.family][reject_with]}"
 
 
 def _matches(rule: Rule) -> Iterator[tuple[str, str]]:

@@ -86,7 +86,7 @@ class LegacyBans:
 
     def _pattern(self, verdict: Verdict) -> RulePattern:
         family = self._table.family
-        reject_with = "DROP" if verdict == "drop" else ipset_text.icmp_name(family, self._reject_with)
+        reject_with = "DROP" if verdict == "drop" else ipset_text.ICMP_NAMES[family][self._reject_with]
         if reject_with not in self._patterns:
             self._patterns[reject_with] = self._table.pattern(reject_with)
         return self._patterns[reject_with]

@@ -199,7 +199,11 @@ class Follower:
     def _map(self) -> None:
         """Map files and directories to the logs that their change may concern, by real path as reported by the watcher."""
         index: dict[str, list[Tail]] = {}
-        directories = {os.path.realpath(os.path.dirname(each)) for each in self._patterns if not _magic_directory(each)}
+        directories = {
+            os.path.realpath(os.path.dirname(each))
+            for each in self._patterns
+            if not glob.has_magic(os.path.dirname(each))
+        }
         for path, tail in self._tails.items():
             target = os.path.realpath(path)
             beside = os.path.realpath(os.path.dirname(path))
@@ -220,7 +224,3 @@ def _rotated_from(path: str, stems: Mapping[str, Sequence[str]]) -> str | None:
             if other != path and is_rotated(name, os.path.basename(other)):
                 return other
     return None
-
-
-def _magic_directory(pattern: str) -> bool:
-    return glob.has_magic(os.path.dirname(pattern))

@@ -51,7 +51,8 @@ class LineReader:
         """Whether the last block read was the last one in the file at that moment."""
         self._partial = bytearray()
         self._skipping = False
-        self._head = os.pread(descriptor, HEAD, 0)
+        self.head = os.pread(descriptor, HEAD, 0)
+        """The first bytes of the file, at most `HEAD`."""
         self._hashed = (b"", hash_head(b""))
 
     def close(self) -> None:
@@ -81,16 +82,11 @@ class LineReader:
         """Whether every line was returned and none is incomplete."""
         return not self.unfinished and self.status().st_size <= self._cursor
 
-    @property
-    def head(self) -> bytes:
-        """The first bytes of the file, at most `HEAD`."""
-        return self._head
-
     def position(self, path: str) -> Position:
         """Position of the next line. `path` is the log's name, which may belong to a newer file by now."""
-        if self._hashed[0] != self._head:
-            self._hashed = (self._head, hash_head(self._head))
-        return Position(path, *self.identity, self._hashed[1], len(self._head), self.offset)
+        if self._hashed[0] != self.head:
+            self._hashed = (self.head, hash_head(self.head))
+        return Position(path, *self.identity, self._hashed[1], len(self.head), self.offset)
 
     def before(self, offset: int, size: int) -> bytes:
         """The whole lines before this offset, of so many bytes at most; none if they cannot be read."""
@@ -141,10 +137,10 @@ class LineReader:
         # After the data, not before, or a truncation in between would go unnoticed. Without data as well: the file may have
         # been truncated and filled to exactly the same size.
         head = os.pread(self._descriptor, HEAD, 0)
-        if not head.startswith(self._head):
+        if not head.startswith(self.head):
             raise TruncatedError
-        if len(self._head) < HEAD:
-            self._head = head
+        if len(self.head) < HEAD:
+            self.head = head
         return block
 
     def _skip_hole(self, size: int) -> bool:

@@ -15,25 +15,15 @@ from sipguard.fail2ban.client.connection import Connection
 from sipguard.fail2ban.client.options import DEFAULT_DIRECTORY, ClientOptions
 from sipguard.fail2ban.protocol.unpickle import UnpickleError
 
-
-def answers(options: ClientOptions, timeout: float | None = 0.1) -> bool:
-    """Whether a server answers `ping` within `timeout` seconds."""
-    return _fine(options, ["ping"], timeout)
+PATIENCE = 0.1
+"""Seconds that a server which runs may take to say so."""
 
 
-def is_sipguard(options: ClientOptions) -> bool:
-    """Whether the server is sipguard: it knows a command that Fail2ban does not."""
-    return _fine(options, ["sipguard-version"])
-
-
-def has_jail(options: ClientOptions, jail: str) -> bool:
-    return _fine(options, ["status", jail, "short"])
-
-
-def _fine(options: ClientOptions, command: list[str], timeout: float | None = None) -> bool:
+def answers(options: ClientOptions, *command: str, timeout: float | None = None) -> bool:
+    """Whether a server answers this command within `timeout` seconds, and carries it out."""
     try:
         with Connection(str(options.given["socket"]), timeout) as connection:
-            return bool(connection.ask(command)[0] == 0)
+            return bool(connection.ask(list(command))[0] == 0)
     except (OSError, UnpickleError, TypeError, IndexError):
         return False
 
@@ -51,7 +41,7 @@ def wait(options: ClientOptions, *, alive: bool) -> bool:
     """Wait until the server answers, or no longer answers. Prints an error and returns False if that takes too long."""
     end = time.monotonic() + options.timeout
     pause = 0.02
-    while answers(options) is not alive:
+    while answers(options, "ping", timeout=PATIENCE) is not alive:
         if time.monotonic() > end:
             options.say("ERROR", "Could not find server, waiting failed" if alive else "Could not stop server")
             return False
@@ -62,7 +52,7 @@ def wait(options: ClientOptions, *, alive: bool) -> bool:
 
 def start(options: ClientOptions) -> bool:
     """Start sipguard, by default in the background, and wait until it answers."""
-    if answers(options):
+    if answers(options, "ping", timeout=PATIENCE):
         options.say("ERROR", "Server already running")
         return False
     path = Path(str(options.given["socket"]))
@@ -80,7 +70,7 @@ def start(options: ClientOptions) -> bool:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, start_new_session=True
         )
         end = time.monotonic() + options.timeout
-        while not answers(options):
+        while not answers(options, "ping", timeout=PATIENCE):
             if child.poll() is not None or time.monotonic() > end:
                 complaints.seek(0)
                 sys.stderr.write(complaints.read().decode(errors="replace"))

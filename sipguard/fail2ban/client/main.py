@@ -166,15 +166,19 @@ class _Client:
         if len(names) > 1:
             self._options.say("ERROR", f"Unexpected argument(s) for reload: {names!r}")
             return False
-        if not daemon.answers(self._options, None):
+        if not daemon.answers(self._options, "ping"):
             self._options.say("ERROR", "Could not find server")
             return False
         jail = names[0] if names and names[0] != "--all" else None
         commands: list[list[Any]] | None = []
-        if not daemon.is_sipguard(self._options):
+        if not daemon.answers(self._options, "sipguard-version"):  # which Fail2ban does not know
             # sipguard reads its configuration itself; Fail2ban's server gets it only from its client.
             commands = self._read(jail)
-        elif jail is not None and "--if-exists" not in options and not daemon.has_jail(self._options, jail):
+        elif (
+            jail is not None
+            and "--if-exists" not in options
+            and not daemon.answers(self._options, "status", jail, "short")
+        ):
             self._options.say("ERROR", f"Failed during configuration: No section: {jail!r}")
             return False
         return commands is not None and self._ask([["reload", jail or "--all", options, commands]])

@@ -50,7 +50,7 @@ class RequestTable:
             "stats": lambda _: status.status(host, ["--all", "stats"]),
             "statistics": lambda _: status.status(host, ["--all", "stats"]),
             "version": lambda _: SPOKEN_VERSION,
-            "config-error": self._config_error,
+            "config-error": lambda request: log.error("%s", printable(str(request[1]))),
         }
 
     async def answer(self, request: Any) -> Any:
@@ -64,9 +64,6 @@ class RequestTable:
         except Exception as error:
             log.error("Command %s has failed. Received %r", printable(repr(request)[:MOST_SHOWN]), error)
             raise
-
-    def _config_error(self, request: Request) -> Any:
-        log.error("%s", printable(str(request[1])))
 
     def _server_stream(self, request: Request) -> Any:
         """A configuration that a client has read: sipguard reads its own, and runs by that."""
