@@ -42,7 +42,8 @@ def command(
     """
     made: list[dict[str, Any]] = []
     refused: list[str] = []
-    expanded = _expand(addresses)
+    words = [[address] if address != "-" else sys.stdin.read().split() for address in addresses]
+    expanded = [word for several in words for word in several]
     for start in range(0, len(expanded), AT_ONCE):
         chunk = expanded[start : start + AT_ONCE]
         answer = ask(path, "ban", addresses=chunk, jail=jail, time=length, reason=reason)
@@ -64,11 +65,3 @@ def _tell(made: list[dict[str, Any]], kept: list[str]) -> None:
         end = "for good" if until is None else f"until {output.moment(until)}"
         longer = "; that ban lasts longer and is left as it is" if ban["address"] in kept else ""
         output.say(f"{ban['address']} banned {output.by(ban['jail'])} {end}{longer}")
-
-
-def _expand(addresses: tuple[str, ...]) -> list[str]:
-    """Replace `-` by the words of standard input."""
-    expanded: list[str] = []
-    for address in addresses:
-        expanded += sys.stdin.read().split() if address == "-" else [address]
-    return expanded

@@ -105,7 +105,8 @@ class Report:
             self._show_regexes()
         else:
             self._show_reasons()
-        output.table(("lines", "date format"), [*self._date_rows()])
+        undated = [(self._counts.undated, "no date found")] if self._counts.undated else []
+        output.table(("lines", "date format"), [*((n, name) for name, n in self._dates.most_common()), *undated])
         self._show_addresses()
         if self._wanted.failures:
             output.table(("line", "failregex", "address", "when", "reason"), self._failures)
@@ -147,10 +148,6 @@ class Report:
             [self._regexes[i], i + 1, ("…" if common else "") + text[len(common) :]] for i, text in enumerate(texts)
         ]
         output.table(("hits", "no.", "failregex"), rows)
-
-    def _date_rows(self) -> list[tuple[int, str]]:
-        rows: list[tuple[int, str]] = [(n, name) for name, n in self._dates.most_common()]
-        return rows + ([(self._counts.undated, "no date found")] if self._counts.undated else [])
 
     def _show_addresses(self) -> None:
         ranked = sorted(self._addresses.items(), key=lambda item: -item[1].total())

@@ -106,9 +106,6 @@ class Jails:
         self._restore(stored)
         await self.adopt()
         self.errors += action_errors
-        self._tell_problems()
-
-    def _tell_problems(self) -> None:
         for problem in self.problems:
             log.error("%s", problem)
         for odd in self.settings.warnings:

@@ -155,7 +155,10 @@ class Job(ABC):
             # An answer that makes a library fail must not end the feed. Its error text may contain the key.
             self._failed(f"unexpected {type(error).__name__}")
         else:
-            self._worked()
+            if self.state.problem:
+                log.info("Feed %s: works again", self.feed.name)
+            self.state.problem, self.state.failures = "", 0
+            self.state.next_at = self.shared.clock() + self.feed.interval
         try:
             await self.do(self.shared.store.save_state, self.state)
         except StateError as error:
@@ -241,12 +244,6 @@ class Job(ABC):
         """Run a function in the store's thread."""
         result: T = await self.shared.run(lambda: function(*args, **kwargs))
         return result
-
-    def _worked(self) -> None:
-        if self.state.problem:
-            log.info("Feed %s: works again", self.feed.name)
-        self.state.problem, self.state.failures = "", 0
-        self.state.next_at = self.shared.clock() + self.feed.interval
 
     def _failed(self, problem: str) -> None:
         if problem != self.state.problem:

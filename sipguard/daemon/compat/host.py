@@ -194,7 +194,9 @@ class Host:
         if name in ("loglevel", "logtarget", "syslogsocket"):
             self._log.set(name, value)
         elif name == "dbfile":
-            self._set_file(value)
+            same = value == self.setting("dbfile") or (self._view is None and value.lower() == "none")
+            if not same:
+                raise RuntimeError("Cannot change database when there are jails present")
         elif self._view is not None and name == "dbpurgeage":
             self._view.purge_age = value
         elif self._view is not None:
@@ -203,11 +205,6 @@ class Host:
     def flush_logs(self) -> bool:
         """Open the log file anew; False when the log is no file."""
         return self._log.flush()
-
-    def _set_file(self, value: str) -> None:
-        same = value == self.setting("dbfile") or (self._view is None and value.lower() == "none")
-        if not same:
-            raise RuntimeError("Cannot change database when there are jails present")
 
     def _runner(self, name: str) -> JailRunner:
         try:

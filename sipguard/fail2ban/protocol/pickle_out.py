@@ -35,7 +35,8 @@ def failure(error: BaseException) -> bytes:
     if isinstance(error, OSError) and error.filename is not None:
         arguments = (*arguments, error.filename)
     body = b"K\x01" + _text(module) + _text(name) + b"\x93\x94"
-    return _framed(body + _tuple([_scalar(one) for one in arguments]) + b"R\x94\x86\x94.")
+    body += _tuple([_scalar(one) for one in arguments]) + b"R\x94\x86\x94."
+    return b"\x80\x05\x95" + len(body).to_bytes(8, "little") + body
 
 
 def unreadable(why: object) -> bytes:
@@ -50,10 +51,6 @@ def _class_of(error: BaseException) -> tuple[str, str]:
     if kind in _BUILTIN:
         return "builtins", kind.__name__
     return "builtins", "Exception"
-
-
-def _framed(body: bytes) -> bytes:
-    return b"\x80\x05\x95" + len(body).to_bytes(8, "little") + body
 
 
 def _tuple(items: Sequence[bytes]) -> bytes:
