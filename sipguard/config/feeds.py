@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 FEEDS = "feeds"
 """The table of sipguard.toml that contains one table per feed."""
 APIBAN = "apiban"
-"""Name of the feed that is APIBAN."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,200}", re.ASCII)

@@ -21,13 +21,11 @@ _STALE = 100
 
 class State(Enum):
     ORDERED = "ordered"
-    """Ordered: decided and queued for the kernel."""
     NO_ROOM = "no room"
     """No set of the kernel has room for it now."""
     REFUSED = "refused"
     """The kernel refuses this one, for a reason of its own."""
     LIVE = "live"
-    """The kernel has it."""
 
 
 @dataclass(slots=True)

@@ -30,7 +30,6 @@ from sipguard.policy.wire import NO_GROUNDS
 log = logging.getLogger("fail2ban.actions")
 
 Because = Literal["hand", "time", "jail"]
-"""Why a ban ends."""
 
 PATIENCE = 5.0
 """How long a request waits for the kernel to confirm, in seconds."""

@@ -48,7 +48,6 @@ class ClientOptions:
     given: dict[str, Any] = field(default_factory=dict)
     """Option → its value, True for one without."""
     order: list[str] = field(default_factory=list)
-    """The options in the order given."""
     words: list[str] = field(default_factory=list)
     """The command."""
     verbose: int = 1

@@ -122,10 +122,6 @@ def _add_log(jail: Jail, words: Words) -> Jail:
     return replace(jail, logpath=(*jail.logpath, LogPath(path, tail=place == "tail")))
 
 
-def _delete_log(jail: Jail, words: Words) -> Jail:
-    return replace(jail, logpath=tuple(log for log in jail.logpath if log.pattern != words[0]))
-
-
 def _encoding(jail: Jail, words: Words) -> Jail:
     name = "UTF-8" if words[0].lower() == "auto" else words[0]
     codecs.lookup(name)
@@ -258,7 +254,7 @@ _SETTERS: Mapping[str, Setter] = {
     "ignorecommand": lambda jail, words: replace(jail, ignorecommand=str(words[0] or "")),
     "ignorecache": _ignore_cache,
     "addlogpath": _add_log,
-    "dellogpath": _delete_log,
+    "dellogpath": lambda jail, words: replace(jail, logpath=tuple(x for x in jail.logpath if x.pattern != words[0])),
     "logencoding": _encoding,
     "addjournalmatch": _add_journal,
     "deljournalmatch": _delete_journal,
