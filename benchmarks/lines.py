@@ -158,6 +158,16 @@ def since(new: dict[str, int]) -> dict[str, Counter[str]]:
     return found
 
 
+def is_since(file: str, name: str) -> bool:
+    """Whether this function or class serves only what has come since, alone or with its class or file."""
+    for table in tomllib.loads(SINCE.read_text()).values():
+        if any(fnmatch(file, pattern) for pattern in table.get("files", "").split()):
+            return True
+        if {name, name.partition(".")[0]} & set(table.get(file, "").split()):
+            return True
+    return False
+
+
 def _text(name: str) -> str:
     return (HERE / "sipguard" / name).read_text()
 

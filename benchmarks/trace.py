@@ -3,7 +3,8 @@ unban on its way from the control socket.
 
 A daemon runs in this process, on a log with four failures of one address. Noted is every call inside `sipguard/` from the moment
 that the fifth is written until the ban is logged (for the unban: from the request until its answer). Counted are distinct
-functions, distinct files, and how often a call was in another file than the call before it. With `--firewall nftables`, as root
+functions, those of them that serve only what has come since d3a3447 (`since.toml`, as for `benchmarks.lines`), distinct files,
+and how often a call was in another file than the call before it. With `--firewall nftables`, as root
 in a network namespace, the way ends in the kernel: `ip netns exec NAME .venv/bin/python -m benchmarks.trace --firewall nftables`.
 """
 
@@ -25,6 +26,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import sipguard
+from benchmarks.lines import is_since
 from sipguard.config.settings import load
 from sipguard.daemon.start import protect
 
@@ -59,15 +61,24 @@ class Trace:
             self.calls.append(frame.f_code)
 
     def told(self) -> str:
-        """The three counts."""
+        """The counts."""
+        functions = set(self.calls)
+        later = sum(is_since(*_place(code)) for code in functions)
         files = [code.co_filename for code in self.calls]
         changes = sum(before != after for before, after in pairwise(files))
-        return f"{len(set(self.calls))} functions, {len(set(files))} files, {changes} changes of file"
+        return (
+            f"{len(functions)} functions, {later} of them new since; {len(set(files))} files, {changes} changes of file"
+        )
 
     def listed(self) -> str:
         """Every function in the order of its first call."""
-        places = dict.fromkeys((code.co_filename.removeprefix(PACKAGE), code.co_qualname) for code in self.calls)
-        return "\n".join(f"  {file} {name}" for file, name in places)
+        places = dict.fromkeys((*_place(code), code.co_qualname) for code in self.calls)
+        return "\n".join(f"{'+' if is_since(file, name) else ' '} {file} {whole}" for file, name, whole in places)
+
+
+def _place(code: CodeType) -> tuple[str, str]:
+    """The file below `sipguard/`, and the name of the function, of one within it that of the outer one."""
+    return code.co_filename.removeprefix(f"{PACKAGE}/"), code.co_qualname.partition(".<locals>")[0]
 
 
 def failure() -> str:
@@ -137,7 +148,9 @@ def main() -> None:
     """Trace one ban and one unban."""
     arguments = argparse.ArgumentParser(prog="benchmarks.trace", description=__doc__)
     arguments.add_argument("--firewall", default="memory", help="memory (default) or nftables")
-    arguments.add_argument("--names", action="store_true", help="list the functions too")
+    arguments.add_argument(
+        "--names", action="store_true", help="list the functions too, with a + those that are new since"
+    )
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="sipguard-trace-") as folder:
         asyncio.run(trace(Path(folder), given.firewall, names=given.names))

@@ -39,3 +39,11 @@ def test_the_list_names_nothing_twice():
     """Else it ends the program."""
     new = lines.count(lines.HERE)
     assert sum(found.total() for found in lines.since(new).values()) < sum(new.values())
+
+
+def test_what_is_since_is_so_with_all_in_it():
+    """By its file, its class or its own name."""
+    assert lines.is_since("detection/cuts.py", "Cuts.place")
+    assert lines.is_since("cli/layout.py", "Painted.__new__")
+    assert lines.is_since("daemon/jail_runner.py", "JailRunner.held")
+    assert not lines.is_since("daemon/jail_runner.py", "JailRunner.take")
