@@ -21,6 +21,7 @@ from strangers import (
     FORGED,
     HONEST,
     accused,
+    advised,
     detector,
 )
 
@@ -175,7 +176,7 @@ def test_the_samples_name_nobody_who_sent_nothing(log, mode):
 
 
 @pytest.mark.parametrize("longest", [8192, 2048, 1024])
-def test_a_call_id_in_front_of_our_line(longest):
+def test_a_call_id_in_front_of_our_line(longest, tmp_path):
     """`log_prefix` may hold the Call-ID. Cut by syslog behind a forged line of ours in it, the line accuses nobody."""
     prefix = "Jan 15 10:20:30 pbx1 kamailio[1]: ALERT: {{1 1 REGISTER {}}} <script>: "
     line = prefix + "sipguard: auth-failed from {} user=1 ua=x id={}\n"
@@ -184,4 +185,20 @@ def test_a_call_id_in_front_of_our_line(longest):
     cut = line.format(filler + forged, ATTACKER, "1" * 32)[:longest] + "\n"
     assert cut.endswith(f"id={'0' * 32}\n")
     assert accused("kamailio", cut) == (set(), 1)
+    assert "limit log_prefix" in advised("kamailio", cut, tmp_path)
     assert accused("kamailio", line.format("c" * 200 + forged, ATTACKER, "1" * 32))[0] == {ATTACKER}
+
+
+@pytest.mark.parametrize(
+    ("program", "place"),
+    [
+        ("kamailio", "{1 2 REGISTER c} <core> [core/pvapi.c:1503]: pv_printf_mode()"),
+        ("kamailio", "<core> [core/pvapi.c:1206]: pv_printf()"),
+        ("opensips", "core:pv_printf"),
+    ],
+)
+def test_a_line_that_was_too_long_for_xlog(program, place, tmp_path):
+    """It has no address, and is not written at all: what the server says instead is told, and `check` says what to do."""
+    log = f"Jan 15 10:20:30 pbx1 {program}[1]: ERROR: {place}: buffer overflow -- increase the buffer size...\n"
+    assert accused(program, log) == (set(), 1)
+    assert f"limit what callers write, as docs/{program}.md does" in advised(program, log, tmp_path)

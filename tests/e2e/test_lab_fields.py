@@ -9,12 +9,12 @@ import sys
 import time
 
 import pytest
-from lab.lab import ATTACKER, EXTENSION, PBX, SUITES
+from lab.lab import ATTACKER, EXTENSION, SUITES
 from lab.wire import PACKET_COLLECTOR, AsteriskWire
 from lab.wire_trial import Since, serving
 from needs import needs
 from test_lab_counts import ROOT, counts
-from test_lab_hostile import PEER, VICTIM, WRONG, register
+from test_lab_hostile import PEER, VICTIM, answer_challenges, register, wrong
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -47,20 +47,6 @@ FROMS = {
 CUT = "Call-ID", "too long"
 """Asterisk writes 8,191 bytes of an event, and so no address: nothing to count by (docs/logs.md)."""
 TIMES = 3
-GUESSER = """
-import re, socket, sys
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-    sock.connect((sys.argv[1], 5060))
-    sock.settimeout(4)
-    def ask(packet):
-        sock.send(packet)
-        return sock.recv(65535)
-    challenge, *guesses = sys.stdin.buffer.read().split(b"NEXT")
-    for number, guess in enumerate(guesses):
-        nonce = re.search(rb'nonce="([^"]*)"', ask(challenge.replace(b"NUMBER", b"%d" % number)))[1]
-        print(ask(guess.replace(b"NONCE", nonce)).split()[1].decode())
-"""
-"""Answers a new challenge by each guess."""
 
 
 class WatchedAsterisk(AsteriskWire):
@@ -78,14 +64,8 @@ def attacked(request):
 
 def guess(lab, call_id, sender):
     """Three guesses at one account, each with another answer; gives what they were answered."""
-    wrong = [WRONG.replace("1/a", "NONCE").replace("0" * 32, f"{time.time_ns():032x}") for _ in range(TIMES)]
-    packets = [register(EXTENSION, f"{time.time_ns()}{call_id}", one) for one in wrong]
-    packets = [one.replace(f"From: <sip:{EXTENSION}@", f"From: <sip:{sender}@") for one in packets]
-    challenge = register(EXTENSION, f"{time.time_ns()}NUMBER").replace(";branch=", ";branch=z9hG4bKNUMBER")
-    command = lab.command("atk", sys.executable, "-c", GUESSER, PBX)
-    text = "NEXT".join([challenge, *packets]).encode()
-    done = subprocess.run(command, input=text, capture_output=True, check=True, timeout=120)
-    return done.stdout.decode().split()
+    packets = [register(EXTENSION, f"{time.time_ns()}{call_id}", wrong()) for _ in range(TIMES)]
+    return answer_challenges(lab, [one.replace(f"From: <sip:{EXTENSION}@", f"From: <sip:{sender}@") for one in packets])
 
 
 def guessed(lab, call_id, sender):

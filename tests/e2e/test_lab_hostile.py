@@ -27,6 +27,21 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         print(sock.recv(65535).split()[1].decode())
 """
 
+GUESSER = """
+import re, socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.connect((sys.argv[1], 5060))
+    sock.settimeout(4)
+    def ask(packet):
+        sock.send(packet)
+        return sock.recv(65535)
+    challenge, *guesses = sys.stdin.buffer.read().split(b"NEXT")
+    for number, guess in enumerate(guesses):
+        nonce = re.search(rb'nonce="([^"]*)"', ask(challenge.replace(b"NUMBER", b"%d" % number)))[1]
+        print(ask(guess.replace(b"NONCE", nonce)).split()[1].decode())
+"""
+"""Answers a new challenge by each guess."""
+
 
 def register(user, call_id, more=""):
     """One REGISTER; the user as it stands in a URI."""
@@ -41,6 +56,21 @@ def send(lab, *packets):
     """From the attacker's host; gives the status codes of the answers."""
     command = lab.command("atk", sys.executable, "-c", SENDER, PBX)
     done = subprocess.run(command, input="NEXT".join(packets).encode(), capture_output=True, check=True, timeout=120)
+    return done.stdout.decode().split()
+
+
+def wrong(realm="asterisk", user=EXTENSION):
+    """Credentials like no others before."""
+    known = WRONG.replace("1/a", "NONCE").replace("0" * 32, f"{time.time_ns():032x}")
+    return known.replace('"asterisk"', f'"{realm}"').replace(f'"{EXTENSION}"', f'"{user}"')
+
+
+def answer_challenges(lab, guesses):
+    """From the attacker's host, a new challenge for each; gives the status codes of the answers."""
+    challenge = register(EXTENSION, f"{time.time_ns()}NUMBER").replace(";branch=", ";branch=z9hG4bKNUMBER")
+    command = lab.command("atk", sys.executable, "-c", GUESSER, PBX)
+    text = "NEXT".join([challenge, *guesses]).encode()
+    done = subprocess.run(command, input=text, capture_output=True, check=True, timeout=120)
     return done.stdout.decode().split()
 
 

@@ -20,7 +20,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "kamailio.md"
 
 _CONFIG = """#!KAMAILIO
 log_stderror=no
-log_prefix="{{$mt $hdr(CSeq) $ci}} "
+{prefix}
 children=2
 disable_tcp=yes
 listen=udp:{pbx}:5060
@@ -94,7 +94,11 @@ class KamailioLab(Lab):
         for name, minor in (("null", 3), ("urandom", 9), ("random", 8), ("zero", 5)):
             _call("mknod", "-m", "666", self.home / "dev" / name, "c", "1", str(minor))
         text = _CONFIG.format(
-            pbx=PBX, password=PASSWORD, failed=documented("auth-failed"), succeeded=documented("auth-ok")
+            pbx=PBX,
+            prefix=next(line for line in DOCS.read_text().splitlines() if line.startswith("log_prefix=")),
+            password=PASSWORD,
+            failed=documented("auth-failed"),
+            succeeded=documented("auth-ok"),
         )
         (self.home / "kamailio.cfg").write_text(text)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
