@@ -8,6 +8,7 @@ from pathlib import Path
 import messages
 import needs
 import pytest
+from compiled import compile_share
 from effort import load_profile
 
 # What this machine's own sipguard is configured to do is no test's concern: nor that of the programs that tests start.
@@ -33,9 +34,10 @@ def zurich(monkeypatch):
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection():
+def pytest_collection(session):
     """What is collected stays to the end: looking for garbage among it takes a third of the time, in each process."""
     gc.disable()
+    compile_share(session.config)
     try:
         return (yield)
     finally:
