@@ -56,3 +56,17 @@ def test_a_plain_log_stays_plain(wrap):
         wrappers = Wrappers()
         assert wrappers.lines(data) == data
         assert wrappers.lines(strange) == strange
+
+
+@pytest.mark.parametrize("strange", [b"pbx-asterisk exited with code 0\n", b'{"log":"a part\n', b"\0\0\0\n", b"\n"])
+@pytest.mark.parametrize("wrap", [docker, cri, compose])
+def test_a_containers_log_stays_one(wrap, strange):
+    """A line that nobody in it has written is left out, once so many are wrapped that no stranger has written them."""
+    line = b"".join(part + b"\n" for part in wrap(b"z" * 100))
+    few, many = line * (100_000 // len(line)), line * (300_000 // len(line))
+    wrappers = Wrappers()
+    wrappers.lines(many)
+    assert wrappers.lines(line + strange + line) == (b"z" * 100 + b"\n") * 2
+    wrappers = Wrappers()
+    wrappers.lines(few)
+    assert wrappers.lines(line + strange + line) == line + strange + line
