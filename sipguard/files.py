@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import stat
 import time
@@ -40,3 +41,19 @@ def set_aside(path: Path) -> Path:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
     return aside
+
+
+def closed_folder(pattern: str) -> str:
+    """The folder above a path or glob that this process may not enter, or in which a glob cannot look; "" if there is none."""
+    for folder in reversed(Path(pattern).parents):
+        if glob.has_magic(str(folder)):
+            break
+        try:
+            os.stat(f"{folder}/.")  # noqa: PTH116 - a Path has no dot at its end
+            if glob.has_magic(pattern.removeprefix(f"{folder}/").partition("/")[0]):
+                os.scandir(folder).close()
+        except PermissionError:
+            return str(folder)
+        except OSError:
+            break
+    return ""

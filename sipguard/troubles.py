@@ -18,6 +18,8 @@ _LISTENS = {
 }
 """Where events come from → what shows why none do."""
 _NAMES = {"fleet": "fleet", "crowdsec": "CrowdSec"}
+GOES_ON = "goes on as before"
+"""How the problem of a jail ends that runs as it did before it was wrong."""
 MOST_NAMED = 3
 """Addresses that are named one by one."""
 
@@ -56,7 +58,9 @@ def troubles(
         found.append(Trouble("no jail is enabled", "sipguard enable"))
     for jail in status["jails"]:
         found += _of_jail(jail, status["firewall"]["unruled"])
-    found += [Trouble(f"not running: {printable(error, 500)}", "sipguard check") for error in status["errors"]]
+    for error in status["errors"]:
+        state = "not in force" if error.endswith(GOES_ON) else "not running"
+        found.append(Trouble(f"{state}: {printable(error, 500)}", "sipguard check"))
     found += [*_of_feeds(feeds), *_of_nodes(nodes)]
     return sorted(found, key=lambda one: one.level != "bad")
 
@@ -65,7 +69,7 @@ def _of_firewall(firewall: Mapping[str, Any]) -> Iterator[Trouble]:
     if firewall["backend"] == "memory":
         yield Trouble(
             "firewall: memory enforces nothing, it is for trials: bans reject no packet",
-            'set backend = "auto" below [firewall] in sipguard.toml; then: systemctl restart sipguard',
+            'set backend = "auto" below [firewall] in sipguard.toml; then restart sipguard',
         )
     if firewall["problem"]:
         yield Trouble(f"firewall: {printable(firewall['problem'], 500)}", "sipguard firewall verify")
@@ -109,6 +113,8 @@ def _of_jail(jail: Mapping[str, Any], unruled: Mapping[str, str]) -> Iterator[Tr
     none = all(jail["logs"].values()) and not (events and events["speaks"])
     for problem, paths in _by_problem(jail["logs"]).items():
         mend = f"name the right log in logpath of jails.d/{name}.toml; sipguard check says which"
+        if problem.startswith("permission denied"):
+            mend = f"namei -l {shlex.quote(printable(paths[0]))}"
         more = f" and {len(paths) - _MOST_LOGS} more" if len(paths) > _MOST_LOGS else ""
         text = f"jail {name}: {', '.join(map(printable, paths[:_MOST_LOGS]))}{more}: {printable(problem, 300)}"
         yield Trouble(text, mend, "bad" if none else "warning")

@@ -20,6 +20,7 @@ def test_logs_that_miss_are_told_together():
     assert first.text == f"jail kamailio: {names}: no such file"
     assert second.text == "jail kamailio: /var/log/x: permission denied"
     assert "logpath of jails.d/kamailio.toml" in first.mend
+    assert second.mend == "namei -l /var/log/x"  # it is the right log
 
 
 def test_what_mends_events():

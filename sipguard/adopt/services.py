@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sipguard.errors import SipguardError
+from sipguard.service_manager import has_systemd
 
 DROP_IN = Path("/etc/systemd/system/sipguard.service.d/adopted.conf")
 PATIENCE = 120.0
@@ -120,11 +121,6 @@ class Services:
 
     def _client(self) -> list[str]:
         return ["fail2ban-client", "-c", str(self.fail2ban_dir)]
-
-
-def has_systemd() -> bool:
-    """Whether systemd is the service manager (sd_booted(3))."""
-    return Path("/run/systemd/system").is_dir()
 
 
 def own_program() -> list[str]:

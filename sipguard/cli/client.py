@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from sipguard.config.paths import main_file
 from sipguard.errors import SipguardError
+from sipguard.service_manager import starting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,9 +84,9 @@ def _connect(sock: socket.socket, path: Path, patience: float) -> None:
 def _not_there(path: Path) -> str:
     if path not in (DEFAULT_SOCKET, configured_socket()):
         return f"{path}: no sipguard is running there. Start it, or name its socket with --socket or SIPGUARD_SOCKET"
-    mend = "Start it with: systemctl start sipguard"
+    mend = f"Start it with: {starting()}"
     if path != DEFAULT_SOCKET and DEFAULT_SOCKET.exists():
-        mend += f"; if it runs since before {main_file()} named this socket: systemctl restart sipguard"
+        mend += f"; if it runs since before {main_file()} named this socket, restart it"
     elif os.path.lexists(main_file()) and not os.access(main_file(), os.R_OK):
         mend = f"You may not read {main_file()}, which may name another socket: use sudo"
     return f"sipguard is not running ({path}). {mend}"

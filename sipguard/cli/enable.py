@@ -15,6 +15,7 @@ from sipguard.cli import output
 from sipguard.cli.client import DaemonError, ask, socket_option
 from sipguard.cli.options import root_option
 from sipguard.errors import SipguardError
+from sipguard.service_manager import starting
 from sipguard.text import printable
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _reload(machine: Machine, path: Path, commands: Sequence[tuple[str, ...]]) -
     except DaemonError as error:
         raise SipguardError(f"sipguard has not read it: {error}") from None
     except SipguardError:
-        output.say("sipguard is not running. Start it with: systemctl enable --now sipguard")
+        output.say(f"sipguard is not running. Start it with: {starting(enable=True)}")
         return
     output.say(f"sipguard has read it; running: {', '.join(running) or 'no jail; see: sipguard check'}")
 

@@ -13,6 +13,7 @@ from sipguard.cli.options import PATH, config_option
 from sipguard.cli.tree import BanActions, banactions_option, fail2ban_dir_option, load_settings
 from sipguard.config.settings import Settings
 from sipguard.errors import SipguardError
+from sipguard.service_manager import has_systemd, starting
 
 _STRAY_SIGNALS = (
     signal.SIGHUP,
@@ -87,8 +88,9 @@ def _need_rights(settings: Settings) -> None:
     lacks = ["CAP_NET_ADMIN, to change the firewall"]
     if not host.has_right(host.CAP_DAC_READ_SEARCH):
         lacks.append("CAP_DAC_READ_SEARCH, to read others' logs")
+    service = f", or start the service: {starting()}" if has_systemd() else ""
     raise SipguardError(
-        f"run lacks rights: {'; '.join(lacks)}. Start the service: systemctl start sipguard; or use sudo. "
+        f"run lacks rights: {'; '.join(lacks)}. Use sudo{service}. "
         "For a trial without them: --firewall memory --state-dir DIR --socket PATH"
     )
 

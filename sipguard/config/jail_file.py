@@ -17,6 +17,7 @@ from sipguard.config.messages import did_you_mean, shown
 from sipguard.config.paths import exists
 from sipguard.config.references import parse_reference
 from sipguard.errors import ConfigError
+from sipguard.files import closed_folder
 from sipguard.model import BanGrowth, Filter, Jail, LogPath, Rule
 from sipguard.secret import SECRET_NAME
 from sipguard.text import printable
@@ -237,7 +238,9 @@ def _logs(layers: Layers, values: Mapping[str, Any]) -> _Logs:
     if logs:
         missing = [log for log in logs if not exists(log.pattern)]
         note = "does not exist yet; sipguard waits for it"
-        layers.warnings += [f"{layers.given['logpath'].where}: {layers.prefix}{log} {note}" for log in missing]
+        layers.warnings += [
+            f"{layers.given['logpath'].where}: {layers.prefix}{log} {_closed([log]) or note}" for log in missing
+        ]
         return _Logs(logs)
     places = tuple(map(LogPath.parse, values.get("logpath_first") or ()))
     if not places:
@@ -246,5 +249,11 @@ def _logs(layers: Layers, values: Mapping[str, Any]) -> _Logs:
         return _Logs((chosen.log,), places, chosen.why)
     where = layers.given["logpath_first"].where
     note = 'no log found yet; sipguard waits for each of logpath_first; if it is elsewhere, write logpath = "…"'
-    layers.warnings.append(f"{where}: {layers.prefix}{note}")
+    layers.warnings.append(f"{where}: {layers.prefix}{_closed(places) or note}")
     return _Logs(places, places)
+
+
+def _closed(logs: Sequence[LogPath]) -> str:
+    """That nobody can know whether one of them is there; "" if that is known."""
+    folder = next(filter(None, (closed_folder(log.pattern) for log in logs)), "")
+    return folder and f"cannot be looked for: permission denied: {folder}; let sipguard's user enter it"

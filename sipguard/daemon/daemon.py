@@ -105,6 +105,8 @@ class Daemon:
         self.tidy: Callable[[], object] = gc.collect
         """Called when all has started, and after a reload: followers of before refer to themselves, and would stay for hours."""
         self._deaf_looks = 0
+        self._was_told = False
+        """Whether it was logged last that nobody is protected."""
         """Looks in a row at which no jail had anything to read."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
@@ -144,20 +146,24 @@ class Daemon:
             or (wire if runner.jail.source == "wire" else None in logs.problems(runner.jail).values())
         ]
 
-    def _tell_unprotected(self) -> None:
-        """Log that nobody is protected, and why."""
+    def _tell_protection(self) -> None:
+        """Log that nobody is protected, and why; or who is again."""
+        reading, connecting = self.reading_jails, self.events.is_connecting
         if not self.runners:
             log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
-        elif not self.reading_jails and not self.events.is_connecting:
+        elif not reading and not connecting:
             log.error("None of the jails has anything to read: nobody is protected. `sipguard status` says why")
+        elif reading and self._was_told:
+            log.info("Protected again, by the jails: %s", ", ".join(reading))
+        self._was_told = not reading and not connecting
         self._deaf_looks = DEAF
 
     def _watch_protection(self) -> None:
         """Log it also when the last log goes later; a rotation is over at the next look."""
         deaf = bool(self.runners) and not self.reading_jails and not self.events.is_connecting
         self._deaf_looks = self._deaf_looks + 1 if deaf else 0
-        if self._deaf_looks == DEAF:
-            self._tell_unprotected()
+        if self._deaf_looks == DEAF or (self._was_told and self.reading_jails):
+            self._tell_protection()
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
         """Protect until `stop` is called. `serve` opens the control socket for as long as its context lasts."""
@@ -183,7 +189,7 @@ class Daemon:
                 await self.feeding.start(self.settings)
                 await self.others.start(self.settings)
                 log.info("Jails started: %s", ", ".join(self.runners) or "none")
-                self._tell_unprotected()
+                self._tell_protection()
                 self.tidy()
                 stopped = self._loop.create_task(self._stop.wait())
                 # A job ends only by an error that nobody foresaw: better to stop, and be started again, than to go on half.
@@ -223,7 +229,7 @@ class Daemon:
         await self.others.start(settings)
         start_log(settings.logtarget, settings.loglevel, settings.logformat)
         log.info("Reloaded: %s", ", ".join(self.runners) or "no jail")
-        self._tell_unprotected()
+        self._tell_protection()
         self.tidy()
         return settings
 

@@ -25,6 +25,7 @@ from sipguard.model import BY_HAND, Ban, Clock, Jail, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
+from sipguard.troubles import GOES_ON
 
 log = logging.getLogger("fail2ban.server")
 
@@ -124,7 +125,7 @@ class Jails:
     def _fate(self, jail: str) -> str:
         """What becomes of a jail that is wrong, for the log and `status`."""
         if jail in self.runners:
-            return f"; jail {jail} goes on as before"
+            return f"; jail {jail} {GOES_ON}"
         held = jail in self._bans.held and self._bans.live.of_jail(jail)
         return f"; jail {jail} does not run, its bans stay until their time" if held else ""
 

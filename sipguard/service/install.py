@@ -23,6 +23,7 @@ from sipguard.service.files import (
     program,
     shared,
 )
+from sipguard.service_manager import has_systemd
 
 USER = "sipguard"
 PURGED = ("/etc/sipguard", "/var/lib/sipguard", "/var/log/sipguard")
@@ -61,7 +62,7 @@ def install(root: Path, say: Say) -> None:
             ]
         )
         say(f"made: user {USER}")
-    if not _has_systemd():
+    if not has_systemd():
         say(f"no systemd runs here: start it yourself, as root: {at} run")
         return
     _must(["systemctl", "daemon-reload"])
@@ -75,7 +76,7 @@ _NO_LOGIN = ("--shell", "/usr/sbin/nologin")
 def uninstall(root: Path, say: Say, *, purge: bool) -> None:
     """Stop the service and remove its files and firewall rules; with `purge` configuration, state and user too."""
     own = root == Path("/")
-    if own and _has_systemd() and _at(root, UNIT).exists():
+    if own and has_systemd() and _at(root, UNIT).exists():
         _must(["systemctl", "disable", "--now", "sipguard.service"])
     if own:
         _flush(say)
@@ -83,7 +84,7 @@ def uninstall(root: Path, say: Say, *, purge: bool) -> None:
         _remove(root, say, purge=purge)
     except PermissionError as error:
         raise SipguardError(f"{error.filename}: permission denied; use sudo") from None
-    if own and _has_systemd():
+    if own and has_systemd():
         _must(["systemctl", "daemon-reload"])
     if own and purge and not _run(["getent", "passwd", USER], quiet=True):
         _must(["userdel", USER])
@@ -156,11 +157,6 @@ def _flush(say: Say) -> None:
         say(f"removed from the firewall: {', '.join(removed)}")
     for problem in problems:
         say(f"in the firewall there may be rules left: {problem}")
-
-
-def _has_systemd() -> bool:
-    """Whether systemd is the service manager (sd_booted(3))."""
-    return Path("/run/systemd/system").is_dir()
 
 
 def _must(line: list[str]) -> None:

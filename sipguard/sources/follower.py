@@ -16,8 +16,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from sipguard.files import closed_folder
 from sipguard.sources.rotated import COMPRESSED, is_rotated
-from sipguard.sources.tail import LONGEST_LINE, Tail, shown
+from sipguard.sources.tail import DENIED, LONGEST_LINE, Tail, shown
 from sipguard.sources.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ class Follower:
     @property
     def logs(self) -> dict[str, str | None]:
         """Every log, and every pattern without a match, with the reason why it cannot be read, or None."""
-        waiting = {pattern: f"{shown(pattern)}: no such file yet" for pattern in self._unmatched}
+        waiting = {
+            pattern: f"{shown(pattern)}: {DENIED if closed_folder(pattern) else 'no such file yet'}"
+            for pattern in self._unmatched
+        }
         return {**{path: tail.problem for path, tail in self._tails.items()}, **waiting}
 
     def _is_news(self, tail: Tail) -> bool:

@@ -35,10 +35,11 @@ LOOK_BACK = 262_144
 # An opened file may turn out to be truncated, empty or replaced. After this many in one call, the rest waits.
 _ROUNDS = 100
 
+DENIED = "permission denied: let sipguard's user read it, and enter its directories"
 _MENDING = {
     errno.ENOENT: "no such file",
-    errno.EACCES: "permission denied: let sipguard's user read it, and enter its directories",
-    errno.EPERM: "permission denied: let sipguard's user read it, and enter its directories",
+    errno.EACCES: DENIED,
+    errno.EPERM: DENIED,
     errno.EMFILE: "too many open files: raise LimitNOFILE, or follow fewer logs",
 }
 

@@ -14,10 +14,11 @@ from starlette.routing import Route
 from sipguard.addresses import canonical
 from sipguard.errors import SipguardError
 from sipguard.geoip import origins
+from sipguard.service_manager import starting
 from sipguard.text import printable
 from sipguard.web.access import Visitor
 from sipguard.web.daemon_link import AnsweredNoError, UnreachableError, ask
-from sipguard.web.live import MOST_VIEWERS, START, Live
+from sipguard.web.live import MOST_VIEWERS, Live
 from sipguard.web.networks import network_around
 from sipguard.web.options import PageOptions
 from sipguard.web.questions import BusyError, Questions
@@ -163,7 +164,7 @@ def _answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except UnreachableError as error:
-            return JSONResponse({"error": str(error), "mend": START}, 503)
+            return JSONResponse({"error": str(error), "mend": starting()}, 503)
         except BusyError as error:
             return JSONResponse({"error": str(error)}, 429, headers={"Retry-After": "5"})
         except AnsweredNoError as error:

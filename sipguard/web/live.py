@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sipguard.errors import SipguardError
+from sipguard.service_manager import starting
 from sipguard.troubles import Trouble, troubles, unprotected
 from sipguard.web.daemon_link import UnreachableError
 from sipguard.web.networks import busiest
@@ -34,7 +35,6 @@ ATTACK_ATTEMPTS = 30
 """Attempts within the last minute or two that are an attack."""
 ATTACK_BANS = 3
 """Bans within as long."""
-START = "systemctl start sipguard"
 
 
 class Live:
@@ -96,7 +96,7 @@ class Live:
         try:
             self._overview = await self._questions.poll()
         except SipguardError as error:
-            mend = START if isinstance(error, UnreachableError) else ""
+            mend = starting() if isinstance(error, UnreachableError) else ""
             before = self._down or {"since": self._clock()}
             self._down = {"since": before["since"], "why": str(error), "mend": mend}
             return

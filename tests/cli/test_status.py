@@ -9,6 +9,7 @@ import sys
 
 from running import append, failure, running
 
+from sipguard.service_manager import has_systemd, starting
 from tests.as_nobody import path_for_others
 
 ATTACKER = "203.0.113.66"
@@ -47,7 +48,7 @@ def test_rights_that_run_lacks(tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "sipguard: run lacks rights: CAP_NET_ADMIN, to change the firewall; CAP_DAC_READ_SEARCH, to read others' logs. "
-        "Start the service: systemctl start sipguard; or use sudo. "
+        f"Use sudo{f', or start the service: {starting()}' if has_systemd() else ''}. "
         "For a trial without them: --firewall memory --state-dir DIR --socket PATH\n"
     )
     assert done.stdout == ""

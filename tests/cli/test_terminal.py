@@ -15,6 +15,7 @@ from sipguard.cli import output
 from sipguard.cli.explain import tell
 from sipguard.cli.layout import columns_of, folded, laid_out
 from sipguard.config.values import SERVICES, ports
+from sipguard.service_manager import starting
 
 ADDRESS, PATH = "2001:db8:1234:5678::1", "/var/log/asterisk/security/and/a/very/long/folder/name/security.log"
 
@@ -133,7 +134,7 @@ def test_the_socket_of_the_configuration_is_asked(tmp_path, monkeypatch, text, p
     monkeypatch.delenv("SIPGUARD_SOCKET", raising=False)
     if text is not None:
         (tmp_path / "sipguard.toml").write_text(text.format(tmp_path))
-    start = "Start it with: systemctl start sipguard\n"
+    start = f"Start it with: {starting()}\n"
     for call in (["status"], ["feeds", "refresh", "blocks"]):
         assert sipguard(*call).stderr == f"sipguard: sipguard is not running ({tmp_path}/{place}). {start}"
     assert sipguard("status", "--socket", tmp_path / "third").stderr.startswith(
@@ -142,7 +143,7 @@ def test_the_socket_of_the_configuration_is_asked(tmp_path, monkeypatch, text, p
     if place == "other":
         (tmp_path / "default").touch()
         assert sipguard("status").stderr.endswith(
-            f"since before {tmp_path}/sipguard.toml named this socket: systemctl restart sipguard\n"
+            f"since before {tmp_path}/sipguard.toml named this socket, restart it\n"
         )
 
 

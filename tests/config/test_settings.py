@@ -175,6 +175,13 @@ class TestWhichLog:
         assert paths_ == ["@/x.log", "@/y.log"]
         assert "no log found yet" in warnings[0]
 
+    @pytest.mark.parametrize("key", ["logpath", "logpath_first"])
+    def test_not_to_be_looked_for(self, logs, monkeypatch, key):
+        """Where sipguard may not look, it does not say that there is nothing."""
+        monkeypatch.setattr("sipguard.config.jail_file.closed_folder", lambda _pattern: "/closed")
+        _, warnings = logs(f"{key} = ['@/x.log']")
+        assert "cannot be looked for: permission denied: /closed; " in warnings[0]
+
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "jails").glob("*.toml")))
 def test_packaged_jail(tree, name):

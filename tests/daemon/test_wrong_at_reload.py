@@ -104,6 +104,9 @@ def test_wrong_at_a_reload(tmp_path, log, kind, jails, wrong):
             for error in json.loads(daemon.sipguard("status", "--json").stdout)["errors"]
         )
         assert "jail pbx goes on as before" in daemon.logged()
+        told = daemon.sipguard("status").stdout
+        assert "not in force: " in told
+        assert "not running" not in told
         assert banned(daemon) == set(jails)
         append(log, failure(LATER) * 2)
         daemon.wait_logged(f"[pbx] Ban {LATER}")

@@ -9,6 +9,7 @@ import pytest
 from effort import effort
 from limits import within
 
+from sipguard.service_manager import starting
 from tests.web.attacked import HOSTILE, PATIENCE, attack, open_sockets
 
 pytestmark = pytest.mark.browser
@@ -214,7 +215,7 @@ def test_a_restart_of_the_daemon_is_told(site, window, daemon):
     latest.wait_for()
     daemon.stop()
     tab.get_by_text("No answer from sipguard since").wait_for()
-    tab.get_by_text("systemctl start sipguard").wait_for()
+    tab.get_by_text(starting()).wait_for()
     assert latest.is_visible()
     daemon.start()
     open_sockets(daemon)

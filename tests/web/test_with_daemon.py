@@ -17,6 +17,7 @@ from effort import LONG, effort
 from limits import within
 from running import ROOT, append, failure, running
 
+from sipguard.service_manager import starting
 from tests.web.page_client import Browser
 from tests.web.page_process import NOBODY, showing
 
@@ -143,10 +144,10 @@ def test_a_restart_is_said(daemon, folder):
         _read_until(viewer, b'"down": null')
         daemon.stop()
         view = json.loads(b'{"down": {' + _read_until(viewer, b"\n\n", after=b'{"down": {').strip())
-        assert view["down"]["mend"] == "systemctl start sipguard"
+        assert view["down"]["mend"] == starting()
         assert view["overview"]["latest"][0]["address"] == ATTACKER
         status, _, text = page.ask("GET", "/api/bans", Cookie=cookie)
-        assert (status, json.loads(text)["mend"]) == (503, "systemctl start sipguard")
+        assert (status, json.loads(text)["mend"]) == (503, starting())
         daemon.start()
         _open_socket(daemon)
         _read_until(viewer, b'"down": null')
