@@ -247,6 +247,8 @@ class Bans:
         When their `jail` ends: the state keeps such bans, and they come back with it. Who saves the state, does so after this.
         """
         now, changes, lines = self._clock(), self._store.changes, LogBatch()
+        if because == "hand":
+            changes.forget((ban.jail, ban.address) for ban in bans)
         for ban in bans:
             key = ban.jail, ban.address
             if (record := self.live.end(*key)) and record.notified:
@@ -255,8 +257,6 @@ class Bans:
                 changes.ended[key] = min(now, ban.until)
                 if runner := self._runners.get(ban.jail):
                     runner.judge.window.forget(ban.address)
-            if because == "hand":
-                changes.forgotten.add(key)
             lines.append(f"[{ban.jail}] Unban {ban.address}")
         if not bans:
             return

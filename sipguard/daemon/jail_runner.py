@@ -260,7 +260,7 @@ class JailRunner:
         elif isinstance(event, Success):
             self.totals.successes += 1
             if forgiven := self.judge.welcome(event):
-                changes.forgotten.add((self.jail.name, forgiven))
+                changes.forget(((self.jail.name, forgiven),))
 
     def recall(self, attempt: CountedAttempt) -> None:
         """Count an attempt that an earlier run has stored."""

@@ -308,4 +308,5 @@ class Jails:
             for address, times in runner.judge.window.times().items()
             for when in times
         ]
-        return Changes(attempts=attempts, bans={(ban.jail, ban.address): ban for ban in self._bans.live})
+        bans = {(ban.jail, ban.address): ban for ban in self._bans.live}
+        return Changes(attempts=attempts, bans=bans, rules=dict(self._rules))

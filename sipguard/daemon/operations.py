@@ -271,8 +271,8 @@ class Operations:
                 names[runner.judge.subject(address)] = None
             if "/" in address:
                 networks.append(address)
+        daemon.store.changes.forget((jail, name) for name in names)
         for name in names:
-            daemon.store.changes.forgotten.add((jail, name))
             if runner is not None:
                 runner.judge.window.forget(name)
         for ban in live.of_jail(jail) if networks else ():

@@ -179,6 +179,8 @@ class StateWriter:
         live, mine = self.everything(), self.changes
         live.positions = {**self._positions, **mine.positions}
         live.bans |= mine.bans
+        live.rules |= mine.rules
+        live.spoilt, live.logins, live.flows, live.waiting = mine.spoilt, mine.logins, mine.flows, mine.waiting
         for key in mine.ended:
             live.bans.pop(key, None)
         database.begin_anew(str(error))
@@ -208,7 +210,7 @@ class StateWriter:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: attempts that are stored move with it; the bans are changes like any other."""
-        self._ask(Database.shift, seconds)
+        self._ask(Database.shift, seconds, self.clock())
         self.touched()
 
     def trim(self) -> None:

@@ -6,6 +6,7 @@ never run ahead of the attempts that the lines before them have caused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class Changes:
     ended: dict[tuple[str, str], float] = field(default_factory=dict)
     """By (jail, address): when a ban ended, by its time or by hand."""
     forgotten: set[tuple[str, str]] = field(default_factory=set)
-    """By (jail, address): attempts and history that an unban by hand takes back."""
+    """By (jail, address): earlier attempts and history that an unban by hand, or a login, takes back: see `forget`."""
     expired: dict[str, float] = field(default_factory=dict)
     """By jail: attempts before this time count no more."""
     rules: dict[str, Rule] = field(default_factory=dict)
@@ -74,6 +75,12 @@ class Changes:
         """It waits no more."""
         if self.waiting.pop(number, None) is None:
             self.settled.add(number)
+
+    def forget(self, keys: Iterable[tuple[str, str]]) -> None:
+        """What was counted so far of these (jail, address) is taken back; what will be is not."""
+        forgotten = set(keys)
+        self.forgotten |= forgotten
+        self.attempts[:] = [one for one in self.attempts if (one.jail, one.address) not in forgotten]
 
     def rows(self) -> list[StoredAttempt]:
         """The attempts, as they are stored: in a burst those on one user that have led to a ban are one, the latest.

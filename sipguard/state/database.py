@@ -226,6 +226,7 @@ class Database:
             bans = changes.bans.values()
             run("DELETE FROM attempts WHERE jail = ? AND time < ? AND ban IS NULL", changes.expired.items())
             run("UPDATE attempts SET ban = ? WHERE jail = ? AND address = ? AND ban IS NULL", map(_BAN_ANSWERS, bans))
+            run("DELETE FROM attempts WHERE jail = ? AND address = ?", changes.forgotten)
             if changes.attempts:
                 run("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.rows())
             run("INSERT OR REPLACE INTO live_bans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_LIVE_BAN, bans))
@@ -237,16 +238,15 @@ class Database:
                     (*key, when),
                 )
             run("DELETE FROM live_bans WHERE jail = ? AND address = ?", changes.ended)
-            for table in ("attempts", "history"):
-                run(f"DELETE FROM {table} WHERE jail = ? AND address = ?", changes.forgotten)  # noqa: S608 - two names of ours
+            run("DELETE FROM history WHERE jail = ? AND address = ?", changes.forgotten)
             run(
                 "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)", map(_POSITION, changes.positions.values())
             )
 
-    def shift(self, seconds: float) -> None:
-        """Move the attempts that still count. Raises `StateError`."""
+    def shift(self, seconds: float, now: float) -> None:
+        """Move the attempts that still count, none beyond `now`. Raises `StateError`."""
         with _told(self.path), self._db:
-            self._db.execute("UPDATE attempts SET time = time + ? WHERE ban IS NULL", (seconds,))
+            self._db.execute("UPDATE attempts SET time = min(time + ?, ?) WHERE ban IS NULL", (seconds, now))
 
     def trim(self) -> None:
         """Forget the oldest rows of tables that have grown too long, up to `TRIM` at a time. Raises `StateError`."""

@@ -114,6 +114,25 @@ def test_clock_set_back_while_stopped(folder):
     asyncio.run(story())
 
 
+def test_a_clock_that_is_right_only_after_the_start(folder):
+    """A machine without one of its own, until NTP tells: earlier attempts do not come to lie in the future, to count for ever."""
+
+    async def story():
+        world = World()
+        async with _daemon(folder, world) as daemon:
+            append(folder / "fs.log", failure(SECOND) * 4)
+            await _until(lambda: daemon.runners["freeswitch"].judge.window.count(SECOND, world.clock()) == 4)
+        world.offset -= 24 * HOUR
+        async with _daemon(folder, world) as daemon:
+            world.offset += 24 * HOUR
+            daemon._check_clock()
+        world.offset += HOUR
+        async with _daemon(folder, world) as daemon:
+            assert not daemon.runners["freeswitch"].judge.window.count(SECOND, world.clock())
+
+    asyncio.run(story())
+
+
 def test_a_steered_clock_is_no_step():
     """NTP moves a clock by fractions of a second; only a jump is one."""
     now = [1000.0, 0.0]

@@ -1,5 +1,6 @@
 """The database is damaged, removed or refused while the daemon runs: protection goes on, and what it knows is written anew."""
 
+import contextlib
 import os
 import resource
 import socket
@@ -63,6 +64,20 @@ def test_state_lost_while_running(tmp_path, log, harm):
         daemon.wait_logged(f"Ban {SECOND}")
         assert daemon.logged().count(f"Ban {ATTACKER}") == 1
         assert daemon.logged().count("] Ban ") == 3
+
+
+def test_the_rules_of_a_lost_state(tmp_path, log):
+    """A jail that is wrong at the next start goes on rejecting on its ports, not on all."""
+    jails = {"freeswitch": {"logpath": str(log)}}
+    with running(tmp_path, jails) as daemon:
+        append(log, failure(ATTACKER) * 5)
+        daemon.wait_logged(f"Ban {ATTACKER}")
+        daemon.wait_for(lambda: ATTACKER in daemon.stored())
+        _remove(tmp_path / "state" / "sipguard.db")
+        append(log, failure(THIRD) * 5)
+        daemon.wait_logged("the live state is written anew")
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "sipguard.db")) as database:
+        assert database.execute("SELECT jail FROM rules").fetchall() == [("freeswitch",)]
 
 
 def test_reload_while_the_database_is_locked(tmp_path, log):

@@ -85,6 +85,15 @@ def test_forgotten(database):
     assert database.story(ADDRESS) == ([], [])
 
 
+def test_what_is_counted_after_that(database):
+    """A login forgives what was before it, not what comes in the same moment."""
+    changes = Changes(attempts=[CountedAttempt(*KEY, 99.0), CountedAttempt("asterisk", "203.0.113.6", 99.0)])
+    changes.forget([KEY])
+    changes.attempts.append(CountedAttempt(*KEY, 99.5))
+    database.save(changes)
+    assert [(one.address, one.time) for one in database.attempts()] == [("203.0.113.6", 99.0), (ADDRESS, 99.5)]
+
+
 def test_a_ban_for_good(database):
     """Infinity survives the database."""
     ban = Ban(ADDRESS, "asterisk", 1.0, FOREVER)
