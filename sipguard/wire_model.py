@@ -118,7 +118,7 @@ class Meter(NamedTuple):
     """Canonical; an IPv6 network of /64 too."""
     until: float
     requests: int
-    """How many until then."""
+    """How many until then; 0: none, whatever an order before this one has let through."""
     flows: tuple[tuple[str, int], ...] = ()
     """Addresses and source ports of its proven logins: they pass freely."""
 

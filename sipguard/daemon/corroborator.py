@@ -232,7 +232,7 @@ class Corroborator:
             if runner.judge.ignore.reason(attempt.source) is not None:
                 continue
             subject = runner.judge.subject(attempt.source)
-            tell = runner.unproven.proven if attempt.evidence == "proven" else runner.unproven.guessed
+            tell = runner.unproven.counted if attempt.evidence == "proven" else runner.unproven.guessed
             tell(attempt.source, subject, attempt.user, attempt.time)
 
     def _lifts(self, attempt: Attempt) -> bool:

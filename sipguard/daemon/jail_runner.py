@@ -359,7 +359,7 @@ class JailRunner:
             self._say = LogBatch()
 
     def _count(self, judgement: Judgement, changes: Changes) -> None:
-        name, (_, address, failures, times, _, ban, _, attempts) = self.jail.name, judgement
+        name, (_, address, failures, times, _, ban, source, attempts) = self.jail.name, judgement
         if log.isEnabledFor(logging.INFO):
             many = "" if attempts == 1 else f", bad - counts as {attempts}"
             second, found = -1, ""
@@ -376,6 +376,8 @@ class JailRunner:
             line = failure.line or (lines[-1] if (lines := failure.lines) else "")
             if self.examiner is not None:
                 line = told_as(failure.evidence, line)
+                if failure.evidence == "reported":  # of what is proven the wire itself has told
+                    self.unproven.counted(source, address, failure.user or "", time)
             # Past the constructor of the named tuple, which takes twice as long.
             changes.attempts.append(
                 _new(CountedAttempt, (name, address, time, attempts, failure.user, line, failure.regex))

@@ -70,22 +70,27 @@ class Unproven:
 
     def guessed(self, source: str, subject: str, user: str, time: float) -> None:
         """Somebody has guessed over UDP, in this address's name at least; `subject`: what a ban would be of."""
-        if self.metering is None:
-            return
-        who = self._metered(source, subject)
-        order = self.metering.unproven(who, user, time, self._clock())
-        if order is not None and self.meter(order):
+        if self.metering is not None:
+            self._hold_back(self._metered(source, subject), user, time, self.metering.unproven)
+
+    def counted(self, source: str, subject: str, user: str, time: float) -> None:
+        """A failure that counts towards a ban, and leaves the fewer guesses for others."""
+        if self.metering is not None:
+            self._hold_back(self._metered(source, subject), user, time, self.metering.counted)
+
+    def _hold_back(
+        self, who: str, user: str, time: float, count: Callable[[str, str, float, float], Meter | None]
+    ) -> None:
+        now = self._clock()
+        is_held = self.metering is not None and self.metering.holds(who, now)
+        order = count(who, user, time, now)
+        if order is not None and self.meter(order) and not is_held:
             self._tell()
             plural = "" if order.requests == 1 else "s"
             log.warning(
                 "[%s] %s is held back for failures that nothing proves: it gets %d more request%s over UDP",
                 self._jail.name, who, order.requests, plural,
             )  # fmt: skip
-
-    def proven(self, source: str, subject: str, user: str, time: float) -> None:
-        """A failure that is counted, and leaves the fewer guesses for others."""
-        if self.metering is not None:
-            self.metering.proven(self._metered(source, subject), user, time)
 
     def _metered(self, source: str, subject: str) -> str:
         if subject == source or self._jail.ipv6prefix > METERED:

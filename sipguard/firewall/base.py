@@ -36,8 +36,8 @@ class FirewallWire(Protocol):
         """Let at most so many further SIP requests over UDP of an address through until its time; `flows` of it pass freely.
 
         An address that is metered for as long already goes on with what it has left; only new `flows` are taken. One that is
-        metered for longer now gets no more requests than it had in all. Nothing is told to it. What the kernel refuses is metered
-        as soon as the rules are put back.
+        metered for longer now gets no more requests than it had in all. An order of no requests takes what is left. Nothing is
+        told to it. What the kernel refuses is metered as soon as the rules are put back.
         """
 
     def unmeter(self, addresses: Sequence[str]) -> None:

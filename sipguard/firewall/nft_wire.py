@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import product
 from typing import TYPE_CHECKING
 
 from sipguard.errors import FirewallError
@@ -92,7 +93,8 @@ class NftWire:
         new, longer, same = changes(self._meters, [one for one in meters if text.set_of(one.address)[1]], now)
         self._meters |= {one.address: one for one in (*new, *longer, *same)}
         again = text.unmeter_script([one.address for one in longer])
-        self._nft.run(again + text.meter_script([*new, *longer], now) + text.flows_script(same, now))
+        spent = [one for one in same if not one.requests]
+        self._nft.run(again + text.meter_script([*new, *longer, *spent], now) + text.flows_script(same, now))
         if len(self._meters) > 2 * text.MOST_REQUESTS:
             self._meters = {name: one for name, one in self._meters.items() if one.until > now}
 
@@ -107,15 +109,15 @@ class NftWire:
     def metered(self) -> list[Entry]:
         """The addresses that are metered now. `until` may be up to one second early."""
         now = self._clock()
-        found = []
-        for kind in text.KINDS if self._watch else ():
-            listed = self._nft.find(f"list set {text.TABLE} held{kind.suffix}")
+        found: dict[str, float] = {}
+        for name, kind in product(text.METERS, text.KINDS) if self._watch else ():
+            listed = self._nft.find(f"list set {text.TABLE} {name}{kind.suffix}")
             for item in nft_text.read_items(listed) if listed else ():
                 for element in item.get("set", {}).get("elem", ()):
                     if one := text.remaining(element):
-                        name = one[0] + ("/64" if kind.suffix == "64" else "")
-                        found.append(Entry(name, "", now + one[1]))
-        return found
+                        address = one[0] + ("/64" if kind.suffix == "64" else "")
+                        found[address] = max(now + one[1], found.get(address, 0.0))
+        return [Entry(address, "", until) for address, until in found.items()]
 
     def watched(self) -> Watched:
         """What the kernel has counted since the table was made."""

@@ -53,6 +53,8 @@ KINDS = (
     Kind("64", "ipv6_addr", f"ip6 saddr & {_MASK}"),
 )
 """Addresses of either family, and IPv6 networks of /64."""
+METERS = ("shut", "held")
+"""Sets of who is metered: who gets no more requests, and who gets a few."""
 _BY_SOURCE = (KINDS[0], KINDS[2])
 """What limits count by: an attacker has a whole /64."""
 
@@ -144,14 +146,16 @@ def _sets() -> Iterable[str]:
     for kind in KINDS:
         held = "limit rate over 1/week burst 5 packets"
         yield f"held{kind.suffix} {{ type {kind.type}; flags dynamic, timeout; size {_SIZE}; {held}; }}"
+        yield f"shut{kind.suffix} {{ type {kind.type}; flags timeout; size {_SIZE}; }}"
     for kind in KINDS[:2]:
         yield f"known{kind.suffix} {{ type {kind.type} . inet_service; flags timeout; size {_SIZE}; }}"
 
 
 def _held() -> list[str]:
-    """The meter: an element's own limit lets its few packets through, and matches from then on."""
+    """The meter: an element's own limit lets its few packets through, and matches from then on. No limit lets none through."""
     known = [f"{kind.source} . th sport @known{kind.suffix} return" for kind in KINDS[:2]]
-    return [*known, *(f"{kind.source} @held{kind.suffix} counter name {HELD_BACK} drop" for kind in KINDS)]
+    held = [f"{kind.source} @{name}{kind.suffix}" for kind in KINDS for name in METERS]
+    return [*known, *(f"{one} counter name {HELD_BACK} drop" for one in held)]
 
 
 def _known_copied(watch: Watch) -> list[str]:
@@ -191,10 +195,8 @@ def meter_script(meters: Iterable[Meter], now: float) -> str:
     for one in meters:
         address, kind = set_of(one.address)
         time = nft_text.timeout(one.until, now)
-        burst = max(1, min(one.requests, MOST_REQUESTS))
-        lines.append(
-            f"add element {TABLE} held{kind} {{ {address} limit rate over 1/week burst {burst} packets{time} }}\n"
-        )
+        few = f" limit rate over 1/week burst {min(one.requests, MOST_REQUESTS)} packets" if one.requests else ""
+        lines.append(f"add element {TABLE} {'held' if few else 'shut'}{kind} {{ {address}{few}{time} }}\n")
         lines.append(flows_script([one], now))
     return "".join(lines)
 
@@ -219,8 +221,9 @@ def unmeter_script(addresses: Iterable[str]) -> str:
     lines = []
     for text in addresses:
         address, kind = set_of(text)
-        element = f"element {TABLE} held{kind} {{ {address}"
-        lines += [f"add {element} limit rate over 1/week burst 1 packets }}\n", f"delete {element} }}\n"]
+        for name, few in zip(METERS, ("", " limit rate over 1/week burst 1 packets"), strict=True):
+            element = f"element {TABLE} {name}{kind} {{ {address}"
+            lines += [f"add {element}{few} }}\n", f"delete {element} }}\n"]
     return "".join(lines)
 
 

@@ -130,8 +130,10 @@ class XtWire:
         now = self._clock()
         new, longer, same = changes(self._held(), [one for one in meters if _set_of(one.address)], now)
         self._meters |= {one.address: one for one in (*new, *longer, *same)}
-        again = "".join(f"del {_set_of(one.address)} {one.address.partition('/')[0]} -exist\n" for one in longer)
-        self._ipset(again + self._added([*new, *longer]) + "".join(_known(one, now) for one in same))
+        spent = [one for one in same if not one.requests]
+        again = [*longer, *spent]
+        gone = "".join(f"del {_set_of(one.address)} {one.address.partition('/')[0]} -exist\n" for one in again)
+        self._ipset(gone + self._added([*new, *again]) + "".join(_known(one, now) for one in same))
 
     def _held(self) -> dict[str, Meter]:
         """What the kernel has; how many requests it let through at first is known of this run's alone."""
@@ -204,7 +206,7 @@ class XtWire:
         lines = []
         for one in meters:
             span = ipset_text.timeout(one.until, now)
-            left = text.BIG - max(1, min(one.requests, _MOST))
+            left = text.BIG - min(one.requests, _MOST)
             bare = one.address.partition("/")[0]
             lines.append(f"add {_set_of(one.address)} {bare} timeout {span} packets {left} bytes 0 -exist\n")
             lines.append(_known(one, now))

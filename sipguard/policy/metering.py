@@ -40,37 +40,57 @@ class Metering:
 
     def __init__(self, jail: Jail) -> None:
         self._window = Window(jail.maxretry, jail.findtime)
+        self._doubtful = Window(1, jail.findtime)
+        """Who has failed unproven; all else ends in a ban by itself."""
         self.limit(jail)
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._orders: OrderedDict[str, Meter] = OrderedDict()
+        """Address → the last order to meter it."""
         self._known: OrderedDict[str, dict[tuple[str, int], float]] = OrderedDict()
         """IPv4 address or IPv6 network → addresses and ports of its logins, and their times."""
 
     def limit(self, jail: Jail) -> None:
         """Run by another definition of the jail."""
         self._window.limit(jail.maxretry, jail.findtime)
+        self._doubtful.limit(1, jail.findtime)
         self._bantime = min(jail.bantime, _LONGEST)
         self._left = min(_LOGIN, self._window.maxretry // 2)
 
     def unproven(self, address: str, user: str, time: float, now: float) -> Meter | None:
         """Count an unproven failure. Returns the order to meter its address once too few guesses are left, else None."""
-        left = self._count(address, user, time)
-        if left > self._left or self._until.get(address, 0.0) > now:
-            return None
-        self._until[address] = until = now + self._bantime
-        self._until.move_to_end(address)
-        if len(self._until) > _HELD:
-            self._until.popitem(last=False)
-        return Meter(address, until, max(1, left), self.flows(address, now))
+        self._doubtful.add(address, time, user=user)
+        return self._order(address, self._count(address, user, time), now)
 
-    def proven(self, address: str, user: str, time: float) -> None:
-        """Count a proven failure: who fails both ways has no more guesses for it. Not of an address with logins: see `Judge`."""
-        if not self.flows(address, time):
-            self._count(address, user, time)
+    def counted(self, address: str, user: str, time: float, now: float) -> Meter | None:
+        """As `unproven`, of a failure that counts towards a ban: who fails both ways has no more guesses for it.
+
+        Not of an address with logins: see `Judge`.
+        """
+        if self.flows(address, time):
+            return None
+        left = self._count(address, user, time)
+        return self._order(address, left, now) if self._doubtful.count(address, now) else None
 
     def _count(self, address: str, user: str, time: float) -> int:
         """Count a failure. Returns how many guesses the address has left."""
         self._window.add(address, time, user=user)
         return self._window.maxretry - self._window.count(address, time)
+
+    def _order(self, address: str, left: int, now: float) -> Meter | None:
+        """Once few guesses are left, and again when none is: other jails' orders may have let more through, or other ways."""
+        before = self._orders.get(address) if self.holds(address, now) else None
+        if left > self._left or (before is not None and (left > 0 or not before.requests)):
+            return None
+        until = before.until if before is not None else now + self._bantime
+        self._orders[address] = order = Meter(address, until, max(0, left), self.flows(address, now))
+        self._orders.move_to_end(address)
+        if len(self._orders) > _HELD:
+            self._orders.popitem(last=False)
+        return order
+
+    def holds(self, address: str, now: float) -> bool:
+        """Whether it has been ordered to meter this address."""
+        order = self._orders.get(address)
+        return order is not None and order.until > now
 
     def flows(self, address: str, now: float) -> tuple[tuple[str, int], ...]:
         """From where this address, or whoever in this network, has logged in within a day, youngest first."""
@@ -88,6 +108,7 @@ class Metering:
         """
         for one in places(address):
             self._window.forgive(one, user, time)
+            self._doubtful.forgive(one, user, time)
             self.release(one)
         return self.know(address, port, time)
 
@@ -106,23 +127,25 @@ class Metering:
 
     def release(self, address: str) -> None:
         """The kernel no longer meters this address: its next unproven failure may order that again."""
-        self._until.pop(address, None)
+        self._orders.pop(address, None)
 
     def metered(self, now: float) -> int:
         """How many addresses are metered."""
-        return sum(until > now for until in self._until.values())
+        return sum(order.until > now for order in self._orders.values())
 
     def prune(self, now: float) -> None:
         """Forget what no longer matters."""
         self._window.prune(now)
-        for address in [one for one, until in self._until.items() if until <= now]:
-            del self._until[address]
+        self._doubtful.prune(now)
+        for address in [one for one, order in self._orders.items() if order.until <= now]:
+            del self._orders[address]
 
     def shift(self, seconds: float) -> None:
         """The clock was set."""
         self._window.shift(seconds)
-        for address in self._until:
-            self._until[address] += seconds
+        self._doubtful.shift(seconds)
+        for address, order in self._orders.items():
+            self._orders[address] = order._replace(until=order.until + seconds)
         for known in self._known.values():
             for flow in known:
                 known[flow] += seconds

@@ -203,6 +203,12 @@ def spoilt(lab):
     return once
 
 
+def mixed(lab):
+    """All guesses but one of those that a ban takes are proven; then come such as nothing proves."""
+    one = Guesser(lab, ONE)
+    return lambda: one.guess(one.fetch() if one.number < TRIES - 1 else None)
+
+
 def blinding(lab):
     """More packets than are read of one address: they are no excuse for its guesses."""
     one = Guesser(lab, ONE)
@@ -231,7 +237,7 @@ def reached(folder, way, *, wired, blind=False, fast=0.0):
         return len(lab.server.guessed) - before, lab.daemon.banned("freeswitch")
 
 
-@pytest.mark.parametrize("way", [invented, rotating, rotating_on_one, shared, spoilt, blinding])
+@pytest.mark.parametrize("way", [invented, rotating, rotating_on_one, shared, spoilt, mixed, blinding])
 def test_no_more_guesses_than_without_the_wire(tmp_path, way):
     """What reaches the server with the wire on, without it, and who is banned."""
     without, banned = reached(tmp_path / "off", way, wired=False)

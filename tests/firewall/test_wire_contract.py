@@ -243,6 +243,21 @@ def test_meter_for_longer(lab):
     assert len(lab.inside(wire.metered)) == 2
 
 
+@pytest.mark.parametrize(("client", "server"), FAMILIES)
+def test_meter_that_lets_nothing_through(lab, client, server):
+    """At once, or once the few have been enough; it is lifted as others are."""
+    wire = metering(lab)
+    here, there = lab.udp(client, server)
+    for orders in ([0], [3, 0], [0, 5]):
+        for requests in orders:
+            lab.inside(wire.meter, [Meter(client, time.time() + 60, requests, ((client, 5070),))])
+        assert through(here, there, 10) == 0
+        assert [entry.address for entry in lab.inside(wire.metered)] == [client]
+        lab.inside(wire.unmeter, [client])
+        assert through(here, there, 10) == 10
+        assert lab.inside(wire.metered) == []
+
+
 def test_known_flows_of_a_network(lab):
     """A phone in a /64 that is metered goes on, and its neighbour does not."""
     wire = metering(lab)
