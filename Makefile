@@ -30,7 +30,7 @@ test: $(TESTED) ## what needs no root, no Fail2ban and no real server: minutes
 test-all: test test-rest ## the rest too, as root: real firewalls, Fail2ban, Asterisk; what is missing is said
 
 test-rest: $(TESTED) $(REST)
-	$(PYTEST) --dist loadgroup --no-loadscope-reorder -m 'not long and not ($(QUICK))' $(ARGS)
+	SIPGUARD_TESTS=rest $(PYTEST) --dist loadgroup --no-loadscope-reorder -m 'not long and (more or not ($(QUICK)))' $(ARGS)
 
 test-long: $(TESTED) ## what takes its time: millions of lines, random trees and partitions, fuzzing; then the soak
 	SIPGUARD_TESTS=long $(PYTEST) --dist loadgroup -m 'long or fuzz or timed' $(ARGS)

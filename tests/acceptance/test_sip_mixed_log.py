@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from effort import examples
+from effort import in_part
 from hypothesis import given
 from hypothesis import strategies as st
 from server_lines import ATTACKER, VICTIM, term_strip
@@ -90,7 +90,7 @@ def at_most(words, number, sip=CHAN_SIP):
     return st.lists(st.one_of(*events(*words), sip, OTHER), min_size=1, max_size=number)
 
 
-@examples(200)
+@in_part(200)
 @given(found=at_most(GUESSED, 6, CHAN_SIP_PLAIN), data=st.data())
 def test_heads_of_levels_by_who_does_not_know_the_numbers(found, data):
     """Each guess counts, and nobody else's."""
@@ -98,7 +98,7 @@ def test_heads_of_levels_by_who_does_not_know_the_numbers(found, data):
     assert counted == made
 
 
-@examples(100)
+@in_part(100)
 @given(found=at_most(GUESSED, 6, CHAN_SIP_PLAIN), data=st.data())
 def test_the_same_in_a_log_that_is_too_short_to_be_known(found, data):
     """When it has stood still, each guess counts as well, and nobody else's."""
@@ -106,7 +106,7 @@ def test_the_same_in_a_log_that_is_too_short_to_be_known(found, data):
     assert counted == made
 
 
-@examples(200)
+@in_part(200)
 @given(found=at_most(TRUE, 6), data=st.data(), before=st.sampled_from([b"", SHOWN, BEFORE]))
 def test_who_knows_the_numbers_of_the_other_threads_is_seen(found, data, before):
     """What may hang there counts for nobody, but is told: nothing is lost without a sign, and nobody else is accused."""
@@ -118,7 +118,7 @@ def test_who_knows_the_numbers_of_the_other_threads_is_seen(found, data, before)
 OWN = [head(kind, service, THREAD) for kind in ("InvalidAccountID", "FailedACL") for service in ("PJSIP", "AMI", "SIP")]
 
 
-@examples(200)
+@in_part(200)
 @given(
     found=at_most([*OWN, "m" + OWN[0][1:], "m" + OWN[2][1:], "[\x1b", *TRUE, *WORDS[:2]], 6, CHAN_SIP_PLAIN),
     data=st.data(),
@@ -130,7 +130,7 @@ def test_who_knows_the_number_of_the_events_too_is_seen(found, data):
     assert (made - counted).total() <= tampered
 
 
-@examples(200)
+@in_part(200)
 @given(found=st.lists(st.one_of(*events(), CHAN_SIP, OTHER), min_size=1, max_size=6), data=st.data())
 def test_a_file_that_ends_in_a_part_of_a_line(found, data):
     """As at a rotation: the last event without its end is nobody's, and what is written next counts."""

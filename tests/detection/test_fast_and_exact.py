@@ -1,6 +1,6 @@
 """The fast way and the exact way tell the same of every log: with libpcre2, and without it.
 
-`make test-long` reads a million generated lines; otherwise fewer, for a suite that is run often.
+`make test-long` reads a million generated lines; otherwise fewer, in `make test` fewest: that suite is run often.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
 from annotations import FILTERS, LOGS, SAMPLES
-from effort import effort, examples
+from effort import effort, examples, part
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ from sipguard.errors import ConfigError
 from sipguard.model import Filter
 
 NOW = 1795300000.0
-LINES = effort(16_000, 1_000_000)
+LINES = effort(part(16_000), 1_000_000)
 PACKAGE_FILTERS = Path("/etc/fail2ban/filter.d")
 
 
@@ -119,6 +120,7 @@ def generated(lines, seed):
     return b"\n".join(result) + b"\n"
 
 
+@pytest.mark.more
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["freeswitch", "asterisk", "asterisk[log=notice,mode=aggressive]"])
 def test_generated_lines(name):
@@ -153,12 +155,18 @@ JUNK = (
 )
 
 
-def flood(filter_, lines, seed):
+@cache
+def sample_lines(name):
+    """All lines of the samples, and those of them that accuse somebody by this filter."""
+    detector = Detector(read_filter(name, [FILTERS]), clock=lambda: NOW, timezone="UTC")
+    every = [line for log in sorted(LOGS.glob("*.log")) for line in log.read_bytes().split(b"\n")]
+    return every, [line for line in every if DATED.search(line) and detector.feed(line + b"\n")]
+
+
+def flood(name, lines, seed):
     """The lines of the samples that accuse somebody, second after second, each hundredth changed a little."""
     source = random.Random(seed)
-    detector = Detector(filter_, clock=lambda: NOW, timezone="UTC")
-    every = [line for log in sorted(LOGS.glob("*.log")) for line in log.read_bytes().split(b"\n")]
-    guilty = [line for line in every if DATED.search(line) and detector.feed(line + b"\n")]
+    every, guilty = sample_lines(name)
     others = source.sample(every, 50)
     result = []
     line = guilty[0]
@@ -181,6 +189,7 @@ def flood(filter_, lines, seed):
     return b"\n".join(result) + b"\n"
 
 
+@pytest.mark.more
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("chunk", [700, 30_000])
 @pytest.mark.parametrize(
@@ -190,7 +199,7 @@ def test_floods(name, chunk):
     """An attack, for which there is a short way, with lines among it that must leave it."""
     filter_ = read_filter(name, [FILTERS])
     lines = max(LINES // 8, 1000)
-    fast, exact, _ = both(filter_, flood(filter_, lines, chunk), chunk=chunk)
+    fast, exact, _ = both(filter_, flood(name, lines, chunk), chunk=chunk)
     assert fast == exact
     assert len(exact) > lines / 5
 
