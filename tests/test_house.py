@@ -1,6 +1,7 @@
 """The house is one that a stranger can read: no circle of imports, no file and no function too long for one sitting."""
 
 import ast
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -67,3 +68,9 @@ def test_one_class_of_a_name():
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_one_file_of_tests_of_a_name():
+    """Pytest imports them by their names alone: it would refuse the second when both are collected."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []
