@@ -93,7 +93,7 @@ def _nginx(folder, socket, port):
     temporary = "".join(
         f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    head = f"daemon off; user nobody nogroup; pid {folder}/pid; error_log stderr; events {{}}\n"
+    head = f"daemon off; master_process off; user nobody nogroup; pid {folder}/pid; error_log stderr; events {{}}\n"
     (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {temporary}\n{text}}}\n")
     return _run(folder, "nginx", "-e", "stderr", "-c", folder / "nginx.conf")
 
