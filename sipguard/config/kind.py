@@ -50,6 +50,7 @@ def says(allowed: str) -> Callable[[Callable[[Any], T]], ValueKind[T]]:
 
 
 def refuse(value: object) -> NoReturn:
+    """Raise `ValueError`."""
     raise ValueError(shown(value))
 
 

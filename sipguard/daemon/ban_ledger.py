@@ -152,6 +152,7 @@ class BanLedger:
         return record
 
     def end(self, jail: str, address: str) -> Record | None:
+        """End a ban and return its record; None if there was none."""
         record = self._jails.get(jail, {}).pop(address, None)
         if record is not None:
             self._live[jail] = self._live.get(jail, 0) - record.live

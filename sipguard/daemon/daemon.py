@@ -105,9 +105,9 @@ class Daemon:
         self.tidy: Callable[[], object] = gc.collect
         """Called when all has started, and after a reload: followers of before refer to themselves, and would stay for hours."""
         self._deaf_looks = 0
+        """Looks in a row at which no jail had anything to read."""
         self._was_told = False
         """Whether it was logged last that nobody is protected."""
-        """Looks in a row at which no jail had anything to read."""
         self._loop = asyncio.get_running_loop()
         self.bans.changed = self._ends_moved.set
         self.store.everything = self.jails.everything
@@ -148,21 +148,23 @@ class Daemon:
 
     def _tell_protection(self) -> None:
         """Log that nobody is protected, and why; or who is again."""
-        reading, connecting = self.reading_jails, self.events.is_connecting
+        reading = self.reading_jails
+        deaf = not reading and not self.events.is_connecting
         if not self.runners:
             log.error("No jail is running: nobody is protected. `sipguard check` says what is wrong")
-        elif not reading and not connecting:
+        elif deaf:
             log.error("None of the jails has anything to read: nobody is protected. `sipguard status` says why")
         elif reading and self._was_told:
             log.info("Protected again, by the jails: %s", ", ".join(reading))
-        self._was_told = not reading and not connecting
+        self._was_told = deaf
         self._deaf_looks = DEAF
 
     def _watch_protection(self) -> None:
         """Log it also when the last log goes later; a rotation is over at the next look."""
-        deaf = bool(self.runners) and not self.reading_jails and not self.events.is_connecting
+        reading = self.reading_jails
+        deaf = bool(self.runners) and not reading and not self.events.is_connecting
         self._deaf_looks = self._deaf_looks + 1 if deaf else 0
-        if self._deaf_looks == DEAF or (self._was_told and self.reading_jails):
+        if self._deaf_looks == DEAF or (self._was_told and reading):
             self._tell_protection()
 
     async def run(self, serve: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:

@@ -53,7 +53,7 @@ class StateWriter:
         """Gives the live state as a whole, for a database that has to be begun anew."""
         self._positions: dict[str, Position] = {}
         """Those that were read or written in this run."""
-        self.outdated = False
+        self._outdated = False
         """Whether a ban has ended since `read`."""
         self.is_read = False
         """Whether it is known what earlier runs have left; until then nothing of it may be removed anywhere."""
@@ -100,12 +100,12 @@ class StateWriter:
         except StateError as error:
             self._failed(error)
             return None
-        self.is_read, self.outdated = True, False
+        self.is_read, self._outdated = True, False
         return stored
 
     def bans(self, stored: Stored) -> list[Ban]:
         """Those of `stored`, what was read last, as far as they have not ended since; unless that cannot be read."""
-        now = self._ask(Database.bans, self.clock()) if self.outdated else None
+        now = self._ask(Database.bans, self.clock()) if self._outdated else None
         return stored.bans if now is None else now
 
     def attempts_since(self, since: float) -> list[tuple[str, str, float, str, bool]]:
@@ -157,7 +157,7 @@ class StateWriter:
             return False
         written, self.changes = self.changes, Changes()
         self._positions |= written.positions
-        self.outdated |= bool(written.ended)
+        self._outdated |= bool(written.ended)
         if self.saved is not None:
             self.saved(written)
         if self.problem:
