@@ -7,12 +7,14 @@ back than others it is stored how much further they are, in positions of their o
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipguard.daemon.log_detectors import Told
 from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES
+from sipguard.sources.rotated import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,8 +45,8 @@ class HeldRecords:
         self._readers = readers
         self.logs: dict[str, _Held] = {}
         """By path."""
-        self._ahead: dict[str, dict[str, int]] = {}
-        """Log → jail → how many bytes that are read now it has read before."""
+        self._ahead: dict[tuple[str, str], int] = {}
+        """Jail and log → up to where it has read before what is read now."""
 
     def begin(self) -> None:
         """The logs are read on from their stored positions."""
@@ -54,13 +56,19 @@ class HeldRecords:
             jail, _, path = key.partition("\n")
             log = positions.get(path)
             if log is not None and own.offset > log.offset and replace(own, path=path, offset=log.offset) == log:
-                self._ahead.setdefault(path, {})[jail] = own.offset - log.offset
+                with suppress(OSError):  # a file that is gone is not read on: another may be read from its beginning
+                    if (place := locate(log)) is not None and place.offset == log.offset:
+                        self._ahead[jail, path] = own.offset
 
     def unread(self, jail: str, chunk: Chunk) -> Chunk:
         """What a jail has not read yet of a chunk."""
-        ahead = self._ahead.get(chunk.path)
-        if not ahead or not (known := min(ahead.pop(jail, 0), len(chunk.data))):
+        known = self._ahead.get((jail, chunk.path))
+        if known is None:
             return chunk
+        left = chunk.position.offset - known
+        if left >= 0:
+            del self._ahead[jail, chunk.path]
+        known = max(0, len(chunk.data) - max(0, left))
         return replace(chunk, data=chunk.data[known:], before=chunk.before + chunk.data[:known])
 
     def position(self, chunk: Chunk, now: float) -> Position:

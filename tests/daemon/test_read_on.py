@@ -83,3 +83,24 @@ def test_a_record_that_one_jail_holds_back(tmp_path, again):
 
     (tmp_path / "state").mkdir()
     assert asyncio.run(runs()) == {"lines": 3, "records": 3}
+
+
+@pytest.mark.parametrize("way", ["removed", "truncated"])
+def test_another_file_is_read_from_its_beginning(tmp_path, way):
+    """Also by a jail that had read on in the file before, which is gone with what the other had held back."""
+    log = tmp_path / "freeswitch.log"
+
+    async def runs():
+        append(log, failure("203.0.113.5") + failure("203.0.113.6") + time.strftime("%Y-%m-%d %H"))
+        run = Run(tmp_path / "state", log)
+        await run.until(lines=2, records=1)
+        assert await run.kill() == {"lines": 2, "records": 1}
+        if way == "removed":
+            log.unlink()
+        log.write_text(failure("203.0.113.7") + failure("203.0.113.8"))
+        run = Run(tmp_path / "state", log)
+        await run.until(records=2)
+        return await run.kill()
+
+    (tmp_path / "state").mkdir()
+    assert asyncio.run(runs()) == {"lines": 4, "records": 3}
