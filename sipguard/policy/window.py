@@ -106,6 +106,8 @@ class Window:
 
     def forgive(self, address: str, user: str, until: float) -> None:
         """Discard the attempts for this user from this address up to `until`; those for other users stay."""
+        if address not in self:
+            return  # nearly every login
         user = user[:LONGEST_USER]
         left = [one for one in self._of(address) if one[1] != user or one[0] > until]
         self.forget(address)

@@ -26,8 +26,7 @@ def delivery(number, payload, *, prefix=b"", device=True):
 def read(reader, data):
     """What it finds in one delivery."""
     found = []
-    reader.buffer[: len(data)] = data
-    reader.take(len(data), found)
+    reader.take(data, found)
     return found
 
 
@@ -47,6 +46,26 @@ def test_deliveries(packets):
         for number, (prefix, device, payload) in enumerate(packets)
     )
     assert read(reader, data) == [(prefix, payload) for prefix, _, payload in packets]
+    assert reader.lost == 0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([b"", b"failed"]), st.sets(st.sampled_from([5, 15, 16, 17]))), max_size=8),
+    st.integers(0, 80),
+)
+def test_no_layout_of_a_sender(packets, before):
+    """Packets of interfaces of several kinds, each with what looks like the end of another delivery in its payload."""
+    forged = netlink.attribute(_SEQUENCE, struct.pack(">I", 0)) + netlink.attribute(_PAYLOAD, b"forged")
+    reader, found = CopyReader(), []
+    for number, (prefix, more) in enumerate(packets):
+        body = netlink.attribute(_HEADER, b"\x08\0\0\0")
+        body += netlink.attribute(_PREFIX, prefix + b"\0") if prefix else b""
+        body += netlink.attribute(_DEVICE, b"\0\0\0\2")
+        body += b"".join(netlink.attribute(one, bytes(one)) for one in sorted(more))
+        body += netlink.attribute(_SEQUENCE, struct.pack(">I", number))
+        body += netlink.attribute(_PAYLOAD, bytes(before & ~3) + forged)
+        found += read(reader, netlink.message(_PACKET, 0, 2, body))
+    assert found == [(prefix, bytes(before & ~3) + forged) for prefix, _ in packets]
     assert reader.lost == 0
 
 

@@ -107,3 +107,22 @@ def test_read_until(groups, monkeypatch):
         await until(lambda: listener.read_until > known)
 
     reading(test)
+
+
+def test_many(groups, monkeypatch):
+    """While packets are many, looks are few, and all is read."""
+    monkeypatch.setattr(listening, "_MANY", 20)
+
+    async def test(delivered, listener):
+        for _ in range(5):  # it begins with looks at once
+            groups[0].send(REQUEST)
+            listener.look()
+        begun, looks = time.monotonic(), groups[0].looks
+        for _ in range(400):
+            groups[0].send(REQUEST)
+            await asyncio.sleep(0.001)
+        took = time.monotonic() - begun
+        assert groups[0].looks - looks <= took / listening._LONG_REST + 2
+        await until(lambda: len(delivered) == 405)
+
+    reading(test)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sipguard.model import Clock
 
-_REST, _LONG_REST = 0.004, 0.01
-"""Seconds between two looks while packets come all the time, and while there are many: a look costs more than a packet."""
+_REST, _LONG_REST = 0.004, 0.03
+"""Seconds between two looks while packets come all the time, and while there are many: a look costs as much as dozens of them."""
 _MANY = 3000
 """Packets a second from which on they are many."""
 _PROMPT, _PROMPTS = 30.0, 20.0
@@ -135,7 +135,7 @@ class PacketListener:
         now = time.monotonic()
         self._credit = min(_PROMPTS, self._credit + (now - self._credited) * _PROMPT)
         self._credited = now
-        if self._credit >= 1.0:
+        if self._credit >= 1.0 and not self._many:
             self._credit -= 1.0
             self.look()
         else:
@@ -180,8 +180,9 @@ class PacketListener:
         if found:
             self._deliver(found)
         before, self._looked = self._looked, time.monotonic()
-        self._many = len(asked) + len(replies) + len(said) > _MANY * (self._looked - before)
-        if all(group.emptied for group in self._open):
+        emptied = all(group.emptied for group in self._open)
+        self._many = emptied and len(asked) + len(replies) + len(said) > _MANY * (self._looked - before)
+        if emptied:
             self.read_until = now - 2 * COLLECTED_FOR  # twice, as a busy kernel's clock may miss a tick
         if self._answers and self._timer is None:
             self._after(COLLECTED_FOR if complete else 0.0, self._settle)

@@ -7,6 +7,8 @@ import errno
 import os
 import socket
 import struct
+import sys
+from typing import NamedTuple
 
 from sipguard import netlink
 
@@ -34,9 +36,11 @@ _SO_RCVBUFFORCE = 33
 _RECEIVE = 128 << 10
 _PATIENCE = 2.0
 _NUMBER = struct.Struct(">I")
-_SEQUENCE_HEADER = struct.pack("=HH", 8, _SEQUENCE)
 _HEADER, _ATTRIBUTE = struct.Struct("=IH"), struct.Struct("=HH")
 _NETLINK_AND_FAMILY = 20
+_FIRST = _NETLINK_AND_FAMILY + 8
+"""Where the attributes begin that differ, behind the packet's header: the prefix, where it has one."""
+_MOST_LAYOUTS = 64
 
 
 Copy = tuple[bytes, bytes]
@@ -47,68 +51,85 @@ class TakenError(OSError):
     """Another program reads this group."""
 
 
+class _Layout(NamedTuple):
+    """How the attributes of some packets stand, behind the packet's header (`_FIRST`): the payload is the last."""
+
+    payload_at: int
+    heads: struct.Struct
+    """Reads the head of each attribute."""
+    expected: tuple[int, ...]
+    """These heads, but for the payload's: where they are the same, nothing that a sender wrote is taken for one."""
+    prefix: bytes
+    written: bytes
+    """The prefix as an attribute, or nothing."""
+
+
 class CopyReader:
-    """Takes apart what the kernel has put into `buffer`. `lost` counts the packets that are missing by their numbers."""
+    """Takes apart what the kernel has written. `lost` counts the packets that are missing by their numbers."""
 
     def __init__(self) -> None:
-        self.buffer = bytearray(_RECEIVE)
         self.lost = 0
         self._next: int | None = None
-        self._payload_at = self._after_prefix = 1 << 30
-        """Where the attributes of the last packet stood, counted from its beginning."""
-        self._prefix = self._prefix_bytes = b""
-        """Its prefix, alone and as an attribute."""
+        self._layouts: dict[bytes, _Layout] = {}
+        """By the head of the first of their attributes."""
 
-    def take(self, size: int, found: list[Copy]) -> None:
+    def take(self, data: bytes, found: list[Copy]) -> None:
         """Take apart what one recv(2) gave. By hand: this runs for every packet."""
-        buffer, place = self.buffer, 0
-        unpack, attribute, number = _HEADER.unpack_from, _ATTRIBUTE.unpack_from, _NUMBER.unpack_from
+        place, size = 0, len(data)
+        unpack, layouts, number = _HEADER.unpack_from, self._layouts, _NUMBER.unpack_from
         while place + _NETLINK_AND_FAMILY <= size:
-            length, kind = unpack(buffer, place)
+            length, kind = unpack(data, place)
             end = place + length
             if length < _NETLINK_AND_FAMILY or end > size:
                 return
             if kind == _PACKET:
-                last = place + self._payload_at
-                long, name = attribute(buffer, last) if last + 4 <= end else (0, 0)
-                if (
-                    name == _PAYLOAD
-                    and last + long <= end < last + long + 4
-                    and buffer[last - 8 : last - 4] == _SEQUENCE_HEADER
-                    and buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix] == self._prefix_bytes
-                ):
-                    # Nearly every packet: its attributes are where the one before had them, and the payload is the last.
-                    (sequence,) = number(buffer, last - 4)
-                    if sequence == self._next:
-                        self._next = (sequence + 1) & 0xFFFFFFFF
-                    else:
-                        self._count(sequence)
-                    found.append((self._prefix, bytes(buffer[last + 4 : last + long])))
-                else:
-                    found.append(self._read(place, end))
+                first = place + _FIRST
+                layout = layouts.get(data[first : first + 4])
+                if layout is not None and (last := first + layout[0]) + 4 <= end:
+                    heads = layout[1].unpack_from(data, first)
+                    long = heads[-2]
+                    if (
+                        heads[-1] == _PAYLOAD
+                        and last + long <= end < last + long + 4
+                        and heads[:-2] == layout[2]
+                        and data.startswith(layout[4], first)
+                    ):
+                        # Nearly every packet: its attributes stand where its like had them.
+                        (sequence,) = number(data, last - 4)
+                        if sequence == self._next:
+                            self._next = (sequence + 1) & 0xFFFFFFFF
+                        else:
+                            self._count(sequence)
+                        found.append((layout[3], data[last + 4 : last + long]))
+                        place = end + (-length % 4)
+                        continue
+                found.append(self._read(data, place, end))
             place = end + (-length % 4)
 
-    def _read(self, place: int, end: int) -> Copy:
+    def _read(self, data: bytes, place: int, end: int) -> Copy:
         """A packet whose attributes stand in whatever order; remembers where they stood."""
-        buffer = self.buffer
-        at, prefix, payload = place + _NETLINK_AND_FAMILY, b"", b""
-        self._after_prefix, self._payload_at = _NETLINK_AND_FAMILY + 8, end
+        at, first = place + _NETLINK_AND_FAMILY, place + _FIRST
+        prefix, written, payload = b"", b"", b""
+        heads: list[int] = []
+        form, name = "=", 0
         while at + 4 <= end:
-            long, name = _ATTRIBUTE.unpack_from(buffer, at)
+            before, (long, name) = name, _ATTRIBUTE.unpack_from(data, at)
             if long < 4:
                 break
             after = at + ((long + 3) & ~3)
             if name == _PAYLOAD:
-                payload = bytes(buffer[at + 4 : at + long])
-                self._payload_at = at - place
+                payload = data[at + 4 : at + long]
+                if before == _SEQUENCE and after >= end and len(self._layouts) < _MOST_LAYOUTS:
+                    layout = _Layout(at - first, struct.Struct(form + "HH"), tuple(heads), prefix, written)
+                    self._layouts[data[first : first + 4]] = layout
             elif name == _PREFIX:
-                prefix = bytes(buffer[at + 4 : at + long - 1])
-                self._after_prefix = after - place
+                prefix, written = data[at + 4 : at + long - 1], data[first:after]
             elif name == _SEQUENCE:
-                self._count(int.from_bytes(buffer[at + 4 : at + 8], "big"))
+                self._count(int.from_bytes(data[at + 4 : at + 8], "big"))
+            if at >= first:
+                heads.append(int.from_bytes(data[at : at + 4], sys.byteorder))
+                form += f"I{after - at - 4}x"
             at = after
-        self._prefix = prefix
-        self._prefix_bytes = bytes(buffer[place + _NETLINK_AND_FAMILY + 8 : place + self._after_prefix])
         return prefix, payload
 
     def _count(self, sequence: int) -> None:
@@ -126,6 +147,7 @@ class Group:
         """Packets have been lost, though it is not known how many yet; whoever reads this sets it back."""
         self.emptied = True
         """The last reading has left nothing."""
+        self._buffer = memoryview(bytearray(_RECEIVE))
         self._reader = CopyReader()
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER
@@ -156,11 +178,10 @@ class Group:
     def read(self, most: int) -> tuple[list[Copy], bool]:
         """About so many packets at most, and whether that was all that is here."""
         found: list[Copy] = []
-        buffer = self._reader.buffer
         self.emptied = False
         while len(found) < most:
             try:
-                size = self._socket.recv_into(buffer)
+                size = self._socket.recv_into(self._buffer)
             except BlockingIOError:
                 self.emptied = True
                 break
@@ -169,7 +190,7 @@ class Group:
                     raise
                 self.overrun = True
                 continue
-            self._reader.take(size, found)
+            self._reader.take(bytes(self._buffer[:size]), found)
         return found, self.emptied
 
     def _configure(self) -> None:
