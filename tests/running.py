@@ -19,6 +19,7 @@ from pathlib import Path
 import messages
 import toml
 from command_line import sipguard
+from forked import Forked
 from limits import PATIENCE
 
 from sipguard.cli.client import ask
@@ -30,10 +31,13 @@ ROOT = Path(__file__).parents[1]
 class RunningDaemon:
     """One daemon at a time on one folder. `prefix` is what it is started under (a network namespace, another user).
 
-    `arguments` are further ones of `run`.
+    `arguments` are further ones of `run`. `imported` says that it imports sipguard itself, as with a prefix or an `env`;
+    others are forked off a process that has done so (see tests/forked.py).
     """
 
-    def __init__(self, folder, jails, *, defaults=None, firewall="memory", prefix=(), env=None, arguments=()):
+    def __init__(
+        self, folder, jails, *, defaults=None, firewall="memory", prefix=(), env=None, arguments=(), imported=False
+    ):
         self.folder = Path(folder)
         self.config = self.folder / "sipguard.toml"
         self.socket = self.folder / "run.sock"
@@ -42,6 +46,7 @@ class RunningDaemon:
         self._firewall = firewall
         self._prefix = list(prefix)
         self._arguments = list(arguments)
+        self._imported = bool(imported or prefix or env)
         self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         self.process = None
         (self.folder / "jails.d").mkdir(parents=True, exist_ok=True)
@@ -65,18 +70,11 @@ class RunningDaemon:
 
     def spawn(self):
         """Start it and do not wait."""
-        command = [
-            *self._prefix,
-            sys.executable,
-            "-m",
-            "sipguard",
-            "run",
-            "-c",
-            self.config,
-            "--firewall",
-            self._firewall,
-            *self._arguments,
-        ]
+        arguments = ["run", "-c", self.config, "--firewall", self._firewall, *self._arguments]
+        if not self._imported:
+            self.process = Forked(arguments, self._env)
+            return
+        command = [*self._prefix, sys.executable, "-m", "sipguard", *arguments]
         self.process = subprocess.Popen(
             [str(part) for part in command], env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

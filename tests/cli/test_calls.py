@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import command_line
 import pytest
 from annotations import LOGS, ROOT
 
@@ -52,7 +53,7 @@ WRONG = {
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
 def test_one_line(arguments, message):
     """What is wrong, and where to look."""
-    done = sipguard(*arguments)
+    done = command_line.sipguard(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.removeprefix("sipguard: ").startswith(message)
     assert done.stderr.count("\n") == 1
@@ -92,7 +93,7 @@ def test_replay_of_a_damaged_log(tmp_path, harm):
     """A compressed log that cannot be read to its end is told of: half of it would be a wrong answer."""
     log = tmp_path / "freeswitch.log.1.gz"
     log.write_bytes(harm(gzip.compress((LOGS / "freeswitch-warning.log").read_bytes())))
-    done = sipguard("replay", "--jail", "freeswitch", str(log))
+    done = command_line.sipguard("replay", "--jail", "freeswitch", log)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"sipguard: {log}: cannot be read to its end: ")
     assert done.stderr.count("\n") == 1

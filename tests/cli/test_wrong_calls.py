@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from command_line import sipguard
 
 CALLS = [
     pytest.param(["nosuch"], "sipguard: No such command 'nosuch'. Try: sipguard --help", id="command"),
@@ -26,7 +27,7 @@ CALLS = [
 @pytest.mark.parametrize(("arguments", "said"), CALLS)
 def test_one_line(arguments, said):
     """On standard error, and nothing on standard output."""
-    done = subprocess.run([sys.executable, "-m", "sipguard", *arguments], capture_output=True, text=True, check=False)
+    done = sipguard(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

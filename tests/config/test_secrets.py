@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from command_line import sipguard
 
 from sipguard.text import shown_url, without_secrets
 
@@ -62,8 +61,7 @@ def test_check_shows_no_secret(main, options, tmp_path):
         f'enabled = true\nlogpath = "/dev/null"\npassword = "{SECRET}"\n'
     )
     (tmp_path / "sipguard.toml").write_text(f'{main}[firewall]\nbackend = "memory"\n')
-    command = [sys.executable, "-m", "sipguard", "check", "-c", str(tmp_path / "sipguard.toml"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = sipguard("check", "-c", tmp_path / "sipguard.toml", *options)
     assert done.returncode == 2
     assert done.stderr.count("\n") >= 1
     assert SECRET not in done.stdout + done.stderr
@@ -76,8 +74,7 @@ def test_tree_shows_no_secret(tmp_path):
     (tmp_path / "jail.conf").write_text(
         f'[DEFAULT]\nenabled = yes\n[a]\naction = told[chat=5, token="{SECRET}" x]\n[b]\naction = told[token={SECRET}, chat=5\n'
     )
-    command = [sys.executable, "-m", "sipguard", "check", "--fail2ban-dir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = sipguard("check", "--fail2ban-dir", tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("jail a: ") == done.stderr.count("jail b: ") == 1
     assert SECRET not in done.stdout + done.stderr

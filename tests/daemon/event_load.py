@@ -106,7 +106,7 @@ def measure(folder: Path, kind: str, seconds: int, every: int = 60) -> list[Look
     jail = {"events": server.url, "events_password_file": str(secret), "bantime": "1m"}
     looks = []
     try:
-        with running(folder, {"pbx": jail}) as daemon:
+        with running(folder, {"pbx": jail}, imported=True) as daemon:
             daemon.wait_for(lambda: bool(server.clients) and daemon.status("pbx")["events"]["speaks"])
             load, earlier = Load(server), daemon.status("pbx")["events"]["events"]  # Asterisk tells of the login too
             begun = before = time.monotonic()

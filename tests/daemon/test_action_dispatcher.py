@@ -72,7 +72,9 @@ def test_a_burst_with_bad_actions(tmp_path, log, programs, enforced):
     """
     addresses = [f"198.51.{100 + number // 250}.{number % 250}" for number in range(BURST)]
     options, in_kernel = enforced
-    with running(tmp_path, {"freeswitch": {"logpath": str(log), "actions": programs}}, **options) as daemon:
+    with running(
+        tmp_path, {"freeswitch": {"logpath": str(log), "actions": programs}}, imported=True, **options
+    ) as daemon:
         process = psutil.Process(daemon.process.pid)
         begun = time.monotonic()
         append(log, "".join(failure(address) for address in addresses) * 5)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import pytest
 import toml
+from command_line import sipguard
 from running import append, failure, running
 from test_pending_lookups import tree_with
 
@@ -24,8 +23,7 @@ def bad(host):
 
 def check(arguments, status=0):
     """What `check` says on standard error."""
-    command = [sys.executable, "-m", "sipguard", "check", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = sipguard("check", *arguments)
     assert done.returncode == status, done
     return done.stderr
 

@@ -16,7 +16,7 @@ def test_the_daemon_does_not_load_openssl(tmp_path):
     """It would take a seventh of its memory."""
     log = tmp_path / "log"
     log.touch()
-    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}, imported=True) as daemon:
         maps = Path(f"/proc/{daemon.process.pid}/maps").read_text()
     assert "libpython" in maps or "python3" in maps
     assert "libssl" not in maps

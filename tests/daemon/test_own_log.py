@@ -123,7 +123,7 @@ def test_a_log_whose_folder_is_gone(tmp_path, monkeypatch, capfd):
 
 def test_standard_output_that_nobody_reads(tmp_path, log):
     """Whoever read it has gone: the daemon protects all the same, and ends as it should."""
-    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}, imported=True) as daemon:
         daemon.stop()
         daemon.config.write_text(daemon.config.read_text().replace(str(daemon.log), "STDOUT"))
         daemon.start()
