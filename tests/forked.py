@@ -1,4 +1,4 @@
-"""A daemon without its start: a process that has imported sipguard once forks for each, where the start is not what is tested.
+"""A daemon without its imports: a process that has imported sipguard once forks for each, where the start is not what is tested.
 
 Python takes 0.6 s of a processor for the imports, and the tests start hundreds of daemons. What comes of it is a process as
 any other: its own arguments, folder, environment, limits, standard streams, signals and exit status.
@@ -7,9 +7,12 @@ any other: its own arguments, folder, environment, limits, standard streams, sig
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
 import json
 import os
 import resource
+import runpy
 import select
 import signal
 import socket
@@ -26,21 +29,28 @@ PRELOADED = (
     "sipguard.cli.run",
     "sipguard.daemon.start",
     "sipguard.daemon.compat.start",
+    "sipguard.daemon.copied_places",
+    "sipguard.daemon.wire",
+    "sipguard.firewall.memory",
+    "watchdog.observers",
 )
 LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_AS)
 
 
 class Forked:
-    """`python -m sipguard ARGUMENTS`, as far as subprocess.Popen's words are used of it; its output is one pipe of text."""
+    """A Python with these arguments (`-m sipguard …`, or a script's), as far as subprocess.Popen's words are used of it.
+
+    Its output is one pipe of text.
+    """
 
     def __init__(self, arguments, env):
-        self.args = ["sipguard", *map(str, arguments)]
+        self.args = [*map(str, arguments)]
         self.returncode = None
         self._ended, end = os.pipe()
         out, output = os.pipe()
         self.stdout = os.fdopen(out, encoding="utf-8")
         limits = [resource.getrlimit(kind) for kind in LIMITS]
-        asked = {"arguments": self.args[1:], "env": env, "folder": str(Path.cwd()), "limits": limits}
+        asked = {"arguments": self.args, "env": env, "folder": str(Path.cwd()), "limits": limits}
         self.pid = _server().fork(asked, output, end)
 
     def poll(self):
@@ -85,6 +95,18 @@ class Forked:
             self.returncode = int(os.read(self._ended, 20) or b"-9")  # nothing: the server was killed
             os.close(self._ended)
         return self.returncode
+
+
+def at_home():
+    """Whether this thread is where the process began, in no other namespace: what is forked would be there."""
+    return _namespaces() == _HOME
+
+
+def _namespaces():
+    return [Path(f"/proc/thread-self/ns/{kind}").readlink() for kind in ("net", "mnt")]
+
+
+_HOME = _namespaces()
 
 
 def _readable(number, timeout):
@@ -133,7 +155,8 @@ def _server():
 def serve(number):
     """Fork for each question at this socket until whoever asks has gone."""
     for name in PRELOADED:
-        __import__(name)
+        importlib.import_module(name)
+    gc.freeze()  # what looks for garbage later need not look, and so copy, all this
     asks = socket.socket(fileno=number)
     poll, ends = select.poll(), {}
     poll.register(number, select.POLLIN)
@@ -173,10 +196,13 @@ def _become(asked, output):
     time.tzset()
     os.chdir(asked["folder"])
     sys.path[:3] = [asked["folder"], str(ROOT)]
-    sys.argv = ["sipguard", *asked["arguments"]]
-    from sipguard.cli.main import program
-
-    program()
+    first, *rest = asked["arguments"]
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = asked["arguments"]
+        runpy.run_path(first, run_name="__main__")
     sys.exit(0)
 
 

@@ -34,7 +34,7 @@ def environment(**more: str) -> dict[str, str]:
 def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """One of its programs, or a script that imports its modules (`-c`, CODE)."""
     return subprocess.run(
-        [PYTHON, *command], env=environment(), check=False, **{"capture_output": True, "timeout": 100, **options}
+        [PYTHON, *command], env=environment(), check=False, **{"capture_output": True, "timeout": 250, **options}
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import messages
 import toml
 from command_line import sipguard
-from forked import Forked
+from forked import Forked, at_home
 from limits import PATIENCE
 
 from sipguard.cli.client import ask
@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[1]
 class RunningDaemon:
     """One daemon at a time on one folder. `prefix` is what it is started under (a network namespace, another user).
 
-    `arguments` are further ones of `run`. `imported` says that it imports sipguard itself, as with a prefix or an `env`;
-    others are forked off a process that has done so (see tests/forked.py).
+    `arguments` are further ones of `run`. `imported` says that it imports sipguard itself, as with an `env` or under
+    anything but a script of Python's; others are forked off a process that has done so (see tests/forked.py).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RunningDaemon:
         self._firewall = firewall
         self._prefix = list(prefix)
         self._arguments = list(arguments)
-        self._imported = bool(imported or prefix or env)
+        self._imported = bool(imported or env)
         self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         self.process = None
         (self.folder / "jails.d").mkdir(parents=True, exist_ok=True)
@@ -70,11 +70,12 @@ class RunningDaemon:
 
     def spawn(self):
         """Start it and do not wait."""
-        arguments = ["run", "-c", self.config, "--firewall", self._firewall, *self._arguments]
-        if not self._imported:
-            self.process = Forked(arguments, self._env)
+        python = [*self._prefix, sys.executable, "-m", "sipguard"]
+        command = [*python, "run", "-c", self.config, "--firewall", self._firewall, *self._arguments]
+        is_script = self._prefix[:1] == [sys.executable] and self._prefix[1].endswith(".py")
+        if not self._imported and at_home() and (is_script or not self._prefix):
+            self.process = Forked(command[1:], self._env)
             return
-        command = [*self._prefix, sys.executable, "-m", "sipguard", *arguments]
         self.process = subprocess.Popen(
             [str(part) for part in command], env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

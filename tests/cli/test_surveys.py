@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from annotations import FILTERS, LOGS, SAMPLES
 from click.testing import CliRunner
-from effort import effort
+from effort import effort, part
 
 from sipguard.cli import fail2ban_regex, test_filter
 from sipguard.cli.trial import Trial
@@ -76,6 +76,7 @@ def damaged(lines, seed, *, ascii_):
     return b"\n".join(result)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("ascii_", [True, False])
 @pytest.mark.parametrize("name", ["freeswitch", "asterisk", "asterisk[log=all]", "freeswitch[mode=aggressive]"])
 def test_damaged_logs(name, ascii_, tmp_path, monkeypatch):
@@ -84,7 +85,7 @@ def test_damaged_logs(name, ascii_, tmp_path, monkeypatch):
     base = name.partition("[")
     filter_ = f"{FILTERS / base[0]}.conf{base[1]}{base[2]}"
     for seed in range(effort(2, 40)):
-        log.write_bytes(damaged(1500, seed, ascii_=ascii_))
+        log.write_bytes(damaged(part(1500), seed, ascii_=ascii_))
         for command, options in ((test_filter.command, ("--now", NOW)), (fail2ban_regex.command, ())):
             fast, _, slow = reports(monkeypatch, command, *options, log, filter_)
             assert fast == slow

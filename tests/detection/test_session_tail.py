@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 from annotations import FILTERS
+from effort import part
 
 from sipguard.config.filters import read_filter
 from sipguard.detection import session_tail
@@ -94,7 +95,8 @@ def is_tail(writes, session, begin):
     return False
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.more
+@pytest.mark.parametrize("seed", range(part(40)))
 @pytest.mark.parametrize("chunk", [1, 70, 400, 10_000])
 def test_the_quick_look(seed, chunk, monkeypatch):
     """However the log is cut into chunks, and whichever lines are asked about."""

@@ -66,7 +66,7 @@ def _kill_and_restart(tmp_path, firewall, prefix):
     chance.shuffle(lines)
     done = threading.Event()
     jails = {JAIL: {"logpath": str(log), "bantime": 3600, "findtime": 3600, "ipv6prefix": 128}}
-    daemon = RunningDaemon(tmp_path, jails, firewall=firewall, prefix=prefix, imported=True)
+    daemon = RunningDaemon(tmp_path, jails, firewall=firewall, prefix=prefix)
     daemon.start()
     # Before it has seen the log at all, what is rotated meanwhile is nobody's.
     daemon.wait_for(lambda: daemon.state_of(log), "the log's position on disk")
