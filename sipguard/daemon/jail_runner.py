@@ -376,7 +376,7 @@ class JailRunner:
             line = failure.line or (lines[-1] if (lines := failure.lines) else "")
             if self.examiner is not None:
                 line = told_as(failure.evidence, line)
-                if failure.evidence == "reported":  # of what is proven the wire itself has told
+                if failure.evidence in ("reported", "corroborated"):  # of what is proven the wire itself has told
                     self.unproven.counted(source, address, failure.user or "", time)
             # Past the constructor of the named tuple, which takes twice as long.
             changes.attempts.append(

@@ -326,7 +326,7 @@ class Corroboration:
                 self._told.add(testimony, now + MEMORY)
                 return self._pair(testimony, Witness(attempt), now)
         if self.sight.session(address, testimony.time - TOLERANCE, testimony.time + TOLERANCE):
-            self._told.add(testimony, now + MEMORY)
+            # No packet tells of it, and none that may be forged is to take it for its own line.
             self.classes["corroborated"] += 1
             return [classed(failure, "corroborated")]
         present = self.sight.heard_from(address)

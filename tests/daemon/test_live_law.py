@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import sqlite3
 import sys
 import time
@@ -32,6 +33,8 @@ BYSTANDER = "198.51.100.21"
 ROTATING = [f"198.51.100.{last}" for last in range(70, 74)]
 TRIES = 5
 ROUNDS = 9
+ENCRYPTED = b"\x17\x03\x03\x00\x20" + bytes(32)
+"""A record of TLS (RFC 8446, 5.2)."""
 _RESPONSE = re.compile(rb'response="([^"]+)"')
 _CALL = re.compile(rb"Call-ID: *(\S+)")
 
@@ -53,10 +56,27 @@ class LoggingServer(Server):
             return answer(401, payload, nonce=uuid(number))
         if response[1] == b"a" * 32:
             return answer(200, payload)
+        self.is_wrong(sender)
+        return answer(403, payload)
+
+    def is_wrong(self, sender):
+        """A line about it."""
         self.guessed.append(sender)
         with self._log.open("a") as file:
             file.write(failure(sender))
-        return answer(403, payload)
+
+
+class EncryptedServer(Server):
+    """The same server's port of TLS: whatever comes is a wrong password."""
+
+    def __init__(self, net, plain):
+        self._plain = plain
+        super().__init__(net, (SERVER,), 5061)
+
+    def judged(self, payload, sender):
+        """Something encrypted."""
+        self._plain.is_wrong(sender)
+        return ENCRYPTED
 
 
 class LawLab(WireLab):
@@ -122,6 +142,7 @@ def law_lab(folder, *, wired, blind=False, sighted=True, by_call=False):
         lab = LawLab(folder, server, clients, wired=wired, blind=blind, sighted=sighted)
         lab.server = LoggingServer(server, lab.log, by_call=by_call)
         stack.callback(lab.server.close)
+        stack.callback(EncryptedServer(server, lab.server).close)
         with started(lab):
             yield lab
 
@@ -209,6 +230,21 @@ def mixed(lab):
     return lambda: one.guess(one.fetch() if one.number < TRIES - 1 else None)
 
 
+def encrypted(lab):
+    """All guesses but one of those that a ban takes are encrypted; then come such as nothing proves."""
+    one = Guesser(lab, ONE)
+    hidden = lab.client(ONE, kind=socket.SOCK_STREAM, port=5061)
+
+    def once():
+        if one.number < TRIES - 1:
+            one.number += 1
+            hidden.ask(ENCRYPTED)
+        else:
+            one.guess()
+
+    return once
+
+
 def blinding(lab):
     """More packets than are read of one address: they are no excuse for its guesses."""
     one = Guesser(lab, ONE)
@@ -237,7 +273,7 @@ def reached(folder, way, *, wired, blind=False, fast=0.0):
         return len(lab.server.guessed) - before, lab.daemon.banned("freeswitch")
 
 
-@pytest.mark.parametrize("way", [invented, rotating, rotating_on_one, shared, spoilt, mixed, blinding])
+@pytest.mark.parametrize("way", [invented, rotating, rotating_on_one, shared, spoilt, mixed, encrypted, blinding])
 def test_no_more_guesses_than_without_the_wire(tmp_path, way):
     """What reaches the server with the wire on, without it, and who is banned."""
     without, banned = reached(tmp_path / "off", way, wired=False)

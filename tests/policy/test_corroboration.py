@@ -83,6 +83,15 @@ def test_a_request_without_answer_stands_for_one_line():
     assert one.confirmed == 2
 
 
+def test_an_encrypted_failure_lends_its_line_to_no_packet():
+    """A packet that anybody may have sent in its name has a line of its own, which then counts for nothing."""
+    one = examined(Eyes(sessions={ATTACKER}))
+    one.testify(line(), NOW)
+    assert classes(one.due(NOW + WAIT)) == [(ATTACKER, "corroborated")]
+    assert classes(one.witness(attempt(evidence="unproven"), NOW + WAIT)) == [(ATTACKER, "unproven")]
+    assert one.testify(line(), NOW + WAIT) + one.due(NOW + 3 * WAIT) == []
+
+
 def test_without_a_meter():
     """Where nobody can be held back, a line about an attempt that nothing proves counts as without the wire; not without one."""
     one = examined(Eyes(no_meter="no packets are watched"))
