@@ -178,7 +178,6 @@ class Daemon:
         try:
             async with serve():
                 await self.jails.begin(self.settings)
-                self.jails.lookups.restore()
                 self.events.start()
                 self.reading.follow()
                 await self.wire.start(self.settings)

@@ -105,6 +105,7 @@ class Jails:
         await self.open_firewall()
         action_errors = await self._set_up_actions()
         self._restore(stored)
+        self.lookups.restore()
         await self.adopt()
         self.errors += action_errors
         for problem in self.problems:

@@ -45,7 +45,7 @@ class PendingLookups:
         self._store = store
         self._clock = clock
         self._commands: dict[str, IgnoreCommand] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
         self.paused = asyncio.Lock()
         """Nothing is counted while somebody holds it: the jails are replaced."""
@@ -60,8 +60,10 @@ class PendingLookups:
         return True
 
     def restore(self) -> None:
-        """Ask again what an earlier run has left."""
+        """Ask again what an earlier run has left; of a jail that does not run now, once it does."""
         for jail, row in self._store.waiting((ASKED,)):
+            if jail not in self._runners or row.number in self._tasks or row.number in self._store.changes.settled:
+                continue
             failure = failure_of(row)
             evidence, tags = json.loads(row.tags)
             failure = failure._replace(told=(failure.users, failure.lines, tags), evidence=evidence)
@@ -74,9 +76,8 @@ class PendingLookups:
         return Unpaired(next(numbers), ASKED, failure.host, time, failure.user or "", line, failure.regex, tags)
 
     def _begin(self, jail: str, failure: Failure, number: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._settle(jail, failure, number))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[number] = task = asyncio.get_running_loop().create_task(self._settle(jail, failure, number))
+        task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
     def forget_commands(self) -> None:
         """The jails have changed: their commands may have, too."""
@@ -129,7 +130,8 @@ class PendingLookups:
 
     async def stop(self) -> None:
         """End what is open: the next start asks again."""
-        for task in list(self._tasks):
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._names.stop()

@@ -306,6 +306,32 @@ def test_what_waits_is_asked_again_at_the_next_start(tmp_path):
     assert asyncio.run(runs()) == [[], one, one]
 
 
+def test_what_waits_for_a_jail_that_does_not_run(tmp_path):
+    """It is asked once the jail runs, and then once only, however often the configuration is read."""
+
+    async def runs():
+        nobody_answers, answers = SlowLookup(), SlowLookup()
+        answers.go.set()
+        first = Waiting(tmp_path, nobody_answers)
+        first.fails("a.example.com")
+        await first.end()
+        run = Waiting(tmp_path, answers)
+        mended = run.runners.pop("demo")
+        run.lookups.restore()
+        await asyncio.sleep(0.05)
+        run.store.save()
+        run.runners["demo"] = mended
+        for _ in range(3):
+            run.lookups.restore()
+            await asyncio.sleep(0)
+        await run.answered()
+        run.lookups.restore()
+        await asyncio.sleep(0.05)
+        return mended.totals.failures, await run.end()
+
+    assert asyncio.run(runs()) == (1, [("192.0.2.1", "1000", "user=1000")])
+
+
 def test_an_answer_during_a_reload_waits_for_its_end(tmp_path):
     """What is counted meanwhile would be counted once more, from the state."""
 
