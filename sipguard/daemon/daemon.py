@@ -155,7 +155,7 @@ class Daemon:
         elif deaf:
             log.error("None of the jails has anything to read: nobody is protected. `sipguard status` says why")
         elif reading and self._was_told:
-            log.info("Protected again, by the jails: %s", ", ".join(reading))
+            log.info("Protected now, by the jails: %s", ", ".join(reading))
         self._was_told = deaf
         self._deaf_looks = DEAF
 

@@ -27,7 +27,7 @@ def test_no_jail(tmp_path):
         (tmp_path / "pbx.log").touch()
         daemon.wait_for(lambda: daemon.sipguard("status", check=False).returncode == 0)
         assert "NOBODY" not in daemon.sipguard("status").stdout
-        daemon.wait_logged("Protected again, by the jails: pbx\n")
+        daemon.wait_logged("Protected now, by the jails: pbx\n")
 
 
 def test_a_jail_of_the_wire_works_without_a_log(tmp_path):
@@ -87,7 +87,7 @@ def test_the_last_log_goes(tmp_path):
         assert daemon.sipguard("status", check=False).returncode == 1
         logs[1].touch()
         daemon.wait_for(lambda: daemon.sipguard("status", check=False).returncode == 0)
-        daemon.wait_logged("Protected again, by the jails: b\n")
+        daemon.wait_logged("Protected now, by the jails: b\n")
         assert daemon.logged().count("nobody is protected") == 1
 
 
