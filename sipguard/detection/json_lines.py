@@ -23,8 +23,8 @@ def read_json(line: str) -> Any:
 def from_json(template: str, line: str) -> str | None:
     """A line of JSON as a line of text; None when it is not the object that the template asks for.
 
-    Line feeds within become `#012`. `{key|severity}` writes a number of syslog's as its name in FreeSWITCH's spelling,
-    `{key|time}` microseconds since 1970 as a date with zone.
+    Line feeds within become `#012`; half a surrogate pair, which no text can hold, `?`. `{key|severity}` writes a number of
+    syslog's as its name in FreeSWITCH's spelling, `{key|time}` microseconds since 1970 as a date with zone.
     """
     data = read_json(line)
     missing = False
@@ -39,7 +39,7 @@ def from_json(template: str, line: str) -> str | None:
         return text or ""
 
     text = _FIELD.sub(field, template)
-    return None if missing else text.rstrip("\r\n").replace("\n", _NEWLINE)
+    return None if missing else text.rstrip("\r\n").replace("\n", _NEWLINE).encode("utf-8", "replace").decode()
 
 
 def _written(value: Any, how: str | None) -> str | None:

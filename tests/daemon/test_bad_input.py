@@ -1,11 +1,13 @@
 """What goes wrong on real servers: one clear line, and what can run runs."""
 
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,17 @@ def test_missing_log(tmp_path):
         log.parent.mkdir()
         append(log, failure(ATTACKER) * 5)
         daemon.wait_logged(f"Ban {ATTACKER}")
+
+
+def test_half_a_character_in_json(tmp_path):
+    """JSON can name what no text can hold: it is shown as `?`, and stops nothing."""
+    log = tmp_path / "freeswitch.log"
+    text = failure(ATTACKER, user="a\ud800").split("[WARNING] ")[1].partition(" ")[2].strip()
+    entry = {"timestamp": int(time.time() * 1e6), "level": 4, "file": "sofia_reg.c", "line": 1787, "message": text}
+    with running(tmp_path, {"freeswitch": {"logpath": str(log)}}) as daemon:
+        append(log, f"{json.dumps(entry, separators=(',', ':'))}\n" * 5)
+        daemon.wait_for(lambda: daemon.stored() == {ATTACKER})
+        assert "a?" in daemon.sipguard("explain", ATTACKER).stdout
 
 
 @pytest.fixture
