@@ -42,6 +42,7 @@ class _Failure(NamedTuple):
     told: tuple[tuple[str, ...], tuple[str, ...], Mapping[str, str]] | None
     """Users, lines and tags; None where they are yet to be made of what follows."""
     line: str
+    """The last of them, decoded."""
     reader: TagReader | None
     begin: int
     offsets: tuple[int, ...]
@@ -71,8 +72,8 @@ class Failure(_Failure):
         evidence: Evidence | None = None,
     ) -> Self:
         """As told."""
-        told = users, lines, tags
-        return tuple.__new__(cls, (host, time, user, attempts, regex, session, told, "", None, 0, (), evidence))
+        told, line = (users, lines, tags), lines[-1] if lines else ""
+        return tuple.__new__(cls, (host, time, user, attempts, regex, session, told, line, None, 0, (), evidence))
 
     @property
     def users(self) -> tuple[str, ...]:

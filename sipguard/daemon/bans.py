@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Literal
 
 from sipguard.config.values import format_duration
@@ -26,6 +27,7 @@ from sipguard.firewall.base import Firewall
 from sipguard.model import Ban, Clock, Entry, Rule
 from sipguard.policy.escalation import grown
 from sipguard.policy.wire import NO_GROUNDS
+from sipguard.state.database import Database
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -88,7 +90,7 @@ class Bans:
         self._decided.clear()
         if not bans:
             return
-        earlier = self._store.ban_counts(addresses)
+        earlier = self._store.ask(Database.ban_counts, addresses) or Counter()
         for place, ban in enumerate(bans if earlier else ()):
             if count := earlier[self._history(ban.jail), ban.address]:
                 bans[place] = self._grown(replace(ban, count=count + 1), count)
@@ -117,7 +119,8 @@ class Bans:
 
     def earlier(self, jail: str, address: str) -> int:
         """How often this address has been banned before: in this jail, or in any (`overalljails`)."""
-        return self._store.ban_counts([address])[self._history(jail), address]
+        counts = self._store.ask(Database.ban_counts, [address]) or Counter()
+        return counts[self._history(jail), address]
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""
@@ -248,7 +251,7 @@ class Bans:
         """
         now, changes, lines = self._clock(), self._store.changes, LogBatch()
         if because == "hand":
-            changes.forget((ban.jail, ban.address) for ban in bans)
+            changes.forget(map(attrgetter("jail", "address"), bans))
         for ban in bans:
             key = ban.jail, ban.address
             if (record := self.live.end(*key)) and record.notified:

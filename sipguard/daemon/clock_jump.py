@@ -8,6 +8,7 @@ times move along.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from sipguard.model import Clock
 
@@ -18,14 +19,17 @@ LEAST = 2.0
 class ClockJumps:
     """Compares the clock with one that nobody can set (CLOCK_MONOTONIC, clock_gettime(2))."""
 
-    def __init__(self, clock: Clock, monotonic: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Clock, moved: Callable[[float], None], monotonic: Clock = time.monotonic) -> None:
+        """`moved` is called with the seconds by which the clock was set."""
         self._clock = clock
+        self._moved = moved
         self._monotonic = monotonic
         self._ahead = clock() - monotonic()
 
-    def taken(self) -> float:
-        """By how many seconds the clock was set since the last call; 0.0 if it was not."""
+    def check(self) -> None:
+        """Tell of it if the clock was set since the last call."""
         ahead = self._clock() - self._monotonic()
         step = ahead - self._ahead
         self._ahead = ahead
-        return step if abs(step) >= LEAST else 0.0
+        if abs(step) >= LEAST:
+            self._moved(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 from sipguard import __version__
@@ -11,7 +12,7 @@ from sipguard.config.values import duration
 from sipguard.daemon.ban_list import BanPage, BanQuery
 from sipguard.daemon.control import Command
 from sipguard.daemon.jail_runner import JailRunner
-from sipguard.daemon.operations import NoError, Operations, address_of, finite
+from sipguard.daemon.operations import NoError, Operations, address_of
 from sipguard.detection.pcre2 import told
 from sipguard.errors import SipguardError
 from sipguard.model import Ban
@@ -256,7 +257,7 @@ class Commands:
             "problem": runner.problem or daemon.bans.firewall_worker.unruled.get(name),
             "maxretry": runner.jail.maxretry,
             "findtime": runner.jail.findtime,
-            "bantime": finite(runner.jail.bantime),
+            "bantime": runner.jail.bantime if isfinite(runner.jail.bantime) else None,
             "logs": daemon.logs.problems(runner.jail),
             "log_choice": runner.jail.log_choice,
             "lags": runner.lags.found(),
@@ -290,4 +291,4 @@ def _query(request: Request) -> BanQuery:
 
 
 def _ban_as_json(ban: Ban) -> dict[str, Any]:
-    return {**asdict(ban), "until": finite(ban.until)}
+    return {**asdict(ban), "until": ban.until if isfinite(ban.until) else None}

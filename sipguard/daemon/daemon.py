@@ -38,6 +38,7 @@ from sipguard.errors import ConfigError
 from sipguard.firewall.base import Firewall
 from sipguard.model import Clock
 from sipguard.policy.ignore import own_addresses
+from sipguard.state.database import Database
 from sipguard.text import printable
 
 log = logging.getLogger("fail2ban.server")
@@ -63,7 +64,7 @@ class Daemon:
     ) -> None:
         self.clock = clock
         self.started = clock()
-        self._steps = ClockJumps(clock)
+        self._steps = ClockJumps(clock, self._clock_moved)
         self.runners: dict[str, JailRunner] = {}
         self.store = StateWriter(Path(settings.state_dir), clock=clock)
         self.bans = Bans(firewall, self.store, self.runners, clock=clock)
@@ -90,7 +91,7 @@ class Daemon:
             clock=clock,
         )
         self._read_settings = reload
-        self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._check_clock)
+        self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._steps.check)
         self.jails.lookups.paused = self.reading.paused
         self.events = EventReader(self.runners, self.store, clock=clock, paused=self.reading.paused)
         self.wire = Wire(
@@ -234,19 +235,18 @@ class Daemon:
         self.tidy()
         return settings
 
-    def _check_clock(self) -> None:
+    def _clock_moved(self, step: float) -> None:
         """All times move with a clock that was set: as much time is left, and as much has passed, as before."""
-        if step := self._steps.taken():
-            log.warning("The clock was set by %+.0f s: the times of bans and counts move with it", step)
-            self.store.save()
-            self.bans.shift(step)
-            for runner in self.runners.values():
-                runner.shift(step)
-            self.store.shift(step)
-            self.others.shift(step)
-            self.corroborator.shift(step)
-            self.events.shift(step)
-            self._ends_moved.set()
+        log.warning("The clock was set by %+.0f s: the times of bans and counts move with it", step)
+        self.store.save()
+        self.bans.shift(step)
+        for runner in self.runners.values():
+            runner.shift(step)
+        self.store.shift(step)
+        self.others.shift(step)
+        self.corroborator.shift(step)
+        self.events.shift(step)
+        self._ends_moved.set()
 
     def follow_again(self) -> None:
         """The jails' logs are others than before: read on where reading stopped."""
@@ -276,7 +276,7 @@ class Daemon:
                 async with asyncio.timeout(None if end is None else max(0.0, end - self.clock())):
                     await self._ends_moved.wait()
             self._ends_moved.clear()
-            self._check_clock()
+            self._steps.check()
             if end is not None and end <= self.clock():
                 self.bans.end_due()
 
@@ -285,7 +285,7 @@ class Daemon:
         retried = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_AROUND)
-            self._check_clock()
+            self._steps.check()
             self._choose_logs()
             self.reading.rescan()
             await self.wire.check()
@@ -304,14 +304,14 @@ class Daemon:
                 await self.jails.open_firewall()
             await self.jails.adopt()
             await self.jails.tend_by_hand()
-            self.store.trim()
+            self.store.ask(Database.trim)
             if self.errors and time.monotonic() > retried + RETRY_BROKEN:
                 retried = time.monotonic()
                 await self._retry_broken()
             await self.feeding.check()
             await self.others.check()
             now = self.clock()
-            if now > purged + 3600 and not self.store.purge(now - self.settings.keep_history):
+            if now > purged + 3600 and not self.store.ask(Database.purge, now - self.settings.keep_history):
                 purged = now
             self.store.touched()
 

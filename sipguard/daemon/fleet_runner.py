@@ -103,9 +103,6 @@ class FleetRunner(ForeignRunner):
     def release(self, network: str) -> None:
         """An operator elsewhere lets a network through, and this node obeys."""
         bans = self._bans.live.of_network(network)
-        for ban in bans:
-            if runner := self._runners.get(ban.jail):
-                runner.judge.window.forget(ban.address)
         self._bans.release(bans)
         self._store.touched()
 

@@ -71,26 +71,22 @@ class HeldRecords:
         known = max(0, len(chunk.data) - max(0, left))
         return replace(chunk, data=chunk.data[known:], before=chunk.before + chunk.data[:known])
 
-    def position(self, chunk: Chunk, now: float) -> Position:
-        """Where a log is to be read on after a restart, whose `chunk` has just been read."""
-        position, holds = self._place(chunk.position)
-        if holds:
-            self.logs[chunk.path] = _Held(now, chunk.position)
-        else:
-            self.logs.pop(chunk.path, None)
-        return position
-
-    def _place(self, position: Position) -> tuple[Position, bool]:
-        """Where a log that has been read up to here is to be read on, and whether anything is held back."""
-        held = {runner.jail.name: runner.held(position.path) for runner in self._readers(position.path)}
-        if not (holds := any(size is not None for size in held.values())) or not position.inode:  # none of the journal
-            return position, holds
-        begin = max(0, position.offset - max(size or 0 for size in held.values()))
-        for jail, size in held.items():
-            if (own := position.offset - (size or 0)) > begin:
-                key = f"{jail}\n{position.path}"
+    def position(self, position: Position, since: float) -> Position:
+        """Where a log that was read up to here, and has had nothing new `since`, is to be read on after a restart."""
+        path, sizes, holds = position.path, dict[str, int](), False
+        for runner in self._readers(path):
+            held = runner.detectors.held(path)
+            sizes[runner.jail.name], holds = held or 0, holds or held is not None
+        if not holds:
+            self.logs.pop(path, None)
+            return position
+        self.logs[path] = _Held(since, position)
+        begin = max(0, position.offset - max(sizes.values()))
+        for jail, size in sizes.items() if position.inode else ():  # the journal has none
+            if (own := position.offset - size) > begin:
+                key = f"{jail}\n{path}"
                 self._store.changes.positions[key] = replace(position, path=key, offset=own)
-        return replace(position, offset=begin), True
+        return replace(position, offset=begin) if position.inode else position
 
     def release(self, now: float) -> float | None:
         """Read what is whole by now; seconds until to ask again, None when nothing is left."""
@@ -113,9 +109,9 @@ class HeldRecords:
         A record behind which the file goes on is left to whoever reads on, and reads it whole.
         """
         for path, held in list(self.logs.items()):
-            holders = [runner for runner in self._readers(path) if runner.held(path) is not None]
-            if _unread(held.position) and all(runner.held(path) for runner in holders):
-                for runner in holders:
+            kept = {one: size for one in self._readers(path) if (size := one.detectors.held(path)) is not None}
+            if _unread(held.position) and all(kept.values()):
+                for runner in kept:
                     runner.detectors.drop(path)
             else:
                 self._read(path, held, float("inf"))
@@ -125,9 +121,7 @@ class HeldRecords:
         told: Told = {}
         for runner in self._readers(path):
             runner.release(path, idle, self._store.changes, told)
-        self._store.changes.positions[path], holds = self._place(held.position)
-        if not holds:
-            del self.logs[path]
+        self._store.changes.positions[path] = self.position(held.position, held.since)
         self._store.touched()
 
 

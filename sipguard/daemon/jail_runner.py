@@ -141,21 +141,17 @@ class JailRunner:
         before: bytes = b"",
     ) -> None:
         """Read whole lines of one log; `live`, `ended`, `before` as in `Chunk`. `told` is what other jails were told of them."""
-        with self.degrading():
-            is_new = self.detectors.get(path) is None
-            detector = self.detectors.of(path, told, before)
-            for attempts in self.attempts if is_new and before else ():
-                attempts.recall(detector.looked_back, self._clock())
+        if before and path not in self.detectors:
+            with self.degrading():
+                detector = self.detectors.of(path, told, before)
+                for attempts in self.attempts:
+                    attempts.recall(detector.looked_back, self._clock())
         self.lags.reading(path, self._clock(), (live, ended))
         self._read(path, changes, told, methodcaller("events", data), data)
 
-    def held(self, path: str) -> int | None:
-        """How long the last record of this log is, in bytes, if it is held back as it may go on: ask `release`; else None."""
-        return detector.held if (detector := self.detectors.get(path)) is not None else None
-
     def release(self, path: str, idle: float, changes: Changes, told: Told | None = None) -> None:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
-        if self.detectors.get(path) is not None:
+        if path in self.detectors:
             self.lags.reading(path, self._clock())
             self._read(path, changes, told, methodcaller("release", idle))
 
@@ -247,7 +243,7 @@ class JailRunner:
             return
         if self.jail.ignorecommand:
             failures = [failure for failure in failures if not self._ask(self, failure)]
-        for group in self.judge.by_host(failures):
+        for group in self.judge.attempts.by_host(failures) if len(failures) > 1 else (failures,):
             try:
                 self._weigh(group, changes)
             except Exception:
@@ -373,7 +369,7 @@ class JailRunner:
             # They would be stored as one: see `Changes.rows`.
             failures, times, attempts = failures[-1:], times[-1:], attempts * len(failures)
         for failure, time in zip(failures, times, strict=True):
-            line = failure.line or (lines[-1] if (lines := failure.lines) else "")
+            line = failure.line
             if self.examiner is not None:
                 line = told_as(failure.evidence, line)
                 if failure.evidence in ("reported", "corroborated"):  # of what is proven the wire itself has told

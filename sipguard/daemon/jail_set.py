@@ -25,6 +25,7 @@ from sipguard.model import BY_HAND, Ban, Clock, Jail, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
+from sipguard.state.database import Database
 from sipguard.troubles import GOES_ON
 
 log = logging.getLogger("fail2ban.server")
@@ -274,7 +275,7 @@ class Jails:
         changes = self._store.changes
         changes.settled |= {row.number for _, row in self._store.waiting(("line", "silenced", ASKED))}
         oldest = min((attempt.time for attempt in changes.attempts), default=math.inf)
-        rows = self._store.attempts_since(oldest)
+        rows = self._store.ask(Database.attempts_since, oldest) or []
         lines = Counter(row[:4] for row in rows)
         answered = {row[:2]: row[2] for row in sorted(rows, key=lambda row: row[2]) if row[4]}
         new = []

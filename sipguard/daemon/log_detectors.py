@@ -77,8 +77,12 @@ class LogDetectors:
     def __iter__(self) -> Iterator[str]:
         return iter(self._detectors)
 
-    def get(self, path: str) -> Detector | None:
-        return self._detectors[path][0] if path in self._detectors else None
+    def __contains__(self, path: str) -> bool:
+        return path in self._detectors
+
+    def held(self, path: str) -> int | None:
+        """How long the last record of this log is, in bytes, if it is held back as it may go on; else None."""
+        return self._detectors[path][0].held if path in self._detectors else None
 
     def of(self, path: str, told: Told | None = None, before: bytes = b"") -> Detector:
         """The detector of a log: what one log has told so far says nothing of another. A new one looks at the lines `before`."""

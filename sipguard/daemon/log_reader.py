@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sipguard.daemon.held_records import HeldRecords
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.log_detectors import Told
 from sipguard.daemon.log_problems import LogProblems
-from sipguard.daemon.log_sources import LogSources
+from sipguard.daemon.log_sources import LogSources, reads
 from sipguard.daemon.progress import Progress
 from sipguard.detection.record_rule import RECORD_SETTLES
 
@@ -49,6 +49,7 @@ class LogReader:
         """Nothing is read while somebody holds it: the jails stay as they are."""
         self.logs = LogSources((), {}, notify=lambda: None)
         self._runners = runners
+        self._readers: dict[str, list[JailRunner]] = {}
         self._store = store
         self._clock = clock
         self._check_clock = check_clock
@@ -57,7 +58,7 @@ class LogReader:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._held = HeldRecords(store, self._readers)
+        self._held = HeldRecords(store, self.readers)
         self._release_timer: asyncio.TimerHandle | None = None
         self._told = 0.0
         self._error: Exception | None = None
@@ -66,6 +67,7 @@ class LogReader:
         """Follow the logs of the jails that there are now, on from where each was left."""
         self.stop()
         self._held.begin()
+        self._readers.clear()
         self.logs = LogSources(
             [runner.jail for runner in self._runners.values()],
             self._store.positions(),
@@ -151,7 +153,7 @@ class LogReader:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
         told: Told = {}
-        for runner in self._readers(chunk.path):
+        for runner in self.readers(chunk.path):
             runner.patient = patient
             runner.totals.oversize += chunk.oversize
             if chunk.records:
@@ -171,7 +173,7 @@ class LogReader:
                 self._hear(runner, runner.examiner, chunk)
         for detector in told:
             detector.looked_back = []
-        self._store.changes.positions[chunk.path] = self._held.position(chunk, self._loop.time())
+        self._store.changes.positions[chunk.path] = self._held.position(chunk.position, self._loop.time())
         if self._held.logs and self._release_timer is None:
             self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)
         if self.logs.pending:
@@ -180,8 +182,11 @@ class LogReader:
             self._problems.oversize(chunk.path, chunk.oversize)
         self._store.touched()
 
-    def _readers(self, path: str) -> Iterable[JailRunner]:
-        return map(self._runners.__getitem__, self.logs.readers(path))
+    def readers(self, path: str) -> list[JailRunner]:
+        """The jails that read this log."""
+        if path not in self._readers:
+            self._readers[path] = [runner for runner in self._runners.values() if reads(runner.jail, path)]
+        return self._readers[path]
 
     def _hear(self, runner: JailRunner, examiner: Examiner, chunk: Chunk) -> None:
         """The second reading of a chunk, where the wire proves who fails: see `liberal`."""

@@ -54,7 +54,6 @@ class LogSources:
     ) -> None:
         self._jails = [jail for jail in jails if not jail.idle]
         self._clock = clock
-        self._readers: dict[str, tuple[str, ...]] = {}
         self._followers: list[Source] = []
         self.busy = False
         """Whether to look again in a moment: there are logs of which nobody tells."""
@@ -108,12 +107,6 @@ class LogSources:
             for path, problem in follower.logs.items()
             if jail is None or reads(jail, path)
         }
-
-    def readers(self, path: str) -> tuple[str, ...]:
-        """The names of the jails that read this log."""
-        if path not in self._readers:
-            self._readers[path] = tuple(jail.name for jail in self._jails if reads(jail, path))
-        return self._readers[path]
 
     def _first_offset(self, path: str, file: BinaryIO) -> int:
         """Where to begin in a log that no earlier run has read: its end if a jail says `tail`, else the earliest findtime."""

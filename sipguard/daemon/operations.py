@@ -7,10 +7,8 @@ answers are the model's nouns. All raise `SipguardError`, one line for whoever a
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from sipguard.addresses import canonical, covers
@@ -21,6 +19,7 @@ from sipguard.daemon.jail_runner import JailRunner
 from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import BY_HAND, NO_REGEX, Ban, Failure, Jail
 from sipguard.state.changes import CountedAttempt
+from sipguard.state.database import Database
 from sipguard.text import printable
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -152,7 +151,7 @@ class Operations:
         # A jail may count the address by its network (`ipv6prefix`).
         names = dict.fromkeys([address, *(runner.judge.subject(address) for runner in runners)])
         daemon.store.save()  # what has just been counted belongs to it
-        stories = [daemon.store.story(name) for name in names]
+        stories = [daemon.store.ask(Database.story, name) or ([], []) for name in names]
         now = daemon.clock()
         return AddressStory(
             address,
@@ -271,14 +270,20 @@ class Operations:
                 names[runner.judge.subject(address)] = None
             if "/" in address:
                 networks.append(address)
-        daemon.store.changes.forget((jail, name) for name in names)
-        for name in names:
-            if runner is not None:
-                runner.judge.window.forget(name)
         for ban in live.of_jail(jail) if networks else ():
             if any(covers(network, ban.address) for network in networks):
                 names[ban.address] = None
-        return list(filter(None, map(live.get, repeat(jail), names)))
+        meant, others = [], []
+        for name in names:
+            if (found := live.get(jail, name)) is not None:
+                meant.append(found)  # whose attempts are forgotten with it
+            else:
+                others.append((jail, name))
+                if runner is not None:
+                    runner.judge.window.forget(name)
+        if others:
+            daemon.store.changes.forget(others)
+        return meant
 
     @write
     def pardon(self, address: str) -> list[str]:
@@ -368,8 +373,3 @@ def known(text: str) -> str | None:
         return canonical(text)
     except ValueError:
         return None
-
-
-def finite(seconds: float) -> float | None:
-    """JSON has no infinity: what never ends is null."""
-    return None if math.isinf(seconds) else seconds

@@ -75,10 +75,6 @@ def moment(second: int) -> str:
 class _Formatter(logging.Formatter):
     """Keeps one record on one line: part of a message may come from an attacker."""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - as in logging
-        """The local time as Fail2ban writes it; worked out once per second, since attacks are logged by the thousand."""
-        return f"{moment(int(record.created))},{int(record.msecs):03d}"
-
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, LogBatch):
             record.message, record.asctime = "", self.formatTime(record)

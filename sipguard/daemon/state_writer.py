@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -105,28 +104,24 @@ class StateWriter:
 
     def bans(self, stored: Stored) -> list[Ban]:
         """Those of `stored`, what was read last, as far as they have not ended since; unless that cannot be read."""
-        now = self._ask(Database.bans, self.clock()) if self._outdated else None
+        now = self.ask(Database.bans, self.clock()) if self._outdated else None
         return stored.bans if now is None else now
-
-    def attempts_since(self, since: float) -> list[tuple[str, str, float, str, bool]]:
-        """As `Database.attempts_since`, as far as that can be read."""
-        return self._ask(Database.attempts_since, since) or []
 
     def spoilt(self) -> list[str]:
         """The SIP servers whose nonces are known to be predictable, as far as that can be read."""
-        return [*(self._ask(Database.spoilt) or ()), *self.changes.spoilt]
+        return [*(self.ask(Database.spoilt) or ()), *self.changes.spoilt]
 
     def waiting(self, kinds: Container[str] = ("line", "wire")) -> list[tuple[str, Unpaired]]:
         """As `Database.waiting`, of these kinds, as far as that can be read."""
-        return [(jail, row) for jail, row in self._ask(Database.waiting) or () if row.kind in kinds]
+        return [(jail, row) for jail, row in self.ask(Database.waiting) or () if row.kind in kinds]
 
     def logins(self, since: float) -> dict[str, float]:
         """Who has logged in since then, as far as that can be read."""
-        return {**(self._ask(Database.logins, since) or {}), **self.changes.logins}
+        return {**(self.ask(Database.logins, since) or {}), **self.changes.logins}
 
     def flows(self, since: float) -> dict[tuple[str, int], float]:
         """As `Database.flows`, as far as that can be read."""
-        return {**(self._ask(Database.flows, since) or {}), **self.changes.flows}
+        return {**(self.ask(Database.flows, since) or {}), **self.changes.flows}
 
     async def run(self) -> None:
         """Write changes until cancelled."""
@@ -190,16 +185,8 @@ class StateWriter:
         """How far each log has been read, whether that is on disk or not."""
         return {**self._positions, **self.changes.positions}
 
-    def ban_counts(self, addresses: Collection[str]) -> Counter[tuple[str | None, str]]:
-        """As `Database.ban_counts`, as far as that can be read."""
-        return self._ask(Database.ban_counts, addresses) or Counter()
-
-    def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
-        """The attempts and the ended bans of an address, as far as they can be read."""
-        return self._ask(Database.story, address) or ([], [])
-
-    def _ask(self, question: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What the database answers; None when there is none, or it fails."""
+    def ask(self, question: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What the database answers; None when there is none, or it fails: what was to be written will be another time."""
         if self.database is None:
             return None
         try:
@@ -210,16 +197,8 @@ class StateWriter:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: attempts that are stored move with it; the bans are changes like any other."""
-        self._ask(Database.shift, seconds, self.clock())
+        self.ask(Database.shift, seconds, self.clock())
         self.touched()
-
-    def trim(self) -> None:
-        """Keep the number of rows within its limits: some thousand at a time, so that nobody waits for it."""
-        self._ask(Database.trim)
-
-    def purge(self, before: float) -> bool:
-        """Forget some of what is older than `before`; whether more is left. When that fails it will be done another time."""
-        return bool(self._ask(Database.purge, before))
 
     def _failed(self, error: StateError) -> None:
         if self.problem != str(error):

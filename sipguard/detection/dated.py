@@ -174,6 +174,9 @@ class Times:
         digits = text[start:end]
         in_minute = len(digits) == 2 and digits < "60"  # POSIX clocks have no such second
         minute = f"{text[begin:start]}\n{key[end - begin :]}"
+        if len(self.seconds) >= _MOST:  # of minutes there are no more
+            self.seconds.clear()
+            self._minutes.clear()
         base = self._minutes.get(minute) if in_minute else None
         if base is not None:
             when = base + int(digits)
@@ -183,16 +186,10 @@ class Times:
                 return None
             _, when, until = known
             if until == math.inf and in_minute:
-                _remember(self._minutes, minute, when - int(digits))
+                self._minutes[minute] = when - int(digits)
             self._until = min(self._until, until)
-        _remember(self.seconds, key, when)
+        self.seconds[key] = when
         return when
-
-
-def _remember(times: dict[str, float], key: str, when: float) -> None:
-    if len(times) >= _MOST:
-        times.clear()
-    times[key] = when
 
 
 def asked(writer: Writer, source: str, sign: str) -> str:

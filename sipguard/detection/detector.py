@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from sipguard.detection.candidates import Candidates, also, candidates, undated
 from sipguard.detection.certain_dates import AmbiguousDateError, CertainDates
@@ -32,9 +32,6 @@ from sipguard.detection.time_limit import SEARCH_LIMIT
 from sipguard.detection.wrappers import Wrappers
 from sipguard.errors import ConfigError
 from sipguard.model import Clock, Failure, Filter, LogEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _LINE_END = re.compile(rb"(?<!\r)\r++\n")
 
@@ -68,7 +65,7 @@ class Detector:
             raise ConfigError(f"datepattern: {error}: {filter.datepattern!r}", where(filter, "datepattern")) from None
         self._finder, self._formats = finder, tuple(form for form, _ in finder.formats)
         self._matcher = Matcher(filter, finder, self.counts, clock=clock, time_limit=time_limit)
-        assembler = partial(RecordAssembler, filter, decode=self._decode, accuses=self._may_accuse)
+        assembler = partial(RecordAssembler, filter, self.counts, decode=self._decode, accuses=self._may_accuse)
         self._screen = assembler() if declares(filter) else None
         self.looked_back: list[Failure] = []  # what was told before, until somebody clears it
         self._wrappers = Wrappers()
@@ -144,26 +141,22 @@ class Detector:
         events = self.events(whole + newline) if newline else []
         self.counts.lines += 1
         screen.break_off(self._decode(rest))
-        self._count(screen)
         return events
 
     def _screened_events(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
-        if self._candidates is None or not screen.can_skip(data):
+        search = self._candidates
+        if search is None or not screen.can_skip(data):
             return self._read(data)
-        if data.index(b"\n") == len(data) - 1:
-            return self._only_line(data, screen, self._candidates)
+        if data.index(b"\n") == len(data) - 1:  # one line, as quiet logs give them: there is nothing to search through
+            events: list[LogEvent] = []
+            if screen.busy:
+                self._end_record(data, 0, events)
+            if screen.busy or screen.first_mixed is not None or search.may_match(data):
+                self._at(data, 0, len(data) - 1, events)
+            return events
         rule = screen.rule.plain(is_mixed=screen.is_mixed)
         # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
-        return self._skim(data, self._candidates, replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule)
-
-    def _only_line(self, data: bytes, screen: RecordAssembler, search: Candidates) -> list[LogEvent]:
-        """As `_skim`, for a chunk of one line, as quiet logs give them: there is nothing to search through."""
-        events: list[LogEvent] = []
-        if screen.busy:
-            self._end_record(data, 0, events)
-        if screen.busy or screen.first_mixed is not None or search.may_match(data):
-            self._at(data, 0, len(data) - 1, events)
-        return events
+        return self._skim(data, search, replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
@@ -185,7 +178,7 @@ class Detector:
     def release(self, idle: float) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for `idle` seconds, and the log ends here."""
         events: list[LogEvent] = []
-        for one in self._released(idle):
+        for one in self._screen.release(idle) if self._screen is not None else ():
             self._tell(one, events)
         return events
 
@@ -261,7 +254,6 @@ class Detector:
         assert self._screen is not None  # noqa: S101 - told apart by the caller
         for one in self._screen.ended_by(data[position : data.index(b"\n", position)]):
             self._tell(one, events)
-        self._count(self._screen)
 
     def _leave_tails(self, data: bytes, first: int, events: list[LogEvent], screen: RecordAssembler) -> None:
         """Take the plain lines out of `events`, from the `first` on, that may be a caller's."""
@@ -279,7 +271,6 @@ class Detector:
                 behind = event.offsets[0]
         if len(kept) < len(events) - first:
             events[first:] = kept
-            self._count(screen)
 
     def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
         """Add what the line from `begin` to `end`, its LF, tells."""
@@ -287,7 +278,6 @@ class Detector:
         screen = self._screen
         if screen is not None and screen.is_strangers(data, begin):
             begin = screen.behind_tail(data, begin, end)
-            self._count(screen)
         if begin >= 0:
             self._take(data[begin:end], None, events)
 
@@ -308,7 +298,7 @@ class Detector:
         if self._screen is None:
             self._event(self._decode(raw).rstrip("\r"), time, events, trusted=False)
             return
-        for one in self._ready(self._screen, partial(self._screen.push, raw, time)):
+        for one in self._screen.push(raw, time):
             self._tell(one, events)
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
@@ -340,22 +330,6 @@ class Detector:
             events.append(event)
         return event
 
-    def _released(self, idle: float) -> list[Ready]:
-        return self._ready(self._screen, partial(self._screen.release, idle)) if self._screen is not None else []
-
-    def _ready(self, screen: RecordAssembler, ask: Callable[[], list[Ready]]) -> list[Ready]:
-        try:
-            ready = ask()
-        except TimeoutError:
-            self.counts.timed_out += 1
-            return []
-        self._count(screen)
-        return ready
-
-    def _count(self, screen: RecordAssembler) -> None:
-        self.counts.tampered = screen.tampered + self._matcher.tampered
-        self.counts.by_header, self.counts.at_end = screen.by_header, screen.at_end
-
     def examine(self, line: str, *, time: float | None = None) -> Examined:
         """Process one line like `feed`, and tell all about it; of what was held back before it, see `examine_record`.
         With `time` (POSIX seconds) the line carries its own, as in the journal: no date is searched or cut out.
@@ -385,14 +359,14 @@ class Detector:
         if begin < 0:
             told = [(self.counts.lines, self._matcher.left_out(self._decode(raw)))]
         else:
-            whole = self._ready(screen, partial(screen.push, raw[begin:], time))
-            told = [(one.number, self._matcher.examined(one)) for one in whole]
+            told = [(one.number, self._matcher.examined(one)) for one in screen.push(raw[begin:], time)]
         screen.end_chunk(data)
         return told
 
     def examine_rest(self) -> list[tuple[int, Examined]]:
         """As `examine_record`, when no more lines come."""
-        return [(one.number, self._matcher.examined(one)) for one in self._released(inf)]
+        whole = self._screen.release(inf) if self._screen is not None else ()
+        return [(one.number, self._matcher.examined(one)) for one in whole]
 
     @property
     def settled(self) -> int:

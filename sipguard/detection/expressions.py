@@ -20,7 +20,7 @@ from sipguard.detection.dated import asked
 from sipguard.detection.literals import Need, needs, single
 from sipguard.detection.pcre2 import Pattern, SearchError, is_fast
 from sipguard.detection.tags import ID_GROUPS, expand, group_name
-from sipguard.detection.time_limit import SEARCH_LIMIT, timed
+from sipguard.detection.time_limit import timed
 from sipguard.detection.translate import Writer
 from sipguard.detection.trees import UntranslatableError, checked
 from sipguard.errors import ConfigError
@@ -77,9 +77,9 @@ class Expression:
         """Compiled: this takes a millisecond or two, and many are never searched for."""
         return _compile(self.source, multiline=self._multiline)
 
-    def search(self, text: str, limit: float = SEARCH_LIMIT) -> regex.Match[str] | None:
+    def search(self, text: str) -> regex.Match[str] | None:
         """The first match. Raises TimeoutError as `timed` does."""
-        match: regex.Match[str] | None = timed(self.pattern.search, text, limit=limit)
+        match: regex.Match[str] | None = timed(self.pattern.search, text)
         return match
 
     @cached_property

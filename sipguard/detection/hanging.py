@@ -67,12 +67,8 @@ class HangingHeads:
         self._calls = (inf, -inf)
         """The first and the last call that have."""
         self._lines = 0
-        self._has_settled = False
-
-    @property
-    def is_known(self) -> bool:
+        self.is_known = False
         """Whether enough has been read to say what the log has."""
-        return self._seen >= KNOWN or self._has_settled
 
     @property
     def can_settle(self) -> bool:
@@ -81,12 +77,13 @@ class HangingHeads:
 
     def settle(self, idle: float) -> None:
         """Nothing more has come for `idle` seconds."""
-        self._has_settled = self._has_settled or (idle >= DOUBT_SETTLES and self.can_settle)
+        self.is_known = self.is_known or (idle >= DOUBT_SETTLES and self.can_settle)
 
     def note(self, data: bytes) -> None:
         """Lines of `data` come next."""
         if not self.is_known:
             self._lines += count_lines(data)
+            self.is_known = self._seen + len(data) >= KNOWN
         self._seen += len(data)
         if self._shown is None:
             return

@@ -61,8 +61,6 @@ class Matcher:
         self._maxlines = max(1, filter.maxlines)
         self._compile(filter)
         self.aside = AuxiliaryEvents(filter)
-        self.tampered = 0
-        """Lines that a tamperedregex has matched."""
         self._sessions = Sessions(clock)
         self._lines: list[Line] = []
         self._last_time: float | None = None
@@ -143,7 +141,6 @@ class Matcher:
         """A line that is no failure: whether it is a login or a challenge, or not what it seems."""
         self.other = self.aside.event(text, self.line_time, self._search, trusted=trusted)
         if self.other is None and self.aside.is_tampered(text, self._search):
-            self.tampered += 1
             self.counts.tampered += 1
 
     def left_out(self, line: str) -> Examined:
@@ -170,33 +167,27 @@ class Matcher:
     def cut_date(self, line: str) -> str:
         """Set the time of the line, and give the line without its date."""
         dates = self.dates
-        again = dates.again(line)
-        if again is not None:
-            return self._without_date(line, *again)
-        match = dates.find(line)
-        text = line
-        if match is not None:
+        found: tuple[int, int, float | None] | None = dates.again(line)
+        if found is None and (match := dates.find(line)) is not None:
             begin, end = match.span(1)
-            if begin < end:
-                text = self._without_date(line, begin, end, dates.time_of(match))
-                if self.is_dated:
-                    return text
-            else:
+            if begin == end:
                 # The pattern says that a date may be missing.
                 self.catch_up()
                 self.line_time = self._recent_time(self._clock())
                 return line
+            found = begin, end, dates.time_of(match)
+        text = line
+        if found is not None:
+            begin, end, when = found
+            text = line[:begin] + line[end:] if begin else line[end:]
+            if when is not None:
+                self.is_dated = True
+                self._last_time = self.line_time = when
+                return text
         self.counts.undated += 1
         self.catch_up()
         self.line_time = self._recent_time(None)
         return text if self.line_time is None else line
-
-    def _without_date(self, line: str, begin: int, end: int, when: float | None) -> str:
-        """The line without what stands from `begin` to `end`; its time is `when`, if there is such a date."""
-        if when is not None:
-            self.is_dated = True
-            self._last_time = self.line_time = when
-        return line[:begin] + line[end:] if begin else line[end:]
 
     def _recent_time(self, otherwise: float | None) -> float | None:
         last = self._last_time
@@ -215,7 +206,7 @@ class Matcher:
             if limit <= 0:
                 raise TimeoutError
         begun = _time.monotonic()
-        match = expression.search(text, limit)
+        match: regex.Match[str] | None = timed(expression.pattern.search, text, limit=limit)
         if self._account is None and _time.monotonic() - begun > self._limit * _SLOW:
             self._account = _time.thread_time()
         return match

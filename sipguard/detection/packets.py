@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import regex
 
     from sipguard.detection.expressions import Expression
+    from sipguard.detection.results import Counts
     from sipguard.model import Filter
 
 PACKET = 65_536
@@ -40,13 +41,12 @@ Numbered = tuple[int, bytes, str]
 class Packets:
     """Takes the packets out of one log's lines."""
 
-    def __init__(self, filter: Filter, begin: Expression) -> None:  # noqa: A002
-        """Raises ConfigError when a regex does not compile."""
+    def __init__(self, filter: Filter, begin: Expression, counts: Counts) -> None:  # noqa: A002
+        """Lines within packets that look like lines of log count as tampered. Raises ConfigError when a regex is wrong."""
         self._begin, self._end = begin, one_of(filter, "quarantine_end")
         self._line = one_of(filter, "logline") or one_of(filter, "mixed")
         self._limit = whole_number(filter, "quarantine_limit", PACKET)
-        self.tampered = 0
-        """Lines within packets that look like lines of log."""
+        self._counts = counts
         self._length = 0
         """Of the packet under way, if it is known; else 0."""
         self._least = self._most = 0
@@ -108,7 +108,7 @@ class Packets:
             return False
         self._least += len(raw) + 1
         self._most += len(raw) + 2
-        self.tampered += self._looks_like_log(text)
+        self._counts.tampered += self._looks_like_log(text)
         return True
 
     def _in_packet(self, line: Numbered) -> list[Numbered]:
@@ -116,13 +116,13 @@ class Packets:
         text = line[2]
         if self._end is not None and self._end.found(text):
             # A second end: all since the first was the packet's as well.
-            self.tampered += len(self._held)
+            self._counts.tampered += len(self._held)
             self._held = []
             self._inside = False
         elif not self._inside:
             self._held.append(line)
         elif self._looks_like_log(text):
-            self.tampered += 1
+            self._counts.tampered += 1
         if self._budget > 0 and len(self._held) < _MOST_HELD:
             return []
         return self._pushed_again(self.release())

@@ -16,7 +16,7 @@ from sipguard.detection.long_fields import LongFields
 from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Numbered, Packets
 from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, RecordRule, span_in
-from sipguard.detection.results import Ready
+from sipguard.detection.results import Counts, Ready
 from sipguard.detection.session_tail import SessionTail
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class RecordAssembler:
     def __init__(
         self,
         filter: Filter,  # noqa: A002
+        counts: Counts,
         *,
         decode: Callable[[bytes], str] = bytes.decode,
         accuses: Callable[[str], bool] = lambda _line: True,
@@ -52,7 +53,7 @@ class RecordAssembler:
         self._accuses = accuses
         self.rule = RecordRule(filter)
         begin = self.rule.begin_packet
-        self._packets = Packets(filter, begin) if begin is not None else None
+        self._packets = Packets(filter, begin, counts) if begin is not None else None
         self._thread = OwnThread.of_filter(filter)
         self._long = LongFields(filter, self._may_be_of_event)
         self._heads = HangingHeads(filter, self._may_be_of_event)
@@ -65,9 +66,7 @@ class RecordAssembler:
         """Whether others than the server could have written lines of this log as a whole: none is trusted from now on."""
         self.first_mixed: tuple[int, int] | None = None
         """Where in the data that `can_skip` was asked about the line lies from which on nothing is trusted."""
-        self.by_header = self.at_end = 0
-        """Records that were held until the next began, or until nothing more came."""
-        self._tampered = 0
+        self._counts = counts
         self.pushed = self.held_bytes = 0  # lines that have gone by; of the record under way
         self._record: list[str] = []
         self._record_size = self._record_number = 0
@@ -84,18 +83,10 @@ class RecordAssembler:
         """The number of the last line in which a record hangs on a stranger's text, and where in it."""
 
     @property
-    def tampered(self) -> int:
-        """Lines and records that were not what they seemed."""
-        return self._tampered + (self._packets.tampered if self._packets is not None else 0)
-
-    @property
     def busy(self) -> bool:
         """Whether the next line matters whatever it holds: a record or a packet is under way."""
-        return self._is_open or self._must_judge or (self._packets is not None and self._packets.busy)
-
-    @property
-    def _must_judge(self) -> bool:
-        return bool(self._doubted) and self._heads.is_known
+        must_judge = bool(self._doubted) and self._heads.is_known
+        return self._is_open or must_judge or (self._packets is not None and self._packets.busy)
 
     @property
     def waits(self) -> bool:
@@ -163,7 +154,8 @@ class RecordAssembler:
         """Where in a stranger's line, which goes by, the server goes on, as it has cut what is before that; else -1."""
         place = self.tail.cut_in(data, begin, end) if self.tail is not None else 0
         if place and self.rule.may_hang(self._decode(data[begin:place]), self._decode(data[place:end])):
-            self._hangs, self._hangs_at, self._tampered = self.pushed + 1, place - begin, self._tampered + 1
+            self._hangs, self._hangs_at = self.pushed + 1, place - begin
+            self._counts.tampered += 1
             return place
         self.skip(self._decode(data[begin:end]))
         return -1
@@ -207,14 +199,15 @@ class RecordAssembler:
             return False
 
     def push(self, raw: bytes, time: float | None = None) -> list[Ready]:
-        """The records that are ready now, of this line (without its LF) or others; `time` is its own, if it brings one.
-
-        Raises TimeoutError.
-        """
+        """The records that are ready now, of this line (without its LF) or others; `time` is its own, if it brings one."""
         self.pushed += 1
         self._time = time
-        ready = self._judged() if self._must_judge else []
-        ready += self._push(self.pushed, raw)
+        try:
+            ready = self._judged() if self._doubted and self._heads.is_known else []
+            ready += self._push(self.pushed, raw)
+        except TimeoutError:
+            self._counts.timed_out += 1
+            return []
         if self._is_open:
             before = self._hangs_at if self.pushed == self._hangs else 0
             self.held_bytes = before + len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
@@ -233,7 +226,7 @@ class RecordAssembler:
     def skip(self, line: str) -> None:
         """A line goes by in which nothing counts."""
         self.pushed += 1
-        self._tampered += self._accuses(line)
+        self._counts.tampered += self._accuses(line)
 
     def break_off(self, line: str) -> None:
         """The file ends within this line. It counts for nobody, nor does a record that it may be a part of."""
@@ -244,35 +237,38 @@ class RecordAssembler:
     def release(self, idle: float) -> list[Ready]:
         """Nothing has come for `idle` seconds, and the log ends here: what is whole by now."""
         ready: list[Ready] = []
-        if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded or self._number else RECORD_SETTLES):
-            self.at_end += 1
-            ready = self.close_record()
-        if idle >= FOLDED_SETTLES:
-            self._long.settle()
-        self._heads.settle(idle)
-        if idle == inf or self._must_judge:
-            ready += self._judged()
-        if self._packets is not None and idle >= FOLDED_SETTLES and self._packets.waits:
-            for line in self._packets.release():
-                ready += [one for passed in self._packets.push(line) for one in self._unscreened(passed)]
+        try:
+            if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded or self._number else RECORD_SETTLES):
+                self._counts.at_end += 1
+                ready = self.close_record()
+            if idle >= FOLDED_SETTLES:
+                self._long.settle()
+            self._heads.settle(idle)
+            if idle == inf or self._heads.is_known:
+                ready += self._judged()
+            if self._packets is not None and idle >= FOLDED_SETTLES and self._packets.waits:
+                for line in self._packets.release():
+                    ready += [one for passed in self._packets.push(line) for one in self._unscreened(passed)]
+        except TimeoutError:
+            self._counts.timed_out += 1
+            return []
         return ready
 
     def _push(self, number: int, raw: bytes) -> list[Ready]:
         text = self._decode(raw).rstrip("\r")
-        packets = self._packets
-        if packets is not None and packets.busy:
-            return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
-        if self._number and self._is_of_event(text):
-            return self._go_on(text)
-        place = self._cuts.place(raw, text)
-        if place:
-            # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
-            self._tampered += self._accuses(text)
-            before = self._in_records(number, self._decode(raw[:place]) + _CUT)
-            return before + self._push(number, raw[place:])
-        if packets is None:
-            return self._unscreened((number, raw, text))
-        return [one for line in packets.push((number, raw, text)) for one in self._unscreened(line)]
+        packets, line = self._packets, (number, raw, text)
+        if packets is None or not packets.busy:
+            if self._number and self._is_of_event(text):
+                return self._go_on(text)
+            if 0 < self.rule.cut < len(raw) and (place := self._cuts.place(raw, text)):
+                # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
+                self._counts.tampered += self._accuses(text)
+                before = self._in_records(number, self._decode(raw[:place]) + _CUT)
+                return before + self._push(number, raw[place:])
+        ready: list[Ready] = []
+        for passed in packets.push(line) if packets is not None else (line,):
+            ready += self._unscreened(passed)
+        return ready
 
     def _is_of_event(self, line: str) -> bool:
         """Whether the line belongs to the record under way, whatever it looks like, as its thread has not begun another."""
@@ -305,13 +301,14 @@ class RecordAssembler:
     def _in_json(self, number: int, line: str) -> list[Ready]:
         text = from_json(self.rule.json, line)
         if text is not None:
-            return [self._ready(text, number)]
-        self._tampered += read_json(line) is None
+            return [Ready(text, number, not self.is_mixed, self._time)]
+        self._counts.tampered += read_json(line) is None
         return []
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
+        alone = Ready(line, number, not self.is_mixed, self._time)
         if not self.rule.has_records:
-            return self._whole(self._ready(line, number), "")
+            return self._whole(alone, "")
         if self.rule.begins(line) or (self._is_open and self.rule.opens_packet(line)):
             before = self._close_before_another() if self._is_open else []
             thread = self._thread.number(line) if self._thread is not None else ""
@@ -322,7 +319,7 @@ class RecordAssembler:
                 self._record_time, self._number = self._time, thread
                 self._is_open, self._is_folded = True, False
                 return before
-            return [*before, *self._whole(self._ready(line, number), thread)]
+            return [*before, *self._whole(alone, thread)]
         if self._is_open and not self.rule.goes_on(line):
             return self._close_before_another()
         if self._is_open:
@@ -339,11 +336,11 @@ class RecordAssembler:
         joined = _NEWLINE.join(self._record)
         kept = joined[: _RECORD // 2] + _CUT + joined[-_RECORD // 2 :]
         self._record, self._record_size = [kept], len(kept)
-        self._tampered += 1
+        self._counts.tampered += 1
 
     def _close_before_another(self) -> list[Ready]:
         """Another record follows the one under way, at once."""
-        self.by_header += self._is_open
+        self._counts.by_header += self._is_open
         unsure = self.rule.unsure
         if self._is_open and self._number and unsure is not None and unsure.found("\r".join(self._last)):
             self.forget_record(tampered=True)
@@ -351,7 +348,7 @@ class RecordAssembler:
 
     def forget_record(self, *, tampered: bool) -> None:
         """The record under way counts for nobody."""
-        self._tampered += tampered
+        self._counts.tampered += tampered
         self._record, self._is_open, self._number, self.held_bytes = [], False, "", 0
 
     def close_record(self) -> list[Ready]:
@@ -362,7 +359,7 @@ class RecordAssembler:
         # What hangs on a caller's text may be a part of it, if that goes on.
         is_callers = self._is_folded and self._record_number == self._hangs
         self.forget_record(tampered=is_callers)
-        ready = self._ready(record, self._record_number)._replace(time=self._record_time)
+        ready = Ready(record, self._record_number, not self.is_mixed, self._record_time)
         return [] if is_callers else self._whole(ready, thread)
 
     def _whole(self, one: Ready, thread: str) -> list[Ready]:
@@ -371,7 +368,7 @@ class RecordAssembler:
         if hanging is None or not hanging.found(one.text):
             return [one]
         if not self._heads.is_known and self._heads.heads(one.text):
-            self._tampered += 1
+            self._counts.tampered += 1
             self._doubted.append((one, thread))
             return []
         return self._read_in_doubt(one, thread)
@@ -380,19 +377,16 @@ class RecordAssembler:
         """A record in which others seem to hang, when no more is to be known of what the log has."""
         has_others = self.is_mixed or self.first_mixed is not None or not self._heads.is_known
         heads = self._heads.heads(one.text) if has_others else []
-        self._tampered += bool(heads)
+        self._counts.tampered += bool(heads)
         if heads and self._heads.may_hang(one.text, heads):
             return []
         hung = self._thread.hung(one.text, thread) if self._thread is not None else None
         if hung is None:
             return [one]
-        self._tampered += not heads
+        self._counts.tampered += not heads
         return [one._replace(text=hung.texts[-1]) if hung.is_foreign else one._replace(hung=tuple(hung.texts))]
 
     def _judged(self) -> list[Ready]:
         """What becomes of the records that have waited: it is known now what the log has, or no more of it comes."""
         doubted, self._doubted = self._doubted, []
         return [ready for one, thread in doubted for ready in self._read_in_doubt(one, thread)]
-
-    def _ready(self, line: str, number: int) -> Ready:
-        return Ready(line, number, not self.is_mixed, self._time)

@@ -168,7 +168,7 @@ class RecordRule:
 
     def cut_place(self, raw: bytes, text: str) -> int:
         """Behind how many bytes of a line, of which `text` is the text, its server cuts it; 0 if it does not."""
-        if not self.cut or len(raw) <= self.cut or self.cut_from is None:
+        if self.cut_from is None:
             return 0
         match = self.cut_from.search(text[: self.cut])
         place = len(text[: match.end()].encode("utf-8", "replace")) + self.cut if match is not None else 0

@@ -15,6 +15,7 @@ from sipguard.detection.encodings import codec_of, is_wide, line_decoder
 from sipguard.detection.packets import PACKET
 from sipguard.detection.record_assembler import RecordAssembler
 from sipguard.detection.record_rule import declares
+from sipguard.detection.results import Counts
 from sipguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def offset_since(
     try:
         codec = codec_of(encoding)
         finder = DateFinder(filter_.datepattern, clock=clock, zone=zone_of(timezone))
-        screen = RecordAssembler(filter_) if declares(filter_) else None
+        screen = RecordAssembler(filter_, Counts()) if declares(filter_) else None
     except (ConfigError, ValueError, LookupError):
         return 0  # told of where the jail's detector is made
     if is_wide(codec):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from sipguard.detection.certain_dates import LONGEST_LEAD, AmbiguousDateError, CertainDates
@@ -120,10 +119,7 @@ class Surveyor(Detector):
     def survey_end(self) -> None:
         """The log has ended: read the records that were held back in case more lines belonged to them."""
         self.told = {}
-        events: list[LogEvent] = []
-        for one in self._released(inf):
-            self._tell(one, events)
-        self.failures = [event for event in events if isinstance(event, Failure)]
+        self.failures = [event for event in self.flush() if isinstance(event, Failure)]
 
     def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
         self._alone.append((begin, end + 1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -111,10 +111,6 @@ class Judge:
     def reads_another_log(self) -> None:
         """The next log may repeat what the one before has told: what was counted for an address at the same time."""
         self._told = self.window.recent(self._clock() - self.jail.findtime)
-
-    def by_host(self, failures: Sequence[Failure]) -> Iterable[Sequence[Failure]]:
-        """The failures of a log in parts, each to be weighed by itself: one for each host, where nothing speaks against it."""
-        return (failures,) if len(failures) == 1 else self.attempts.by_host(failures)
 
     def consider(self, failure: Failure, *, address: str | None = None) -> Judgement:
         """As `weigh`, of one failure."""

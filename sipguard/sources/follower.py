@@ -117,7 +117,7 @@ class Follower:
                 if not tail.at_end:
                     self._ready[path] = tail  # after the others
                 left -= len(chunk.data) or _TURN  # an empty chunk means that a block was read and skipped
-        if chunks:
+        if chunks and self.busy:
             self._watcher.progress()
         self.pending = bool(self._ready)
         return chunks

@@ -81,11 +81,37 @@ class Tail:
         A chunk without lines means that there is more to read: a line longer than `max_line` was skipped or is incomplete.
         Never raises OSError: `problem` says what is wrong, and the next call retries.
         """
+        limit = max(limit, 1)
         try:
-            return self._read(max(limit, 1))
+            for _ in range(_ROUNDS):
+                reader = self._reader or self._open()
+                if reader is None:
+                    return None
+                try:
+                    found = self._lines(reader, limit)
+                    following = None
+                    if found is None:
+                        following = self._following(reader)
+                        if following is None:
+                            self._ended = reader.identity
+                            return None
+                        # Once more, now that the next file is known to exist.
+                        found = self._lines(reader, limit) or (None if following.offset else reader.finish())
+                except TruncatedError:
+                    self._truncated(reader)
+                    continue
+                if found is not None:
+                    live, ended = self._ended == reader.identity, self._ended is not None
+                    if reader.at_end:
+                        self._ended = reader.identity
+                    before = self._look_back(reader)
+                    self._begun, self._before = False, b""
+                    return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended, before)
+                if following is not None:
+                    self._switch(reader, following)
         except OSError as error:
             self._fail(error)
-            return None
+        return None
 
     def beginning(self) -> Chunk | None:
         """Once, and before anything was read: a chunk without lines, for the position at which a new log begins.
@@ -115,35 +141,6 @@ class Tail:
     def close(self) -> None:
         """Release the file. A later `read` continues where the last one stopped."""
         self._let_go()
-
-    def _read(self, limit: int) -> Chunk | None:
-        for _ in range(_ROUNDS):
-            reader = self._reader or self._open()
-            if reader is None:
-                return None
-            try:
-                found = self._lines(reader, limit)
-                following = None
-                if found is None:
-                    following = self._following(reader)
-                    if following is None:
-                        self._ended = reader.identity
-                        return None
-                    # Once more, now that the next file is known to exist.
-                    found = self._lines(reader, limit) or (None if following.offset else reader.finish())
-            except TruncatedError:
-                self._truncated(reader)
-                continue
-            if found is not None:
-                live, ended = self._ended == reader.identity, self._ended is not None
-                if reader.at_end:
-                    self._ended = reader.identity
-                before = self._look_back(reader)
-                self._begun, self._before = False, b""
-                return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended, before)
-            if following is not None:
-                self._switch(reader, following)
-        return None
 
     def _lines(self, reader: LineReader, limit: int) -> tuple[bytes, int] | None:
         try:

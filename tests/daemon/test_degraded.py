@@ -114,7 +114,7 @@ def test_a_detector_that_fails_is_replaced(monkeypatch):
     """The rest of the chunk is lost, no more."""
     harness = Harness()
     harness.read("failed from 203.0.113.9")
-    detector = harness.runner.detectors.get("/log")
+    detector = harness.runner.detectors.of("/log")
     monkeypatch.setattr(detector, "events", lambda _data: 1 / 0)
     harness.read("failed from 203.0.113.2")
     assert harness.runner.problem.startswith("internal error: ZeroDivisionError")

@@ -8,7 +8,7 @@ import pytest
 
 from sipguard.daemon.held_records import HeldRecords
 from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES
-from sipguard.model import Chunk, Position
+from sipguard.model import Position
 
 
 class Runner:
@@ -21,7 +21,7 @@ class Runner:
         self.dropped = []
         self.holds = True
         self.jail = SimpleNamespace(name="jail")
-        self.detectors = SimpleNamespace(drop=self.dropped.append)
+        self.detectors = SimpleNamespace(held=self.held, drop=self.dropped.append)
 
     def held(self, _path):
         """Bytes of it."""
@@ -51,7 +51,7 @@ def test_a_record_is_looked_at_when_it_may_be_whole(tmp_path, seconds):
     changes = SimpleNamespace(positions={})
     held = held_by(runner, changes)
     position = Position(path, 1, 1, "", 0, 10)
-    assert held.position(Chunk(path, b"x\n", position), now) == position
+    assert held.position(position, now) == position
     wait = 0.0
     while wait is not None:
         wait = held.release(now)
@@ -67,15 +67,15 @@ def test_a_record_whose_rest_is_still_to_be_read(tmp_path):
     changes = SimpleNamespace(positions={})
     held = held_by(runner, changes)
     path.write_bytes(b"x\n  rest\n")
-    held.position(Chunk(str(path), b"x\n", behind(path, 2)), now)
+    held.position(behind(path, 2), now)
     for seconds in (RECORD_SETTLES, 2 * RECORD_SETTLES, FOLDED_SETTLES, 0.5, DOUBT_SETTLES - 0.01):
         assert held.release(now + seconds) is not None
         assert (runner.asked, changes.positions) == ([], {})
-    held.position(Chunk(str(path), b"  rest\n", behind(path, 9)), now + 5)
+    held.position(behind(path, 9), now + 5)
     assert held.release(now + 5 + 2 * FOLDED_SETTLES) is None
     assert changes.positions == {str(path): behind(path, 9)}
     runner.holds = True
-    held.position(Chunk(str(path), b"x\n", behind(path, 2)), now)
+    held.position(behind(path, 2), now)
     assert held.release(now + DOUBT_SETTLES) is None  # nobody can read on
 
 
@@ -86,7 +86,7 @@ def test_a_record_at_the_stop(tmp_path, more):
     changes = SimpleNamespace(positions={})
     held = held_by(runner, changes)
     path.write_bytes(b"x\n" + more)
-    held.position(Chunk(str(path), b"x\n", behind(path, 2)), 1000.0)
+    held.position(behind(path, 2), 1000.0)
     held.release_all()
     assert bool(runner.asked) is bool(changes.positions) is not more
     assert runner.dropped == [str(path)] * bool(more)

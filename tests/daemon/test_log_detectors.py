@@ -108,15 +108,15 @@ def test_one_in_which_something_went_wrong_is_left_by_all(monkeypatch):
     """Each of its jails says so, and has another for the next chunk."""
     made, _ = runners(jail("one"), jail("two"))
     read(made)
-    broken = made[0].detectors.get("/log")
-    assert broken is made[1].detectors.get("/log")
+    broken = made[0].detectors.of("/log")
+    assert broken is made[1].detectors.of("/log")
     monkeypatch.setattr(broken, "events", lambda _data: 1 / 0)
     read(made)
     assert all(runner.problem for runner in made)
     read(made)
     assert not any(runner.problem for runner in made)
     assert [runner.totals.failures for runner in made] == [6, 6]
-    assert made[0].detectors.get("/log") is made[1].detectors.get("/log")
+    assert made[0].detectors.of("/log") is made[1].detectors.of("/log")
 
 
 def test_nobody_keeps_what_no_jail_has():

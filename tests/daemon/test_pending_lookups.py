@@ -22,6 +22,7 @@ from sipguard.daemon.resolver import AT_ONCE, Resolver
 from sipguard.daemon.state_writer import StateWriter
 from sipguard.model import Filter, Jail
 from sipguard.policy.ignore import IgnoreList
+from sipguard.state.database import Database
 
 ATTACKER = "203.0.113.5"
 FRIEND = "198.51.100.7"
@@ -276,7 +277,7 @@ class Waiting:
         await self.lookups.stop()
         self.store.close()
         with contextlib.closing(StateWriter(self.store.directory, clock=time.time)) as store:
-            return [(one.address, one.user, one.line[-9:]) for one in store.story("192.0.2.1")[0]]
+            return [(one.address, one.user, one.line[-9:]) for one in store.ask(Database.story, "192.0.2.1")[0]]
 
     async def answered(self):
         """Nothing waits any more."""

@@ -96,8 +96,8 @@ class _Feed:
         for ban in changes.bans.values():
             view.ban(ban, self._lines(ban) if len(changes.bans) <= MOST_WITH_LINES else ())
         for path, position in changes.positions.items():
-            for jail in daemon.logs.readers(path):
-                view.position(jail, position)
+            for runner in daemon.reading.readers(path):
+                view.position(runner.jail.name, position)
         view.write()
 
     def _lines(self, ban: Ban) -> list[str]:
