@@ -51,8 +51,8 @@ def backend_of(name, **options):
 
 def host_prefix(net, backend):
     """What a daemon is started under so that the namespace's own iptables is of the kind that the backend is for."""
-    legacy = LEGACY if backend == "iptables" else ""
-    return ["ip", "netns", "exec", net.name, "sh", "-c", f'{legacy}exec "$@"', "sh"]
+    own = ["sh", "-c", f'{LEGACY}exec "$@"', "sh"] if backend == "iptables" else []
+    return ["ip", "netns", "exec", net.name, *own]
 
 
 def host_run(net, backend, command):

@@ -7,6 +7,7 @@ any other: its own arguments, folder, environment, limits, standard streams, sig
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -34,23 +35,30 @@ PRELOADED = (
     "sipguard.firewall.memory",
     "watchdog.observers",
 )
+CLONE_NEWNS, CLONE_NEWNET, MNT_DETACH, MS_REC, MS_SLAVE = 0x20000, 0x40000000, 2, 0x4000, 0x80000
 LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_AS)
 
 
 class Forked:
     """A Python with these arguments (`-m sipguard …`, or a script's), as far as subprocess.Popen's words are used of it.
 
-    Its output is one pipe of text.
+    Its output is one pipe of text. `namespace`: as under `ip netns exec NAME`.
     """
 
-    def __init__(self, arguments, env):
+    def __init__(self, arguments, env, namespace=""):
         self.args = [*map(str, arguments)]
         self.returncode = None
         self._ended, end = os.pipe()
         out, output = os.pipe()
         self.stdout = os.fdopen(out, encoding="utf-8")
         limits = [resource.getrlimit(kind) for kind in LIMITS]
-        asked = {"arguments": self.args, "env": env, "folder": str(Path.cwd()), "limits": limits}
+        asked = {
+            "arguments": self.args,
+            "env": env,
+            "folder": str(Path.cwd()),
+            "limits": limits,
+            "namespace": namespace,
+        }
         self.pid = _server().fork(asked, output, end)
 
     def poll(self):
@@ -103,7 +111,7 @@ def at_home():
 
 
 def _namespaces():
-    return [Path(f"/proc/thread-self/ns/{kind}").readlink() for kind in ("net", "mnt")]
+    return [str(Path(f"/proc/thread-self/ns/{kind}").readlink()) for kind in ("net", "mnt")]
 
 
 _HOME = _namespaces()
@@ -191,6 +199,8 @@ def _become(asked, output):
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     for kind, limit in zip(LIMITS, asked["limits"], strict=True):
         resource.setrlimit(kind, limit)
+    if asked["namespace"]:
+        _enter(asked["namespace"])
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()
@@ -204,6 +214,19 @@ def _become(asked, output):
         sys.argv = asked["arguments"]
         runpy.run_path(first, run_name="__main__")
     sys.exit(0)
+
+
+def _enter(name):
+    """As `ip netns exec` does: with mounts of its own, and in /sys what belongs to that network."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/run/netns", name).open("rb") as there:
+        calls = [lambda: libc.setns(there.fileno(), CLONE_NEWNET), lambda: libc.unshare(CLONE_NEWNS)]
+        calls.append(lambda: libc.mount(b"", b"/", b"none", MS_SLAVE | MS_REC, None))
+        calls.append(lambda: libc.umount2(b"/sys", MNT_DETACH))
+        calls.append(lambda: libc.mount(name.encode(), b"/sys", b"sysfs", 0, None))
+        for call in calls:
+            if call():
+                raise OSError(ctypes.get_errno(), "cannot enter the namespace")
 
 
 if __name__ == "__main__":

@@ -72,9 +72,11 @@ class RunningDaemon:
         """Start it and do not wait."""
         python = [*self._prefix, sys.executable, "-m", "sipguard"]
         command = [*python, "run", "-c", self.config, "--firewall", self._firewall, *self._arguments]
-        is_script = self._prefix[:1] == [sys.executable] and self._prefix[1].endswith(".py")
-        if not self._imported and at_home() and (is_script or not self._prefix):
-            self.process = Forked(command[1:], self._env)
+        inside = self._prefix[3] if self._prefix[:3] == ["ip", "netns", "exec"] else ""
+        under = self._prefix[4 if inside else 0 :]
+        is_script = under[:1] == [sys.executable] and under[1].endswith(".py")
+        if not self._imported and at_home() and (is_script or not under):
+            self.process = Forked(command[5 if inside else 1 :], self._env, inside)
             return
         self.process = subprocess.Popen(
             [str(part) for part in command], env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
