@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from annotations import FILTERS, LOGS, SAMPLES
-from effort import effort, examples, part
+from effort import effort, in_part, part
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -218,7 +218,7 @@ FILTERS_MADE = [
 ]
 
 
-@examples(20)
+@in_part(20)
 @given(lines=st.lists(ATOM, max_size=60).map("".join), chunk=st.integers(1, 200))
 @pytest.mark.parametrize("filter_", FILTERS_MADE, ids=lambda filter_: filter_.name)
 def test_any_text(filter_, lines, chunk):

@@ -9,7 +9,7 @@ import time
 import tracemalloc
 
 import pytest
-from effort import examples
+from effort import examples, part
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -164,26 +164,28 @@ def _colliding() -> bytes:
     return b"}(" + keys + b"u."
 
 
+MILLIONS = part(5_000_000)
 BOMBS = [
     pytest.param(_laughs(), id="a billion laughs"),
     pytest.param(
         b"X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"\x94](" + b"h\x00" * 90_000 + b"e.", id="90,000 times a MiB"
     ),
-    pytest.param(b"]" * 5_000_000, id="five million lists"),
-    pytest.param(b"\x8f" * 5_000_000 + b".", id="five million sets"),
-    pytest.param(b"(" * 5_000_000 + b".", id="five million marks"),
+    pytest.param(b"]" * MILLIONS, id="millions of lists"),
+    pytest.param(b"\x8f" * MILLIONS + b".", id="millions of sets"),
+    pytest.param(b"(" * MILLIONS + b".", id="millions of marks"),
     pytest.param(b"]" * 50_000 + b"a" * 49_999 + b".", id="nested 50,000 deep"),
     pytest.param(b")" + b"\x85" * 90_000 + b".", id="nested tuples"),
-    pytest.param(b"N" + b"2" * 5_000_000 + b".", id="DUP"),
+    pytest.param(b"N" + b"2" * MILLIONS + b".", id="DUP"),
     pytest.param(b"N" + b"".join(b"r" + struct.pack("<I", n) for n in range(400_000)) + b".", id="a large memo"),
     pytest.param(b"Nr\xff\xff\xff\xffj\xff\xff\xff\xfe.", id="a far place in the memo"),
-    pytest.param(b"](" + b"U\x02ab" * 2_500_000 + b"e.", id="millions of texts"),
+    pytest.param(b"](" + b"U\x02ab" * (MILLIONS // 2) + b"e.", id="millions of texts"),
     pytest.param(_colliding(), id="keys that collide"),
     pytest.param(b"\x95" + b"\xff" * 8, id="an endless frame"),
     pytest.param(b"U\x01x" * (LONGEST // 3 + 1), id="too long"),
 ]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("data", BOMBS)
 def test_bombs(data):
     """Refused soon, and before they have taken much memory."""

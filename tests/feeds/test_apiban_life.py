@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from effort import WHOLE
 
 from sipguard.feeds.pace import Limiter, Pace
 from sipguard.feeds.store import FeedStore
@@ -55,7 +56,8 @@ class DeadlyServer(ApibanServer):
             os.kill(self.victim.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.more
+@pytest.mark.parametrize("when", ["before", "after"] if WHOLE else ["after"])
 def test_killed_while_paging(certificates, ca_file, tmp_path, when):
     """`kill -9` at the 4th, 9th and 13th request: each run goes on at the right ID, within the limit, and nothing is missing."""
     server = DeadlyServer(certificates[1], key=KEY, entries=entries(3000), window=PACE.window)
