@@ -183,9 +183,10 @@ class LogReader:
         self._store.touched()
 
     def readers(self, path: str) -> list[JailRunner]:
-        """The jails that read this log."""
+        """The jails that read this log now."""
         if path not in self._readers:
-            self._readers[path] = [runner for runner in self._runners.values() if reads(runner.jail, path)]
+            running = [runner for runner in self._runners.values() if not runner.jail.idle]
+            self._readers[path] = [runner for runner in running if reads(runner.jail, path)]
         return self._readers[path]
 
     def _hear(self, runner: JailRunner, examiner: Examiner, chunk: Chunk) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from annotations import FILTERS
@@ -60,15 +61,21 @@ class Run:
         return Counter(one.jail for one in stored)
 
 
+async def begun(folder, log):
+    """A run that has read two failures, of which one jail holds the second back."""
+    append(log, failure("203.0.113.5") + failure("203.0.113.6") + time.strftime("%Y-%m-%d %H"))
+    run = Run(folder, log)
+    await run.until(lines=2, records=1)
+    return run
+
+
 @pytest.mark.parametrize("again", ["killed", "followed anew"])
 def test_a_record_that_one_jail_holds_back(tmp_path, again):
     """Neither loses it, and neither counts it twice, whichever way the log is read on."""
     log = tmp_path / "freeswitch.log"
 
     async def runs():
-        append(log, failure("203.0.113.5") + failure("203.0.113.6") + time.strftime("%Y-%m-%d %H"))
-        run = Run(tmp_path / "state", log)
-        await run.until(lines=2, records=1)
+        run = await begun(tmp_path / "state", log)
         if again == "killed":
             assert await run.kill() == {"lines": 2, "records": 1}
             run = Run(tmp_path / "state", log)
@@ -91,9 +98,7 @@ def test_another_file_is_read_from_its_beginning(tmp_path, way):
     log = tmp_path / "freeswitch.log"
 
     async def runs():
-        append(log, failure("203.0.113.5") + failure("203.0.113.6") + time.strftime("%Y-%m-%d %H"))
-        run = Run(tmp_path / "state", log)
-        await run.until(lines=2, records=1)
+        run = await begun(tmp_path / "state", log)
         assert await run.kill() == {"lines": 2, "records": 1}
         if way == "removed":
             log.unlink()
@@ -104,3 +109,21 @@ def test_another_file_is_read_from_its_beginning(tmp_path, way):
 
     (tmp_path / "state").mkdir()
     assert asyncio.run(runs()) == {"lines": 4, "records": 3}
+
+
+def test_a_jail_that_is_idle(tmp_path):
+    """It reads no log, though another jail reads the same."""
+    log = tmp_path / "freeswitch.log"
+    log.touch()
+
+    async def runs():
+        run = Run(tmp_path / "state", log)
+        idle = run.runners["lines"]
+        idle.reconfigure(replace(idle.jail, idle=True))
+        run.reading.follow()
+        append(log, failure("203.0.113.5") + failure("203.0.113.6") + failure("203.0.113.7"))
+        await run.until(records=2)
+        return await run.kill()
+
+    (tmp_path / "state").mkdir()
+    assert "lines" not in asyncio.run(runs())
