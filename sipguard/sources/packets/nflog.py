@@ -57,7 +57,7 @@ class _Layout(NamedTuple):
     payload_at: int
     heads: struct.Struct
     """Reads the head of each attribute."""
-    expected: tuple[int, ...]
+    expected: list[int]
     """These heads, but for the payload's: where they are the same, nothing that a sender wrote is taken for one."""
     prefix: bytes
     written: bytes
@@ -75,36 +75,35 @@ class CopyReader:
 
     def take(self, data: bytes, found: list[Copy]) -> None:
         """Take apart what one recv(2) gave. By hand: this runs for every packet."""
-        place, size = 0, len(data)
+        after, size = 0, len(data)
         unpack, layouts, number = _HEADER.unpack_from, self._layouts, _NUMBER.unpack_from
-        while place + _NETLINK_AND_FAMILY <= size:
+        while (place := after) + _NETLINK_AND_FAMILY <= size:
             length, kind = unpack(data, place)
             end = place + length
             if length < _NETLINK_AND_FAMILY or end > size:
                 return
-            if kind == _PACKET:
-                first = place + _FIRST
-                layout = layouts.get(data[first : first + 4])
-                if layout is not None and (last := first + layout[0]) + 4 <= end:
-                    heads = layout[1].unpack_from(data, first)
-                    long = heads[-2]
-                    if (
-                        heads[-1] == _PAYLOAD
-                        and last + long <= end < last + long + 4
-                        and heads[:-2] == layout[2]
-                        and data.startswith(layout[4], first)
-                    ):
-                        # Nearly every packet: its attributes stand where its like had them.
-                        (sequence,) = number(data, last - 4)
-                        if sequence == self._next:
-                            self._next = (sequence + 1) & 0xFFFFFFFF
-                        else:
-                            self._count(sequence)
-                        found.append((layout[3], data[last + 4 : last + long]))
-                        place = end + (-length % 4)
-                        continue
-                found.append(self._read(data, place, end))
-            place = end + (-length % 4)
+            after = end + (-length % 4)
+            if kind != _PACKET:
+                continue
+            first = place + _FIRST
+            layout = layouts.get(data[first : first + 4])
+            if layout is not None and (last := first + layout.payload_at) + 4 <= end:
+                *heads, long, name = layout.heads.unpack_from(data, first)
+                if (
+                    name == _PAYLOAD
+                    and last + long <= end < last + long + 4
+                    and heads == layout.expected
+                    and data.startswith(layout.written, first)
+                ):
+                    # Nearly every packet: its attributes stand where its like had them.
+                    (sequence,) = number(data, last - 4)
+                    if sequence == self._next:
+                        self._next = (sequence + 1) & 0xFFFFFFFF
+                    else:
+                        self._count(sequence)
+                    found.append((layout.prefix, data[last + 4 : last + long]))
+                    continue
+            found.append(self._read(data, place, end))
 
     def _read(self, data: bytes, place: int, end: int) -> Copy:
         """A packet whose attributes stand in whatever order; remembers where they stood."""
@@ -120,7 +119,7 @@ class CopyReader:
             if name == _PAYLOAD:
                 payload = data[at + 4 : at + long]
                 if before == _SEQUENCE and after >= end and len(self._layouts) < _MOST_LAYOUTS:
-                    layout = _Layout(at - first, struct.Struct(form + "HH"), tuple(heads), prefix, written)
+                    layout = _Layout(at - first, struct.Struct(form + "HH"), heads[:], prefix, written)
                     self._layouts[data[first : first + 4]] = layout
             elif name == _PREFIX:
                 prefix, written = data[at + 4 : at + long - 1], data[first:after]
