@@ -90,6 +90,8 @@ class Bans:
         self._decided.clear()
         if not bans:
             return
+        if self._store.changes.ended:  # who comes back at once has been banned before, too
+            self._store.save()
         earlier = self._store.ask(Database.ban_counts, addresses) or Counter()
         for place, ban in enumerate(bans if earlier else ()):
             if count := earlier[self._history(ban.jail), ban.address]:

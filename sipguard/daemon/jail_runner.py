@@ -116,6 +116,7 @@ class JailRunner:
         self.judge.jail = jail
         self.judge.window.limit(jail.maxretry, jail.findtime)
         self.judge.grounds.limit(jail.maxretry, jail.findtime)
+        self.judge.scans.limit(jail.maxretry, jail.findtime)
         self.unproven.reconfigure(jail)
 
     def count_on_from(self, before: JailRunner) -> None:
@@ -283,6 +284,7 @@ class JailRunner:
             )  # fmt: skip
             window.dropped = 0
         self.judge.grounds.prune(now)
+        self.judge.scans.prune(now)
         if window.prune(now):
             changes.expired[self.jail.name] = now - 2 * self.jail.findtime
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Container
+from math import inf
 from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -86,9 +87,14 @@ class StateWriter:
             return None
         try:
             try:
-                bans, positions = database.bans(now), database.positions()
+                bans, positions = database.bans(-inf), database.positions()
+                for ban in bans:  # those that ended while nobody ran are history
+                    if ban.until <= now and (key := (ban.jail, ban.address)) not in self.changes.bans:
+                        self.changes.ended.setdefault(key, ban.until)
+                        self.touched()
+                live = [ban for ban in bans if ban.until > now]
                 stored = Stored(
-                    bans, database.attempts(), database.rules(), fresh=not (bans or positions or self._positions)
+                    live, database.attempts(), database.rules(), fresh=not (bans or positions or self._positions)
                 )
                 self._positions = {**positions, **self._positions}
             except StateLostError as error:

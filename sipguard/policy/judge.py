@@ -280,7 +280,7 @@ class Judge:
 
     def shift(self, seconds: float) -> None:
         """The clock was set: every time that is kept moves with it."""
-        for keeper in (self.window, self.grounds, self.attempts, self._logins, self._challenges):
+        for keeper in (self.window, self.scans, self.grounds, self.attempts, self._logins, self._challenges):
             keeper.shift(seconds)
         self._told.clear()
 

@@ -19,13 +19,19 @@ ADDRESS = "203.0.113.5"
 GROWTH = BanGrowth(increment=True, multipliers=(1, 10))
 
 
-def decided(folder, *bans, growth=GROWTH, undone=False):
-    """What goes to the kernel of these bans, by the state of an earlier ban of `ADDRESS` in another jail and in this one."""
+def decided(folder, *bans, growth=GROWTH, undone=False, ended="stored"):
+    """What goes to the kernel of these bans, by the state of an earlier ban of `ADDRESS` in another jail and in this one.
+
+    Their end is stored; or `known` for less than a moment; or `unseen`, as nobody ran.
+    """
 
     async def run():
         store = StateWriter(folder, clock=time.time)
         earlier = {(jail, ADDRESS): Ban(ADDRESS, jail, 1.0, 2.0) for jail in ("sip", "other")}
-        store.database.save(Changes(bans=earlier, ended=dict.fromkeys(earlier, 2.0)))
+        ends = dict.fromkeys(earlier, 2.0)
+        store.database.save(Changes(bans=earlier, ended=ends if ended == "stored" else {}))
+        store.read(1.5 if ended == "known" else time.time())
+        store.changes.ended |= ends if ended == "known" else {}
         jail = Jail("sip", read_filter("freeswitch", [FILTERS]), bantime=60.0, growth=growth)
         runner = JailRunner(jail, ignore=IgnoreList(()), clock=time.time, decide=print, reinforce=print)
         all_bans = Bans(MemoryFirewall(clock=time.time), store, {"sip": runner}, clock=time.time)
@@ -63,6 +69,13 @@ def test_the_second_ban(tmp_path, made, growth, seconds, count):
     """Longer than the first, unless nothing shows that it is the same one, or an operator has said how long."""
     ((verb, (found,)),) = decided(tmp_path, made, growth=growth)
     assert (verb, found.until - found.since, found.count) == ("ban", seconds, count)
+
+
+@pytest.mark.parametrize("ended", ["known", "unseen"])
+def test_the_first_has_just_ended(tmp_path, ended):
+    """Who goes on guessing when the ban ends is banned for longer, and who comes back when it ended while nobody ran."""
+    ((_, (found,)),) = decided(tmp_path, ban(attempts=5), ended=ended)
+    assert (found.until - found.since, found.count) == (600.0, 2)
 
 
 def test_one_turn_is_one_order(tmp_path):

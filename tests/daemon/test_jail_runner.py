@@ -1,6 +1,7 @@
 """A jail runner joins the detector and the judge of one jail, and tells others what they must know."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from annotations import FILTERS
@@ -8,8 +9,9 @@ from annotations import FILTERS
 from sipguard.config.filters import read_filter
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.log_detectors import SharedDetectors
-from sipguard.model import Jail
+from sipguard.model import Failure, Filter, Jail
 from sipguard.policy.ignore import IgnoreList
+from sipguard.policy.wire import SCAN
 from sipguard.state.changes import Changes
 
 SUCCESS = (
@@ -77,3 +79,18 @@ def test_a_restart_in_the_midst_of_an_attempt(position):
             runner.release("log", 60.0, changes, released)
         attempts.update(one.jail for one in changes.attempts)
     assert attempts == {"first": 2, "second": 2}
+
+
+def test_calls_to_nowhere_are_forgotten_in_time():
+    """The addresses of most are forged: nobody keeps them beyond findtime, and what a client sets holds for them as well."""
+    now, decided = [1_000_000.0], []
+    jail = Jail("sip", Filter("sip", ()), source="wire", mode="scan", maxretry=3, findtime=600.0)
+    runner = JailRunner(jail, ignore=IgnoreList(()), clock=lambda: now[0], decide=decided.append, reinforce=print)
+    scan = Failure("192.0.2.66", None, tags={SCAN: ""}, evidence="unproven")
+    runner.take_events([scan], Changes())
+    now[0] += 601
+    runner.prune(now[0], Changes())
+    assert len(runner.judge.scans) == 0
+    runner.reconfigure(replace(jail, maxretry=2))
+    runner.take_events([scan, scan], Changes())
+    assert len(decided) == 1

@@ -5,6 +5,7 @@ import pytest
 from sipguard.model import Challenge, Failure, Filter, Jail, Success
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.judge import Judge, Outcome
+from sipguard.policy.wire import SCAN
 
 ADDRESS = "203.0.113.66"
 HOUR = 3600.0
@@ -35,3 +36,20 @@ def test_every_time_moves(step):
     assert one.overdue() == []
     now[0] += 3
     assert [failure.host for failure in one.overdue()] == ["203.0.113.8"]
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_calls_to_nowhere(step):
+    """They count on."""
+    now = [1_000_000.0]
+    one = Judge(
+        Jail("sip", Filter("sip", ()), source="wire", mode="scan", maxretry=2),
+        IgnoreList(()),
+        clock=lambda: now[0],
+        banned=(),
+    )
+    scan = Failure(ADDRESS, None, tags={SCAN: ""}, evidence="unproven")
+    assert one.consider(scan).outcome is Outcome.COUNTED
+    now[0] += step
+    one.shift(step)
+    assert one.consider(scan).outcome is Outcome.BAN
