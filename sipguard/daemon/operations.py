@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from sipguard.addresses import canonical, covers
@@ -16,8 +16,10 @@ from sipguard.daemon.advice import Review
 from sipguard.daemon.ban_list import BanList, BanPage, BanQuery
 from sipguard.daemon.daemon import Daemon
 from sipguard.daemon.jail_runner import JailRunner
+from sipguard.daemon.log_detectors import reading_of
 from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import BY_HAND, NO_REGEX, Ban, Failure, Jail
+from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import CountedAttempt
 from sipguard.state.database import Database
 from sipguard.text import printable
@@ -317,12 +319,24 @@ class Operations:
     @write
     def change(self, jail: Jail) -> None:
         """Run a jail by another definition from now on, until a reload. Raises `ConfigError`, changing nothing."""
-        runner = self.runner(jail.name)
+        runner, reading, store = self.runner(jail.name), self.daemon.reading, self.daemon.store
         old = runner.jail
-        runner.reconfigure(jail)
+        journals = [query_of(one).name for one in (old, jail) if one.journal]
+        now, before = ((one.logpath, one.idle, one.idle or reading_of(one)) for one in (jail, old))
+        if now != before:
+            reading.stop()  # what is held back counts as the jail has read it
+        if (
+            len(set(journals)) > 1
+            and not reading.readers(journals[1])
+            and (place := store.positions().get(journals[0]))
+        ):
+            store.changes.positions[journals[1]] = replace(place, path=journals[1])
+        try:
+            runner.reconfigure(jail)
+        finally:
+            if now != before:
+                self.daemon.follow_again()
         self.daemon.jails.lookups.forget_commands()
-        if (jail.logpath, jail.idle) != (old.logpath, old.idle):
-            self.daemon.follow_again()
 
     @write
     async def remove_jail(self, name: str) -> None:

@@ -10,7 +10,10 @@ import time
 
 import pytest
 from journald import journald
+from limits import PATIENCE
 from running import running
+
+from sipguard.fail2ban.client.connection import Connection
 
 pytestmark = pytest.mark.root
 
@@ -94,6 +97,28 @@ def test_journalctl_is_started_again(tmp_path):
             write(journal, ATTACKER, 2)
             daemon.wait_logged(f"Ban {ATTACKER}")
             assert daemon.logged().count(f"Found {ATTACKER}") == 3
+
+
+def test_matches_that_a_client_sets(tmp_path):
+    """They are read from now on, nothing is read twice, and one that is none is refused."""
+
+    def ask(*words):
+        with Connection(str(tmp_path / "f2b.sock"), PATIENCE) as connection:
+            return connection.ask(["set", "demo", *words])
+
+    with journald(tmp_path) as journal:
+        arguments = tree_with(tmp_path, f"systemd[journalpath={journal.directory}]")
+        with running(tmp_path, {}, arguments=arguments) as daemon:
+            daemon.wait_for((tmp_path / "f2b.sock").exists)
+            write(journal, ATTACKER)
+            daemon.wait_logged(f"Found {ATTACKER}")
+            assert ask("addjournalmatch", "nonsense")[0] == 1
+            assert ask("addfailregex", r"^\S+ else\[\d+\]: bad <HOST>$")[0] == 0
+            assert ask("addjournalmatch", "SYSLOG_IDENTIFIER=else")[0] == 0
+            write(journal, OTHER)
+            write(journal, OTHER, program="else")
+            daemon.wait_logged(f"Found {OTHER}", times=2)
+            assert daemon.logged().count(f"Found {ATTACKER}") == 1
 
 
 def test_bad_match(tmp_path):
