@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
+from command_line import sipguard
 from lab.lab import ATTACKER, EXTENSION, SUITES
 from lab.wire import PACKET_COLLECTOR, AsteriskWire
 from lab.wire_trial import Since, serving
 from needs import needs
-from test_lab_counts import ROOT, counts
+from test_lab_counts import counts
 from test_lab_hostile import PEER, VICTIM, answer_challenges, register, wrong
 
 pytestmark = pytest.mark.timeout(900)
@@ -104,8 +103,8 @@ def test_a_call_id_that_is_too_long_for_an_event(attacked, tmp_path):
         ("full", ["asterisk-all", "-c", tmp_path / "sipguard.toml"], TIMES),
         ("messages", ["asterisk-all", "-c", tmp_path / "sipguard.toml"], TIMES),
     ):
-        command = [sys.executable, "-m", "sipguard", "replay", "--json", "--jail", *options, attacked.log(log)]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, cwd=ROOT)
+        done = sipguard("replay", "--json", "--jail", *options, attacked.log(log))
+        assert done.returncode == 0, done.stderr
         *rows, summary = map(json.loads, done.stdout.splitlines())
         assert {row["address"]: row["attempts"] for row in rows} == ({ATTACKER: made} if made else {}), log
         assert log == "messages" or summary["tampered"] >= TIMES, log

@@ -167,7 +167,11 @@ class Lab:
 
     def register(self, host: str = "phone") -> str:
         """A registration with the right password: '200', 'rejected' or 'silent'."""
-        return self._register(host, EXTENSION, PASSWORD, 1)[-1]
+        return self.registers(1, host)[-1]
+
+    def registers(self, times: int, host: str = "phone") -> list[str]:
+        """So many of them, each from a port of its own."""
+        return self._register(host, EXTENSION, PASSWORD, times)
 
     def crack(self, attempts: int = 40) -> str:
         """sipvicious tries `attempts` passwords for the extension as fast as it can; returns what it printed."""
