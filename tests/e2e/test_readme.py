@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -41,41 +42,44 @@ def on(*suites):
 @pytest.fixture
 @needs("root", "lab")
 def bare(request, tmp_path):
-    """A Debian with a checkout in somebody's home, and the network of this machine."""
+    """`bare(install)` gives a Debian in which `install`, a line of the README, was done; with a checkout in somebody's home."""
     if shutil.which("debootstrap") is None:
         pytest.skip("needs debootstrap")
-    try:
-        one = Debian(tmp_path, request.param, bare=True)
-    except LabUnavailableError as reason:
-        pytest.skip(str(reason))
-    try:
-        one.go_online()
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, check=True).stdout
-        subprocess.run(
-            ["tar", "--null", "-T", "-", "-cf", tmp_path / "source.tar"], input=files, cwd=PROJECT, check=True
-        )
-        one.take(tmp_path / "source.tar")
-        one.run("useradd --create-home --uid 1000 somebody; mkdir /home/somebody/sipguard")
-        one.run("tar -C /home/somebody/sipguard -xf /srv/source.tar; chown -R somebody: /home/somebody")
-        one.run("apt-get update -qq", online=True, timeout=300)
-        yield one
-    finally:
-        one.end()
+    with contextlib.ExitStack() as stack:
+
+        def made(install):
+            try:
+                one = Debian(tmp_path, request.param, bare=True, after=as_root(install))
+            except LabUnavailableError as reason:
+                pytest.skip(str(reason))
+            stack.callback(one.end)
+            one.go_online()
+            files = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, check=True).stdout
+            pack = ["tar", "--null", "-T", "-", "-cf", tmp_path / "source.tar"]
+            subprocess.run(pack, input=files, cwd=PROJECT, check=True)
+            one.take(tmp_path / "source.tar")
+            one.run("useradd --create-home --uid 1000 somebody; mkdir /home/somebody/sipguard")
+            one.run("tar -C /home/somebody/sipguard -xf /srv/source.tar; chown -R somebody: /home/somebody")
+            return one
+
+        yield made
 
 
-def follow(debian, lines):
-    """Do what a block says: `sudo` as root, the rest as somebody; gives what the last line prints."""
-    said = ""
+def as_root(line):
+    """A line that begins with `sudo`, for root and without a question."""
+    install = "apt-get update -qq; apt-get install -y -qq --no-install-recommends"
+    return line.removeprefix("sudo ").replace("apt install", install)
+
+
+def follow(make, lines):
+    """Do what a block says: `sudo` as root, the rest as somebody; gives the Debian and what the last line prints."""
+    install, *lines = (line.partition(" #")[0].strip() for line in lines)
+    assert install.startswith("sudo apt install")
+    debian, said = make(install), ""
     for line in lines:
-        command = line.partition(" #")[0].strip()
-        if command.startswith("sudo apt install"):
-            command = command.replace("sudo apt install", "apt-get install -y -qq --no-install-recommends")
-        elif command.startswith("sudo "):
-            command = command.removeprefix("sudo ")
-        else:
-            command = f"{AS_SOMEBODY} '{command}'"
+        command = as_root(line) if line.startswith("sudo ") else f"{AS_SOMEBODY} '{line}'"
         said = debian.run(f"cd /home/somebody/sipguard; {command}", online=True, timeout=1500)
-    return said
+    return debian, said
 
 
 def test_every_block_is_tried():
@@ -88,33 +92,34 @@ def test_every_block_is_tried():
 @on("trixie")  # for Debian 12: test_stranger.py
 def test_a_package_is_built_and_installed(bare):
     """And the program runs."""
-    follow(bare, block_of("make deb"))
-    assert bare.run("sipguard --version").startswith("sipguard, version ")
+    debian, _ = follow(bare, block_of("make deb"))
+    assert debian.run("sipguard --version").startswith("sipguard, version ")
 
 
 @on("trixie")
 def test_a_venv(bare):
     """All but the last line, which needs systemd: test_stranger.py."""
     *lines, last = block_of("sudo python3 -m venv")
-    follow(bare, lines)
+    debian, _ = follow(bare, lines)
     assert last == "sudo /opt/sipguard/bin/sipguard service install"
-    assert bare.run("/opt/sipguard/bin/sipguard --version").startswith("sipguard, version ")
-    assert "no jail is enabled" in bare.run("/opt/sipguard/bin/sipguard check")
+    assert debian.run("/opt/sipguard/bin/sipguard --version").startswith("sipguard, version ")
+    assert "no jail is enabled" in debian.run("/opt/sipguard/bin/sipguard check")
 
 
 @on("bookworm")
 def test_a_look_first(bare):
     """The demonstration shows bans; it goes on until somebody ends it."""
     *lines, last = block_of("make run")
-    follow(bare, lines)
+    debian, _ = follow(bare, lines)
     shown = "for i in $(seq 600); do grep -q Ban /tmp/said && break; sleep 0.5; done; kill $!"
     ended = f"{AS_SOMEBODY} '{last} > /tmp/said 2>&1 & {shown}'"
-    bare.run(f"cd /home/somebody/sipguard; {ended}", online=True, timeout=400)
-    assert " Ban " in bare.run("cat /tmp/said")
+    debian.run(f"cd /home/somebody/sipguard; {ended}", online=True, timeout=400)
+    assert " Ban " in debian.run("cat /tmp/said")
 
 
 @on("bookworm", "trixie")
 def test_the_tests(bare):
     """All of them in `make test-long`; otherwise those of a folder."""
     *lines, last = block_of("make test")
-    assert " passed" in follow(bare, [*lines, last if LONG else f"{last} ARGS=tests/policy"])
+    _, said = follow(bare, [*lines, last if LONG else f"{last} ARGS=tests/policy"])
+    assert " passed" in said

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
 import time
 from pathlib import Path
+
+import unpacked
 
 from lab.chroot import LabUnavailableError, install
 
@@ -28,23 +31,47 @@ def cached(suite: str = SUITE, *, bare: bool = False) -> Path:
     return cache / name
 
 
+def _done_once(suite: str, script: str) -> Path:
+    """What a script that is run online changes in the bare Debian, kept in the cache. Raises `LabUnavailableError`."""
+    cached(suite, bare=True)
+
+    def make(folder: Path) -> None:
+        one = Debian(folder, suite, bare=True)
+        try:
+            one.go_online()
+            one.run(script, online=True, timeout=600)
+            one.run("rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
+        finally:
+            one.end()
+
+    name = f"{suite}-after-{hashlib.sha256(script.encode()).hexdigest()[:16]}"
+    return unpacked.cached(name, make) / "upper"
+
+
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def _proxied():
-    """The environment for pip and apt behind a proxy of this machine's."""
+    """The environment for pip and apt, also behind a proxy of this machine's."""
     names = ("http_proxy", "https_proxy", "no_proxy")
-    return ["PIP_CERT=/srv/certificates.pem", *(f"{name}={os.environ[name]}" for name in names if name in os.environ)]
+    # Most of what pip installs is not imported here.
+    return [
+        "PIP_CERT=/srv/certificates.pem",
+        "PIP_NO_COMPILE=1",
+        *(f"{name}={os.environ[name]}" for name in names if name in os.environ),
+    ]
 
 
 class Debian:
     """A chroot: what is written to it goes away with it. Its network is empty."""
 
-    def __init__(self, folder: Path, suite: str = SUITE, *, bare: bool = False) -> None:
+    def __init__(self, folder: Path, suite: str = SUITE, *, bare: bool = False, after: str = "") -> None:
+        """`after`: a script that was run in it, online, when it was first asked for."""
         self.root = folder / "root"
         for name in ("root", "upper", "work"):
             (folder / name).mkdir()
-        layers = f"lowerdir={cached(suite, bare=bare)},upperdir={folder}/upper,workdir={folder}/work"
+        below = ":".join(map(str, [*([_done_once(suite, after)] if after else []), cached(suite, bare=bare)]))
+        layers = f"lowerdir={below},upperdir={folder}/upper,workdir={folder}/work"
         script = (
             f"mount -t overlay overlay -o {layers} {self.root} && mount -t proc proc {self.root}/proc"
             f" && mount --bind /dev {self.root}/dev && ip link set lo up && echo ready && exec sleep infinity"
