@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 
@@ -22,6 +23,7 @@ from sipguard.errors import ConfigError
 PACKAGE_FILTERS = FILTERS.__class__("/etc/fail2ban/filter.d")
 
 
+@functools.lru_cache(2)  # asked for each line
 def translated(source, *, at_line=False):
     """The pattern, and its groups by the numbers that they have in Python."""
     tree = parse(source)
