@@ -43,7 +43,9 @@ class Sink:
         """Every single address that is rejected for a feed."""
         found = set()
         for entry in self.firewall.feeds.entries(name):
-            found.update(str(address) for address in ipaddress.ip_network(entry.address))
+            # An address alone has no prefix, and most are: they are not taken apart and put together again.
+            networks = ipaddress.ip_network(entry.address) if "/" in entry.address else [entry.address]
+            found.update(map(str, networks))
         return found
 
 
