@@ -198,8 +198,7 @@ class ActionDispatcher:
 
     def _past(self, address: str, jail: str | None) -> Past:
         """What is stored of an address, and what is about to be."""
-        database = self._store.database
-        stored = database.story(address)[0] if database is not None else []
+        stored, _ = self._store.story(address)
         recent = [attempt for attempt in self._store.changes.attempts if attempt.address == address]
         found = [attempt for attempt in (*stored, *recent) if jail in (None, attempt.jail)]
         lines = [attempt.line for attempt in found if attempt.line]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from sipguard.config.settings import Settings
 from sipguard.daemon.foreign_runner import ForeignRunner
 from sipguard.model import Ban, Crowdsec
-from sipguard.state.database import Database
 
 if TYPE_CHECKING:
     from sipguard.fleet.crowdsec import CrowdsecNode
@@ -63,7 +62,7 @@ class CrowdsecRunner(ForeignRunner):
 
     def attempts(self, ban: Ban) -> list[tuple[float, str]]:
         """Time and user of the latest attempts that led to a ban."""
-        told, _ = self._store.ask(Database.story, ban.address) or ([], [])
+        told, _ = self._store.story(ban.address)
         return [(one.time, one.user or "") for one in told if one.jail == ban.jail][-MOST_EVENTS:]
 
     def status(self) -> dict[str, Any] | None:

@@ -134,7 +134,7 @@ class EventReader:
         def heard(event: LogEvent) -> LogEvent | None:
             lines = event.lines if isinstance(event, Failure) else ()
             alone = bool(lines) and server.table.is_told_by_log_alone(lines[-1])
-            return told.from_log(event, self.clock(), live=runner.lags.live, alone=alone)
+            return told.from_log(event, self.clock(), live=runner.lags.now_read.live, alone=alone)
 
         runner.heard, runner.attempts = heard, (told.attempts, *runner.attempts)
 

@@ -142,25 +142,25 @@ class JailRunner:
         before: bytes = b"",
     ) -> None:
         """Read whole lines of one log; `live`, `ended`, `before` as in `Chunk`. `told` is what other jails were told of them."""
-        if before and path not in self.detectors:
+        if before and path not in self.detectors.known:
             with self.degrading():
                 detector = self.detectors.of(path, told, before)
                 for attempts in self.attempts:
                     attempts.recall(detector.looked_back, self._clock())
-        self.lags.reading(path, self._clock(), (live, ended))
+        self.lags.reading(path, (live, ended))
         self._read(path, changes, told, methodcaller("events", data), data)
 
     def release(self, path: str, idle: float, changes: Changes, told: Told | None = None) -> None:
         """Read what was held back of a log that has had nothing new for `idle` seconds."""
-        if path in self.detectors:
-            self.lags.reading(path, self._clock())
+        if path in self.detectors.known:
+            self.lags.reading(path)
             self._read(path, changes, told, methodcaller("release", idle))
 
     def take_records(
         self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "", told: Told | None = None
     ) -> None:
         """Read entries of the journal: time and text."""
-        self.lags.reading("", self._clock())
+        self.lags.reading("")
         self.auth_lines.look(b"", understood=True)
         self._read(path, changes, told, partial(entries, records))
 
@@ -191,7 +191,7 @@ class JailRunner:
                 self.auth_lines.look(data, understood=bool(events) or handled > tampered + ignored + held)
             if self.heard is not None:
                 events = [one for event in events if (one := self.heard(event)) is not None]
-            self._weigh_all(self.lags.in_time(events), changes)
+            self._weigh_all(self.lags.now_read.correct(events, self._clock()), changes)
         if self.degrading.failed:
             self.detectors.drop(path)
         if (counts.timed_out, counts.tampered) != (slow, tampered):
@@ -213,7 +213,7 @@ class JailRunner:
     ) -> None:
         """Weigh what somebody (the log that is read now) tells, or what is left of it where that is held against the wire."""
         if self.examiner is not None and events and not examined:
-            events = self.examiner.lines(events, teller or self.lags.seen_as, self._clock(), changes)
+            events = self.examiner.lines(events, teller or self.lags.now_read.seen_as, self._clock(), changes)
             self.waits()
         bans = self.totals.bans
         failures: list[Failure] = []
@@ -272,8 +272,8 @@ class JailRunner:
 
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
-        for path in ("", *self.detectors):
-            if events := self.lags.released(path, now):
+        for path in ("", *self.detectors.known):
+            if events := self.lags.reading(path).release():
                 self._weigh_all(events, changes)
         self._line_problems.tell(self.jail.name, self.jail.filter.name)
         window = self.judge.window

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -68,32 +68,26 @@ class LogDetectors:
         """Raises `ConfigError`: the jail's filter cannot be used."""
         self._shared = shared
         self._reading = reading_of(jail)
-        self._detectors: dict[str, tuple[Detector, Counts]] = {}
-        """With what it had counted for others before."""
+        self.known: dict[str, tuple[Detector, Counts]] = {}
+        """Log → its detector, if anything of it was read, and what that had counted for others before."""
         self._left = Counts()
         """What detectors have counted that are no more."""
         self._tried = shared.of("", self._reading)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._detectors)
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._detectors
-
     def held(self, path: str) -> int | None:
         """How long the last record of this log is, in bytes, if it is held back as it may go on; else None."""
-        return self._detectors[path][0].held if path in self._detectors else None
+        return self.known[path][0].held if path in self.known else None
 
     def of(self, path: str, told: Told | None = None, before: bytes = b"") -> Detector:
         """The detector of a log: what one log has told so far says nothing of another. A new one looks at the lines `before`."""
-        if path not in self._detectors:
+        if path not in self.known:
             detector = self._shared.of(path, self._reading)
             filter_ = self._reading.filter
             if before and not detector.counts.lines and (declares(filter_) or "attempt_window" in filter_.options):
                 detector.look_back(before)
             counted = told[detector][1] if told and detector in told else Counts.total([detector.counts])
-            self._detectors[path] = detector, counted
-        return self._detectors[path][0]
+            self.known[path] = detector, counted
+        return self.known[path][0]
 
     def read_as(self, jail: Jail) -> None:
         """Read as the jail says now: every log has another detector if that is new. Raises `ConfigError`, changing nothing."""
@@ -105,7 +99,7 @@ class LogDetectors:
 
     def keep(self, followed: Container[str]) -> None:
         """Other logs are gone, and their detectors go; what those have counted stays."""
-        gone = [self._detectors.pop(path) for path in list(self._detectors) if path not in followed]
+        gone = [self.known.pop(path) for path in list(self.known) if path not in followed]
         self._left = Counts.total([self._left, *(detector.counts - before for detector, before in gone)])
 
     def count_on(self, earlier: Counts) -> None:
@@ -114,11 +108,11 @@ class LogDetectors:
 
     def drop(self, path: str) -> None:
         """Something went wrong in the detector of this log: nobody may believe it again."""
-        if path in self._detectors:
+        if path in self.known:
             self._shared.drop(path, self._reading)
-            self.keep(set(self._detectors) - {path})
+            self.keep(set(self.known) - {path})
 
     @property
     def counts(self) -> Counts:
         """What the detectors of all logs have counted for this jail."""
-        return Counts.total([self._left, *(detector.counts - before for detector, before in self._detectors.values())])
+        return Counts.total([self._left, *(detector.counts - before for detector, before in self.known.values())])

@@ -21,7 +21,6 @@ from sipguard.errors import FirewallError, SipguardError
 from sipguard.model import BY_HAND, NO_REGEX, Ban, Failure, Jail
 from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import CountedAttempt
-from sipguard.state.database import Database
 from sipguard.text import printable
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -153,7 +152,7 @@ class Operations:
         # A jail may count the address by its network (`ipv6prefix`).
         names = dict.fromkeys([address, *(runner.judge.subject(address) for runner in runners)])
         daemon.store.save()  # what has just been counted belongs to it
-        stories = [daemon.store.ask(Database.story, name) or ([], []) for name in names]
+        stories = [daemon.store.story(name) for name in names]
         now = daemon.clock()
         return AddressStory(
             address,

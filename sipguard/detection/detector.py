@@ -162,7 +162,8 @@ class Detector:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
         self.counts.lines += 1
         events: list[LogEvent] = []
-        self._take(text.encode(self._encoding, "replace"), time, events)
+        raw = text.encode(self._encoding, "replace")
+        self._at(raw, 0, len(raw), events, time)
         return events
 
     @property
@@ -272,14 +273,20 @@ class Detector:
         if len(kept) < len(events) - first:
             events[first:] = kept
 
-    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
-        """Add what the line from `begin` to `end`, its LF, tells."""
+    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent], time: float | None = None) -> None:
+        """Add what the line from `begin` to `end`, its LF, tells, or the records that it completes.
+
+        `time` is its own, if it brings one, as an entry of the journal does: such a line stands in no other.
+        """
         self._before = data, begin
         screen = self._screen
-        if screen is not None and screen.is_strangers(data, begin):
+        if screen is None:
+            self._event(self._decode(data[begin:end]).rstrip("\r"), time, events, trusted=False)
+            return
+        if time is None and screen.is_strangers(data, begin):
             begin = screen.behind_tail(data, begin, end)
-        if begin >= 0:
-            self._take(data[begin:end], None, events)
+        for one in screen.push(data[begin:end], time) if begin >= 0 else ():
+            self._tell(one, events)
 
     def _stop_skimming(self, before: bytes) -> None:
         """Read every line from now on, for their dates: those of `before` are at hand."""
@@ -292,14 +299,6 @@ class Detector:
         self._candidates, self._matcher.dates, self._unread = None, self._finder, (b"", 0, 0)
         self._plain = None
         self._matcher.catch_up = lambda: None
-
-    def _take(self, raw: bytes, time: float | None, events: list[LogEvent]) -> None:
-        """Add what a line tells, without its LF, or the records that it completes; `time` is its own, if it brings one."""
-        if self._screen is None:
-            self._event(self._decode(raw).rstrip("\r"), time, events, trusted=False)
-            return
-        for one in self._screen.push(raw, time):
-            self._tell(one, events)
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
         for text in (one.text, *one.hung) if one.number > self._known else ():

@@ -26,6 +26,7 @@ from sipguard.detection.time_limit import timed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sipguard.detection.expressions import Expression
     from sipguard.model import Filter
 
 _HEADER = 256
@@ -44,27 +45,36 @@ class _Reach(NamedTuple):
 class LongFields:
     """The rule of one filter, and what it says of one log."""
 
-    def __init__(self, filter: Filter, of_record: Callable[[bytes, int], bool]) -> None:  # noqa: A002 - the noun of the field
-        """`of_record` tells of a chunk and where a line begins whether it may go on with the record before it.
-
-        Raises ConfigError when a regex does not compile.
-        """
-        self._head, self._long = one_of(filter, "recordthread"), one_of(filter, "recordlong")
-        mark = one_of(filter, "recordlong_mark")
+    def __init__(
+        self, head: Expression, long: Expression, mark: str, reach: int, of_record: Callable[[bytes, int], bool]
+    ) -> None:
+        """`reach`: bytes behind a record, at most; `of_record` tells of a chunk and where a line begins whether it may go on
+        with the record before it."""
+        self._head, self._long = head, long
         self._of_record = of_record
-        self._mark = _search(mark.source if mark is not None else "")
-        self._reach = whole_number(filter, "linecut") + _HEADER
+        self._mark = _search(mark)
+        self._reach = reach
         self._data = b""
         self._found: list[_Reach] | None = None
         self._under_way = b""
         self.carried: tuple[bytes, int] | None = None
         """What the last chunk ended in: the number, and how many bytes further it reaches."""
 
+    @classmethod
+    def of_filter(cls, filter: Filter, of_record: Callable[[bytes, int], bool]) -> LongFields | None:  # noqa: A002
+        """None where the filter has no such records. Raises ConfigError when a regex does not compile."""
+        keys = ("recordthread", "recordlong", "recordlong_mark")
+        head, long, mark = [one_of(filter, key) for key in keys]  # each is tried, also where there is no other
+        if head is None or long is None:
+            return None
+        reach = whole_number(filter, "linecut") + _HEADER
+        return cls(head, long, mark.source if mark is not None else "", reach, of_record)
+
     @property
     def reaches(self) -> bool:
         """Whether lines of a caller may stand in the chunk at hand."""
         try:
-            return self._long is not None and bool(self._found if self._found is not None else self._all())
+            return bool(self._found if self._found is not None else self._all())
         except TimeoutError:
             return True
 
@@ -74,8 +84,6 @@ class LongFields:
 
     def end(self, data: bytes) -> None:
         """All of `data` has gone by."""
-        if self._long is None:
-            return
         if self.carried is not None or self._mark(data[-2 * self._reach :], 0) >= 0:
             self.carried = self._left(self._all(), len(data))
         self._data, self._found = b"", None
@@ -97,8 +105,6 @@ class LongFields:
 
         Raises TimeoutError.
         """
-        if self._long is None:
-            return False
         found = self._found if self._found is not None else self._all()
         place = bisect_right(found, begin, key=lambda each: each.begin) - 1
         if place < 0 or begin >= found[place].end:
@@ -108,7 +114,6 @@ class LongFields:
 
     def _number_at(self, begin: int) -> bytes:
         """That of the thread with whose head the line begins; empty if it begins otherwise."""
-        assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
         match = timed(in_bytes(self._head).match, self._data, begin)
         return match[1] if match is not None else b""
 
@@ -120,7 +125,7 @@ class LongFields:
             number, left = self.carried
             found.append(_Reach(0, self._end(0, left, number), number))
             position = found[0].end
-        while self._long is not None and (place := self._mark(data, position)) >= 0:
+        while (place := self._mark(data, position)) >= 0:
             # The head is looked for in the line of the mark alone: in all of the chunk it takes a hundred times as long.
             begin = max(data.rfind(b"\n", 0, place) + 1, position)
             end = data.find(b"\n", place) + 1 or len(data)
@@ -134,7 +139,6 @@ class LongFields:
 
     def _end(self, begin: int, reach: int, number: bytes) -> int:
         """Where the thread writes its next record, or no message reaches any more."""
-        assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
         limit = min(begin + reach, len(self._data))
         heads = in_bytes(self._head).finditer
 
@@ -151,7 +155,6 @@ class LongFields:
     def _is_true(self, match: regex.Match[bytes]) -> bool:
         """Whether the server has written this head: it begins a line of its own, or hangs there and has its thread's number."""
         data, start = self._data, match.start()
-        assert self._head is not None  # noqa: S101 - a filter with `recordlong` has it
         if not start or data[start - 1] == 0x0A:
             return not self._of_record(data, start)
         for _ in range(_MOST_LOOKED_BACK):

@@ -53,19 +53,15 @@ class Packets:
         """Bytes of it that have gone by, if its line ends were LF or CR LF."""
         self._inside = False
         """In a packet of unknown length, and no end has come."""
-        self._budget = 0
-        """Bytes that such a packet may still have."""
+        self.budget = 0
+        """Bytes that such a packet may still have: while there are any, it matters that nothing more comes."""
         self._held: list[Numbered] = []
-
-    @property
-    def waits(self) -> bool:
-        """Whether it matters that nothing more comes: a packet of unknown length may be over, and lines are held behind it."""
-        return self._budget > 0 or bool(self._held)
+        """Lines behind what may be its end, until its budget is used up."""
 
     @property
     def busy(self) -> bool:
         """Whether the next line may belong to a packet."""
-        return bool(self._length) or self.waits
+        return self._length > 0 or self.budget > 0
 
     @property
     def first_held(self) -> int | None:
@@ -77,8 +73,7 @@ class Packets:
         _, raw, text = line
         if self._length:
             return [] if self._is_within(raw, text) else self.push(line)
-        if self._budget > 0:
-            self._budget -= len(raw) + 1
+        if self.budget > 0:
             return self._in_packet(line)
         if self._begin.found(text):  # of most lines its texts tell that at once
             begin = self._begin.search(text)
@@ -88,7 +83,7 @@ class Packets:
 
     def release(self) -> list[Numbered]:
         """Nothing more comes: a packet whose length is unknown is over, and so is what was held."""
-        self._inside, self._budget = False, 0
+        self._inside, self.budget = False, 0
         held, self._held = self._held, []
         return held
 
@@ -98,7 +93,7 @@ class Packets:
             self._length, self._least, self._most = min(int(length), PACKET), 0, 0
             return
         self._inside = True
-        self._budget = self._limit - first - 1
+        self.budget = self._limit - first - 1
 
     def _is_within(self, raw: bytes, text: str) -> bool:
         if not self._most and _DASHES.fullmatch(raw):
@@ -113,8 +108,10 @@ class Packets:
 
     def _in_packet(self, line: Numbered) -> list[Numbered]:
         """A line that is the packet's, or behind what may be the end of the packet or a part of it."""
-        text = line[2]
-        if self._end is not None and self._end.found(text):
+        _, raw, text = line
+        is_end = self._end is not None and self._end.found(text)  # first: a line that takes too long changes nothing
+        self.budget -= len(raw) + 1
+        if is_end:
             # A second end: all since the first was the packet's as well.
             self._counts.tampered += len(self._held)
             self._held = []
@@ -123,7 +120,7 @@ class Packets:
             self._held.append(line)
         elif self._looks_like_log(text):
             self._counts.tampered += 1
-        if self._budget > 0 and len(self._held) < _MOST_HELD:
+        if self.budget > 0 and len(self._held) < _MOST_HELD:
             return []
         return self._pushed_again(self.release())
 

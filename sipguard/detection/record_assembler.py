@@ -14,7 +14,7 @@ from sipguard.detection.hanging import HangingHeads
 from sipguard.detection.json_lines import from_json, read_json
 from sipguard.detection.long_fields import LongFields
 from sipguard.detection.own_thread import OwnThread
-from sipguard.detection.packets import PACKET, Numbered, Packets
+from sipguard.detection.packets import PACKET, Packets
 from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, RecordRule, span_in
 from sipguard.detection.results import Counts, Ready
 from sipguard.detection.session_tail import SessionTail
@@ -55,7 +55,7 @@ class RecordAssembler:
         begin = self.rule.begin_packet
         self._packets = Packets(filter, begin, counts) if begin is not None else None
         self._thread = OwnThread.of_filter(filter)
-        self._long = LongFields(filter, self._may_be_of_event)
+        self._long = LongFields.of_filter(filter, self._may_be_of_event)
         self._heads = HangingHeads(filter, self._may_be_of_event)
         self._cuts = Cuts(self.rule, self._thread, self._heads, decode)
         self._doubted: list[tuple[Ready, str]] = []
@@ -92,7 +92,8 @@ class RecordAssembler:
     def waits(self) -> bool:
         """Whether something is held back that `release` gives when nothing more comes."""
         waits = self._is_open or (bool(self._doubted) and self._heads.can_settle)
-        return waits or self._long.carried is not None or (self._packets is not None and self._packets.waits)
+        waits = waits or (self._packets is not None and self._packets.budget > 0)
+        return waits or (self._long is not None and self._long.carried is not None)
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
@@ -107,7 +108,7 @@ class RecordAssembler:
                     return True
                 start = data.rfind(b"\n", 0, match[0]) + 1
                 end = (data.find(b"\n", start) + 1 or len(data) + 1) - 1
-                if self._may_be_of_event(data, start) or self._long.reaches:
+                if self._may_be_of_event(data, start) or (self._long is not None and self._long.reaches):
                     return False
                 if match[1] <= end:
                     self.first_mixed = start, end
@@ -136,7 +137,7 @@ class RecordAssembler:
         """`is_strangers` for the chunk at hand; None where it holds for no line of it."""
         if self.tail is not None:
             return partial(self.tail.covers, data)
-        return partial(self.is_strangers, data) if self._long.reaches else None
+        return partial(self.is_strangers, data) if self._long is not None and self._long.reaches else None
 
     def is_strangers(self, data: bytes, begin: int) -> bool:
         """Whether the line at `begin` of the chunk at hand may be a caller's, as a part of the message before it.
@@ -145,6 +146,8 @@ class RecordAssembler:
         """
         if self.tail is not None:
             return self.tail.covers(data, begin)
+        if self._long is None:
+            return False
         try:
             return self._long.covers(begin, only_records=self._heads.is_known and not self.is_mixed)
         except TimeoutError:
@@ -166,7 +169,8 @@ class RecordAssembler:
             self.tail.begin(data)
         if self.rule.left_to_learn > 0:
             self.rule.learn(data)
-        self._long.begin(data, self._number)
+        if self._long is not None:
+            self._long.begin(data, self._number)
         self._chunk, self._before = data, list(self._last) if self._number else []
         self._heads.note(data)
 
@@ -175,10 +179,11 @@ class RecordAssembler:
         self._chunk = b""
         if self.tail is not None:
             self.tail.end(data)
-        try:
-            self._long.end(data)
-        except TimeoutError:
-            self._long.settle()
+        if self._long is not None:
+            try:
+                self._long.end(data)
+            except TimeoutError:
+                self._long.settle()
 
     @property
     def settled(self) -> int:
@@ -202,9 +207,26 @@ class RecordAssembler:
         """The records that are ready now, of this line (without its LF) or others; `time` is its own, if it brings one."""
         self.pushed += 1
         self._time = time
+        packets, rest, is_cut = self._packets, raw, True
         try:
             ready = self._judged() if self._doubted and self._heads.is_known else []
-            ready += self._push(self.pushed, raw)
+            while is_cut:  # as one line after the other
+                text = self._decode(rest).rstrip("\r")
+                in_packet = packets is not None and packets.busy
+                goes_on = bool(self._number) and not in_packet and self._is_of_event(text)
+                may_be_cut = 0 < self.rule.cut < len(rest) and not in_packet and not goes_on
+                place = self._cuts.place(rest, text) if may_be_cut else 0
+                if is_cut := place > 0:
+                    # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
+                    self._counts.tampered += self._accuses(text)
+                    ready += self._in_records(self.pushed, self._decode(rest[:place]) + _CUT)
+                    rest = rest[place:]
+                elif goes_on:
+                    ready += self._go_on(text)
+                else:
+                    line = (self.pushed, rest, text)
+                    for number, _, outside in packets.push(line) if packets is not None else (line,):
+                        ready += self._in_records(number, outside)
         except TimeoutError:
             self._counts.timed_out += 1
             return []
@@ -241,33 +263,18 @@ class RecordAssembler:
             if self._is_open and idle >= (FOLDED_SETTLES if self._is_folded or self._number else RECORD_SETTLES):
                 self._counts.at_end += 1
                 ready = self.close_record()
-            if idle >= FOLDED_SETTLES:
+            if self._long is not None and idle >= FOLDED_SETTLES:
                 self._long.settle()
             self._heads.settle(idle)
             if idle == inf or self._heads.is_known:
                 ready += self._judged()
-            if self._packets is not None and idle >= FOLDED_SETTLES and self._packets.waits:
-                for line in self._packets.release():
-                    ready += [one for passed in self._packets.push(line) for one in self._unscreened(passed)]
+            if self._packets is not None and idle >= FOLDED_SETTLES and self._packets.budget > 0:
+                passed = [one for line in self._packets.release() for one in self._packets.push(line)]
+                for number, _, text in passed:
+                    ready += self._in_records(number, text)
         except TimeoutError:
             self._counts.timed_out += 1
             return []
-        return ready
-
-    def _push(self, number: int, raw: bytes) -> list[Ready]:
-        text = self._decode(raw).rstrip("\r")
-        packets, line = self._packets, (number, raw, text)
-        if packets is None or not packets.busy:
-            if self._number and self._is_of_event(text):
-                return self._go_on(text)
-            if 0 < self.rule.cut < len(raw) and (place := self._cuts.place(raw, text)):
-                # What the server has cut off is gone: behind the cut stands what it wrote next, nobody's text.
-                self._counts.tampered += self._accuses(text)
-                before = self._in_records(number, self._decode(raw[:place]) + _CUT)
-                return before + self._push(number, raw[place:])
-        ready: list[Ready] = []
-        for passed in packets.push(line) if packets is not None else (line,):
-            ready += self._unscreened(passed)
         return ready
 
     def _is_of_event(self, line: str) -> bool:
@@ -289,15 +296,6 @@ class RecordAssembler:
         # Joined by one character, as long as the line feed that was there.
         return [] if few and self.rule.may_go_on("\r".join(self._last)) else self.close_record()
 
-    def _unscreened(self, line: Numbered) -> list[Ready]:
-        number, _, text = line
-        rule = self.rule
-        if rule.json and text.startswith("{"):
-            return self._in_json(number, text)
-        if rule.mixed is not None and not self.is_mixed:
-            self.is_mixed = rule.mixed.found(text)
-        return self._in_records(number, text)
-
     def _in_json(self, number: int, line: str) -> list[Ready]:
         text = from_json(self.rule.json, line)
         if text is not None:
@@ -306,25 +304,31 @@ class RecordAssembler:
         return []
 
     def _in_records(self, number: int, line: str) -> list[Ready]:
+        """A line that stands in no packet."""
+        rule = self.rule
+        if rule.json and line.startswith("{"):
+            return self._in_json(number, line)
+        if rule.mixed is not None and not self.is_mixed:
+            self.is_mixed = rule.mixed.found(line)
         alone = Ready(line, number, not self.is_mixed, self._time)
-        if not self.rule.has_records:
+        if not rule.has_records:
             return self._whole(alone, "")
-        if self.rule.begins(line) or (self._is_open and self.rule.opens_packet(line)):
+        if rule.begins(line) or (self._is_open and rule.opens_packet(line)):
             before = self._close_before_another() if self._is_open else []
             thread = self._thread.number(line) if self._thread is not None else ""
             last = self._thread.last([line], thread) if self._thread is not None else [line]
-            if number == self._hangs or self.rule.may_go_on(last[0]):
+            if number == self._hangs or rule.may_go_on(last[0]):
                 self._last = last
                 self._record, self._record_size, self._record_number = [line], len(line), number
                 self._record_time, self._number = self._time, thread
                 self._is_open, self._is_folded = True, False
                 return before
             return [*before, *self._whole(alone, thread)]
-        if self._is_open and not self.rule.goes_on(line):
+        if self._is_open and not rule.goes_on(line):
             return self._close_before_another()
         if self._is_open:
             self._is_folded = True
-            line = self.rule.without_prefix(line)
+            line = rule.without_prefix(line)
             self._record.append(line)
             self._record_size += len(line) + len(_NEWLINE)
             if self._record_size > 2 * _RECORD:

@@ -114,8 +114,15 @@ class SessionTail:
 
     def end(self, data: bytes) -> None:
         """The chunk is over; the next one follows it."""
-        self._keep(data)
-        size = len(data) - self._clear
+        size, lines = len(data) - self._clear, data
+        is_joined = len(data) < _FEW
+        if is_joined:
+            lines = self._before + data
+        start = self._begin_of_last(lines, 0 if is_joined or self._counted else self._clear)
+        if not start and not is_joined:
+            lines = self._before + data
+            start = self._begin_of_last(lines, 0)
+        self._before = lines[max(start, len(lines) - _MOST) :]
         if not self._before:
             self._counted = 0
         elif size > _NEAR:
@@ -123,16 +130,6 @@ class SessionTail:
         else:
             self._counted = min(self._counted + count_lines(data[self._clear :]) + size // BYTES, LINES)
         self._clear = 0
-
-    def _keep(self, data: bytes) -> None:
-        is_joined = len(data) < _FEW
-        if is_joined:
-            data = self._before + data
-        start = self._begin_of_last(data, 0 if is_joined or self._counted else self._clear)
-        if not start and not is_joined:
-            data = self._before + data
-            start = self._begin_of_last(data, 0)
-        self._before = data[max(start, len(data) - _MOST) :]
 
     def _begin_of_last(self, data: bytes, clear: int) -> int:
         """Where the lines of a session begin that a tail behind `data` may follow, or earlier; the end if there is none.

@@ -121,7 +121,7 @@ class Surveyor(Detector):
         self.told = {}
         self.failures = [event for event in self.flush() if isinstance(event, Failure)]
 
-    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent]) -> None:
+    def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent], time: float | None = None) -> None:
         self._alone.append((begin, end + 1))
         self._read_alone += 1
         if self._read_alone * _MOST_ALONE > self.counts.lines:
@@ -129,7 +129,7 @@ class Surveyor(Detector):
         if self._screen is not None and self._screen.is_strangers(data, begin):
             line = self._decode(data[begin:end])
             self.told[self._read_alone] = line, self._matcher.left_out(line)
-        super()._at(data, begin, end, events)
+        super()._at(data, begin, end, events, time)
 
     def _read(self, data: bytes, begin: int = 0) -> list[LogEvent]:  # noqa: ARG002 - as there
         raise SurveyError

@@ -44,14 +44,17 @@ def by_zones(time: float, now: float) -> float:
 class Lag:
     """The times of one log's lines. `findtime`: seconds after which a failure counts no more."""
 
-    def __init__(self, log_name: str, way: Literal["learn", "now"], findtime: float) -> None:
+    def __init__(self, path: str, way: Literal["learn", "now"], findtime: float) -> None:
+        self.path = path
+        self.live = self.ended = False
+        """As in `Chunk`, of what is read now."""
         self.offset = 0.0
         """Seconds that are added to the time of every line."""
         self.odd: float | None = None
         """By how many seconds lines are late that no zone explains; None when they are not."""
         self.moved = 0.0
         """Seconds that were added to the times that were given last."""
-        self._log = log_name
+        self._log = printable(path)
         self._way = way
         self._findtime = findtime
         self._expected = 0.0
@@ -59,26 +62,32 @@ class Lag:
         self._seen = 0
         self._told = float("-inf")
 
-    def correct(self, events: Sequence[LogEvent], now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
+    @property
+    def seen_as(self) -> str:
+        """The log, with the correction of its times: a witness of one correction vouches for no other."""
+        minutes = round(self.moved / 60)
+        return f"{self.path}, its times moved by {minutes} min" if minutes else self.path
+
+    def correct(self, events: Sequence[LogEvent], now: float) -> Sequence[LogEvent]:
         """The events that can be weighed now, each with the time at which it happened. Some may be held back for the next."""
         self.moved = self.offset
         # As nearly always: nothing is to be corrected nor learnt, which is asked once for all lines of an attack.
         if not self.offset and not self._seen:
-            learns = live if self._way == "learn" else ended
+            learns = self.live if self._way == "learn" else self.ended
             times = list(filter(None, map(_TIME, events))) if learns else []
             if not times:
                 return events
             if now - min(times) <= NEAR and max(times) - now <= NEAR:
                 self.odd = None if self._way == "learn" else self.odd
                 return events
-        return [one for event in events for one in self._correct(event, now, live=live, ended=ended)]
+        return [one for event in events for one in self._correct(event, now)]
 
-    def _correct(self, event: LogEvent, now: float, *, live: bool, ended: bool) -> Sequence[LogEvent]:
+    def _correct(self, event: LogEvent, now: float) -> Sequence[LogEvent]:
         if event.time is None:
             return (event,)
         if self._way == "now":
-            return (self._as_now(event, now) if ended and abs(event.time - now) > NEAR else event,)
-        if live:
+            return (self._as_now(event, now) if self.ended and abs(event.time - now) > NEAR else event,)
+        if self.live:
             return self._learn(event, now)
         return (self._moved(event),)
 
@@ -139,57 +148,28 @@ class Lag:
 
 
 class Lags:
-    """The times of a jail's logs. A chunk is announced by `reading`, and its events are corrected by `in_time`."""
+    """The times of a jail's logs: `reading` says which log is read now, and how."""
 
     def __init__(self, way: Literal["learn", "now"], findtime: float) -> None:
         self._way = way
         self._findtime = findtime
         self._logs: dict[str, Lag] = {}
-        self._read_as: dict[str, tuple[bool, bool]] = {}
-        self._chunk: tuple[str, float, bool, bool] = ("", 0.0, False, False)
+        self.now_read = self.reading("")
+        """Those of the log that is read now."""
 
-    @property
-    def path(self) -> str:
-        """The log that is read now."""
-        return self._chunk[0]
-
-    @property
-    def live(self) -> bool:
-        """Whether what follows is read as it is written."""
-        return self._chunk[2]
-
-    @property
-    def seen_as(self) -> str:
-        """The log that is read now, with the correction of its times: a witness of one correction vouches for no other."""
-        lag = self._logs.get(self.path)
-        minutes = round(lag.moved / 60) if lag is not None else 0
-        return f"{self.path}, its times moved by {minutes} min" if minutes else self.path
-
-    def reading(self, path: str, now: float, read_as: tuple[bool, bool] | None = None) -> None:
-        """What follows is of this log, read at `now`: `live` and `ended` as in `Chunk`, or as what was read of it last."""
-        if read_as is not None:
-            self._read_as[path] = read_as
-        self._chunk = path, now, *self._read_as.get(path, (False, False))
-
-    def in_time(self, events: Sequence[LogEvent]) -> Sequence[LogEvent]:
-        """The events with the times at which they happened; some perhaps not yet, or with others that were held back."""
-        path, now, live, ended = self._chunk
+    def reading(self, path: str, read_as: tuple[bool, bool] | None = None) -> Lag:
+        """What follows is of this log: `live` and `ended` as in `Chunk`, or as what was read of it last."""
         lag = self._logs.get(path)
         if lag is None:
-            if not live and not ended:
-                return events
-            lag = self._logs[path] = Lag(printable(path), self._way, self._findtime)
-        return lag.correct(events, now, live=live, ended=ended)
-
-    def released(self, path: str, now: float) -> Sequence[LogEvent]:
-        """What is held back of a log of which nothing has come for a while; what else follows is of that log too."""
-        self.reading(path, now)
-        return self._logs[path].release() if path in self._logs else ()
+            lag = self._logs[path] = Lag(path, self._way, self._findtime)
+        if read_as is not None:
+            lag.live, lag.ended = read_as
+        self.now_read = lag
+        return lag
 
     def keep(self, followed: Container[str]) -> None:
         """Forget all logs but these."""
         self._logs = {path: lag for path, lag in self._logs.items() if path in followed}
-        self._read_as = {path: told for path, told in self._read_as.items() if path in followed}
 
     def found(self) -> dict[str, float]:
         """Log → seconds by which its clock was found to be behind ours, or its lines late; of those that are."""

@@ -284,3 +284,12 @@ def test_no_line_raises(lines):
     for detector in detectors:
         detector.feed(data)
         assert detector.counts.lines == data.count(b"\n")
+
+
+def test_a_line_of_a_thousand_cut_records():
+    """Each hangs on the one before it, whose line feed the server has cut: the last one counts, however many there are."""
+    options = {"recordstart": r"^\d{4}-\d\d-\d\d ", "linecut": "60", "linecut_from": r"^(?=\d{4}-)"}
+    cut = line("nothing that matters, and longer than the server writes")[:60]
+    data = (cut * 1200 + line("login failed for 'bob' from 192.0.2.1") + "\n").encode()
+    (found,) = made(FAILED, options=options).feed(data)
+    assert (found.host, found.user) == ("192.0.2.1", "bob")

@@ -16,7 +16,8 @@ def ages(lag, behind, *, times=5, live=True, ended=True, step=1.0):
     found = []
     for n in range(times):
         now = NOW + n * step
-        events = lag.correct([Failure("203.0.113.5", now - behind)], now, live=live, ended=ended)
+        lag.live, lag.ended = live, ended
+        events = lag.correct([Failure("203.0.113.5", now - behind)], now)
         found += [round(now - event.time) for event in events]
     return found
 
@@ -93,7 +94,7 @@ def test_other_events_and_no_time():
     """A login is corrected as a failure is; what has no time stays so."""
     lag = Lag("/log", "learn", findtime=600)
     ages(lag, 2 * HOUR)
-    (login,) = lag.correct([Success("203.0.113.5", NOW - 2 * HOUR)], NOW, live=True, ended=True)
+    (login,) = lag.correct([Success("203.0.113.5", NOW - 2 * HOUR)], NOW)
     assert login.time == NOW
-    (dateless,) = lag.correct([Failure("203.0.113.5", None)], NOW, live=True, ended=True)
+    (dateless,) = lag.correct([Failure("203.0.113.5", None)], NOW)
     assert dateless.time is None

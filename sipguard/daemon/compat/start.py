@@ -101,8 +101,7 @@ class _Feed:
         view.write()
 
     def _lines(self, ban: Ban) -> list[str]:
-        database = self._daemon.store.database
-        attempts = database.story(ban.address)[0] if database else []
+        attempts, _ = self._daemon.store.story(ban.address)
         return [attempt.line for attempt in attempts if attempt.jail == ban.jail and attempt.line]
 
 
