@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import iptc
 
 from sipguard.errors import FirewallError
+from sipguard.firewall import xt_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +135,9 @@ class LegacyTable:
             if protocol:
                 rule.protocol = _PROTOCOLS[protocol]
             if ports:
-                rule.create_match("multiport").dports = ports
+                # Its bytes, not `dports = …`: python-iptables misreads the options of a match since iptables 1.8.11.
+                match, info = rule.create_match("multiport"), xt_rules.multiport(ports)
+                ctypes.memmove(match.match.data, info, len(info))
             rule.create_target("DROP")
             raw, mask = bytearray(rule.rule), bytes(rule.mask)
         # libiptc takes a standard target by its name: struct xt_entry_target has it behind its size.

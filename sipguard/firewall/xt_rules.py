@@ -52,6 +52,10 @@ _JUMP, _GOTO = 0xFFFFFFFD, 0xFFFFFFFC
 _EXPRESSIONS, _COMPAT = 4, 5  # NFTA_RULE_…
 _LIST_ELEMENT, _EXPR_NAME, _EXPR_DATA = 1, 1, 2
 _META_REGISTER, _META_KEY, _L4PROTO = 1, 2, struct.pack(">I", 16)
+_PROTOCOL_FIELD = b"".join(
+    attribute(kind, struct.pack(">I", value)) for kind, value in ((1, 1), (2, 1), (3, 9), (4, 1))
+)
+"""NFTA_PAYLOAD_…: into register 1, of the IPv4 header, at byte 9, one byte: how iptables 1.8.10 and later ask for it."""
 _CMP_REGISTER, _CMP_OPERATOR, _CMP_DATA, _EQUAL = 1, 2, 3, struct.pack(">I", 0)
 _IMMEDIATE_REGISTER, _IMMEDIATE_DATA = 1, 2
 _DATA_VALUE, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 1, 2, 1, 2
@@ -89,7 +93,7 @@ def encode(rule: str, family: Family, sets: Mapping[str, int]) -> bytes:
         protocol = _PROTOCOLS[match["protocol"]]
         parts += _protocol(protocol)
     if match["ports"]:
-        parts.append(_extension(b"match", b"multiport", _MULTIPORT_REVISION, _multiport(match["ports"])))
+        parts.append(_extension(b"match", b"multiport", _MULTIPORT_REVISION, multiport(match["ports"])))
     if match["set"]:
         parts.append(
             _extension(b"match", b"set", _SET_REVISION, _look(sets[match["set"]], counts=not match["uncounted"]))
@@ -117,7 +121,7 @@ def decode(body: bytes, family: Family, sets: Mapping[int, str]) -> str:
     for _, expression in attributes(first(body, _EXPRESSIONS)):
         name = first(expression, _EXPR_NAME).rstrip(b"\0")
         data = first(expression, _EXPR_DATA)
-        if name == b"meta" and first(data, _META_KEY) == _L4PROTO:
+        if (name == b"meta" and first(data, _META_KEY) == _L4PROTO) or (name == b"payload" and data == _PROTOCOL_FIELD):
             loaded = True
             continue
         if name == b"cmp" and loaded:
@@ -160,7 +164,8 @@ def _read_protocol(data: bytes) -> str:
     return f"-p {names[0]}" if names and first(data, _CMP_OPERATOR) == _EQUAL else "[cmp]"
 
 
-def _multiport(text: str) -> bytes:
+def multiport(text: str) -> bytes:
+    """What the match multiport wants to know for `80,5060:5061`, as destination ports."""
     ports, begins = [], []
     for word in text.split(","):
         numbers = [int(number) for number in word.split(":")]

@@ -32,7 +32,7 @@ def stock_tree(folder, jails):
 def test_sshd_and_recidive(tmp_path):
     """Guesses at sshd are rejected at its ports; who is banned too often is banned from all, by sipguard's own log."""
     jails = (
-        f"[sshd]\nenabled = true\nlogpath = {tmp_path}/auth.log\nport = ssh,2222\n"
+        f"[sshd]\nenabled = true\nbackend = auto\nlogpath = {tmp_path}/auth.log\nport = ssh,2222\n"
         f"[recidive]\nenabled = true\nlogpath = {tmp_path}/sipguard.log\nmaxretry = 2\n"
     )
     with namespace("nft") as host:

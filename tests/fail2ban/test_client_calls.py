@@ -28,6 +28,10 @@ RUNNER = str(Path(__file__).with_name("runner.py"))
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d{3})?"), "TIME"),
     (re.compile(r"(fail2ban\S* *)\[\d+\]:"), r"\1[PID]:"),
+    # What Fail2ban 1.1.0 says otherwise than 1.0.2, which sipguard claims to be.
+    (re.compile(r"^(Fail2Ban v)?1\.(0\.2|1\.0)$", re.M), r"\1VERSION"),
+    (re.compile(re.escape("[0-9a-fA-F]{1,4}::?|::){1,7}")), "[0-9a-fA-F]{1,4}::?|:){1,7}"),
+    (re.compile("'gamin', "), ""),
 )
 
 FILTER = """[Definition]

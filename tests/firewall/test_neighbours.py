@@ -70,8 +70,8 @@ def test_others_stay_as_they_are(tmp_path, backend):
     (tmp_path / "log").touch()
     with namespace("nft", "iptables", "ipset", "iptables-legacy") as net:
         for program in ("iptables-restore", "iptables-legacy-restore"):
-            net.run(program, script=saved(4))
-            net.run(program.replace("ip", "ip6", 1), script=saved(6))
+            net.run(program, "-w", script=saved(4))  # -w: all namespaces share the lock of iptables-legacy
+            net.run(program.replace("ip", "ip6", 1), "-w", script=saved(6))
         net.run("nft", "-f", "-", script=NATIVE)
         net.run("ipset", "restore", script="create blocklist hash:ip\nadd blocklist 192.0.2.200\n")
 
