@@ -19,6 +19,8 @@ class EventServer:
         """Whether Asterisk's user has `read = security`."""
         self.clients = []
         """Who listens to the events."""
+        self._joining = threading.Lock()
+        """Who has been told that he listens does, for whoever tells an event next."""
         self._open = []
         self._listener = self._acceptor = None
         self.port = 0
@@ -74,14 +76,16 @@ class EventServer:
             good = command == f"auth {self.password}"
             client.sendall(b"Content-Type: command/reply\nReply-Text: %s\n\n" % (b"+OK" if good else b"-ERR invalid"))
         elif command.startswith("event "):
-            client.sendall(b"Content-Type: command/reply\nReply-Text: +OK event listener enabled json\n\n")
-            self.clients.append(client)
+            with self._joining:
+                client.sendall(b"Content-Type: command/reply\nReply-Text: +OK event listener enabled json\n\n")
+                self.clients.append(client)
         elif command.startswith("Action: Login"):
             good = f"Secret: {self.password}\r\n" in command + "\r\n"
-            client.sendall(b"Response: %s\r\nMessage: x\r\n\r\n" % (b"Success" if good else b"Error"))
-            if good and self.may_read:
-                client.sendall(self._own_login())
-                self.clients.append(client)
+            with self._joining:
+                client.sendall(b"Response: %s\r\nMessage: x\r\n\r\n" % (b"Success" if good else b"Error"))
+                if good and self.may_read:
+                    client.sendall(self._own_login())
+                    self.clients.append(client)
 
     @staticmethod
     def _own_login():
@@ -99,7 +103,9 @@ class EventServer:
         """One event for each address; gives how many were told. The server may be killed in the midst, by another thread."""
         told = 0
         for address in addresses:
-            for client in list(self.clients):
+            with self._joining:
+                clients = list(self.clients)
+            for client in clients:
                 try:
                     client.sendall(self._event(address, user, name))
                     told += 1
