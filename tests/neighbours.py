@@ -66,7 +66,9 @@ class Host:
         self._legacy = legacy
         trees = [packages() / name for name in installed]
         usr = ":".join(str(tree / "usr") for tree in trees if (tree / "usr").is_dir())
-        self._lines = [f"mount -t overlay overlay -o lowerdir={usr}:/usr /usr"] if usr else []
+        # Debian 13's mount hands options over one by one, each of 255 bytes at most, unless it is told not to.
+        old = "LIBMOUNT_FORCE_MOUNT2=always"
+        self._lines = [f"{old} mount -t overlay overlay -o lowerdir={usr}:/usr /usr"] if usr else []
         for part in ("etc", "var"):
             for layer in ("work", "upper"):
                 (folder / part / layer).mkdir(parents=True)
@@ -74,7 +76,7 @@ class Host:
                 if (tree / part).is_dir():
                     shutil.copytree(tree / part, folder / part / "upper", symlinks=True, dirs_exist_ok=True)
             layers = f"lowerdir=/{part},upperdir={folder}/{part}/upper,workdir={folder}/{part}/work"
-            self._lines.append(f"mount -t overlay overlay -o {layers} /{part}")
+            self._lines.append(f"{old} mount -t overlay overlay -o {layers} /{part}")
         (folder / "run").mkdir()
         self._lines.append(f"mount --bind {folder}/run /run")
         (folder / "etc/upper/iptables").mkdir(exist_ok=True)
