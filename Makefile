@@ -11,8 +11,6 @@ REST := $(VENV)/ready-for-rest
 # Tests wait half of their time, so two run for each processor; ARGS="tests/policy -k window" chooses among them.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
-# Those with real servers wait for them, on however many processors.
-REST_WORKERS ?= $(shell echo $$((6 + $$(nproc))))
 QUICK := not (root or fail2ban or lab or long or site or browser or ansible)
 
 # Hundreds of daemons start in the tests: with compiled modules in a quarter of the time.
@@ -32,7 +30,7 @@ test: $(TESTED) ## what needs no root, no Fail2ban and no real server: minutes
 test-all: test test-rest ## the rest too, as root: real firewalls, Fail2ban, Asterisk; what is missing is said
 
 test-rest: $(TESTED) $(REST)
-	SIPGUARD_TESTS=rest $(PYTEST) -n $(REST_WORKERS) --dist loadgroup --no-loadscope-reorder -m 'not long and (more or not ($(QUICK)))' $(ARGS)
+	SIPGUARD_TESTS=rest $(PYTEST) --dist loadgroup --no-loadscope-reorder -m 'not long and (more or not ($(QUICK)))' $(ARGS)
 
 test-long: $(TESTED) ## what takes its time: millions of lines, random trees and partitions, fuzzing; then the soak
 	SIPGUARD_TESTS=long $(PYTEST) --dist loadgroup -m 'long or fuzz or timed' $(ARGS)
