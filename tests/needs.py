@@ -93,8 +93,8 @@ class _Running:
 
 
 def is_quick(item: pytest.Item) -> bool:
-    """Whether a test needs no lab and no browser, and does with the time that every test may take."""
-    return not any(item.get_closest_marker(one) for one in (LAB, BROWSER, "timeout"))
+    """Whether a test needs no lab and no browser."""
+    return not any(item.get_closest_marker(one) for one in (LAB, BROWSER))
 
 
 def check_groups(items: Iterable[pytest.Item], config: pytest.Config) -> None:
