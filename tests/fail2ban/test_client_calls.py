@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 
 import pytest
+import reference
 from needs import needs
 
+from sipguard.fail2ban.protocol.messages import SPOKEN_VERSION
 from tests.fail2ban.calls import SESSION, Lines
 from tests.netns import namespace
 
@@ -28,11 +30,13 @@ RUNNER = str(Path(__file__).with_name("runner.py"))
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d{3})?"), "TIME"),
     (re.compile(r"(fail2ban\S* *)\[\d+\]:"), r"\1[PID]:"),
-    # What Fail2ban 1.1.0 says otherwise than 1.0.2, which sipguard claims to be.
+)
+NEWER = (
     (re.compile(r"^(Fail2Ban v)?1\.(0\.2|1\.0)$", re.M), r"\1VERSION"),
     (re.compile(re.escape("[0-9a-fA-F]{1,4}::?|::){1,7}")), "[0-9a-fA-F]{1,4}::?|:){1,7}"),
     (re.compile("'gamin', "), ""),
 )
+"""What Fail2ban 1.1.0 says otherwise than 1.0.2, which sipguard claims to be: held against that one, it is compared."""
 
 FILTER = """[Definition]
 failregex = ^\\s*login failed for <F-USER>\\S+</F-USER> from <HOST>$
@@ -112,7 +116,7 @@ class Caller:
 
 def _masked(text: str, directory: Path) -> str:
     text = text.replace(str(directory), "DIR")
-    for pattern, word in MASKS:
+    for pattern, word in MASKS if reference.version() == SPOKEN_VERSION else (*MASKS, *NEWER):
         text = pattern.sub(word, text)
     return text
 

@@ -76,20 +76,20 @@ def spoofed(number):
 
 def test_invented_sources_take_a_bounded_memory(monkeypatch):
     """Whoever has tried twice stays counted; of those that tried once the oldest go, and how many is told."""
-    monkeypatch.setattr(module, "MOST", 10_000)
+    monkeypatch.setattr(module, "MOST", 20_000)
     window = Window(maxretry=3, findtime=600)
     window.add(ADDRESS, 0)
     window.add(ADDRESS, 1)
     tracemalloc.start()
-    for number in range(50_000):
+    for number in range(100_000):
         window.add(spoofed(number), 2 + number / 1e5)
     memory, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(window) <= module.MOST
     assert memory < 330 * module.MOST, "bytes"
-    assert window.dropped + len(window) == 50_001
+    assert window.dropped + len(window) == 100_001
     assert window.count(spoofed(0), 12) == 0
-    assert window.count(spoofed(49_999), 12) == 1
+    assert window.count(spoofed(99_999), 12) == 1
     assert window.add(ADDRESS, 12)
 
 

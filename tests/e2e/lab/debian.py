@@ -22,7 +22,7 @@ _DEVICES = "null zero full random urandom tty"
 
 def cached(suite: str = SUITE, *, bare: bool = False) -> Path:
     """The Debian that others are made over, installed once; `bare` has nothing but apt. Raises `LabUnavailableError`."""
-    cache = Path(os.environ.get("SIPGUARD_LAB_CACHE", "/var/cache/sipguard-lab"))
+    cache = unpacked.CACHE
     name = f"{suite}-bare" if bare else suite
     if bare:
         install(suite, cache, packages="passwd", proof="usr/bin/apt-get", name=name)
