@@ -224,7 +224,7 @@ def test_garbage(data):
 
 
 OPCODES = st.sampled_from(
-    [bytes([code]) for code in b"(.012FIJKLMNSTUVXade}ghjl]sut)pqrGBCcR\x80\x85\x86\x87\x88\x89\x8f\x90\x91\x93\x94"]
+    [bytes([code]) for code in b"(.012FIJKLMNSTUVXabde}ghjl]sut)pqrGBCcR\x80\x85\x86\x87\x88\x89\x8f\x90\x91\x93\x94"]
 )
 
 
@@ -262,3 +262,26 @@ def test_answers_of_a_server():
     assert read(pickle.dumps((0, many), 5)) == (0, many)
     with pytest.raises(UnpickleError):
         read(b"cos\nsystem\n(S'true'\ntR.")
+
+
+@pytest.mark.parametrize("protocol", range(3, 6))
+def test_what_an_error_brings_beside_its_arguments(protocol):
+    """From Python 3.12 on an `AttributeError` says its name there too: the error is read, and no attribute is set."""
+
+    class Refusal:
+        def __reduce__(self):
+            return AttributeError, ("no attribute 'x'",), {"name": "x", "args": ("no attribute 'x'",), "kind": "other"}
+
+    status, error = read(pickle.dumps((1, Refusal()), protocol))
+    assert status == 1
+    assert (error.kind, str(error)) == ("AttributeError", "no attribute 'x'")
+    assert not hasattr(error, "name")
+    with pytest.raises(UnpickleError, match="is a class"):
+        loads(pickle.dumps((1, Refusal()), protocol))
+
+
+@pytest.mark.parametrize("data", [b"]}b.", b"}}b.", b"S'x'\n}b.", b"cbuiltins\nstr\n}b.", b"}b."])
+def test_only_an_error_brings_more(data):
+    """Nor does an answer build anything else."""
+    with pytest.raises(UnpickleError):
+        read(data)

@@ -215,7 +215,14 @@ def _reduce(m: _Machine) -> None:
     m.append(function(*arguments))
 
 
-_NO_OBJECTS = {bytes([code]) for code in b"01aespqru\x80\x90\x94\x95"}
+def _build(m: _Machine) -> None:
+    """What an error brings beside its arguments, as some do from Python 3.12 on, is left out: nothing sets attributes here."""
+    m.stack.pop()
+    if not isinstance(m.stack[-1], Exception):
+        raise UnpickleError("an opcode is out of place")
+
+
+_NO_OBJECTS = {bytes([code]) for code in b"01abespqru\x80\x90\x94\x95"}
 """Opcodes that push nothing."""
 _ACTIONS: dict[bytes, Action] = {
     **_standard(b"(01GJKMN]l}t)aepqrScS\x80\x85\x86\x87\x88\x89\x8f\x93\x94"),
@@ -233,6 +240,7 @@ _ACTIONS: dict[bytes, Action] = {
     b"L": lambda m: m.append(int(m.number().removesuffix(b"L"))),
     b"R": _reduce,
     b"V": _unicode,
+    b"b": _build,
     b"\x95": _frame,
 }
-"""Opcode → its function. Opcodes that create objects are missing: BUILD, INST, OBJ, NEWOBJ, persistent and extension ids."""
+"""Opcode → its function. Opcodes that create objects are missing: INST, OBJ, NEWOBJ, persistent and extension ids."""
