@@ -16,7 +16,7 @@ from sipguard.config.filters import read_filter
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.log_detectors import SharedDetectors, Told
 from sipguard.detection.detector import Detector
-from sipguard.model import Filter, Jail
+from sipguard.model import Chunk, Filter, Jail, Position
 from sipguard.policy.ignore import IgnoreList
 from sipguard.policy.window import Window
 from sipguard.state.changes import Changes
@@ -65,7 +65,7 @@ def _counted_by(found: Filter, jails: int) -> Callable[[bytes], object]:
     def take(data: bytes) -> None:
         told: Told = {}
         for runner in runners:
-            runner.take(data, changes, "log", told=told)
+            runner.take(Chunk("log", data, Position("log", 0, 0, "", 0, 0)), changes, told)
 
     return take
 

@@ -64,6 +64,8 @@ class Chunk:
     ended: bool = False  # the end of this log was read before, whichever file it was in then
     before: bytes = b""
     """Whole lines that stand before the first chunk of a file that was read in part by an earlier run."""
+    idle: float = 0.0
+    """Seconds for which the log has had nothing new, of a chunk without lines: what that has shown to be whole is to be told."""
 
 
 @dataclass(frozen=True, slots=True)

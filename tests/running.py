@@ -24,6 +24,7 @@ from limits import PATIENCE
 
 from sipguard.cli.client import ask
 from sipguard.errors import SipguardError
+from sipguard.model import Chunk, Position
 
 ROOT = Path(__file__).parents[1]
 
@@ -161,6 +162,11 @@ def failure(address, user="1000", when=None):
         f"{date}.123456 98.53% [WARNING] sofia_reg.c:1787 SIP auth failure (REGISTER) on sofia profile 'internal' "
         f"for [{user}@192.0.2.10] from ip {address}\n"
     )
+
+
+def chunk(data, path="log", **more):
+    """What is read of a log at once."""
+    return Chunk(path, data, Position(path, 1, 1, "", 0, len(data)), **more)
 
 
 def append(log, text):

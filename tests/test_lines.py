@@ -45,5 +45,5 @@ def test_what_is_since_is_so_with_all_in_it():
     """By its file, its class or its own name."""
     assert lines.is_since("detection/cuts.py", "Cuts.place")
     assert lines.is_since("cli/layout.py", "Painted.__new__")
-    assert lines.is_since("daemon/jail_runner.py", "JailRunner.release")
+    assert lines.is_since("daemon/log_reader.py", "LogReader._release")
     assert not lines.is_since("daemon/jail_runner.py", "JailRunner.take")

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sipguard.daemon.log_detectors import Told
 from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES
+from sipguard.model import Chunk, Position
 from sipguard.sources.rotated import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterator, Mapping
 
     from sipguard.daemon.jail_runner import JailRunner
     from sipguard.daemon.state_writer import StateWriter
-    from sipguard.model import Chunk, Position
 
-
-_AT_ONCE = 50
-"""Logs between two looks of the loop at everything else."""
 _LATE = 1e-6
 """Seconds, so that a difference of times is not a little too small."""
 
@@ -35,14 +32,15 @@ class _Held(NamedTuple):
     """When the log had something new for the last time, by the loop's clock."""
     position: Position
     """Behind the record."""
+    sizes: Mapping[JailRunner, int | None]
+    """How many bytes of it each jail holds back; None for nothing, 0 where that is not known."""
 
 
 class HeldRecords:
     """The logs whose last record is held back."""
 
-    def __init__(self, store: StateWriter, readers: Callable[[str], Iterable[JailRunner]]) -> None:
+    def __init__(self, store: StateWriter) -> None:
         self._store = store
-        self._readers = readers
         self.logs: dict[str, _Held] = {}
         """By path."""
         self._ahead: dict[tuple[str, str], int] = {}
@@ -71,58 +69,50 @@ class HeldRecords:
         known = max(0, len(chunk.data) - max(0, left))
         return replace(chunk, data=chunk.data[known:], before=chunk.before + chunk.data[:known])
 
-    def position(self, position: Position, since: float) -> Position:
-        """Where a log that was read up to here, and has had nothing new `since`, is to be read on after a restart."""
-        path, sizes, holds = position.path, dict[str, int](), False
-        for runner in self._readers(path):
-            held = runner.detectors.held(path)
-            sizes[runner.jail.name], holds = held or 0, holds or held is not None
-        if not holds:
+    def position(self, chunk: Chunk, held: Mapping[JailRunner, int | None], now: float) -> Position:
+        """Where to read on after a restart of a log that was read up to here, if each jail holds back so much of it.
+
+        `now` is by the loop's clock.
+        """
+        path, position = chunk.path, chunk.position
+        if set(held.values()) <= {None}:
             self.logs.pop(path, None)
             return position
-        self.logs[path] = _Held(since, position)
-        begin = max(0, position.offset - max(sizes.values()))
-        for jail, size in sizes.items() if position.inode else ():  # the journal has none
-            if (own := position.offset - size) > begin:
-                key = f"{jail}\n{path}"
+        self.logs[path] = _Held(self.logs[path].since if chunk.idle else now, position, held)
+        if not position.inode:
+            return position  # of the journal
+        begin = max(0, position.offset - max(filter(None, held.values()), default=0))
+        for runner, size in held.items():
+            if (own := position.offset - (size or 0)) > begin:
+                key = f"{runner.jail.name}\n{path}"
                 self._store.changes.positions[key] = replace(position, path=key, offset=own)
-        return replace(position, offset=begin) if position.inode else position
+        return replace(position, offset=begin)
 
-    def release(self, now: float) -> float | None:
-        """Read what is whole by now; seconds until to ask again, None when nothing is left."""
-        read = 0
+    def whole(self, now: float) -> Iterator[Chunk]:
+        """Chunks without lines, of logs that have stood still: what is whole by now is to be told."""
         for path, held in list(self.logs.items()):
             idle, unread = now - held.since, _unread(held.position)
-            if unread != 0 and idle < (FOLDED_SETTLES if unread is None else DOUBT_SETTLES):
-                continue  # what stands behind it is read first: it may be the rest of the record
-            if read == _AT_ONCE:
-                return 0.0
-            self._read(path, held, idle)
-            read += 1
-        if not self.logs:
-            return None
+            # What stands behind it is read first: it may be the rest of the record.
+            if unread == 0 or idle >= (FOLDED_SETTLES if unread is None else DOUBT_SETTLES):
+                yield Chunk(path, b"", held.position, idle=idle)
+
+    def wait(self, now: float) -> float:
+        """Seconds until more can be whole of what is left."""
         return min(_until_next(now - held.since) for held in self.logs.values())
 
-    def release_all(self) -> None:
-        """Nothing is read any more: what is held is read as it is.
+    def left(self) -> Iterator[Chunk]:
+        """As `whole`, when nothing is read any more: what is held is told as it is.
 
         A record behind which the file goes on is left to whoever reads on, and reads it whole.
         """
         for path, held in list(self.logs.items()):
-            kept = {one: size for one in self._readers(path) if (size := one.detectors.held(path)) is not None}
-            if _unread(held.position) and all(kept.values()):
-                for runner in kept:
+            if 0 in held.sizes.values() or not _unread(held.position):
+                yield Chunk(path, b"", held.position, idle=inf)
+                continue
+            for runner, size in held.sizes.items():
+                if size is not None:
                     runner.detectors.drop(path)
-            else:
-                self._read(path, held, float("inf"))
         self.logs.clear()
-
-    def _read(self, path: str, held: _Held, idle: float) -> None:
-        told: Told = {}
-        for runner in self._readers(path):
-            runner.release(path, idle, self._store.changes, told)
-        self._store.changes.positions[path] = self.position(held.position, held.since)
-        self._store.touched()
 
 
 def _until_next(idle: float) -> float:

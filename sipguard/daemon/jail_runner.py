@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from operator import attrgetter, methodcaller
+from operator import attrgetter
 
 from sipguard.daemon.auth_lines import AuthLines
 from sipguard.daemon.ban_ledger import BanLedger
@@ -17,10 +16,9 @@ from sipguard.daemon.line_problems import LineProblems
 from sipguard.daemon.log_detectors import LogDetectors, SharedDetectors, Told, entries
 from sipguard.daemon.own_log import LogBatch, moment
 from sipguard.daemon.unproven import Unproven
-from sipguard.detection.detector import Detector
 from sipguard.detection.results import Counts
 from sipguard.errors import ConfigError
-from sipguard.model import Ban, Challenge, Clock, Failure, Jail, LogEvent, Success
+from sipguard.model import Ban, Challenge, Chunk, Clock, Failure, Jail, LogEvent, Success
 from sipguard.policy.attempts import Attempts
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.policy.judge import Judge, Judgement, Outcome
@@ -130,73 +128,54 @@ class JailRunner:
         self.detectors.keep(followed)
         self._line_problems.keep(followed)
 
-    def take(
-        self,
-        data: bytes,
-        changes: Changes,
-        path: str = "",
-        *,
-        live: bool = False,
-        ended: bool = False,
-        told: Told | None = None,
-        before: bytes = b"",
-    ) -> None:
-        """Read whole lines of one log; `live`, `ended`, `before` as in `Chunk`. `told` is what other jails were told of them."""
-        if before and path not in self.detectors.known:
-            with self.degrading():
-                detector = self.detectors.of(path, told, before)
-                for attempts in self.attempts:
-                    attempts.recall(detector.looked_back, self._clock())
-        self.lags.reading(path, (live, ended))
-        self._read(path, changes, told, methodcaller("events", data), data)
+    def take(self, chunk: Chunk, changes: Changes, told: Told | None = None) -> int | None:
+        """Weigh what the detector of a log makes of a chunk; `told` is what other jails that share it were told of the same.
 
-    def release(self, path: str, idle: float, changes: Changes, told: Told | None = None) -> None:
-        """Read what was held back of a log that has had nothing new for `idle` seconds."""
-        if path in self.detectors.known:
-            self.lags.reading(path)
-            self._read(path, changes, told, methodcaller("release", idle))
-
-    def take_records(
-        self, records: Sequence[tuple[float, str]], changes: Changes, path: str = "", told: Told | None = None
-    ) -> None:
-        """Read entries of the journal: time and text."""
-        self.lags.reading("")
-        self.auth_lines.look(b"", understood=True)
-        self._read(path, changes, told, partial(entries, records))
-
-    def _read(
-        self,
-        path: str,
-        changes: Changes,
-        told: Told | None,
-        ask: Callable[[Detector], list[LogEvent]],
-        data: bytes = b"",
-    ) -> None:
-        """Weigh what the detector of a log answers; jails that share it are told the same. `data` is the chunk, if there is one.
-
-        A detector in which something went wrong is not believed again: the next chunk has a new one.
+        Gives how much of the log is held back, as `Detector.held`. A detector in which something went wrong is not believed
+        again: the next chunk has a new one.
         """
-        told = {} if told is None else told
+        told, path = {} if told is None else told, chunk.path
+        is_new = path not in self.detectors.known
+        if is_new and chunk.idle:
+            return None
+        if is_new and chunk.before:
+            self._look_back(chunk, told)
+        is_read = not (chunk.idle or chunk.records)
+        self.lags.reading("" if chunk.records else path, (chunk.live, chunk.ended) if is_read else None)
         detector = self.detectors.of(path, told)
-        counts, held = detector.counts, detector.held is not None
-        slow, tampered, ignored = counts.timed_out, counts.tampered, counts.ignored
+        counts, held = detector.counts, detector.held
+        slow, tampered, ignored, held_before = counts.timed_out, counts.tampered, counts.ignored, held is not None
         with self.degrading(anew=True):
             if detector not in told:
                 before = replace(counts)
-                told[detector] = ask(detector), before
+                if chunk.records:
+                    events = entries(chunk.records, detector)
+                else:
+                    events = detector.release(chunk.idle) if chunk.idle else detector.events(chunk.data)
+                told[detector] = events, before
             events, _ = told[detector]
-            if data:  # a chunk without says where a log begins
-                # What was left out knowingly, or waits for more, is understood too.
-                handled = counts.tampered + counts.ignored + (detector.held is not None)
-                self.auth_lines.look(data, understood=bool(events) or handled > tampered + ignored + held)
+            held = detector.held
+            if chunk.data or chunk.records:  # a chunk without says where a log begins, or that it stands still
+                # What was left out knowingly, or waits for more, is understood too, and all that an entry says.
+                handled = counts.tampered + counts.ignored + (held is not None) > tampered + ignored + held_before
+                self.auth_lines.look(chunk.data, understood=handled or bool(events or chunk.records))
             if self.heard is not None:
                 events = [one for event in events if (one := self.heard(event)) is not None]
             self._weigh_all(self.lags.now_read.correct(events, self._clock()), changes)
         if self.degrading.failed:
             self.detectors.drop(path)
+            held = None
         if (counts.timed_out, counts.tampered) != (slow, tampered):
             self._line_problems.grew(path, counts, slow, tampered)
             self._line_problems.tell(self.jail.name, self.jail.filter.name)
+        return held
+
+    def _look_back(self, chunk: Chunk, told: Told) -> None:
+        """Know what stands before the first chunk of a log, which an earlier run has read."""
+        with self.degrading():
+            detector = self.detectors.of(chunk.path, told, chunk.before)
+            for attempts in self.attempts:
+                attempts.recall(detector.looked_back, self._clock())
 
     def take_events(self, events: Sequence[LogEvent], changes: Changes) -> None:
         """Weigh what the wire, or a server's events, tell."""

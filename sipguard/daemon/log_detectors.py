@@ -74,10 +74,6 @@ class LogDetectors:
         """What detectors have counted that are no more."""
         self._tried = shared.of("", self._reading)
 
-    def held(self, path: str) -> int | None:
-        """How long the last record of this log is, in bytes, if it is held back as it may go on; else None."""
-        return self.known[path][0].held if path in self.known else None
-
     def of(self, path: str, told: Told | None = None, before: bytes = b"") -> Detector:
         """The detector of a log: what one log has told so far says nothing of another. A new one looks at the lines `before`."""
         if path not in self.known:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sipguard.daemon.held_records import HeldRecords
@@ -34,6 +35,8 @@ PULSE = 0.02, 0.1
 """Seconds between two looks at a busy log, at least and at most: a ban waits so long."""
 SHARE = 0.01
 """Of one processor's time, what looking may take before it becomes rarer."""
+RELEASED = 50
+"""Logs whose last records are told between two looks at everything else."""
 TOLD_WITHIN = 0.1
 """Seconds that our own log may wait for more lines while another log is busy."""
 
@@ -58,7 +61,7 @@ class LogReader:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._held = HeldRecords(store, self.readers)
+        self._held = HeldRecords(store)
         self._release_timer: asyncio.TimerHandle | None = None
         self._told = 0.0
         self._error: Exception | None = None
@@ -81,7 +84,8 @@ class LogReader:
         """Follow nothing, until `follow`."""
         if self._timer is not None:
             self._timer.cancel()
-        self._held.release_all()
+        for chunk in self._held.left():
+            self._take(chunk)
         self.logs.stop()
         for runner in self._runners.values():
             runner.tell()
@@ -126,7 +130,7 @@ class LogReader:
             self._timer.cancel()
         begun = time.thread_time()
         for chunk in self.logs.read(SLICE):
-            self._take(chunk, patient=self.logs.busy)
+            self._take(chunk)
         if busy := self.logs.busy:
             pause = (time.thread_time() - begun) / SHARE
             self._timer = self._loop.call_later(min(max(pause, PULSE[0]), PULSE[1]), self._pulse)
@@ -137,43 +141,37 @@ class LogReader:
         return self.logs.pending
 
     def _release(self) -> None:
-        """Read the records at the ends of logs that have turned out to be whole."""
-        self._release_timer = None
-        wait: float | None = RECORD_SETTLES
+        """Have the records at the ends of logs told that have turned out to be whole."""
+        now, wait = self._loop.time(), RECORD_SETTLES
         try:
             if not self.paused.locked():
-                wait = self._held.release(self._loop.time())
+                whole = self._held.whole(now)
+                for chunk in islice(whole, RELEASED):
+                    self._take(chunk)
+                if any(whole):
+                    wait = 0.0
+                elif self._held.logs:
+                    wait = self._held.wait(now)
         except Exception as error:
             self._error = error
             self._changed.set()
-        if wait is not None:
-            self._release_timer = self._loop.call_later(wait, self._release)
+        self._release_timer = self._loop.call_later(wait, self._release) if self._held.logs else None
 
-    def _take(self, chunk: Chunk, *, patient: bool) -> None:
+    def _take(self, chunk: Chunk) -> None:
         """One chunk through every jail that reads its log; its position is stored with what it caused."""
         self._check_clock()
         told: Told = {}
+        held: dict[JailRunner, int | None] = {}
         for runner in self.readers(chunk.path):
-            runner.patient = patient
+            runner.patient = self.logs.busy
             runner.totals.oversize += chunk.oversize
-            if chunk.records:
-                runner.take_records(chunk.records, self._store.changes, chunk.path, told)
-            else:
-                part = self._held.unread(runner.jail.name, chunk)
-                runner.take(
-                    part.data,
-                    self._store.changes,
-                    chunk.path,
-                    live=chunk.live,
-                    ended=chunk.ended,
-                    told=told,
-                    before=part.before,
-                )
+            part = self._held.unread(runner.jail.name, chunk)
+            held[runner] = runner.take(part, self._store.changes, told)
             if runner.examiner is not None:
                 self._hear(runner, runner.examiner, chunk)
         for detector in told:
             detector.looked_back = []
-        self._store.changes.positions[chunk.path] = self._held.position(chunk.position, self._loop.time())
+        self._store.changes.positions[chunk.path] = self._held.position(chunk, held, self._loop.time())
         if self._held.logs and self._release_timer is None:
             self._release_timer = self._loop.call_later(RECORD_SETTLES, self._release)
         if self.logs.pending:

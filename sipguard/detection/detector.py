@@ -172,9 +172,8 @@ class Detector:
 
         None where nothing is held back.
         """
-        if self._screen is None or not self._screen.waits:
-            return None
-        return self._screen.held_bytes if self._wrappers.is_plain else 0
+        size = None if self._screen is None else self._screen.held
+        return size if size is None or self._wrappers.is_plain else 0
 
     def release(self, idle: float) -> list[LogEvent]:
         """What was held back until more would come: nothing has come for `idle` seconds, and the log ends here."""

@@ -67,7 +67,7 @@ class RecordAssembler:
         self.first_mixed: tuple[int, int] | None = None
         """Where in the data that `can_skip` was asked about the line lies from which on nothing is trusted."""
         self._counts = counts
-        self.pushed = self.held_bytes = 0  # lines that have gone by; of the record under way
+        self.pushed = self._held_bytes = 0  # lines that have gone by; of the record under way
         self._record: list[str] = []
         self._record_size = self._record_number = 0
         self._record_time: float | None = None
@@ -89,11 +89,12 @@ class RecordAssembler:
         return self._is_open or must_judge or (self._packets is not None and self._packets.busy)
 
     @property
-    def waits(self) -> bool:
-        """Whether something is held back that `release` gives when nothing more comes."""
+    def held(self) -> int | None:
+        """How many bytes before the end the record begins that `release` gives when nothing more comes; None for no record."""
         waits = self._is_open or (bool(self._doubted) and self._heads.can_settle)
         waits = waits or (self._packets is not None and self._packets.budget > 0)
-        return waits or (self._long is not None and self._long.carried is not None)
+        waits = waits or (self._long is not None and self._long.carried is not None)
+        return self._held_bytes if waits else None
 
     def can_skip(self, data: bytes) -> bool:
         """Whether lines of `data` that hold nothing of interest may be left out while not `busy`."""
@@ -232,7 +233,7 @@ class RecordAssembler:
             return []
         if self._is_open:
             before = self._hangs_at if self.pushed == self._hangs else 0
-            self.held_bytes = before + len(raw) + 1 + (self.held_bytes if self._record_number < self.pushed else 0)
+            self._held_bytes = before + len(raw) + 1 + (self._held_bytes if self._record_number < self.pushed else 0)
         return ready
 
     def ended_by(self, raw: bytes) -> list[Ready]:
@@ -353,7 +354,7 @@ class RecordAssembler:
     def forget_record(self, *, tampered: bool) -> None:
         """The record under way counts for nobody."""
         self._counts.tampered += tampered
-        self._record, self._is_open, self._number, self.held_bytes = [], False, "", 0
+        self._record, self._is_open, self._number, self._held_bytes = [], False, "", 0
 
     def close_record(self) -> list[Ready]:
         """The record under way has no more lines."""

@@ -44,7 +44,7 @@ def test_what_is_held_counts(tmp_path, log, what):
         runner = daemon.runners["pbx"]
         append(log, failure(ATTACKER))
         end = time.monotonic() + PATIENCE
-        while runner.detectors.held(str(log)) is None and time.monotonic() < end:
+        while not daemon.reading._held.logs and time.monotonic() < end:
             daemon.reading.rescan()  # without the loop, which would go on
             daemon.reading._turn()
         assert runner.judge.window.times() == {}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from limits import PATIENCE
-from running import append, failure, running
+from running import append, chunk, failure, running
 
 from sipguard.model import Failure, Filter, Jail, Success
 from sipguard.policy.ignore import IgnoreList
@@ -92,7 +92,7 @@ class Harness:
         from sipguard.state.changes import Changes
 
         date = time.strftime("%Y-%m-%d %H:%M:%S ")
-        self.runner.take("".join(f"{date}{line}\n" for line in lines).encode(), Changes(), "/log")
+        self.runner.take(chunk("".join(f"{date}{line}\n" for line in lines).encode(), "/log"), Changes())
         return [ban.address for ban in self.bans]
 
 

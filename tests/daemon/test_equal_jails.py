@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from annotations import FILTERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import failure
+from running import chunk, failure
 
 from sipguard.config.filters import read_filter
 from sipguard.daemon.ban_ledger import BanLedger
@@ -53,7 +53,7 @@ class Host:
         if order == "read":
             told = {}
             for runner in self.runners.values():
-                runner.take("".join(failure(one, when=NOW) for one in what).encode(), self.changes, "/log", told=told)
+                runner.take(chunk("".join(failure(one, when=NOW) for one in what).encode()), self.changes, told)
             return
         runner = self.runners.get(what)
         if runner is None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from annotations import FILTERS
+from running import chunk
 
 from sipguard.config.filters import read_filter
 from sipguard.daemon.jail_runner import JailRunner
@@ -33,7 +34,7 @@ def told_of(text):
         reinforce=lambda _jail, _address: None,
         registered=registered.extend,
     )
-    runner.take(text.encode(), Changes())
+    runner.take(chunk(text.encode()), Changes())
     return registered
 
 
@@ -74,9 +75,9 @@ def test_a_restart_in_the_midst_of_an_attempt(position):
         ]
         told, released = {}, {}
         for runner in runners:
-            runner.take("".join(read).encode(), changes, "log", told=told, before="".join(before).encode())
+            runner.take(chunk("".join(read).encode(), before="".join(before).encode()), changes, told)
         for runner in runners:
-            runner.release("log", 60.0, changes, released)
+            runner.take(chunk(b"", idle=60.0), changes, released)
         attempts.update(one.jail for one in changes.attempts)
     assert attempts == {"first": 2, "second": 2}
 

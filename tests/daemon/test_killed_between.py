@@ -8,7 +8,7 @@ import time
 
 import pytest
 from event_server import EventServer
-from running import failure
+from running import chunk, failure
 
 from sipguard.config.filters import read_filter_file
 from sipguard.config.paths import packaged
@@ -50,8 +50,8 @@ class Run:
     def line(self):
         """One line of the log is read, and whole. Its time has whole seconds: it is not to be before the events' beginning."""
         text = failure(ATTACKER, when=time.time() + 1)
-        self.runner.take(text.encode(), self.store.changes, "log", live=True)
-        self.runner.release("log", 1.0, self.store.changes)
+        self.runner.take(chunk(text.encode(), live=True), self.store.changes)
+        self.runner.take(chunk(b"", idle=1.0), self.store.changes)
 
     async def kill(self):
         """What is written stays; what is not is gone. Gives how many attempts are stored."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from annotations import FILTERS
-from running import failure
+from running import chunk, failure
 
 from sipguard.config.filters import read_filter
 from sipguard.daemon.jail_runner import JailRunner
@@ -44,9 +44,9 @@ def read(made, path="/log", data=LINES):
     """One chunk, and what is held back of it."""
     told, released = {}, {}
     for runner in made:
-        runner.take(data, Changes(), path, told=told)
+        runner.take(chunk(data, path), Changes(), told)
     for runner in made:
-        runner.release(path, 1.0, Changes(), released)
+        runner.take(chunk(b"", path, idle=1.0), Changes(), released)
 
 
 def jail(name, **options):

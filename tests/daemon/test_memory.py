@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from annotations import FILTERS
 from limits import PATIENCE
-from running import failure
+from running import chunk, failure
 
 from sipguard.config.filters import read_filter
 from sipguard.daemon.ban_ledger import BanLedger
@@ -102,36 +102,36 @@ def test_an_address_that_guesses():
             attempts.new(f"2001:db8::{n:x}", Failure("", NOW, tags={"answer": "x"}), NOW)
 
 
+def read(runner, path):
+    """A failure, the last that its log has."""
+    runner.take(chunk(failure("203.0.113.66", when=NOW).encode(), path), Changes())
+    runner.take(chunk(b"", path, idle=FOLDED_SETTLES), Changes())
+
+
 def test_logs_that_come_and_go():
     """Each log has a detector, as long as it is there; what was counted in it stays counted."""
     runner = guard_of()
     before = sum(isinstance(one, Detector) for one in gc.get_objects())
-    text = failure("203.0.113.66", when=NOW).encode()
     for day in range(5):
         path = f"freeswitch-{day}.log"
-        runner.take(text, Changes(), path)
-        runner.release(path, FOLDED_SETTLES, Changes())
+        read(runner, path)
         runner.leave({path})
     gc.collect()
     assert sum(isinstance(one, Detector) for one in gc.get_objects()) - before <= 1
     assert runner.counts.lines == runner.counts.failures == 5
     runner.leave(())
-    runner.take(text, Changes(), "freeswitch-9.log")
-    runner.release("freeswitch-9.log", FOLDED_SETTLES, Changes())
+    read(runner, "freeswitch-9.log")
     assert runner.counts.lines == 6
 
 
 def test_counts_go_on_with_another_filter():
     """A client that adds a regex changes the detector, not what was counted, of however many logs."""
     runner = guard_of()
-    text = failure("203.0.113.66", when=NOW).encode()
     for path in ("one.log", "other.log"):
-        runner.take(text, Changes(), path)
-        runner.release(path, FOLDED_SETTLES, Changes())
+        read(runner, path)
     found = runner.jail.filter
     runner.reconfigure(replace(runner.jail, filter=replace(found, failregex=(*found.failregex, r"^\s*odd <HOST>$"))))
-    runner.take(text, Changes(), "one.log")
-    runner.release("one.log", FOLDED_SETTLES, Changes())
+    read(runner, "one.log")
     assert runner.counts.lines == runner.counts.failures == 3
 
 

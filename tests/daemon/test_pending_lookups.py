@@ -14,7 +14,7 @@ import time
 
 import pytest
 from limits import PATIENCE
-from running import append, running
+from running import append, chunk, running
 
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.pending_lookups import PendingLookups
@@ -269,7 +269,7 @@ class Waiting:
 
     def fails(self, host):
         """A line of the log is read."""
-        self.runner.take(f"{bad(host).strip()} user=1000\n".encode(), self.store.changes, "log")
+        self.runner.take(chunk(f"{bad(host).strip()} user=1000\n".encode()), self.store.changes)
 
     async def end(self):
         """Stopped or killed: what is written stays. Gives the attempts that are stored."""
