@@ -73,16 +73,12 @@ class CertainDates:
         offsets = search.find(line) if search is not None else None
         if search is None or offsets is None:
             return None
-        times, where = self._times, search.layout
-        times.begin(search.part)
-        key = times.key(line, 0, offsets, where, search.part)
-        when = times.seconds.get(key)
+        self._times.begin(search.part)
+        when = self._times.of(line, 0, len(line), offsets, search.layout)
         if when is None:
-            when = times.read(line, 0, len(line), offsets, where, key)
-            if when is None:
-                return None
+            return None
         self.when, self.format, self.lead = when, search.part.form, search.part.lead
-        return len(search.part.lead), offsets[where.cut], when
+        return len(search.part.lead), offsets[search.layout.cut], when
 
     def find(self, line: str) -> regex.Match[str] | None:
         """The date in `line`; its group 1 is what to cut out. Raises AmbiguousDateError and TimeoutError."""
@@ -121,8 +117,6 @@ class CertainDates:
                 return
             self._kinds[kind] = date_search(form, self.others(form), lead)
         self._search = self._kinds[kind]
-        if self._search is not None:
-            self._times.begin(self._search.part)
 
     def date_of(self, line: str) -> float | None:
         """POSIX seconds of the date in `line`; None if there is none. Raises AmbiguousDateError and TimeoutError."""

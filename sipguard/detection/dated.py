@@ -142,7 +142,7 @@ class Times:
         self._clock = clock
         self._part: DatePart | None = None
         self.seconds: dict[str, float] = {}
-        """What stands in a line up to the second → its time; see `key`."""
+        """What stands in a line up to the second, and behind its fraction if that matters → its time."""
         self._minutes: dict[str, float] = {}
         self._since, self._until = -math.inf, math.inf
         """From when to when by the clock those hold."""
@@ -156,24 +156,22 @@ class Times:
             self._minutes.clear()
             self._since, self._until = now, math.inf
 
-    def key(self, text: str, begin: int, offsets: tuple[int, ...], where: Layout, part: DatePart) -> str:
-        """All of a date but the fraction of its second, with what stands before it in its line, which begins at `begin`."""
-        end = offsets[where.second]
-        if part.ends_with_second:
-            return text[begin:end]
-        behind = offsets[where.fraction]
-        if behind == UNSET or behind < end:
-            behind = end
-        return f"{text[begin:end]}\n{text[behind : offsets[where.cut]]}"
-
-    def read(self, text: str, begin: int, stop: int, offsets: tuple[int, ...], where: Layout, key: str) -> float | None:
-        """The time of a date whose `key` is not in `seconds`; None where it has to be found in another way."""
+    def of(self, text: str, begin: int, stop: int, offsets: tuple[int, ...], where: Layout) -> float | None:
+        """The time of the date in the line from `begin` to `stop`; None where it has to be found in another way."""
         part = self._part
         assert part is not None  # noqa: S101 - `begin` comes first
         start, end = offsets[where.second - 1], offsets[where.second]
+        behind = ""
+        if not part.ends_with_second:
+            fraction = offsets[where.fraction]
+            behind = f"\n{text[end if fraction == UNSET else max(end, fraction) : offsets[where.cut]]}"
+        key = text[begin:end] + behind
+        when = self.seconds.get(key)
+        if when is not None:
+            return when
         digits = text[start:end]
         in_minute = len(digits) == 2 and digits < "60"  # POSIX clocks have no such second
-        minute = f"{text[begin:start]}\n{key[end - begin :]}"
+        minute = f"{text[begin:start]}\n{behind}"
         if len(self.seconds) >= _MOST:  # of minutes there are no more
             self.seconds.clear()
             self._minutes.clear()

@@ -124,16 +124,33 @@ class Detector:
         if not data:
             return []
         self.counts.lines += count_lines(data)
-        if self._screen is None:
-            if self._candidates is None:
-                return self._read(data)
-            if b"\r" in data:
-                data = _LINE_END.sub(b"\n", data)  # as every line is stripped of it, wherever it goes
-            return self._skim(data, self._candidates, PlainRule())
-        self._screen.begin_chunk(data)
-        events = self._screened_events(data, self._screen)
-        self._screen.end_chunk(data)
+        screen, search = self._screen, self._candidates
+        if screen is None:
+            return self._unscreened(data)
+        screen.begin_chunk(data)
+        if search is None or not screen.can_skip(data):
+            events = self._read(data)
+        elif data.index(b"\n") == len(data) - 1:
+            events = []  # one line, as quiet logs give them: there is nothing to search through
+            if screen.busy:
+                self._end_record(data, 0, events)
+            if screen.busy or screen.first_mixed is not None or search.may_match(data):
+                self._at(data, 0, len(data) - 1, events)
+        else:
+            rule = screen.rule.plain(is_mixed=screen.is_mixed)
+            # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
+            rule = replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule
+            events = self._skim(data, search, rule)
+        screen.end_chunk(data)
         return events
+
+    def _unscreened(self, data: bytes) -> list[LogEvent]:
+        """What lines tell that need no stage before the regexes."""
+        if self._candidates is None:
+            return self._read(data)
+        if b"\r" in data:
+            data = _LINE_END.sub(b"\n", data)  # as every line is stripped of it, wherever it goes
+        return self._skim(data, self._candidates, PlainRule())
 
     def _events_before_end(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
         """As `events`, of a file that ends within a line, which tells nothing: its server may have meant to write more."""
@@ -142,21 +159,6 @@ class Detector:
         self.counts.lines += 1
         screen.break_off(self._decode(rest))
         return events
-
-    def _screened_events(self, data: bytes, screen: RecordAssembler) -> list[LogEvent]:
-        search = self._candidates
-        if search is None or not screen.can_skip(data):
-            return self._read(data)
-        if data.index(b"\n") == len(data) - 1:  # one line, as quiet logs give them: there is nothing to search through
-            events: list[LogEvent] = []
-            if screen.busy:
-                self._end_record(data, 0, events)
-            if screen.busy or screen.first_mixed is not None or search.may_match(data):
-                self._at(data, 0, len(data) - 1, events)
-            return events
-        rule = screen.rule.plain(is_mixed=screen.is_mixed)
-        # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
-        return self._skim(data, search, replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule)
 
     def entry(self, text: str, time: float) -> list[LogEvent]:
         """What one entry of the journal tells, that brings its own time (POSIX seconds)."""
@@ -191,7 +193,7 @@ class Detector:
         events: list[LogEvent] = []
         if self._screen is None:
             for line in decoded_lines(data[begin:], self._encoding) if begin < len(data) else ():
-                self._event(line, None, events, trusted=False)
+                self._tell(Ready(line, self.counts.read + 1, trusted=False), events)
             return events
         while begin < len(data):
             end = data.index(b"\n", begin)
@@ -280,7 +282,8 @@ class Detector:
         self._before = data, begin
         screen = self._screen
         if screen is None:
-            self._event(self._decode(data[begin:end]).rstrip("\r"), time, events, trusted=False)
+            line = self._decode(data[begin:end]).rstrip("\r")
+            self._tell(Ready(line, self.counts.read + 1, trusted=False, time=time), events)
             return
         if time is None and screen.is_strangers(data, begin):
             begin = screen.behind_tail(data, begin, end)
@@ -300,8 +303,17 @@ class Detector:
         self._matcher.catch_up = lambda: None
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
+        """Add the first event that one of a record's readings is."""
+        matcher = self._matcher
         for text in (one.text, *one.hung) if one.number > self._known else ():
-            if self._event(text, one.time, events, trusted=one.trusted) is not None:
+            try:
+                failure = matcher.process(text, one.time, trusted=one.trusted)
+            except AmbiguousDateError:
+                data, begin = self._before
+                self._stop_skimming(data[:begin])
+                failure = matcher.process(text, one.time, trusted=one.trusted)
+            if (event := failure or matcher.other) is not None:
+                events.append(event)
                 break
 
     def _catch_up(self) -> None:
@@ -316,17 +328,6 @@ class Detector:
             if self._matcher.is_dated:
                 return
             end = begin
-
-    def _event(self, line: str, time: float | None, events: list[LogEvent], *, trusted: bool) -> LogEvent | None:
-        try:
-            failure = self._matcher.process(line, time, trusted=trusted)
-        except AmbiguousDateError:
-            data, begin = self._before
-            self._stop_skimming(data[:begin])
-            failure = self._matcher.process(line, time, trusted=trusted)
-        if (event := failure or self._matcher.other) is not None:
-            events.append(event)
-        return event
 
     def examine(self, line: str, *, time: float | None = None) -> Examined:
         """Process one line like `feed`, and tell all about it; of what was held back before it, see `examine_record`.

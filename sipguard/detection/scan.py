@@ -145,7 +145,7 @@ class PlainLines:
                 if this != key:
                     known = times.get(this)
                     if known is None:
-                        known = self._time_of(position, offsets, plain)
+                        known = self._times.of(text, position, end - 1, offsets, plain.layout)
                     if known is None:
                         break
                     key, when = this, known
@@ -190,13 +190,6 @@ class PlainLines:
         """The patterns are no more what is needed."""
         self._plain, self._kind, self._seen = None, None, (None, "")
         self._kinds.clear()
-
-    def _time_of(self, begin: int, offsets: tuple[int, ...], plain: Plain) -> float | None:
-        """When the line at `begin` was logged; None where that has to be found in another way."""
-        times, text = self._times, self._text
-        key = times.key(text, begin, offsets, plain.layout, plain.date)
-        known = times.seconds.get(key)
-        return times.read(text, begin, offsets[0] - 1, offsets, plain.layout, key) if known is None else known
 
     def _ready(self, position: int) -> bool:
         """Whether there are patterns for lines like the last with a date, or like those before it; one is at `position`."""

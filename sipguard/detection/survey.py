@@ -134,9 +134,6 @@ class Surveyor(Detector):
     def _read(self, data: bytes, begin: int = 0) -> list[LogEvent]:  # noqa: ARG002 - as there
         raise SurveyError
 
-    def _event(self, line: str, time: float | None, events: list[LogEvent], *, trusted: bool) -> None:
-        self._tell(Ready(line, self._read_alone, trusted=trusted, time=time), events)
-
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
         try:
             result = self._matcher.examined(one)
