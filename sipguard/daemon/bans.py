@@ -27,6 +27,7 @@ from sipguard.firewall.base import Firewall
 from sipguard.model import Ban, Clock, Entry, Rule
 from sipguard.policy.escalation import grown
 from sipguard.policy.wire import NO_GROUNDS
+from sipguard.state.database import Database
 
 log = logging.getLogger("fail2ban.actions")
 
@@ -91,11 +92,11 @@ class Bans:
             return
         if self._store.changes.ended:  # who comes back at once has been banned before, too
             self._store.save()
-        earlier = self._store.ban_counts(addresses)
-        for place, ban in enumerate(bans if earlier else ()):
-            if count := earlier[self._history(ban.jail), ban.address]:
-                bans[place] = self._grown(replace(ban, count=count + 1), count)
-                self.live.decide(bans[place])
+        if earlier := self._store.ask(Database.ban_counts, addresses):
+            for place, ban in enumerate(bans):
+                if count := earlier[self._history(ban.jail), ban.address]:
+                    bans[place] = self._grown(replace(ban, count=count + 1), count)
+                    self.live.decide(bans[place])
         self._order("ban", bans)
 
     def _history(self, jail: str) -> str | None:
@@ -120,7 +121,8 @@ class Bans:
 
     def earlier(self, jail: str, address: str) -> int:
         """How often this address has been banned before: in this jail, or in any (`overalljails`)."""
-        return self._store.ban_counts([address])[self._history(jail), address]
+        earlier = self._store.ask(Database.ban_counts, [address])
+        return earlier[self._history(jail), address] if earlier else 0
 
     def _grown(self, ban: Ban, earlier: int) -> Ban:
         """A ban that lasts longer, if its jail says so; one by hand has the time that the operator gave."""

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Container
 from math import inf
 from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -113,10 +112,6 @@ class StateWriter:
         """Those of `stored`, what was read last, as far as they have not ended since; unless that cannot be read."""
         now = self.ask(Database.bans, self.clock()) if self._outdated else None
         return stored.bans if now is None else now
-
-    def ban_counts(self, addresses: Collection[str]) -> Counter[tuple[str | None, str]]:
-        """As `Database.ban_counts`, as far as that can be read."""
-        return self.ask(Database.ban_counts, addresses) or Counter()
 
     def story(self, address: str) -> tuple[list[CountedAttempt], list[Ban]]:
         """As `Database.story`, as far as that can be read."""

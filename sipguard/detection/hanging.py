@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.detection.encodings import count_lines
 from sipguard.detection.expressions import one_of
-from sipguard.detection.record_rule import DOUBT_SETTLES, in_bytes
+from sipguard.detection.record_rule import in_bytes
 from sipguard.detection.time_limit import timed_list
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class HangingHeads:
         """Whether it is known what the log has, if nothing more comes for a while."""
         return self._lines >= _LEAST_LINES
 
-    def settle(self, idle: float) -> None:
-        """Nothing more has come for `idle` seconds."""
-        self.is_known = self.is_known or (idle >= DOUBT_SETTLES and self.can_settle)
+    def settle(self) -> None:
+        """Nothing more has come for a while."""
+        self.is_known = self.is_known or self.can_settle
 
     def note(self, data: bytes) -> None:
         """Lines of `data` come next."""

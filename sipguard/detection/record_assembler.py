@@ -15,7 +15,7 @@ from sipguard.detection.json_lines import from_json, read_json
 from sipguard.detection.long_fields import LongFields
 from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Packets
-from sipguard.detection.record_rule import FOLDED_SETTLES, RECORD_SETTLES, RecordRule, span_in
+from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES, RecordRule, span_in
 from sipguard.detection.results import Counts, Ready
 from sipguard.detection.session_tail import SessionTail
 
@@ -255,7 +255,7 @@ class RecordAssembler:
         """The file ends within this line. It counts for nobody, nor does a record that it may be a part of."""
         self.skip(line)
         if self._is_open and not self.begins_record(line):
-            self.forget_record(tampered=True)
+            self.close_record(tampered=True)
 
     def release(self, idle: float) -> list[Ready]:
         """Nothing has come for `idle` seconds, and the log ends here: what is whole by now."""
@@ -266,7 +266,8 @@ class RecordAssembler:
                 ready = self.close_record()
             if self._long is not None and idle >= FOLDED_SETTLES:
                 self._long.settle()
-            self._heads.settle(idle)
+            if idle >= DOUBT_SETTLES:
+                self._heads.settle()
             if idle == inf or self._heads.is_known:
                 ready += self._judged()
             if self._packets is not None and idle >= FOLDED_SETTLES and self._packets.budget > 0:
@@ -347,25 +348,20 @@ class RecordAssembler:
         """Another record follows the one under way, at once."""
         self._counts.by_header += self._is_open
         unsure = self.rule.unsure
-        if self._is_open and self._number and unsure is not None and unsure.found("\r".join(self._last)):
-            self.forget_record(tampered=True)
-        return self.close_record()
+        is_unsure = self._is_open and bool(self._number) and unsure is not None and unsure.found("\r".join(self._last))
+        return self.close_record(tampered=is_unsure)
 
-    def forget_record(self, *, tampered: bool) -> None:
-        """The record under way counts for nobody."""
-        self._counts.tampered += tampered
-        self._record, self._is_open, self._number, self._held_bytes = [], False, "", 0
-
-    def close_record(self) -> list[Ready]:
-        """The record under way has no more lines."""
+    def close_record(self, *, tampered: bool = False) -> list[Ready]:
+        """The record under way has no more lines. It counts for nobody if it may be `tampered` with."""
         if not self._is_open:
             return []
-        record, thread = _NEWLINE.join(self._record), self._number
+        record = Ready(_NEWLINE.join(self._record), self._record_number, not self.is_mixed, self._record_time)
+        thread = self._number
         # What hangs on a caller's text may be a part of it, if that goes on.
-        is_callers = self._is_folded and self._record_number == self._hangs
-        self.forget_record(tampered=is_callers)
-        ready = Ready(record, self._record_number, not self.is_mixed, self._record_time)
-        return [] if is_callers else self._whole(ready, thread)
+        tampered = tampered or (self._is_folded and self._record_number == self._hangs)
+        self._counts.tampered += tampered
+        self._record, self._is_open, self._number, self._held_bytes = [], False, "", 0
+        return [] if tampered else self._whole(record, thread)
 
     def _whole(self, one: Ready, thread: str) -> list[Ready]:
         """A record that is complete, or hangs in its line on one that was cut."""
