@@ -1,1 +1,1 @@
-"""Speaks Fail2ban's own protocol, as server and as client, so that its client, exporters and panels go on working."""
+"""Fail2ban's side of sipguard, except what needs the daemon: reads its configuration, runs its actions, speaks its protocol."""
