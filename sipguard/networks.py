@@ -1,4 +1,4 @@
-"""Checks addresses that others want rejected: an entry of a feed or a fleet must not cut this host off from its network."""
+"""Checks networks that feeds, the fleet and CrowdSec want rejected: none may cut this host off from its own network."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import socket
 from collections.abc import Mapping
 
 BITS = {4: 32, 6: 128}
-_KIND = {4: socket.AF_INET, 6: socket.AF_INET6}
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 WIDEST = {4: 8, 6: 16}
-"""Shortest prefix allowed. No registry gives one holder more than an IPv4 /8; an IPv6 /16 exceeds all that is in use."""
+"""IP version → shortest prefix allowed. Regional registries give nobody a larger block."""
 _MAPPED = 0xFFFF << 32
 _GLOBAL_6 = (0x2 << 124, (0x4 << 124) - 1)
-"""2000::/3, all global unicast addresses assigned by IANA (RFC 4291, 2.4). Private, loopback and multicast lie outside."""
-_NOBODY = (
-    # RFC 6890 and the IANA special-purpose registry, without the documentation and benchmark ranges: no host uses those, so
-    # rejecting them does no harm.
+"""2000::/3: IANA assigns global unicast addresses from here alone. Private, loopback and multicast addresses lie outside."""
+_SPECIAL_4 = (
+    # RFC 6890 and IANA's registry of special-purpose addresses. The ranges for documentation and benchmarks are left out: no host
+    # uses them, so rejecting them does no harm.
     ("0.0.0.0", 8, "this network"),  # noqa: S104 - a range to refuse, nothing is bound
     ("10.0.0.0", 8, "private"),
     ("100.64.0.0", 10, "private (carrier NAT)"),
@@ -29,18 +29,18 @@ _NOBODY = (
 
 
 class NetworkRefusedError(ValueError):
-    """The network must not be rejected; the text says why."""
+    """An entry that sipguard does not accept: this network must stay reachable. The text says why."""
 
 
 def parse(text: str) -> tuple[int, int, int]:
-    """Parse an address or network into (version, first address, prefix length).
+    """Parse an address or network into (IP version, first address, prefix length).
 
-    Clears host bits; turns IPv4-mapped IPv6 into IPv4. Raises `ValueError` if it is neither.
+    Clears the host bits; turns IPv4-mapped IPv6 into IPv4. Raises `ValueError` if `text` is neither.
     """
     host, slash, prefix = text.partition("/")
     version = 6 if ":" in host else 4
     try:
-        number = int.from_bytes(socket.inet_pton(_KIND[version], host), "big")
+        number = int.from_bytes(socket.inet_pton(_FAMILY[version], host), "big")
         length = int(prefix) if slash else BITS[version]
     except OSError:
         raise ValueError("no address") from None
@@ -52,13 +52,16 @@ def parse(text: str) -> tuple[int, int, int]:
 
 
 def write(version: int, first: int, length: int) -> str:
-    """Canonical text of a network (see `sipguard.model`)."""
-    host = socket.inet_ntop(_KIND[version], first.to_bytes(BITS[version] // 8, "big"))
+    """The canonical text of a network, as `sipguard.model` defines it."""
+    host = socket.inet_ntop(_FAMILY[version], first.to_bytes(BITS[version] // 8, "big"))
     return host if length == BITS[version] else f"{host}/{length}"
 
 
 def admit(text: str, widest: Mapping[int, int] = WIDEST) -> str:
-    """Canonical text of an entry. Raises `NetworkRefusedError` if it is not allowed, `ValueError` if it is not a network."""
+    """Canonical text of an entry. Raises `NetworkRefusedError` if it must not be rejected, `ValueError` if it is no network.
+
+    An IPv4 network that is larger than a refused range and contains it is admitted; `feeds.sieve` cuts the range out.
+    """
     version, first, length = parse(text)
     if length < widest[version]:
         raise NetworkRefusedError(f"wider than /{widest[version]}")
@@ -78,6 +81,6 @@ def _span(host: str, length: int) -> tuple[int, int]:
     return first, first + (1 << (BITS[version] - length)) - 1
 
 
-_REFUSED_4 = tuple((*_span(host, length), why) for host, length, why in _NOBODY)
+_REFUSED_4 = tuple((*_span(host, length), why) for host, length, why in _SPECIAL_4)
 REFUSED_SPANS = tuple((first, last) for first, last, _ in _REFUSED_4)
-"""First and last IPv4 address of each range that is never rejected on another's word."""
+"""First and last address of each IPv4 range that no feed, node or CrowdSec can have rejected."""

@@ -1,9 +1,11 @@
-"""Tags (`<ip>`, `<F-USER>`) filled into shell commands, so that what an attacker wrote stays text.
+"""Fills tags (`<ip>`, `<F-USER>`) into shell commands so that a shell never runs what an attacker wrote.
 
-Attackers write parts of log lines and of host names. So a value with any character that a shell interprets is never put into a
-command. It goes into an environment variable `f2bV_…`; the command gets `$f2bV_…`, which the shell expands after parsing. In
-`sh -c '…'` the inner shell expands it. Names, and the choice of values, are those of Fail2ban 0.11 and later, with two exceptions
-where Fail2ban would run an attacker's text. In an assignment (`x=<F-USER>`), a value with a blank stays one value. In
+Attackers choose parts of log lines and host names. So a value with a special or unprintable character is never written into a
+command. It goes into an environment variable `f2bV_…`, and the command gets `$f2bV_…`: a shell expands that after parsing, so the
+value stays text. In `sh -c '…'` the inner shell expands it.
+
+Which values become variables, and how these are named, is as in Fail2ban 0.11 and later. sipguard differs in two places, where
+Fail2ban would run an attacker's text. In an assignment (`x=<F-USER>`), a value with blanks becomes a variable too, in quotes. In
 `sh -c "…"` and `eval "…"`, the second shell expands the variable, not the first.
 """
 
@@ -16,30 +18,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_VALUE = 65_536
-"""Bytes of one value: Linux takes 128 KiB in one environment variable (execve(2))."""
+"""Longest value, in bytes. Linux allows 128 KiB for one environment variable with its name (execve(2))."""
 MAX_PLAIN = 4_096
-"""Characters of a value that is put into the command itself."""
+"""Longest value that is written into the command itself, in characters."""
 
 _TAG = re.compile(r"<([^ <>]+)>")
 _CAPTURED = re.compile(r"F-[A-Z0-9_-]+")
 _SPECIAL = frozenset("\\#&;`|*?~<>^()[]{}$'\"")
 _QUOTE = re.compile(r"\\.|['\"]", re.DOTALL)
-# What stands before a text that another shell parses, and the beginning of a word that assigns.
-_CODE = re.compile(r"(?:\s-\w*c|\s--command|\beval|\btrap)(?:=|\s+(?:--\s+)?)$")
-_READ_AGAIN = re.compile(r"(?:\b(?:sh|bash|dash|ash|ksh|zsh)\b[^;&|\n]*\s-\w*c|\beval)\s+$")
+# What comes before quotes whose text another shell parses: before `'`, before `"`.
+_PARSED_INSIDE = re.compile(r"(?:\s-\w*c|\s--command|\beval|\btrap)(?:=|\s+(?:--\s+)?)$")
+_PARSED_TWICE = re.compile(r"(?:\b(?:sh|bash|dash|ash|ksh|zsh)\b[^;&|\n]*\s-\w*c|\beval)\s+$")
+# An unquoted assignment, and a command substitution, that go on to the end of the text.
 _ASSIGNS = re.compile(r"(?:^|[\s;&|({!`])\w+\+?=\S*$")
 _SUBSTITUTION = re.compile(r"(?:\$\(|`)([^)`]*)$")
-# Fail2ban's names of groups that are tags by another name.
+# `<F-ID>` and `<F-PORT>` stand for groups of another name in Fail2ban.
 _GROUPS = {"id": "fid", "port": "fport"}
 
 
 def tags_in(text: str) -> set[str]:
-    """The names of the tags that a text uses."""
+    """The names of the tags in a text."""
     return set(_TAG.findall(text))
 
 
 def captured_group(tag: str) -> str | None:
-    """The group of a regex that a tag `<F-NAME>` stands for; None for any other tag."""
+    """The regex group that a tag `<F-NAME>` stands for; None for any other tag."""
     if not _CAPTURED.fullmatch(tag):
         return None
     name = tag[2:].lower()
@@ -47,9 +50,9 @@ def captured_group(tag: str) -> str | None:
 
 
 def fill_command(command: str, value_of: Callable[[str], str | None]) -> tuple[str, dict[str, str]]:
-    """Fill in the tags of a shell command; returns the command, and what must be in its environment.
+    """Fill in the tags of a shell command. Returns the command, and the variables that its environment needs.
 
-    `value_of` gives the text for a tag's name, or None for one that stays as it is written: `<STDIN>` may be meant.
+    `value_of` gives the value of a tag by its name. If it gives None, the text stays as written: it may be no tag (`<STDIN>`).
     """
     variables: dict[str, str] = {}
 
@@ -57,17 +60,17 @@ def fill_command(command: str, value_of: Callable[[str], str | None]) -> tuple[s
         value = value_of(match[1])
         if value is None:
             return match[0]
-        value = _cut(value)
+        value = _storable(value)
         assigned = any(map(str.isspace, value)) and _is_assigned(command[: match.start()])
         if is_plain(value) and not assigned:
             return value
         name = _variable(match[1], value, variables)
         variables[name] = value
-        if assigned:  # in quotes: `env` and `export`, unlike an assignment proper, make several words of it
+        if assigned:  # in quotes: unlike `x=$y`, `env x=$y` and `export x=$y` split a value at its blanks
             return f'"${{{name}}}"'
-        if _is_read_again(command[: match.start()]):  # this shell leaves the variable to the next
+        if _is_parsed_twice(command[: match.start()]):  # escaped: the inner shell expands it, not this one
             return f"\\${{{name}}}"
-        # Without the braces `<matches>x` would name the variable `f2bV_matchesx`.
+        # Without braces, `<matches>x` would become `$f2bV_matchesx`, another variable.
         following = command[match.end() : match.end() + 1]
         return f"${{{name}}}" if following.isalnum() or following == "_" else f"${name}"
 
@@ -75,38 +78,38 @@ def fill_command(command: str, value_of: Callable[[str], str | None]) -> tuple[s
 
 
 def fill_text(text: str, value_of: Callable[[str], str | None]) -> str:
-    """Fill in the tags of a text that is no command: whoever uses the result encodes it."""
+    """Fill in the tags of a text that is no shell command. Nothing is escaped: the caller must do that."""
 
     def replace(match: re.Match[str]) -> str:
         value = value_of(match[1])
-        return match[0] if value is None else _cut(value)
+        return match[0] if value is None else _storable(value)
 
     return _TAG.sub(replace, text)
 
 
 def is_plain(value: str) -> bool:
-    """Whether a shell takes the value for nothing but words."""
+    """Whether the value may be written into a command: a shell sees only words and blanks in it."""
     return len(value) <= MAX_PLAIN and _SPECIAL.isdisjoint(value) and value.isprintable()
 
 
 def _is_assigned(before: str) -> bool:
-    """Whether a tag that follows this text is part of an unquoted assignment, in this shell or in one that it starts."""
+    """Whether a tag after the text `before` is part of an unquoted assignment, in this shell or in one that it starts."""
     quote, start = _open_quote(before)
-    if quote == "'" and _CODE.search(before[: start - 1]):
+    if quote == "'" and _PARSED_INSIDE.search(before[: start - 1]):
         return _is_assigned(before[start:])
     if quote == '"' and (substitution := _SUBSTITUTION.search(before, start)):
         return _is_assigned(substitution[1])
     return not quote and bool(_ASSIGNS.search(before))
 
 
-def _is_read_again(before: str) -> bool:
-    """Whether a tag behind this text stands in double quotes whose text another shell parses: `sh -c "…"`, `eval "…"`."""
+def _is_parsed_twice(before: str) -> bool:
+    """Whether a tag after the text `before` is in double quotes that a second shell parses: `sh -c "…"`, `eval "…"`."""
     quote, start = _open_quote(before)
-    return quote == '"' and bool(_READ_AGAIN.search(before[: start - 1]))
+    return quote == '"' and bool(_PARSED_TWICE.search(before[: start - 1]))
 
 
 def _open_quote(text: str) -> tuple[str, int]:
-    """The quote that is open at the end of a shell's text, or nothing; and where the text within it begins: sh(1), Quoting."""
+    """The quote that is still open at the end of `text` (empty: none), and where the quoted text begins: sh(1), Quoting."""
     quote, start, position = "", 0, 0
     while match := _QUOTE.search(text, position):
         position = match.end()
@@ -122,19 +125,19 @@ def _open_quote(text: str) -> tuple[str, int]:
     return quote, start
 
 
-def _cut(value: str) -> str:
-    """Without NUL, which no variable can hold, and no longer than the kernel takes."""
+def _storable(value: str) -> str:
+    """The value as an environment variable can hold it: without NUL, at most `MAX_VALUE` bytes."""
     encoded = value.replace("\0", "").encode("utf-8", "surrogateescape" if _is_escaped(value) else "backslashreplace")
     return encoded[:MAX_VALUE].decode("utf-8", "surrogateescape") if encoded else ""
 
 
 def _is_escaped(value: str) -> bool:
-    """Whether every surrogate in it stands for a byte, so that it can be written as that byte."""
+    """Whether every surrogate in `value` stands for a byte (PEP 383), so that it can be written as that byte."""
     return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in value)
 
 
 def _variable(tag: str, value: str, taken: Mapping[str, str]) -> str:
-    """A name for the tag's variable, another one if that name already holds another value."""
+    """A name for the tag's variable; if that name is taken by another value, one that is free."""
     group = captured_group(tag)
     name = "f2bV_" + re.sub(r"\W", "_", tag if group is None else f"F_{group}", flags=re.ASCII)
     while taken.get(name, value) != value:

@@ -1,4 +1,7 @@
-"""Values of the tags in an action's commands (jail.conf(5), `ACTION CONFIGURATION FILES`). `sipguard.shell` inserts them."""
+"""Computes the values of the tags in an action's commands (jail.conf(5), `ACTION CONFIGURATION FILES`).
+
+`sipguard.shell` puts the values into the commands.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,14 @@ def host_name(full: bool) -> str:
     if full:
         with contextlib.suppress(OSError, UnicodeError):  # no resolver, or an invalid name
             found = socket.getaddrinfo(name, None, 0, socket.SOCK_DGRAM, 0, socket.AI_CANONNAME)
-            names = [one[3] for one in found if one[3]]
-            return next((one for one in names if one.startswith(f"{name}.")), names[0] if names else name)
+            names = [canonical for *_, canonical, _ in found if canonical]
+            with_domain = [each for each in names if each.startswith(f"{name}.")]
+            return [*with_domain, *names, name][0]
     return name
 
 
 class Values:
-    """The tag values of one ticket. `host` is the address's host name if it has been looked up."""
+    """The tag values of one ticket. `host` is the host name of the banned address, or None if it is not known."""
 
     def __init__(self, ticket: Ticket, host: str | None = None) -> None:
         self._ticket = ticket
@@ -33,21 +37,22 @@ class Values:
         self._failures = ticket.ban.attempts
 
     def get(self, tag: str) -> str | None:
-        """The tag's value as Fail2ban writes it; None if a ban has no such tag."""
+        """The tag's value as Fail2ban writes it; None if there is no such tag. A group that captured nothing is empty."""
         if read := _READERS.get(tag):
             return read(self)
         group = captured_group(tag)
         return None if group is None else str(self._data().get(group, ""))
 
     def _data(self) -> Mapping[str, object]:
-        """The filter's captured groups, with the matches and failures that Fail2ban stores beside them."""
+        """The groups that the filter captured, and `matches` and `failures`, which Fail2ban adds to them."""
         return {"matches": list(self._ticket.matches), "failures": self._failures, **self._ticket.data}
 
     def all(self) -> dict[str, str]:
-        """All tags except the captured groups."""
+        """Every tag except those of single groups (`<F-NAME>`)."""
         return {tag: read(self) for tag, read in _READERS.items()}
 
     def _past(self, jail: str | None) -> tuple[int, str]:
+        """Stored failures of the address in `jail` (None: in all) and their lines; this ban's own if none are stored."""
         past = self._ticket.jail.past(self._ticket.ban.address, jail)
         if not past.failures:
             return self._failures, "\n".join(self._ticket.matches)

@@ -73,7 +73,7 @@ class Report:
         for failure in surveyor.failures:
             self._regexes[failure.regex] += 1
             self._count(failure)
-        for _, result in surveyor.told.values():
+        for _, result in surveyor.examined.values():
             if result.date_format:
                 self._dates[result.date_format] += 1
             if result.failure is None and (result.ignored or result.regex is not None):

@@ -68,7 +68,7 @@ class RegexReport:
         for failure in surveyor.failures:
             self._hits.setdefault(failure.regex, []).append((failure.host, failure.time))
         self.counts["matched"] += len(surveyor.failures)
-        for number, (line, result) in surveyor.told.items():
+        for number, (line, result) in surveyor.examined.items():
             if result.failure is None:
                 self.add(number, line, result)
             elif result.date_format:

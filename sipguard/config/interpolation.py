@@ -1,7 +1,7 @@
 """Resolves `%(name)s` in values: Python's interpolation plus Fail2ban's `%(section/name)s` and `%(known/name)s`.
 
-See jail.conf(5), `CONFIGURATION FILES FORMAT`. The referenced text is interpolated in turn, in the section with the
-reference: a value taken from another section sees the keys of the section that uses it.
+See jail.conf(5), `CONFIGURATION FILES FORMAT`. References in the text put in are resolved too, with the keys of the section that
+asked for it, even if the text comes from another section.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ _FOREIGN = re.compile(r"([\w-]+)/(.+)", re.DOTALL)
 
 # The depth limit of Python's own interpolation, which also detects loops.
 _MAX_DEPTH = 10
-# Limits far above any real filter: a value that doubles at each level is refused before it exhausts memory or time.
+# Characters and look-ups: far more than any real filter needs. A value that doubles at each level is refused before it uses up
+# memory or time.
 MAX_LENGTH = 1 << 20
 _MAX_LOOKUPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The raw text of one key, and where it stands."""
+    """The text of one key as written, and its place."""
 
     text: str
     path: str
@@ -40,14 +41,17 @@ class Value:
 
 
 class Sections(Protocol):
-    """The part of a file that interpolation needs."""
+    """What interpolation needs of the files: `Ini` has it."""
 
     defaults: dict[str, Value]
     sections: dict[str, dict[str, Value]]
 
 
 def interpolate(ini: Sections, section: str, key: str, value: Value, variables: Mapping[str, str]) -> str:
-    """Resolve the references in `value`. Raises ConfigError that names the key and the reference."""
+    """Resolve the references in `value`. `variables` (names in lower case) win over the keys of `ini`.
+
+    Raises ConfigError, which names the key and what is wrong.
+    """
     return _Interpolation(ini, section, key, value.where, variables).run(value.text, 1)
 
 
@@ -94,18 +98,21 @@ class _Interpolation:
             return self._section
         if lower in self._variables:
             return self._variables[lower]
-        own = (
+        found = (
             self._ini.sections.get(self._section, {}).get(lower) or self._ini.defaults.get(lower) or self._foreign(name)
         )
-        if own is None:
+        if found is None:
             raise self._error(
                 f"{f'%({name})s'!a} is not defined in {f'[{self._section}]'!a} or [DEFAULT]: "
                 "define it, or write %% for a percent sign"
             )
-        return own.text
+        return found.text
 
     def _foreign(self, name: str) -> Value | None:
-        """A key of another section or of `[DEFAULT]`, or its value before the last override."""
+        """What `section/key` refers to. `default` is `[DEFAULT]`; `known` is this section before a later file overrode the key.
+
+        None if `name` has another form, or there is no such section or key.
+        """
         match = _FOREIGN.fullmatch(name)
         if match is None:
             return None

@@ -1,6 +1,7 @@
-"""The Prometheus metrics, family by family; docs/metrics.md lists them. No label ever holds text from outside.
+"""Makes the Prometheus metrics, one family after another; docs/metrics.md lists them.
 
-Metrics cost nothing while lines are read: a scrape reads the counters that the daemon keeps anyway.
+No label holds text that comes from a log or from another host. Metrics cost nothing while lines are read: a scrape reads the
+counters that the daemon keeps anyway.
 """
 
 from __future__ import annotations
@@ -34,72 +35,78 @@ _OF_JAILS = (
     ("bans", "totals", "bans", "Bans decided in this run, and bans of earlier runs found at the start."),
 )
 SILENT = 60.0
-"""Seconds without a beat after which a fleet node counts as silent. Nodes beat every five seconds."""
+"""A fleet node counts as silent after this many seconds without a heartbeat. Nodes send one every five seconds."""
 
 
-class Looked:
-    """What the last look at the kernel's rules found."""
+class KernelFigures:
+    """Figures that the kernel gave when it was last asked. `Metrics` asks it."""
 
     def __init__(self) -> None:
         self.drift = 0
         self.watched = Watched(0, 0, 0)
         self.rejected: Counter[str] = Counter()
-        """Jail → packets rejected since the start."""
+        """Jail → packets rejected since the daemon's first look."""
         self._before: dict[tuple[str, str], int] | None = None
 
     def count_rejected(self, packets: dict[tuple[str, str], int]) -> None:
-        """Add what was rejected since the last call. (jail, network) → the kernel's counter, 0 again for a rewritten element."""
-        if self._before is not None:  # at the first call, the counters include earlier runs
+        """Add what was rejected since the last call. `packets`: (jail, network) → the kernel's counter.
+
+        The kernel begins at 0 again when a ban is written anew: such a counter is less than before.
+        """
+        if self._before is not None:  # what the first call is given includes earlier runs
             for key, count in packets.items():
                 earlier = self._before.get(key, 0)
                 self.rejected[key[0]] += count - earlier if count >= earlier else count
         self._before = packets
 
 
-def families(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
-    yield from _of_daemon(daemon, looked)
-    yield from _of_jails(daemon, looked)
-    yield from _of_sources(daemon, looked)
+def families(daemon: Daemon, kernel: KernelFigures) -> Iterator[Metric]:
+    """Every metric of this daemon."""
+    yield from _of_daemon(daemon, kernel)
+    yield from _of_jails(daemon, kernel)
+    yield from _of_sources(daemon, kernel)
     yield from _of_feeds(daemon)
     yield from _of_others(daemon)
 
 
-def _gauge(name: str, told: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"sipguard_{name}", told, value=float(value))
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"sipguard_{name}", help_text, value=float(value))
 
 
-def _labelled(kind: type[Any], name: str, told: str, labels: list[str], rows: Iterable[tuple[Any, ...]]) -> Metric:
-    """`rows` are the labels' values, then the number."""
-    family = kind(f"sipguard_{name}", told, labels=labels)
+def _labelled(kind: type[Any], name: str, help_text: str, labels: list[str], rows: Iterable[tuple[Any, ...]]) -> Metric:
+    """A family with labels. Each row holds the labels' values, then the number."""
+    family = kind(f"sipguard_{name}", help_text, labels=labels)
     for *values, number in rows:
         family.add_metric([str(value) for value in values], float(number))
     return family  # type: ignore[no-any-return]
 
 
-def _of_daemon(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
+def _of_daemon(daemon: Daemon, kernel: KernelFigures) -> Iterator[Metric]:
     worker = daemon.bans.firewall_worker
     build = [(__version__, platform.python_version(), worker.firewall.name, 1)]
     yield _labelled(GaugeMetricFamily, "build_info", "Versions; always 1.", ["version", "python", "firewall"], build)
     waiting = worker.queued + worker.waiting
-    for name, told, value in (
+    for name, help_text, value in (
         ("start_time_seconds", "When the daemon was started, POSIX seconds.", daemon.started),
         ("working_jails", "Jails that can ban now; 0: nobody is protected.", len(daemon.working)),
         ("jails_not_running", "Jails with an error in their configuration.", len(daemon.errors)),
-        ("drift_bans", "Bans that only one of sipguard and the kernel has.", looked.drift),
+        ("drift_bans", "Bans that only one of sipguard and the kernel has.", kernel.drift),
         ("queued_orders", "Bans and unbans that wait for the kernel.", waiting),
         ("firewall_ok", "1 if the kernel takes bans and unbans.", worker.problem is None),
         ("state_ok", "1 if the state can be written.", daemon.store.problem is None),
     ):
-        yield _gauge(name, told, value)
-    told = "Banned addresses that still reached the server in the last 10 minutes, by cause."
-    yield _labelled(GaugeMetricFamily, "unenforced_bans", told, ["cause"], daemon.bans.enforcement.causes().items())
+        yield _gauge(name, help_text, value)
+    help_text = "Banned addresses that still reached the server in the last 10 minutes, by cause."
+    yield _labelled(
+        GaugeMetricFamily, "unenforced_bans", help_text, ["cause"], daemon.bans.enforcement.causes().items()
+    )
 
 
-def _of_jails(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
+def _of_jails(daemon: Daemon, kernel: KernelFigures) -> Iterator[Metric]:
     runners = daemon.runners
-    for name, part, field, told in _OF_JAILS:
+    for name, part, field, help_text in _OF_JAILS:
         counted = [(jail, getattr(getattr(runner, part), field)) for jail, runner in runners.items()]
-        yield _labelled(CounterMetricFamily, name, told, ["jail"], counted)
+        yield _labelled(CounterMetricFamily, name, help_text, ["jail"], counted)
     live = daemon.bans.live
     yield _labelled(
         GaugeMetricFamily,
@@ -109,22 +116,22 @@ def _of_jails(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
         [(jail, len(live.of_jail(jail))) for jail in runners],
     )
     made = [(jail, origin, count) for (jail, origin), count in sorted(daemon.bans.made.items())]
-    told = "Bans given to the kernel in this run, by who decided on them."
-    yield _labelled(CounterMetricFamily, "made_bans", told, ["jail", "origin"], made)
-    told = "Packets rejected from banned addresses."
-    yield _labelled(CounterMetricFamily, "rejected_packets", told, ["jail"], sorted(looked.rejected.items()))
+    help_text = "Bans given to the kernel in this run, by who decided on them."
+    yield _labelled(CounterMetricFamily, "made_bans", help_text, ["jail", "origin"], made)
+    help_text = "Packets rejected from banned addresses."
+    yield _labelled(CounterMetricFamily, "rejected_packets", help_text, ["jail"], sorted(kernel.rejected.items()))
     samples = [
         (jail, result, getattr(runner.auth_lines, result.replace(" ", "_")))
         for jail, runner in runners.items()
         for result in ("understood", "not understood")
         if runner.jail.source != "wire"
     ]
-    told = "Samples of the log, one a second at most: understood, or not although lines suggest failed logins."
-    yield _labelled(CounterMetricFamily, "auth_samples", told, ["jail", "result"], samples)
+    help_text = "Samples of the log, one a second at most: understood, or not although lines suggest failed logins."
+    yield _labelled(CounterMetricFamily, "auth_samples", help_text, ["jail", "result"], samples)
 
 
-def _of_sources(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
-    """How long each log, event connection and the wire has been silent, and counts of packets."""
+def _of_sources(daemon: Daemon, kernel: KernelFigures) -> Iterator[Metric]:
+    """How long each source (log, event connection, wire) has been silent, and what became of packets."""
     now, silent = time.monotonic(), []
     for jail, runner in daemon.runners.items():
         if runner.jail.source == "wire":
@@ -133,37 +140,37 @@ def _of_sources(daemon: Daemon, looked: Looked) -> Iterator[Metric]:
             silent.append((jail, "log", now - runner.auth_lines.heard_at))
         if (heard := daemon.events.heard(jail)) is not None:
             silent.append((jail, "events", now - heard))
-    told = "Seconds since the last sign of life of the source; if there was none in this run, since the start."
-    yield _labelled(GaugeMetricFamily, "silent_seconds", told, ["jail", "source"], silent)
-    told = "HEP packets, by what became of them."
-    yield _labelled(CounterMetricFamily, "hep_packets", told, ["result"], daemon.wire.received().items())
+    help_text = "Seconds since the last sign of life of the source; if there was none in this run, since the start."
+    yield _labelled(GaugeMetricFamily, "silent_seconds", help_text, ["jail", "source"], silent)
+    help_text = "HEP packets, by what became of them."
+    yield _labelled(CounterMetricFamily, "hep_packets", help_text, ["result"], daemon.wire.received().items())
     wire = daemon.wire
     if not wire.packets.enabled:
         return
-    watched = looked.watched
+    watched = kernel.watched
     counted = {**wire.packets.received, "limited": watched.limited, "held back": watched.held_back}
-    told = "SIP packets of this machine, by what became of them."
-    yield _labelled(CounterMetricFamily, "wire_packets", told, ["result"], counted.items())
-    for name, told, value in (
+    help_text = "SIP packets of this machine, by what became of them."
+    yield _labelled(CounterMetricFamily, "wire_packets", help_text, ["result"], counted.items())
+    for name, help_text, value in (
         ("wire_blind", "1 if packets may go unseen now.", bool(wire.live.blind_times.now(daemon.clock()))),
         ("wire_metered", "Addresses that are metered now.", watched.metered),
         ("wire_ok", "1 if packets are watched as configured.", wire.packets.problem is None),
         ("wire_unwatched", "Listening SIP sockets that no rule watches.", len(wire.packets.unwatched)),
     ):
-        yield _gauge(name, told, value)
+        yield _gauge(name, help_text, value)
 
 
 def _of_feeds(daemon: Daemon) -> Iterator[Metric]:
     feeds, now = daemon.feeding.status(), daemon.clock()
     ages = [(feed["name"], max(0.0, now - feed["fetched"])) for feed in feeds if feed["fetched"]]
-    # A feed that was never fetched has no age: the alert for that asks for the missing series.
-    for name, told, rows in (
+    # A feed that was never fetched has no age: `SipguardFeedStale` fires where this series is missing.
+    for name, help_text, rows in (
         ("feed_age_seconds", "Seconds since the last good fetch; absent if there was none.", ages),
         ("feed_interval_seconds", "Seconds between two fetches.", [(feed["name"], feed["interval"]) for feed in feeds]),
         ("feed_entries", "Entries of the feed as last fetched.", [(feed["name"], feed["entries"]) for feed in feeds]),
         ("feed_held", "1 while an update is held.", [(feed["name"], bool(feed["held"])) for feed in feeds]),
     ):
-        yield _labelled(GaugeMetricFamily, name, told, ["feed"], rows)
+        yield _labelled(GaugeMetricFamily, name, help_text, ["feed"], rows)
 
 
 def _of_others(daemon: Daemon) -> Iterator[Metric]:
@@ -185,5 +192,5 @@ def _of_others(daemon: Daemon) -> Iterator[Metric]:
     if crowdsec := others.get("crowdsec"):
         rejected["crowdsec"] = crowdsec["decisions"]
         yield _gauge("crowdsec_connected", "1 if CrowdSec's API can be used.", not crowdsec["problem"])
-    told = "Addresses and networks rejected now, by where they come from."
-    yield _labelled(GaugeMetricFamily, "rejected_networks", told, ["origin"], rejected.items())
+    help_text = "Addresses and networks rejected now, by where they come from."
+    yield _labelled(GaugeMetricFamily, "rejected_networks", help_text, ["origin"], rejected.items())

@@ -62,7 +62,7 @@ class Metrics:
         from sipguard.daemon import metric_families  # noqa: PLC0415 - it needs the same
 
         self._daemon = daemon
-        self._families, self._looked = metric_families.families, metric_families.Looked()
+        self._families, self._kernel = metric_families.families, metric_families.KernelFigures()
         self._next_comparison = 0.0
         self._registry = prometheus_client.CollectorRegistry()
         self._generate = prometheus_client.generate_latest
@@ -78,7 +78,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus asks for."""
-        return self._families(self._daemon, self._looked)
+        return self._families(self._daemon, self._kernel)
 
     @contextlib.asynccontextmanager
     async def serving(self, where: str) -> AsyncIterator[None]:
@@ -107,7 +107,7 @@ class Metrics:
             async with asyncio.timeout(PATIENCE):
                 await reader.readuntil(b"\r\n\r\n")
                 await self._compare()
-                self._looked.watched = await self._daemon.wire.packets.watched()
+                self._kernel.watched = await self._daemon.wire.packets.watched()
                 body = self._generate(self._registry)
                 head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._content_type}\r\nContent-Length: {len(body)}\r\n"
                 writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
@@ -129,8 +129,8 @@ class Metrics:
         worker = bans.firewall_worker
         with contextlib.suppress(FirewallError):
             kernel = {(entry.jail, entry.address) for entry in await worker.call(worker.firewall.entries)}
-            self._looked.drift = len(kernel ^ {(ban.jail, ban.address) for ban in bans.live})
+            self._kernel.drift = len(kernel ^ {(ban.jail, ban.address) for ban in bans.live})
             if count := getattr(worker.firewall, "rejected_by_jail", None):
-                self._looked.count_rejected(await worker.call(count))
+                self._kernel.count_rejected(await worker.call(count))
         ended = time.monotonic()
         self._next_comparison = max(self._next_comparison, ended + LAZY * (ended - begun))

@@ -1,4 +1,4 @@
-"""A detector's results: its counts, and everything about one line; and the record that it reads."""
+"""What a detector works on and reports: the record that it reads, its findings on one record, its counts over a log."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class Counts:
 
     lines: int = 0
     read: int = 0
-    """Lines read one by one. A search over the bytes skips all others: they cannot match."""
+    """Lines and records read. The others were skipped: most because a search over the bytes shows that they cannot match."""
     candidates: int = 0
-    """Lines that `prefregex`, if there is one, let through to the failregexes."""
+    """Lines and records that the failregexes were tried on."""
     searches: int = 0
-    """Searches by a failregex, prefregex or ignoreregex."""
+    """Searches with one of the filter's regexes."""
     failures: int = 0
     ignored: int = 0
     """Lines that an ignoreregex matched."""
     undated: int = 0
-    """Lines that were read and have no date."""
+    """Lines without a valid date, among those read; `Surveyor` adds those skipped."""
     timed_out: int = 0
     """Lines skipped because a regex took longer than the time limit."""
     tampered: int = 0
-    """Lines and records that somebody else has written into: no address that they name was counted."""
+    """Lines and records that somebody other than the server has written into. What a stranger may have written is not counted."""
     by_header: int = 0
-    """Records of several lines that ended because the next record began."""
+    """Records of several lines whose end was known because the next record began."""
     at_end: int = 0
-    """Records of several lines that ended because nothing more came for a while."""
+    """Records of several lines that were taken as ended because nothing more came for a while."""
 
     def __sub__(self, other: Counts) -> Counts:
         """The counts since `other`, an earlier copy."""
@@ -52,34 +52,38 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """Everything about one line, for `test-filter`."""
+    """The findings on one line or record: `test-filter` and `fail2ban-regex` show them."""
 
     matched: bool
-    """The line is a failure and names an id."""
+    """The line is a failure, or completes one."""
     ignored: bool
     """An ignoreregex matched the line."""
     failure: Failure | None
     time: float | None
-    """When it was logged, POSIX seconds, whether it matched or not."""
+    """When it was logged, in POSIX seconds; None if not known. Lines that do not match have it too."""
     date_format: str | None
-    """The date pattern that found the date."""
+    """Name of the pattern that found the date; None if the line has no valid date."""
     regex: int | None
-    """Index of the failregex that matched, even if the match alone is no failure (`<F-NOFAIL>`, or more lines to come)."""
+    """Index of the failregex that matched, even if the match alone is no failure: see `nofail`; or other lines must follow."""
     nofail: bool = False
-    """That regex has `<F-NOFAIL>`: its line is no failure."""
+    """The match is no failure, because its regex or its session has `<F-NOFAIL>`."""
     consumed: int = 0
-    """Earlier lines that the match includes, for a filter with `maxlines`."""
+    """Number of earlier lines that are part of the match, for a filter with `maxlines`."""
 
 
 class Ready(NamedTuple):
-    """A complete record, ready for the detector."""
+    """A complete record, ready for the filter's regexes."""
 
     text: str
     number: int
-    """Number of the record's first line, from 1."""
+    """Number of the record's first line, from 1; any number that no other record has, if nobody is told of it."""
     trusted: bool
     """Only the server can have written the whole record."""
     time: float | None = None
-    """When it was logged, POSIX seconds, if the source says so, as the journal does; else the text has the date."""
+    """When it was logged, in POSIX seconds, if the source says it, as the journal does. If None, the date is in the text."""
     hung: tuple[str, ...] = ()
-    """Other readings, tried in order until one gives a result: records that seem to follow a cut record in the same line."""
+    """Texts to try in this order, after `text`, until one gives a result.
+
+    A server that cuts a record may write the next one into the same line. Each of these texts is the rest of the line from where
+    such a record seems to begin (see `own_thread`).
+    """

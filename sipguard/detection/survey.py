@@ -1,7 +1,7 @@
-"""Reads a whole log for a report: the failures that `Detector` finds, and how many of the lines that it skips have a date.
+"""Surveys a whole log for a report: finds the failures as `Detector` does, and counts the skipped lines by date format.
 
-Skipped lines are counted in runs: one libpcre2 search covers thousands of lines whose dates all have the same format, or that
-have none. Raises `SurveyError` if the log cannot be counted this way: then the caller reads it line by line.
+Skipped lines are counted in runs: one libpcre2 search covers thousands of consecutive lines whose dates have the same format, or
+that have no date. If a log cannot be counted this way, `SurveyError` tells the caller to read it line by line.
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ if TYPE_CHECKING:
     from sipguard.detection.results import Examined
     from sipguard.model import LogEvent
 
-_MOST_ALONE = 2
-"""Give up when more than one line in two must be read singly: reading all of them line by line is simpler then."""
+_LINES_PER_SINGLE = 2
+"""Give up when more than one line in this many must be read singly: a survey saves too little then."""
 _DATED, _UNDATED, _NO_RECORD = range(3)
 
 
 class SurveyError(Exception):
-    """The log cannot be surveyed: read it line by line."""
+    """This log cannot be surveyed; it must be read line by line."""
 
 
 class _Runs:
-    """The pattern that finds runs: consecutive lines of one kind. Raises UntranslatableError and ValueError."""
+    """A pattern that finds runs: consecutive skipped lines of one kind. Raises UntranslatableError and ValueError."""
 
     def __init__(
         self, form: DateFormat, others: Sequence[DateFormat], headers: Sequence[str], *, ascii_: bool, lead: str
     ) -> None:
-        """`form` is the date format of the last line, `lead` the text that stood before its date.
+        """`form` is the date format found last, `lead` the text before that date, `others` are all other formats.
 
-        Lines with the same lead are tried first: few of `others` could match there, so the check is short.
+        Each record begins with one of `headers`, if there are any. Lines with the same lead are tried first: after that lead, few
+        of `others` can match, so checking that none does is quick.
         """
         writer = Writer()
         sources = [other.source for other in others]
         rest = ".*+" if ascii_ else r"[^\n\x80-\xff]*+"
         self.kinds: dict[int, int] = {}
-        """Number of the group that matched → kind of the lines in the run."""
+        """Number of the empty group that ends a run → kind of the lines in the run."""
 
         def run(kind: int, *conditions: str) -> str:
             mark = writer.group()
@@ -81,57 +82,59 @@ def _runs(
 
 
 class Surveyor(Detector):
-    """A `Detector` that also counts skipped lines. Same arguments; raises SurveyError as well."""
+    """A `Detector` that also counts the lines it skips. Takes the same arguments; also raises SurveyError."""
 
-    def __init__(self, filter: Filter, **options: Any) -> None:  # noqa: A002 - as there
+    def __init__(self, filter: Filter, **options: Any) -> None:  # noqa: A002 - the name in Detector
         super().__init__(filter, **options)
         if self._candidates is None or not is_fast() or not all(form.at_begin for form, _ in self._finder.formats):
             raise SurveyError
         self.failures: list[Failure] = []
         """Failures found by the last call of `survey`, in order."""
-        self.told: dict[int, tuple[str, Examined]] = {}
-        """Lines read singly by that call: any unique number → text and result."""
+        self.examined: dict[int, tuple[str, Examined]] = {}
+        """Lines and records that this call read singly: any unique number → text and result."""
         self.dates = Counter[str]()
-        """Date format → how many skipped lines have it."""
+        """Date format → number of skipped lines with such a date."""
         self.empty = 0
-        """Empty lines."""
-        self._alone: list[tuple[int, int]] = []
-        self._read_alone = 0
+        """Number of empty lines."""
+        self._singles: list[tuple[int, int]] = []
+        """Begin and end of each line that this call read singly."""
+        self._singles_in_all = 0
         self._blank = Pattern(r"\n(?=\n)")
 
     def survey(self, data: bytes) -> None:
-        """Read whole lines, ended by LF. Raises SurveyError."""
-        self._alone, self.told = [], {}
+        """Read whole lines, each ended by LF: sets `failures` and `examined`, adds to the counts. Raises SurveyError."""
+        self._singles, self.examined = [], {}
         if b"\r" in data or self._candidates is None:
             raise SurveyError
         self.failures = [event for event in self.events(data) if isinstance(event, Failure)]
-        if self._candidates is None:
+        if self._candidates is None:  # a date was ambiguous: `Detector` now reads every line
             raise SurveyError
         self._count_blank(data)
         screen = self._screen
         rule = screen.rule.plain(is_mixed=screen.is_mixed) if screen is not None else PlainRule()
         parts, position = [], 0
-        for begin, end in self._alone:
+        for begin, end in self._singles:
             parts.append(data[position:begin])
             position = end
         self._count_rest(b"".join([*parts, data[position:]]), rule)
 
     def survey_end(self) -> None:
-        """The log has ended: read the records that were held back in case more lines belonged to them."""
-        self.told = {}
+        """At the end of the log, read the records that were held back because more lines could have belonged to them."""
+        self.examined = {}
         self.failures = [event for event in self.flush() if isinstance(event, Failure)]
 
     def _at(self, data: bytes, begin: int, end: int, events: list[LogEvent], time: float | None = None) -> None:
-        self._alone.append((begin, end + 1))
-        self._read_alone += 1
-        if self._read_alone * _MOST_ALONE > self.counts.lines:
+        self._singles.append((begin, end + 1))
+        self._singles_in_all += 1
+        if self._singles_in_all * _LINES_PER_SINGLE > self.counts.lines:
             raise SurveyError
         if self._screen is not None and self._screen.is_strangers(data, begin):
             line = self._decode(data[begin:end])
-            self.told[self._read_alone] = line, self._matcher.left_out(line)
+            self.examined[self._singles_in_all] = line, self._matcher.left_out(line)
         super()._at(data, begin, end, events, time)
 
-    def _read(self, data: bytes, begin: int = 0) -> list[LogEvent]:  # noqa: ARG002 - as there
+    def _read(self, data: bytes, begin: int = 0) -> list[LogEvent]:  # noqa: ARG002 - Detector's
+        """Give up: `Detector` calls this when it cannot skip lines."""
         raise SurveyError
 
     def _tell(self, one: Ready, events: list[LogEvent]) -> None:
@@ -139,9 +142,9 @@ class Surveyor(Detector):
             result = self._matcher.examined(one)
         except AmbiguousDateError:
             raise SurveyError from None
-        before = self.told.get(one.number)
+        before = self.examined.get(one.number)
         if before is None or not before[1].matched:
-            self.told[one.number] = one.text, result  # if a line holds two records, keep the failure
+            self.examined[one.number] = one.text, result  # of two records in one line, keep the failure
             if result.failure is not None:
                 events.append(result.failure)
 
@@ -153,7 +156,7 @@ class Surveyor(Detector):
             position = self._blank.spans[1]
 
     def _count_rest(self, data: bytes, rule: PlainRule) -> None:
-        """Count the lines that were skipped because they cannot match."""
+        """Count the lines of `data`: all that were skipped, because they cannot match."""
         dates = self._matcher.dates
         if not isinstance(dates, CertainDates):
             raise SurveyError
@@ -173,7 +176,7 @@ class Surveyor(Detector):
                 position = end + 1
 
     def _count_runs(self, data: bytes, position: int, runs: _Runs, dates: CertainDates) -> int:
-        """Count the runs from `position` on; returns where the first line begins that is in none."""
+        """Count the lines in the runs from `position` on. Returns the begin of the first line that is in no run."""
         assert dates.format is not None  # noqa: S101 - the runs are of that format
         spans, kinds = runs.pattern.spans, runs.kinds
         found: dict[int, list[bytes]] = {_DATED: [], _UNDATED: [], _NO_RECORD: []}
@@ -181,14 +184,14 @@ class Surveyor(Detector):
             end = spans[1]
             found[kinds[run]].append(data[position:end])
             position = end
-        # Count once, at the end: runs may be a line or two long.
+        # Runs may be only a line or two long, so lines are counted once for all runs together.
         self.dates[dates.format.name] += _lines_in(found[_DATED])
         self.counts.undated += _lines_in(found[_UNDATED])
         return position
 
     def _count_one(self, line: str, rule: PlainRule, dates: CertainDates) -> None:
-        self._read_alone += 1
-        if self._read_alone * _MOST_ALONE > self.counts.lines:
+        self._singles_in_all += 1
+        if self._singles_in_all * _LINES_PER_SINGLE > self.counts.lines:
             raise SurveyError
         try:
             if rule.headers and not any(expression(source).search(line) for source in rule.headers):

@@ -10,7 +10,7 @@ from ports import free_port, free_udp_port
 from prometheus_client.parser import text_string_to_metric_families
 from running import ROOT, RunningDaemon, append, failure
 
-from sipguard.daemon.metric_families import Looked
+from sipguard.daemon.metric_families import KernelFigures
 from tests.watching.scraping import scrape
 
 ATTACKER, OTHER = "203.0.113.66", "203.0.113.67"
@@ -141,7 +141,7 @@ def test_a_blind_filter(daemon):
 
 def test_packets_rejected_by_jail():
     """Of the first look nothing counts: it is of earlier runs. A ban that is written anew begins at 0."""
-    looked = Looked()
+    kernel = KernelFigures()
     for packets in ({("a", "x"): 50}, {("a", "x"): 60, ("b", "x"): 3}, {("b", "x"): 2}, {("a", "x"): 1, ("b", "x"): 2}):
-        looked.count_rejected(packets)
-    assert looked.rejected == {"a": 11, "b": 5}
+        kernel.count_rejected(packets)
+    assert kernel.rejected == {"a": 11, "b": 5}

@@ -1,1 +1,1 @@
-"""From the bytes of IP packets to SIP messages: fragments, UDP, TCP, WebSocket. No I/O."""
+"""Turns the bytes of IP packets into SIP messages, over UDP, TCP and WebSocket; joins fragments. Does no I/O."""
