@@ -1,4 +1,4 @@
-"""Fills tags (`<ip>`, `<F-USER>`) into shell commands so that a shell never runs what an attacker wrote.
+"""Fills tags (`<ip>`, `<F-USER>`) into shell commands so that the shell does not run what an attacker wrote.
 
 Attackers choose parts of log lines and host names. So a value with a special or unprintable character is never written into a
 command. It goes into an environment variable `f2bV_…`, and the command gets `$f2bV_…`: a shell expands that after parsing, so the
@@ -6,7 +6,8 @@ value stays text. In `sh -c '…'` the inner shell expands it.
 
 Which values become variables, and how these are named, is as in Fail2ban 0.11 and later. sipguard differs in two places, where
 Fail2ban would run an attacker's text. In an assignment (`x=<F-USER>`), a value with blanks becomes a variable too, in quotes. In
-`sh -c "…"` and `eval "…"`, the second shell expands the variable, not the first.
+`sh -c "…"` and `eval "…"`, the second shell expands the variable, not the first. Other programs that give a shell their
+argument (`ssh HOST "…"`) are not recognised: there the value is still parsed as code, as in Fail2ban.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TAG = re.compile(r"<([^ <>]+)>")
 _CAPTURED = re.compile(r"F-[A-Z0-9_-]+")
 _SPECIAL = frozenset("\\#&;`|*?~<>^()[]{}$'\"")
 _QUOTE = re.compile(r"\\.|['\"]", re.DOTALL)
-# What comes before quotes whose text another shell parses: before `'`, before `"`.
+# What comes before a quoted text that a shell parses again: the first before single quotes, the second before double quotes.
 _PARSED_INSIDE = re.compile(r"(?:\s-\w*c|\s--command|\beval|\btrap)(?:=|\s+(?:--\s+)?)$")
 _PARSED_TWICE = re.compile(r"(?:\b(?:sh|bash|dash|ash|ksh|zsh)\b[^;&|\n]*\s-\w*c|\beval)\s+$")
 # An unquoted assignment, and a command substitution, that go on to the end of the text.

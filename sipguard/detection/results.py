@@ -30,7 +30,7 @@ class Counts:
     timed_out: int = 0
     """Lines skipped because a regex took longer than the time limit."""
     tampered: int = 0
-    """Lines and records that somebody other than the server has written into. What a stranger may have written is not counted."""
+    """Lines and records into which somebody other than the server has written. Text that may be a stranger's accuses nobody."""
     by_header: int = 0
     """Records of several lines whose end was known because the next record began."""
     at_end: int = 0
@@ -64,7 +64,7 @@ class Examined:
     date_format: str | None
     """Name of the pattern that found the date; None if the line has no valid date."""
     regex: int | None
-    """Index of the failregex that matched, even if the match alone is no failure: see `nofail`; or other lines must follow."""
+    """Index of the failregex that matched. The match alone may be no failure: see `nofail`, or its session may be unfinished."""
     nofail: bool = False
     """The match is no failure, because its regex or its session has `<F-NOFAIL>`."""
     consumed: int = 0
@@ -76,7 +76,7 @@ class Ready(NamedTuple):
 
     text: str
     number: int
-    """Number of the record's first line, from 1; any number that no other record has, if nobody is told of it."""
+    """Number of the record's first line, from 1. Where nothing shows it, any number that no other record has."""
     trusted: bool
     """Only the server can have written the whole record."""
     time: float | None = None

@@ -162,13 +162,13 @@ class Surveyor(Detector):
             raise SurveyError
         position, size = 0, len(data)
         while position < size:
-            form = dates.format
+            form = dates.format  # None until a line with a date was read
             runs = None
             if form is not None:
                 runs = _runs(form, dates.others(form), rule.headers, data.isascii(), dates.lead[: LONGEST_LEAD + 1])
             if runs is not None:
                 position = self._count_runs(data, position, runs, dates)
-            elif form is not None:
+            elif form is not None:  # libpcre2 has no such pattern
                 raise SurveyError
             if position < size:
                 end = data.index(b"\n", position)
