@@ -18,7 +18,7 @@ from sipguard.config.values import format_duration
 from sipguard.daemon.action_dispatcher import ActionDispatcher
 from sipguard.daemon.ban_ledger import BanLedger, State
 from sipguard.daemon.enforcement import Enforcement
-from sipguard.daemon.firewall_worker import FirewallWorker, Verb
+from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.daemon.jail_runner import JailRunner
 from sipguard.daemon.own_log import NOTICE, LogBatch
 from sipguard.daemon.state_writer import StateWriter
@@ -97,7 +97,7 @@ class Bans:
                 if count := earlier[self._history(ban.jail), ban.address]:
                     bans[place] = self._grown(replace(ban, count=count + 1), count)
                     self.live.decide(bans[place])
-        self._order("ban", bans)
+        self._order(bans)
 
     def _history(self, jail: str) -> str | None:
         """The jail whose earlier bans count for this one: itself, or all jails (None)."""
@@ -109,14 +109,14 @@ class Bans:
         runner = self._runners.get(ban.jail)
         return runner is None or runner.jail.enforced
 
-    def _order(self, verb: Verb, bans: Sequence[Ban]) -> None:
-        """Queue orders for the firewall. Bans that it does not carry out count as made at the loop's next turn."""
+    def _order(self, bans: Sequence[Ban]) -> None:
+        """Queue bans for the firewall. Those that it does not carry out count as made at the loop's next turn."""
         ours: list[Ban] = []
         others: list[Ban] = []
         for ban in bans:
             (ours if self._enforced(ban) else others).append(ban)
-        self.firewall_worker.order(verb, ours)
-        if others and verb == "ban":
+        self.firewall_worker.order("ban", ours)
+        if others:
             asyncio.get_running_loop().call_soon(self._carried_out, others)
 
     def earlier(self, jail: str, address: str) -> int:
@@ -150,7 +150,7 @@ class Bans:
             self.dispatcher.banned(ban, restored=True)
         if self.moved is not None:
             self.moved(new)
-        self._order("ban", new)
+        self._order(new)
 
     def adopt(self, entries: Iterable[Entry]) -> None:
         """Bans that the kernel has and the state does not tell of, since it cannot be read or is lost: they go on."""
@@ -231,7 +231,7 @@ class Bans:
             self.dispatcher.seen_again(ban)
             if self._enforced(ban):
                 self.enforcement.passed(ban)
-            self._order("ban", [ban])
+            self._order([ban])
 
     def prolong(self, jail: str, address: str, until: float) -> None:
         """A live ban is to end later than it would; one that ends later anyway stays as it is."""
@@ -241,7 +241,7 @@ class Bans:
             self.live.add(ban)
             self._store.changes.bans[jail, address] = ban
             self._store.touched()
-            self._order("ban", [ban])
+            self._order([ban])
             self.dispatcher.banned(ban)
             if self.moved is not None:
                 self.moved([ban])
@@ -268,7 +268,7 @@ class Bans:
         log.log(NOTICE, lines)
         # The kernel has ended it by itself, or is told to now.
         if because != "time" or not self.firewall_worker.firewall.ends_bans:
-            self._order("unban", bans)
+            self.firewall_worker.order("unban", list(filter(self._enforced, bans)))
         if self.moved is not None:
             self.moved(bans)
 
