@@ -60,8 +60,8 @@ def test_other_backends(tmp_path, backend):
         assert guess(lab.client(), 5) == 5
         lab.daemon.wait_for(lambda: lab.banned() == {GUESSER}, "the ban")
         program = "iptables-legacy" if backend == "iptables" else "iptables"
-        lab.server_net.run(program, "-t", "raw", "-F")
-        lab.daemon.wait_for(lambda: "NFLOG" in lab.server_net.run(program, "-t", "raw", "-S"), "what was flushed")
+        lab.server_net.run(program, "-w", "-t", "raw", "-F")
+        lab.daemon.wait_for(lambda: "NFLOG" in lab.server_net.run(program, "-w", "-t", "raw", "-S"), "what was flushed")
         assert guess(lab.client(OTHER), 5) == 5
         lab.daemon.wait_for(lambda: lab.banned() == {GUESSER, OTHER}, "the ban")
 

@@ -1,4 +1,4 @@
-"""The documentation's commands that take a machine of their own, each as it is written, in a fresh Debian 12 with systemd."""
+"""The documentation's commands that take a machine of their own, each as it is written, in a fresh Debian with systemd."""
 
 from __future__ import annotations
 

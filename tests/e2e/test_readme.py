@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from effort import LONG
-from lab.debian import Debian
+from lab.debian import KNOWN, Debian
 from lab.lab import LabUnavailableError
 from needs import needs
 
@@ -35,8 +35,7 @@ def block_of(word):
 
 def on(*suites):
     """Debian 12 and 13 in `make test-long`, otherwise these."""
-    both = ("bookworm", "trixie")
-    return pytest.mark.parametrize("bare", both if LONG else suites, indirect=True)
+    return pytest.mark.parametrize("bare", KNOWN if LONG else suites, indirect=True)
 
 
 @pytest.fixture

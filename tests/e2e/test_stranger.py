@@ -67,7 +67,7 @@ def _nothing_left(debian):
 
 
 @pytest.mark.timeout(900)
-def test_package_on_debian_12(packages, machine, tmp_path):
+def test_package(packages, machine, tmp_path):
     """apt starts the service; `enable` makes it read what it has written; purge takes everything away."""
     _freeswitch(machine, tmp_path)
     machine.take(*packages)
@@ -80,7 +80,7 @@ def test_package_on_debian_12(packages, machine, tmp_path):
 
 
 @pytest.mark.timeout(900)
-def test_venv_on_debian_12(machine, tmp_path):
+def test_venv(machine, tmp_path):
     """`service install` makes a venv a service, `service uninstall --purge` takes all of it away."""
     machine.go_online()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import time
@@ -14,7 +15,20 @@ import unpacked
 
 from lab.chroot import LabUnavailableError, install
 
-SUITE = "bookworm"
+KNOWN = ("bookworm", "trixie")
+
+
+def _own_suite() -> str:
+    """Debian's name for what runs here, if it is one that is known; else no name."""
+    with contextlib.suppress(OSError):
+        name = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+        return name if name in KNOWN else ""
+    return ""
+
+
+HERE = _own_suite()
+SUITE = HERE or KNOWN[0]
+"""Packages are built for the Debian that they are built on."""
 _PACKAGES = "python3,nftables,adduser,ca-certificates,systemd"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEVICES = "null zero full random urandom tty"
