@@ -80,14 +80,15 @@ def packages(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory):
-    """Debian's own package of Fail2ban."""
+    """Debian's own package of Fail2ban, and what that of Debian 13 cannot do without."""
     folder = tmp_path_factory.mktemp("original")
     if shutil.which("apt-get") is not None:
-        subprocess.run(["apt-get", "download", "fail2ban"], cwd=folder, capture_output=True, check=False, timeout=100)
-    found = list(folder.glob("fail2ban_*.deb"))
-    if not found:
-        pytest.skip("apt-get download fail2ban gives no package here")
-    return found[0]
+        line = ["apt-get", "download", "fail2ban", "python3-systemd"]
+        subprocess.run(line, cwd=folder, capture_output=True, check=False, timeout=100)
+    found = list(folder.glob("*.deb"))
+    if len(found) != 2:
+        pytest.skip("apt-get download gives no fail2ban and python3-systemd here")
+    return found
 
 
 @pytest.fixture

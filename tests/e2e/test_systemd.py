@@ -86,9 +86,10 @@ def test_it_is_tried_for_as_long_as_it_takes(packages, machine):
 
 def test_from_fail2ban_and_in_its_place(packages, original, machine):
     """Debian's Fail2ban is adopted, given back, adopted again, and replaced by its namesake: every ban stays."""
-    machine.take(*packages, original)
+    machine.take(*packages, *original)
     make_log(machine)
-    machine.run(f"dpkg -i /srv/{original.name}; cat > /etc/fail2ban/jail.local <<'END'\n{TREE}END\n")
+    machine.run(f"dpkg -i {' '.join(f'/srv/{one.name}' for one in original)}")
+    machine.run(f"cat > /etc/fail2ban/jail.local <<'END'\n{TREE}END\n")
     machine.run("systemctl restart fail2ban")
     machine.until("fail2ban-client ping >/dev/null 2>&1")
     machine.run(f"fail2ban-client set freeswitch banip {' '.join(BANNED)}")
