@@ -57,10 +57,10 @@ def write(version: int, first: int, length: int) -> str:
     return host if length == BITS[version] else f"{host}/{length}"
 
 
-def admit(text: str, widest: Mapping[int, int] = WIDEST) -> str:
+def admit(text: str, widest: Mapping[int, int] = WIDEST, *, is_cut: bool = False) -> str:
     """Canonical text of an entry. Raises `NetworkRefusedError` if it must not be rejected, `ValueError` if it is no network.
 
-    An IPv4 network that is larger than a refused range and contains it is admitted; `feeds.sieve` cuts the range out.
+    `is_cut`: an IPv4 network that contains a refused range is admitted, because somebody cuts the range out (`feeds.sieve`).
     """
     version, first, length = parse(text)
     if length < widest[version]:
@@ -73,6 +73,8 @@ def admit(text: str, widest: Mapping[int, int] = WIDEST) -> str:
         for begin, end, why in _REFUSED_4:
             if begin <= first and last <= end:
                 raise NetworkRefusedError(why)
+            if first <= begin and end <= last and not is_cut:
+                raise NetworkRefusedError(f"in part {why}")
     return write(version, first, length)
 
 

@@ -6,8 +6,8 @@ value stays text. In `sh -c '…'` the inner shell expands it.
 
 Which values become variables, and how these are named, is as in Fail2ban 0.11 and later. sipguard differs in two places, where
 Fail2ban would run an attacker's text. In an assignment (`x=<F-USER>`), a value with blanks becomes a variable too, in quotes. In
-`sh -c "…"` and `eval "…"`, the second shell expands the variable, not the first. Other programs that give a shell their
-argument (`ssh HOST "…"`) are not recognised: there the value is still parsed as code, as in Fail2ban.
+`sh -c "…"`, `su -c "…"`, `eval "…"` and `trap "…"`, the second shell expands the variable, not the first. Other programs that
+give a shell their argument (`ssh HOST "…"`) are not recognised: there the value is still parsed as code, as in Fail2ban.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SPECIAL = frozenset("\\#&;`|*?~<>^()[]{}$'\"")
 _QUOTE = re.compile(r"\\.|['\"]", re.DOTALL)
 # What comes before a quoted text that a shell parses again: the first before single quotes, the second before double quotes.
 _PARSED_INSIDE = re.compile(r"(?:\s-\w*c|\s--command|\beval|\btrap)(?:=|\s+(?:--\s+)?)$")
-_PARSED_TWICE = re.compile(r"(?:\b(?:sh|bash|dash|ash|ksh|zsh)\b[^;&|\n]*\s-\w*c|\beval)\s+$")
+_PARSED_TWICE = re.compile(r"(?:\b(?:sh|bash|dash|ash|ksh|zsh|su|runuser)\b[^;&|\n]*\s-\w*c|\beval|\btrap)\s+$")
 # An unquoted assignment, and a command substitution, that go on to the end of the text.
 _ASSIGNS = re.compile(r"(?:^|[\s;&|({!`])\w+\+?=\S*$")
 _SUBSTITUTION = re.compile(r"(?:\$\(|`)([^)`]*)$")

@@ -91,7 +91,7 @@ def _page(words: Sequence[Any], next_id: str, asked: str) -> Page:
     refused = nonsense = 0
     for word in words:
         try:
-            networks[admit(str(word))] = None
+            networks[admit(str(word), is_cut=True)] = None
         except NetworkRefusedError:
             refused += 1
         except ValueError:

@@ -42,7 +42,7 @@ def parse_list(data: bytes, form: str = "auto") -> Parsed:
     nonsense = 0
     for word in _words(text, form if form != "auto" else _guess(text)):
         try:
-            networks[admit(word)] = None
+            networks[admit(word, is_cut=True)] = None
         except NetworkRefusedError as why:
             refused[str(why)] += 1
         except ValueError:

@@ -52,6 +52,16 @@ def test_refused(text):
 
 
 @pytest.mark.parametrize(
+    "text", ["172.0.0.0/8", "192.0.0.0/8", "192.0.0.0/16", "100.0.0.0/8", "169.0.0.0/8", "172.16.0.0/11"]
+)
+def test_refused_in_part(text):
+    """A network with a private one in it enters only where that is cut out."""
+    with pytest.raises(NetworkRefusedError, match="in part"):
+        admit(text)
+    assert admit(text, is_cut=True) == str(ipaddress.ip_network(text, strict=False))
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "localhost", "203.0.113", "203.0.113.256", "203.0.113.05", "203.0.113.5/33", "203.0.113.5/", "203.0.113.5/-1",
      "203.0.113.5/+8", "2001:db8::/129", "fe80::1%eth0", "1; flush ruleset", "203.0.113.5/٣٢", "1/" + "9" * 5000],

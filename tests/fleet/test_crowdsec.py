@@ -151,6 +151,7 @@ def test_decisions_come_and_bans_go(lapi, tmp_path):
         daemon.wait_for(lambda: rejected(daemon) == {"203.0.113.5"}, "what was there")
         lapi.cscli("decisions", "add", "-r", "203.0.113.64/26", "-d", "1h")
         lapi.cscli("decisions", "add", "-i", "10.1.2.3", "-d", "1h")
+        lapi.cscli("decisions", "add", "-r", "172.0.0.0/8", "-d", "1h")  # in part private
         lapi.cscli("decisions", "add", "-i", "198.51.100.9", "-d", "1h", "-t", "captcha")
         # The last: it lasts only as long as a look may take here.
         lapi.cscli("decisions", "add", "-i", "203.0.113.6", "-d", "8s")
