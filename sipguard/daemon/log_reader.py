@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ class LogReader:
         """Nothing is read while somebody holds it: the jails stay as they are."""
         self.logs = LogSources((), {}, notify=lambda: None)
         self._runners = runners
-        self._readers: dict[str, list[JailRunner]] = {}
+        self.readers = cache(self._find_readers)
+        """Path → the jails that read this log now."""
         self._store = store
         self._clock = clock
         self._check_clock = check_clock
@@ -70,7 +72,7 @@ class LogReader:
         """Follow the logs of the jails that there are now, on from where each was left."""
         self.stop()
         self._held.begin()
-        self._readers.clear()
+        self.readers.cache_clear()
         self.logs = LogSources(
             [runner.jail for runner in self._runners.values()],
             self._store.positions(),
@@ -180,12 +182,8 @@ class LogReader:
             self._problems.oversize(chunk.path, chunk.oversize)
         self._store.touched()
 
-    def readers(self, path: str) -> list[JailRunner]:
-        """The jails that read this log now."""
-        if path not in self._readers:
-            running = [runner for runner in self._runners.values() if not runner.jail.idle]
-            self._readers[path] = [runner for runner in running if reads(runner.jail, path)]
-        return self._readers[path]
+    def _find_readers(self, path: str) -> list[JailRunner]:
+        return [runner for runner in self._runners.values() if not runner.jail.idle and reads(runner.jail, path)]
 
     def _hear(self, runner: JailRunner, examiner: Examiner, chunk: Chunk) -> None:
         """The second reading of a chunk, where the wire proves who fails: see `liberal`."""

@@ -104,7 +104,7 @@ class Tail:
                     live, ended = self._ended == reader.identity, self._ended is not None
                     if reader.at_end:
                         self._ended = reader.identity
-                    before = self._look_back(reader)
+                    before = self._before if self._began_at is None else self._look_back(reader, self._began_at)
                     self._begun, self._before = False, b""
                     return Chunk(self.path, found[0], reader.position(self.path), found[1], (), live, ended, before)
                 if following is not None:
@@ -189,15 +189,16 @@ class Tail:
             # Rotated again at this moment: another file may come first by now. Look again.
             opened.close()
             return
-        self._before = self._look_back(reader)
+        if self._began_at is not None:
+            self._before = self._look_back(reader, self._began_at)
         reader.close()
         self._reader = opened
         self._own = following.path == self.path
 
-    def _look_back(self, reader: LineReader) -> bytes:
+    def _look_back(self, reader: LineReader, begin: int) -> bytes:
         """What stands before the place where reading has begun. It is asked for with the first chunk: of most logs none comes."""
-        begin, self._began_at = self._began_at, None
-        return self._before if begin is None else reader.before(begin, LOOK_BACK)
+        self._began_at = None
+        return reader.before(begin, LOOK_BACK)
 
     def _open(self) -> LineReader | None:
         """Open the file that contains `_position`, else the log's own; None, with the reason in `problem`, if neither exists."""
