@@ -119,8 +119,7 @@ class Detector:
             if self._screen is not None and self._screen.rule.has_records:
                 return self._events_before_end(data, self._screen)
             data += b"\n"
-        if not self._wrappers.is_plain:
-            data = self._wrappers.lines(data)
+        data = data if self._wrappers.is_plain else self._wrappers.lines(data)
         if not data:
             return []
         self.counts.lines += count_lines(data)
@@ -128,7 +127,7 @@ class Detector:
         if screen is None:
             return self._unscreened(data)
         screen.begin_chunk(data)
-        if search is None or not screen.can_skip(data):
+        if search is None or (screen.rule.mixed is not None and not screen.can_skip(data)):
             events = self._read(data)
         elif data.index(b"\n") == len(data) - 1:
             events = []  # one line, as quiet logs give them: there is nothing to search through
@@ -141,7 +140,8 @@ class Detector:
             # The bytes of a packet are counted with its line ends: they stay, and lines that have them are not plain.
             rule = replace(rule, never=(*rule.never, r"\r")) if b"\r" in data else rule
             events = self._skim(data, search, rule)
-        screen.end_chunk(data)
+        if screen.may_have_strangers:
+            screen.end_chunk(data)
         return events
 
     def _unscreened(self, data: bytes) -> list[LogEvent]:
@@ -285,7 +285,7 @@ class Detector:
             line = self._decode(data[begin:end]).rstrip("\r")
             self._tell(Ready(line, self.counts.read + 1, trusted=False, time=time), events)
             return
-        if time is None and screen.is_strangers(data, begin):
+        if time is None and screen.may_have_strangers and screen.is_strangers(data, begin):
             begin = screen.behind_tail(data, begin, end)
         for one in screen.push(data[begin:end], time) if begin >= 0 else ():
             self._tell(one, events)
@@ -359,7 +359,8 @@ class Detector:
             told = [(self.counts.lines, self._matcher.left_out(self._decode(raw)))]
         else:
             told = [(one.number, self._matcher.examined(one)) for one in screen.push(raw[begin:], time)]
-        screen.end_chunk(data)
+        if screen.may_have_strangers:
+            screen.end_chunk(data)
         return told
 
     def examine_rest(self) -> list[tuple[int, Examined]]:

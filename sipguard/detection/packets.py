@@ -43,7 +43,7 @@ class Packets:
 
     def __init__(self, filter: Filter, begin: Expression, counts: Counts) -> None:  # noqa: A002
         """Lines within packets that look like lines of log count as tampered. Raises ConfigError when a regex is wrong."""
-        self._begin, self._end = begin, one_of(filter, "quarantine_end")
+        self.begin, self._end = begin, one_of(filter, "quarantine_end")
         self._line = one_of(filter, "logline") or one_of(filter, "mixed")
         self._limit = whole_number(filter, "quarantine_limit", PACKET)
         self._counts = counts
@@ -55,13 +55,10 @@ class Packets:
         """In a packet of unknown length, and no end has come."""
         self.budget = 0
         """Bytes that such a packet may still have: while there are any, it matters that nothing more comes."""
+        self.busy = False
+        """Whether the next line may belong to a packet."""
         self._held: list[Numbered] = []
         """Lines behind what may be its end, until its budget is used up."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether the next line may belong to a packet."""
-        return self._length > 0 or self.budget > 0
 
     @property
     def first_held(self) -> int | None:
@@ -69,21 +66,24 @@ class Packets:
         return self._held[0][0] if self._held else None
 
     def push(self, line: Numbered) -> list[Numbered]:
-        """The lines that are known to stand outside of packets now. Raises TimeoutError."""
+        """The lines that are known to stand outside of packets now. Raises TimeoutError.
+
+        While not `busy`, a line without what every match of `begin` holds is one, and need not be pushed.
+        """
         _, raw, text = line
         if self._length:
             return [] if self._is_within(raw, text) else self.push(line)
         if self.budget > 0:
             return self._in_packet(line)
-        if self._begin.found(text):  # of most lines its texts tell that at once
-            begin = self._begin.search(text)
+        if self.begin.found(text):  # of most lines its texts tell that at once
+            begin = self.begin.search(text)
             if begin is not None:
                 self._enter(begin, len(raw))
         return [line]
 
     def release(self) -> list[Numbered]:
         """Nothing more comes: a packet whose length is unknown is over, and so is what was held."""
-        self._inside, self.budget = False, 0
+        self._inside, self.budget, self.busy = False, 0, False
         held, self._held = self._held, []
         return held
 
@@ -91,15 +91,17 @@ class Packets:
         length = begin.groupdict().get("bytes")
         if length:
             self._length, self._least, self._most = min(int(length), PACKET), 0, 0
+            self.busy = self._length > 0
             return
         self._inside = True
         self.budget = self._limit - first - 1
+        self.busy = self.budget > 0
 
     def _is_within(self, raw: bytes, text: str) -> bool:
         if not self._most and _DASHES.fullmatch(raw):
             return True
         if self._most >= self._length and (self._least >= self._length or self._least + len(raw) > self._length):
-            self._length = 0
+            self._length, self.busy = 0, False
             return False
         self._least += len(raw) + 1
         self._most += len(raw) + 2
@@ -111,6 +113,7 @@ class Packets:
         _, raw, text = line
         is_end = self._end is not None and self._end.found(text)  # first: a line that takes too long changes nothing
         self.budget -= len(raw) + 1
+        self.busy = self.budget > 0
         if is_end:
             # A second end: all since the first was the packet's as well.
             self._counts.tampered += len(self._held)

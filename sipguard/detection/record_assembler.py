@@ -17,7 +17,7 @@ from sipguard.detection.own_thread import OwnThread
 from sipguard.detection.packets import PACKET, Packets
 from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES, RecordRule, span_in
 from sipguard.detection.results import Counts, Ready
-from sipguard.detection.session_tail import SessionTail
+from sipguard.detection.session_tail import BYTES, SessionTail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,9 @@ class RecordAssembler:
         self._doubted: list[tuple[Ready, str]] = []
         """Records, and their threads' numbers, that wait until it is known what the log has."""
         self.tail = SessionTail(self.rule.session) if self.rule.session is not None else None
+        self.may_have_strangers = self._thread is not None
+        """Whether lines of the chunk at hand may be strangers' for what stands before them, as far as its beginning tells: else
+        `is_strangers` has nothing to say, and `end_chunk` nothing to do."""
         self._decode = decode
         self.is_mixed = False
         """Whether others than the server could have written lines of this log as a whole: none is trusted from now on."""
@@ -137,7 +140,7 @@ class RecordAssembler:
     def strangers(self, data: bytes) -> Callable[[int], bool] | None:
         """`is_strangers` for the chunk at hand; None where it holds for no line of it."""
         if self.tail is not None:
-            return partial(self.tail.covers, data)
+            return partial(self.tail.covers, data) if self.may_have_strangers else None
         return partial(self.is_strangers, data) if self._long is not None and self._long.reaches else None
 
     def is_strangers(self, data: bytes, begin: int) -> bool:
@@ -146,7 +149,7 @@ class RecordAssembler:
         That is the unmarked rest of a message of a session, or a line in a field that may hold any.
         """
         if self.tail is not None:
-            return self.tail.covers(data, begin)
+            return self.may_have_strangers and self.tail.covers(data, begin)
         if self._long is None:
             return False
         try:
@@ -166,14 +169,19 @@ class RecordAssembler:
 
     def begin_chunk(self, data: bytes) -> None:
         """Lines of `data` come next."""
-        if self.tail is not None:
-            self.tail.begin(data)
         if self.rule.left_to_learn > 0:
             self.rule.learn(data)
+        if (tail := self.tail) is not None:
+            is_needed = tail.is_new or tail.before or len(data) > BYTES or tail.find(data) is not None
+            self.may_have_strangers = self._thread is not None or bool(is_needed)
+            if tail.is_new:
+                tail.begin(data)
         if self._long is not None:
             self._long.begin(data, self._number)
-        self._chunk, self._before = data, list(self._last) if self._number else []
-        self._heads.note(data)
+        if self._thread is not None:
+            self._chunk, self._before = data, list(self._last) if self._number else []
+        if self._thread is not None or self.rule.hanging is not None:
+            self._heads.note(data)
 
     def end_chunk(self, data: bytes) -> None:
         """All of `data` was fed, or left out."""
@@ -224,9 +232,10 @@ class RecordAssembler:
                     rest = rest[place:]
                 elif goes_on:
                     ready += self._go_on(text)
+                elif packets is None or not (in_packet or packets.begin.holds in text):
+                    ready += self._in_records(self.pushed, text)
                 else:
-                    line = (self.pushed, rest, text)
-                    for number, _, outside in packets.push(line) if packets is not None else (line,):
+                    for number, _, outside in packets.push((self.pushed, rest, text)):
                         ready += self._in_records(number, outside)
         except TimeoutError:
             self._counts.timed_out += 1
@@ -238,13 +247,9 @@ class RecordAssembler:
 
     def ended_by(self, raw: bytes) -> list[Ready]:
         """The record under way, if the next line ends it; that line has still to be pushed, or left out."""
-        if (
-            not self._is_open
-            or (self._packets is not None and self._packets.busy)
-            or not self.begins_record(self._decode(raw))
-        ):
-            return []
-        return self._close_before_another()
+        in_packet = self._packets is not None and self._packets.busy
+        ends = self._is_open and not in_packet and self.begins_record(self._decode(raw))
+        return self._close_before_another() if ends else []
 
     def skip(self, line: str) -> None:
         """A line goes by in which nothing counts."""

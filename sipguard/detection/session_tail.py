@@ -50,19 +50,24 @@ _DATED = b" 0000-00-00 00:\n"
 
 
 class SessionTail:
-    """Follows one log, chunk by chunk; lines are looked at only where one that could accuse stands."""
+    """Follows one log, chunk by chunk; lines are looked at only where one that could accuse stands.
+
+    A chunk of at most `BYTES` that has no line of a session, with nothing `before` it, may be left out.
+    """
 
     def __init__(self, line: Expression) -> None:
         """`line` is what a line of a session looks like; its groups are the session, and a date."""
-        self._begin = re.compile(line.source.encode(), re.MULTILINE)
+        self.find = re.compile(line.source.encode(), re.MULTILINE).search
+        """Looks for a line of a session."""
         self._line = re.compile(line.source.removeprefix("^").encode())
         self._other = _other(line)
-        self._before = b""
+        self.before = b""
         """Of the chunks before the one at hand, what a tail that reaches into it may have begun in."""
         self._clear, self._counted = 0, 0
         """Where in the chunk at hand a line begins that is no session's, and no tail, as nothing reaches so far; and how many
         lines a session may have between such a line of an earlier chunk and this place: a hundred if that is not known."""
-        self._is_new = True
+        self.is_new = True
+        """Whether nothing was read yet."""
 
     def covers(self, data: bytes, begin: int) -> bool:
         """Whether what stands from `begin` on in the chunk at hand may be the tail of a session's message."""
@@ -80,9 +85,9 @@ class SessionTail:
 
     def begin(self, data: bytes) -> None:
         """This comes next; if nothing has before, a message of which its first line is one may have begun in another file."""
-        if self._is_new and (match := self._line.match(data)) is not None and match[2] is None:
-            self._before, self._counted = (match[1] + _DATED) * (LINES - 1), LINES
-        self._is_new = False
+        if self.is_new and (match := self._line.match(data)) is not None and match[2] is None:
+            self.before, self._counted = (match[1] + _DATED) * (LINES - 1), LINES
+        self.is_new = False
 
     def cut_in(self, data: bytes, begin: int, end: int) -> int:
         """Where in a line that `covers` has told of its tail is cut, if it is as long as one can be; else 0."""
@@ -93,10 +98,10 @@ class SessionTail:
         """Up to where the tail may reach that `begin` may stand in, as all tells that stands before; None if there is none."""
         before = 0
         session = self._session_of_hundred(data, begin)
-        is_first = self._before and begin < _MOST and (self._counted or begin < self._clear)
+        is_first = self.before and begin < _MOST and (self._counted or begin < self._clear)
         if is_first and session is not None:
-            before = len(self._before)
-            data, begin = self._before + data[: begin + _SHORTEST], before + begin
+            before = len(self.before)
+            data, begin = self.before + data[: begin + _SHORTEST], before + begin
             session = self._session_of_hundred(data, begin)
         if session is None:
             return None
@@ -117,13 +122,13 @@ class SessionTail:
         size, lines = len(data) - self._clear, data
         is_joined = len(data) < _FEW
         if is_joined:
-            lines = self._before + data
+            lines = self.before + data
         start = self._begin_of_last(lines, 0 if is_joined or self._counted else self._clear)
         if not start and not is_joined:
-            lines = self._before + data
+            lines = self.before + data
             start = self._begin_of_last(lines, 0)
-        self._before = lines[max(start, len(lines) - _MOST) :]
-        if not self._before:
+        self.before = lines[max(start, len(lines) - _MOST) :]
+        if not self.before:
             self._counted = 0
         elif size > _NEAR:
             self._counted = LINES
@@ -138,7 +143,7 @@ class SessionTail:
         """
         start = data.rfind(b"\n", 0, max(len(data) - BYTES, 0)) + 1
         match, lines = self._line.match(data, start), 0
-        if match is None and self._begin.search(data, start) is None and data.find(b"\n", start) - start < BYTES:
+        if match is None and self.find(data, start) is None and data.find(b"\n", start) - start < BYTES:
             return len(data)
         if len(data) - clear <= _FEW:
             return clear
@@ -155,7 +160,7 @@ class SessionTail:
         """
         at = to - BYTES
         if at < _BEFORE:
-            return b"" if self._before else None
+            return b"" if self.before else None
         begin = data.rfind(b"\n", 0, at) + 1
         match, size = self._line.match(data, begin), data.find(b"\n", begin) - begin
         if match is None or size >= BYTES:
