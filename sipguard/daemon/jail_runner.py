@@ -140,9 +140,10 @@ class JailRunner:
             return None
         if is_new and chunk.before:
             self._look_back(chunk, told)
-        is_read = not (chunk.idle or chunk.records)
-        self.lags.reading("" if chunk.records else path, (chunk.live, chunk.ended) if is_read else None)
-        detector = self.detectors.of(path, told)
+        self.lags.now_read = lag = self.lags["" if chunk.records else path]
+        if not (chunk.idle or chunk.records):
+            lag.live, lag.ended = chunk.live, chunk.ended
+        detector = self.detectors.of(path, told) if is_new else self.detectors.known[path][0]
         counts, held = detector.counts, detector.held
         slow, tampered, ignored, held_before = counts.timed_out, counts.tampered, counts.ignored, held is not None
         with self.degrading(anew=True):
@@ -161,7 +162,7 @@ class JailRunner:
                 self.auth_lines.look(chunk.data, understood=handled or bool(events or chunk.records))
             if self.heard is not None:
                 events = [one for event in events if (one := self.heard(event)) is not None]
-            self._weigh_all(self.lags.now_read.correct(events, self._clock()), changes)
+            self._weigh_all(lag.correct(events, self._clock()), changes)
         if self.degrading.failed:
             self.detectors.drop(path)
             held = None
@@ -252,7 +253,8 @@ class JailRunner:
     def prune(self, now: float, changes: Changes) -> None:
         """Forget the attempts that can no longer lead to a ban, and weigh what has waited for its log's clock."""
         for path in ("", *self.detectors.known):
-            if events := self.lags.reading(path).release():
+            self.lags.now_read = self.lags[path]
+            if events := self.lags.now_read.release():
                 self._weigh_all(events, changes)
         self._line_problems.tell(self.jail.name, self.jail.filter.name)
         window = self.judge.window

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sipguard.detection.dated import DateSearch, Times, date_search
 from sipguard.detection.datefields import MONTHS
+from sipguard.detection.pcre2 import SearchError
 from sipguard.detection.prefixes import beginning_of, may_begin
 from sipguard.detection.time_limit import timed
 from sipguard.detection.trees import is_anchored, parse
@@ -70,9 +71,14 @@ class CertainDates:
         None says only that `find` has to look.
         """
         search = self._search
-        offsets = search.find(line) if search is not None else None
-        if search is None or offsets is None:
+        if search is None or not line.isascii():
             return None
+        try:
+            if not search.pattern.once(line.encode("ascii")):
+                return None
+        except SearchError:
+            return None
+        offsets = search.read(search.pattern.spans)
         self._times.begin(search.part)
         when = self._times.of(line, 0, len(line), offsets, search.layout)
         if when is None:

@@ -11,7 +11,7 @@ import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sipguard.detection.pcre2 import UNSET, Pattern, SearchError
+from sipguard.detection.pcre2 import UNSET, Pattern
 from sipguard.detection.prefixes import beginnings, may_begin
 from sipguard.detection.translate import Writer, escaped
 from sipguard.detection.trees import UntranslatableError, is_anchored, parse, sre, tree_of, width
@@ -101,23 +101,14 @@ def layout(part: DatePart, places: dict[int, int]) -> Layout:
 
 
 class DateSearch:
-    """Finds dates of one form in single lines. Raises UntranslatableError and ValueError."""
+    """What finds dates of one form in single lines of ASCII. Raises UntranslatableError and ValueError."""
 
     def __init__(self, form: DateFormat, others: Sequence[DateFormat], lead: str) -> None:
         self.part = DatePart(Writer(), form, others, lead)
-        self._pattern = Pattern(self.part.source, anchored=True)
-        self._read, places = reader(self.part.groups)
+        self.pattern = Pattern(self.part.source, anchored=True)
+        self.read, places = reader(self.part.groups)
+        """Takes the offsets of the date from the pattern's `spans`."""
         self.layout = layout(self.part, places)
-
-    def find(self, line: str) -> tuple[int, ...] | None:
-        """The offsets of the date; None where there is none such, or that cannot be told."""
-        if not line.isascii():
-            return None
-        try:
-            found = self._pattern.once(line.encode("ascii"))
-        except SearchError:
-            return None
-        return self._read(self._pattern.spans) if found else None
 
 
 @lru_cache(maxsize=256)

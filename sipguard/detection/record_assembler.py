@@ -366,7 +366,9 @@ class RecordAssembler:
         tampered = tampered or (self._is_folded and self._record_number == self._hangs)
         self._counts.tampered += tampered
         self._record, self._is_open, self._number, self._held_bytes = [], False, "", 0
-        return [] if tampered else self._whole(record, thread)
+        if tampered:
+            return []
+        return [record] if self.rule.hanging is None else self._whole(record, thread)
 
     def _whole(self, one: Ready, thread: str) -> list[Ready]:
         """A record that is complete, or hangs in its line on one that was cut."""

@@ -129,7 +129,7 @@ class Judge:
         except ValueError:
             yield Judgement(Outcome.NO_ADDRESS, failures[0].host, failures, times)
             return
-        subject = self.subject(source)
+        subject = self.subject(source) if ":" in source else source
         # A network is the subject only where nobody in it is on the list.
         if subject == source and (why := self.ignore.reason(source)):
             yield Judgement(Outcome.IGNORED, source, failures, times, why, None, source)

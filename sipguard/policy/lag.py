@@ -147,33 +147,28 @@ class Lag:
         return _at(event, (event.time or 0.0) + self.offset) if self.offset and event.time is not None else event
 
 
-class Lags:
-    """The times of a jail's logs: `reading` says which log is read now, and how."""
+class Lags(dict[str, Lag]):
+    """The times of a jail's logs, by their paths; there is one for every log."""
 
     def __init__(self, way: Literal["learn", "now"], findtime: float) -> None:
         self._way = way
         self._findtime = findtime
-        self._logs: dict[str, Lag] = {}
-        self.now_read = self.reading("")
+        self.now_read = self[""]
         """Those of the log that is read now."""
 
-    def reading(self, path: str, read_as: tuple[bool, bool] | None = None) -> Lag:
-        """What follows is of this log: `live` and `ended` as in `Chunk`, or as what was read of it last."""
-        lag = self._logs.get(path)
-        if lag is None:
-            lag = self._logs[path] = Lag(path, self._way, self._findtime)
-        if read_as is not None:
-            lag.live, lag.ended = read_as
-        self.now_read = lag
+    def __missing__(self, path: str) -> Lag:
+        """That of a log that has told nothing yet."""
+        self[path] = lag = Lag(path, self._way, self._findtime)
         return lag
 
     def keep(self, followed: Container[str]) -> None:
         """Forget all logs but these."""
-        self._logs = {path: lag for path, lag in self._logs.items() if path in followed}
+        for path in [path for path in self if path not in followed]:
+            del self[path]
 
     def found(self) -> dict[str, float]:
         """Log → seconds by which its clock was found to be behind ours, or its lines late; of those that are."""
-        found = {path: lag.offset or lag.odd or 0.0 for path, lag in self._logs.items()}
+        found = {path: lag.offset or lag.odd or 0.0 for path, lag in self.items()}
         return {path: seconds for path, seconds in found.items() if seconds}
 
 
