@@ -118,12 +118,14 @@ class FirewallWorker:
 
         Raises `FirewallError` to whoever awaits it.
         """
-        return asyncio.get_running_loop().run_in_executor(self._thread, partial(self._alone, function, *args, **kwargs))
+        work = partial(function, *args, **kwargs)
+        alone = partial(self._alone, work) if self.firewall.in_kernel else work
+        return asyncio.get_running_loop().run_in_executor(self._thread, alone)
 
-    def _alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self.firewall.in_kernel:
-            self._owner.claim()
-        return function(*args, **kwargs)
+    def _alone(self, work: Callable[[], T]) -> T:
+        """Do what no other sipguard may do meanwhile."""
+        self._owner.claim()
+        return work()
 
     async def open(self, rules: Sequence[Rule]) -> bool:
         """Make the jails' rules, and give the firewall every live ban; False when the kernel refuses, for now."""
@@ -378,7 +380,9 @@ class FirewallWorker:
         """Release the firewall, after `stop`. `flush` removes all that is ours first; live bans come back at the next start."""
         try:
             if flush:
-                self._alone(self.firewall.flush)
+                if self.firewall.in_kernel:
+                    self._owner.claim()
+                self.firewall.flush()
                 log.info("Firewall: everything of sipguard's is removed")
             self.firewall.close()
         except FirewallError as error:
