@@ -43,29 +43,29 @@ class HeldRecords:
         self._store = store
         self.logs: dict[str, _Held] = {}
         """By path."""
-        self._ahead: dict[tuple[str, str], int] = {}
+        self.ahead: dict[tuple[str, str], int] = {}
         """Jail and log → up to where it has read before what is read now."""
 
     def begin(self) -> None:
         """The logs are read on from their stored positions."""
         positions = self._store.positions()
-        self._ahead = {}
+        self.ahead = {}
         for key, own in positions.items():
             jail, _, path = key.partition("\n")
             log = positions.get(path)
             if log is not None and own.offset > log.offset and replace(own, path=path, offset=log.offset) == log:
                 with suppress(OSError):  # a file that is gone is not read on: another may be read from its beginning
                     if (place := locate(log)) is not None and place.offset == log.offset:
-                        self._ahead[jail, path] = own.offset
+                        self.ahead[jail, path] = own.offset
 
     def unread(self, jail: str, chunk: Chunk) -> Chunk:
-        """What a jail has not read yet of a chunk."""
-        known = self._ahead.get((jail, chunk.path))
+        """What a jail has not read yet of a chunk: all of it, unless some log was read `ahead`."""
+        known = self.ahead.get((jail, chunk.path))
         if known is None:
             return chunk
         left = chunk.position.offset - known
         if left >= 0:
-            del self._ahead[jail, chunk.path]
+            del self.ahead[jail, chunk.path]
         known = max(0, len(chunk.data) - max(0, left))
         return replace(chunk, data=chunk.data[known:], before=chunk.before + chunk.data[:known])
 
