@@ -172,10 +172,10 @@ class RecordAssembler:
         if self.rule.left_to_learn > 0:
             self.rule.learn(data)
         if (tail := self.tail) is not None:
-            is_needed = tail.is_new or tail.before or len(data) > BYTES or tail.find(data) is not None
-            self.may_have_strangers = self._thread is not None or bool(is_needed)
             if tail.is_new:
                 tail.begin(data)
+            is_needed = tail.before or len(data) > BYTES or tail.find(data) is not None
+            self.may_have_strangers = self._thread is not None or bool(is_needed)
         if self._long is not None:
             self._long.begin(data, self._number)
         if self._thread is not None:
