@@ -92,7 +92,7 @@ class Daemon:
         )
         self._read_settings = reload
         self.reading = LogReader(self.runners, self.store, clock=clock, check_clock=self._steps.check)
-        self.jails.lookups.paused = self.reading.paused
+        self.jails.lookups.paused, self.jails.know = self.reading.paused, self.reading.know
         self.events = EventReader(self.runners, self.store, clock=clock, paused=self.reading.paused)
         self.wire = Wire(
             self.runners, self.store, worker=self.bans.firewall_worker, clock=clock, paused=self.reading.paused

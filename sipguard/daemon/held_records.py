@@ -13,12 +13,13 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from sipguard.daemon.log_sources import reads
 from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES
 from sipguard.model import Chunk, Position
 from sipguard.sources.rotated import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sipguard.daemon.jail_runner import JailRunner
     from sipguard.daemon.state_writer import StateWriter
@@ -43,7 +44,7 @@ class HeldRecords:
         self._store = store
         self.logs: dict[str, _Held] = {}
         """By path."""
-        self.ahead: dict[tuple[str, str], int] = {}
+        self.ahead: dict[tuple[str, str], Position] = {}
         """Jail and log → up to where it has read before what is read now."""
 
     def begin(self) -> None:
@@ -53,21 +54,41 @@ class HeldRecords:
         for key, own in positions.items():
             jail, _, path = key.partition("\n")
             log = positions.get(path)
-            if log is not None and own.offset > log.offset and replace(own, path=path, offset=log.offset) == log:
+            if log is not None and _reached(positions, jail, path) > log.offset:
                 with suppress(OSError):  # a file that is gone is not read on: another may be read from its beginning
                     if (place := locate(log)) is not None and place.offset == log.offset:
-                        self.ahead[jail, path] = own.offset
+                        device, inode = place.identity
+                        self.ahead[jail, path] = replace(own, device=device, inode=inode)
 
-    def unread(self, jail: str, chunk: Chunk) -> Chunk:
-        """What a jail has not read yet of a chunk: all of it, unless some log was read `ahead`."""
+    def know(self, positions: Mapping[str, Position], runners: Iterable[JailRunner]) -> None:
+        """Earlier runs have read so far what these jails have begun to read again: they leave that out.
+
+        It is stored like that, as what those runs have counted is.
+        """
+        runners, mine = list(runners), self._store.changes.positions
+        for path, there in positions.items():
+            here = _in_log(there)
+            if here is None:
+                continue
+            for runner in [one for one in runners if reads(one.jail, path)]:
+                known = _reached(positions, runner.jail.name, path)
+                if known > _reached(mine, runner.jail.name, path):
+                    key = f"{runner.jail.name}\n{path}"
+                    runner.detectors.drop(path)  # what it holds back, an earlier run has counted
+                    self.ahead[runner.jail.name, path] = mine[key] = replace(here, path=key, offset=known)
+
+    def unread(self, jail: str, chunk: Chunk) -> Chunk | None:
+        """What a jail has not read yet of a chunk: all, unless some log was read `ahead`; None if it was further than that."""
         known = self.ahead.get((jail, chunk.path))
         if known is None:
             return chunk
-        left = chunk.position.offset - known
-        if left >= 0:
-            del self.ahead[jail, chunk.path]
-        known = max(0, len(chunk.data) - max(0, left))
-        return replace(chunk, data=chunk.data[known:], before=chunk.before + chunk.data[:known])
+        is_other = (known.device, known.inode) != (chunk.position.device, chunk.position.inode)
+        left = len(chunk.data) if is_other else chunk.position.offset - known.offset
+        if left < 0:
+            return None
+        del self.ahead[jail, chunk.path]
+        size = max(0, len(chunk.data) - left)
+        return replace(chunk, data=chunk.data[size:], before=chunk.before + chunk.data[:size])
 
     def position(self, chunk: Chunk, held: Mapping[JailRunner, int | None], now: float) -> Position:
         """Where to read on after a restart of a log that was read up to here, if each jail holds back so much of it.
@@ -77,13 +98,14 @@ class HeldRecords:
         path, position = chunk.path, chunk.position
         if set(held.values()) <= {None}:
             self.logs.pop(path, None)
-            return position
-        self.logs[path] = _Held(self.logs[path].since if chunk.idle else now, position, held)
+        else:
+            self.logs[path] = _Held(self.logs[path].since if chunk.idle else now, position, held)
         if not position.inode:
             return position  # of the journal
         begin = max(0, position.offset - max(filter(None, held.values()), default=0))
         for runner, size in held.items():
-            if (own := position.offset - (size or 0)) > begin:
+            ahead = self.ahead.get((runner.jail.name, path))
+            if (own := max(position.offset - (size or 0), ahead.offset if ahead is not None else 0)) > begin:
                 key = f"{runner.jail.name}\n{path}"
                 self._store.changes.positions[key] = replace(position, path=key, offset=own)
         return replace(position, offset=begin)
@@ -113,6 +135,26 @@ class HeldRecords:
                 if size is not None:
                     runner.detectors.drop(path)
         self.logs.clear()
+
+
+def _reached(positions: Mapping[str, Position], jail: str, path: str) -> int:
+    """Up to where a jail has read a log; -1 for not at all."""
+    log, own = positions.get(path), positions.get(f"{jail}\n{path}")
+    if log is None:
+        return -1
+    is_ahead = own is not None and replace(own, path=path, offset=log.offset) == log
+    return max(log.offset, own.offset) if own is not None and is_ahead else log.offset
+
+
+def _in_log(position: Position) -> Position | None:
+    """As it is in the file that has the log's name now; None where that is another file, of the journal, or behind its end."""
+    try:
+        place, status = locate(position) if position.inode else None, Path(position.path).stat()
+    except (OSError, ValueError):
+        return None
+    if place is None or place.offset != position.offset or place.identity != (status.st_dev, status.st_ino):
+        return None
+    return replace(position, device=status.st_dev, inode=status.st_ino)
 
 
 def _until_next(idle: float) -> float:

@@ -21,7 +21,7 @@ from sipguard.daemon.pending_lookups import ASKED, PendingLookups
 from sipguard.daemon.resolver import Resolver
 from sipguard.daemon.state_writer import StateWriter, Stored
 from sipguard.errors import ConfigError, FirewallError, SipguardError, of_jail
-from sipguard.model import BY_HAND, Ban, Clock, Jail, Rule
+from sipguard.model import BY_HAND, Ban, Clock, Jail, Position, Rule
 from sipguard.policy.ignore import IgnoreList, own_addresses
 from sipguard.sources.journal_query import query_of
 from sipguard.state.changes import MAX_LINE, Changes, CountedAttempt
@@ -72,6 +72,8 @@ class Jails:
         """What the jails before a reload had counted."""
         self.hand = asyncio.Lock()
         """Held while a ban by hand is made, so that its jail does not end meanwhile."""
+        self.know: Callable[[Mapping[str, Position]], None] = lambda _positions: None
+        """Told how far earlier runs have read the logs, when that is known only after they were begun again."""
         self._late_by_hand: list[Ban] = []
         self._to_adopt = True
         """Whether it is still to be asked which bans the kernel has."""
@@ -270,6 +272,7 @@ class Jails:
 
     def _merge(self, stored: Stored) -> None:
         """The state can be read at last. The logs were read again meanwhile: what it has of them is not counted twice."""
+        self.know(stored.positions)
         self._late_by_hand = [ban for ban in stored.bans if ban.jail == BY_HAND]
         self._bans.merge(stored.bans)
         changes = self._store.changes

@@ -26,7 +26,7 @@ from sipguard.detection.record_rule import RECORD_SETTLES
 if TYPE_CHECKING:
     from sipguard.daemon.examiner import Examiner
     from sipguard.daemon.state_writer import StateWriter
-    from sipguard.model import Chunk, Clock
+    from sipguard.model import Chunk, Clock, Position
 
 log = logging.getLogger("fail2ban.server")
 
@@ -81,6 +81,10 @@ class LogReader:
         )
         self._problems.begin(self.logs.problems())
         self._changed.set()
+
+    def know(self, positions: Mapping[str, Position]) -> None:
+        """The state can be read at last: so far have earlier runs read the logs, and is not counted again."""
+        self._held.know(positions, self._runners.values())
 
     def stop(self) -> None:
         """Follow nothing, until `follow`."""
@@ -168,7 +172,7 @@ class LogReader:
             runner.patient = self.logs.busy
             runner.totals.oversize += chunk.oversize
             part = self._held.unread(runner.jail.name, chunk)
-            held[runner] = runner.take(part, self._store.changes, told)
+            held[runner] = runner.take(part, self._store.changes, told) if part is not None else None
             if runner.examiner is not None:
                 self._hear(runner, runner.examiner, chunk)
         for detector in told:

@@ -38,6 +38,8 @@ class Stored(NamedTuple):
     attempts: list[CountedAttempt]
     rules: dict[str, Rule]
     """Jail → what its bans reject, as it was when its configuration was last good."""
+    positions: dict[str, Position]
+    """How far each log has been read, as `Database.positions`."""
     fresh: bool
     """Whether it is empty, as a new one is: the kernel may know of bans that it does not."""
 
@@ -93,15 +95,14 @@ class StateWriter:
                         self.changes.ended.setdefault(key, ban.until)
                         self.touched()
                 live = [ban for ban in bans if ban.until > now]
-                stored = Stored(
-                    live, database.attempts(), database.rules(), fresh=not (bans or positions or self._positions)
-                )
+                is_fresh = not (bans or positions or self._positions)
+                stored = Stored(live, database.attempts(), database.rules(), positions, is_fresh)
                 self._positions = {**positions, **self._positions}
             except StateLostError as error:
                 if self.is_read:
                     raise  # a reload: the next `save` begins anew with all that this run knows
                 database.begin_anew(str(error))
-                stored = Stored([], [], {}, fresh=True)
+                stored = Stored([], [], {}, {}, fresh=True)
         except StateError as error:
             self._failed(error)
             return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from sipguard.daemon.held_records import HeldRecords
 from sipguard.detection.record_rule import DOUBT_SETTLES, FOLDED_SETTLES, RECORD_SETTLES
-from sipguard.model import Chunk, Position
+from sipguard.model import Chunk, Filter, Jail, LogPath, Position
+from sipguard.sources.lines import hash_head
 
 
 class Runner:
@@ -90,3 +92,31 @@ def test_a_record_at_the_stop(tmp_path, held, more):
     assert told == ([] if more else [behind(path, 2)])
     assert runner.dropped == [str(path)] * bool(more)
     assert not held.logs
+
+
+def test_a_state_that_is_read_late(tmp_path):
+    """What earlier runs have read of a log is left out, by each jail as far as it was; not in another file."""
+    log = tmp_path / "log"
+    log.write_bytes(b"one\ntwo\nthree\nfour\n")
+    store = SimpleNamespace(changes=SimpleNamespace(positions={}))
+    held, path = HeldRecords(store), str(log)
+    there, key = replace(behind(log, 4), head=hash_head(b"one"), head_size=3), f"ahead\n{path}"
+    ahead, left, stale = (Runner(held, 0) for _ in range(3))
+    for name, one in (("ahead", ahead), ("left", left), ("stale", stale)):
+        one.jail = Jail(name, Filter("x", ("<ADDR>",)), logpath=(LogPath(path),))
+    old = replace(there, path=f"stale\n{path}", offset=14, inode=there.inode + 1)
+    held.know({path: there, key: replace(there, path=key, offset=8), old.path: old}, [ahead, left, stale])
+    assert [one.dropped for one in (ahead, left, stale)] == [[path]] * 3
+    assert {name: place.offset for name, place in store.changes.positions.items()} == {
+        key: 8, f"left\n{path}": 4, old.path: 4,
+    }  # fmt: skip
+    first = Chunk(path, b"one\n", behind(log, 4))
+    assert held.unread("ahead", first) is None
+    assert (held.unread("left", first).data, held.unread("stale", first).before) == (b"", b"one\n")
+    held.position(first, {ahead: None, left: None}, 1000.0)
+    assert store.changes.positions[key].offset == 8, "not back to what is read now"
+    rest = held.unread("ahead", Chunk(path, b"two\nthree\n", behind(log, 14)))
+    assert (rest.before, rest.data) == (b"two\n", b"three\n")
+    held.know({path: there}, [ahead])
+    log.unlink()
+    assert held.unread("ahead", Chunk(path, b"new\n", replace(there, inode=there.inode + 1))).data == b"new\n"

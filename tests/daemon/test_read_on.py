@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from annotations import FILTERS
@@ -92,7 +93,7 @@ def test_a_record_that_one_jail_holds_back(tmp_path, again):
     assert asyncio.run(runs()) == {"lines": 3, "records": 3}
 
 
-@pytest.mark.parametrize("way", ["removed", "truncated"])
+@pytest.mark.parametrize("way", ["removed", "removed when followed", "truncated"])
 def test_another_file_is_read_from_its_beginning(tmp_path, way):
     """Also by a jail that had read on in the file before, which is gone with what the other had held back."""
     log = tmp_path / "freeswitch.log"
@@ -100,10 +101,12 @@ def test_another_file_is_read_from_its_beginning(tmp_path, way):
     async def runs():
         run = await begun(tmp_path / "state", log)
         assert await run.kill() == {"lines": 2, "records": 1}
-        if way == "removed":
-            log.unlink()
+        follow = partial(Run, tmp_path / "state", log)
+        run = follow() if way == "removed when followed" else None
+        if way != "truncated":
+            log.rename(tmp_path / "state" / "gone")  # not removed: the other file would have its inode
         log.write_text(failure("203.0.113.7") + failure("203.0.113.8"))
-        run = Run(tmp_path / "state", log)
+        run = run or follow()
         await run.until(records=2)
         return await run.kill()
 
