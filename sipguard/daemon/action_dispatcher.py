@@ -91,8 +91,8 @@ class ActionDispatcher:
             self._put(queue, "ban", Ticket(ban, facts, restored=True))
 
     def observed(self, jail: str, address: str, failures: Sequence[Failure]) -> None:
-        """Failures were counted: their lines may become those of a ban."""
-        for failure in failures if self.queues.get(jail) else ():
+        """Failures of a jail with actions were counted: their lines may become those of a ban."""
+        for failure in failures:
             self._evidence.add(jail, address, failure)
 
     def alarmed(self, jail: str, address: str, failure: Failure) -> bool:

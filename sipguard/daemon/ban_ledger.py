@@ -42,6 +42,8 @@ class Record:
     """Found in the kernel only; the database may know more."""
     notified: bool = False
     """Whether the jail's actions have been told of it."""
+    over: bool = False
+    """It has ended, or another decision has taken its place."""
 
 
 class BanLedger:
@@ -114,8 +116,10 @@ class BanLedger:
         before = records.get(ban.address)
         if before is None:
             self._size += 1
-        elif before.live:
-            self._live[ban.jail] -= 1
+        else:
+            before.over = True
+            if before.live:
+                self._live[ban.jail] -= 1
         record = records[ban.address] = Record(ban, seen=ban.since)
         return record
 
@@ -158,6 +162,7 @@ class BanLedger:
             self._live[jail] = self._live.get(jail, 0) - record.live
             self._size -= 1
             self.moves += record.live
+            record.over = True
             if self.waits:
                 self._set(record, State.LIVE)
             if len(self._ends) > 2 * self._size + _STALE:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from sipguard.config.values import format_duration
 from sipguard.daemon.action_dispatcher import ActionDispatcher
-from sipguard.daemon.ban_ledger import BanLedger, State
+from sipguard.daemon.ban_ledger import BanLedger, Record, State
 from sipguard.daemon.enforcement import Enforcement
 from sipguard.daemon.firewall_worker import FirewallWorker
 from sipguard.daemon.jail_runner import JailRunner
@@ -66,27 +66,25 @@ class Bans:
         """Jails that cannot run by what the configuration says now, and never did in this run: their bans go on."""
         self.made: Counter[tuple[str, str]] = Counter()
         """(jail, `attack` or `hand`) → bans that the kernel has been given in this run; not those of earlier ones."""
-        self._decided: list[Ban] = []
-        """Bans that have not been queued for the kernel yet."""
+        self._decided: list[Record] = []
+        """Those of bans that have not been queued for the kernel yet."""
         self._store = store
         self._runners = runners
         self._clock = clock
 
     def decide(self, ban: Ban) -> None:
         """Record a jail's decision. All decisions of this turn of the loop go to the kernel together, at the next turn."""
-        self.live.decide(ban)
         if not self._decided:
             asyncio.get_running_loop().call_soon(self._send)
-        self._decided.append(ban)
+        self._decided.append(self.live.decide(ban))
 
     def _send(self) -> None:
         """Queue the decided bans for the kernel, without those undone since. Repeated bans get their longer time here."""
         bans, addresses = [], []
-        for ban in self._decided:
-            record = self.live.record(ban.jail, ban.address)
-            if record is not None and record.ban is ban:
-                bans.append(ban)
-                addresses.append(ban.address)
+        for record in self._decided:
+            if not record.over:
+                bans.append(record.ban)
+                addresses.append(record.ban.address)
         self._decided.clear()
         if not bans:
             return

@@ -78,7 +78,7 @@ class HeldRecords:
                     self.ahead[runner.jail.name, path] = mine[key] = replace(here, path=key, offset=known)
 
     def unread(self, jail: str, chunk: Chunk) -> Chunk | None:
-        """What a jail has not read yet of a chunk: all, unless some log was read `ahead`; None if it was further than that."""
+        """What a jail has not read yet of a chunk: all, unless it was `ahead` in that log; None if it was further than that."""
         known = self.ahead.get((jail, chunk.path))
         if known is None:
             return chunk

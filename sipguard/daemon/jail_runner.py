@@ -52,6 +52,7 @@ class JailRunner:
         ledger: BanLedger | None = None,
         detectors: SharedDetectors | None = None,
         observe: Callable[[str, str, Sequence[Failure]], None] = lambda _jail, _address, _failures: None,
+        observed: Container[str] = (),
         alarm: Callable[[str, str, Failure], bool] = lambda _jail, _address, _failure: True,
         earlier: Callable[[str], int] = lambda _: 0,
         ask: Callable[[JailRunner, Failure], bool] = lambda _runner, _failure: False,
@@ -59,7 +60,8 @@ class JailRunner:
     ) -> None:
         """`earlier` tells how often an address was banned; `ask` takes over what must be asked about, if it can.
 
-        `registered` is told of addresses that log in, as far as the log can be trusted in that.
+        `observe` is told of what is counted while the jail's name is among the `observed`. `registered` is told of addresses
+        that log in, as far as the log can be trusted in that.
         """
         self.jail = jail
         self.totals = Totals()
@@ -83,6 +85,7 @@ class JailRunner:
         self._decide = decide
         self._reinforce = reinforce
         self._observe = observe
+        self._observed = observed
         self._registered = registered
         self.heard: Callable[[LogEvent], LogEvent | None] | None = None
         """What is to be weighed of an event of a log; None is each as it is: see `event_reader`."""
@@ -347,7 +350,8 @@ class JailRunner:
                     second = int(time)
                     found = f"[{name}] Found {address} - {moment(second)}{many}"
                 self._say.append(found)
-        self._observe(name, address, failures)
+        if name in self._observed:
+            self._observe(name, address, failures)
         if ban is not None and len(changes.attempts) >= BURST and len(set(map(_USER, failures))) == 1:
             # They would be stored as one: see `Changes.rows`.
             failures, times, attempts = failures[-1:], times[-1:], attempts * len(failures)

@@ -170,6 +170,7 @@ class Jails:
             ledger=self._bans.live,
             detectors=self._detectors,
             observe=self._bans.dispatcher.observed,
+            observed=self._bans.dispatcher.queues,
             alarm=self._bans.dispatcher.alarmed,
             earlier=partial(self._bans.earlier, jail.name),
             ask=self.lookups.ask,

@@ -171,7 +171,7 @@ class LogReader:
         for runner in self.readers(chunk.path):
             runner.patient = self.logs.busy
             runner.totals.oversize += chunk.oversize
-            part = self._held.unread(runner.jail.name, chunk)
+            part = self._held.unread(runner.jail.name, chunk) if self._held.ahead else chunk
             held[runner] = runner.take(part, self._store.changes, told) if part is not None else None
             if runner.examiner is not None:
                 self._hear(runner, runner.examiner, chunk)

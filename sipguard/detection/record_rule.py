@@ -42,6 +42,8 @@ from sipguard.detection.translate import Writer
 from sipguard.detection.trees import UntranslatableError, is_anchored, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sipguard.detection.expressions import Expression
     from sipguard.model import Filter
 
@@ -93,6 +95,8 @@ class RecordRule:
         self.left_to_learn = _LEARNT_FROM if len(self._forms) > 1 else 0
         """Bytes of the log that are still to be given to `learn`."""
         self.opens = one("recordopen")
+        self.may_go_on: Callable[[str], bool] = self.opens.found if self.opens is not None else lambda _: False
+        """Whether further lines of the record that this line begins matter. Raises TimeoutError."""
         self.fold = one("recordfold")
         self.prefix = one("recordprefix")
         self.cut = whole_number(filter, "linecut")
@@ -182,10 +186,6 @@ class RecordRule:
     def goes_on(self, line: str) -> bool:
         """Whether a line that begins no record is a further line of the one before it. Raises TimeoutError."""
         return self.fold is None or self.fold.found(line)
-
-    def may_go_on(self, line: str) -> bool:
-        """Whether further lines of the record that this line begins matter. Raises TimeoutError."""
-        return self.opens is not None and self.opens.found(line)
 
 
 def declares(filter: Filter) -> bool:  # noqa: A002

@@ -73,6 +73,8 @@ class Tail:
         self._before = b""
         """That, of a file that is closed already."""
         self._begun = False  # whether nobody has been told yet where reading began
+        self.at_end = False
+        """Whether `read` will return nothing until the log changes, so that calling it can be skipped."""
         self._look()
 
     def read(self, limit: int = 262_144) -> Chunk | None:
@@ -111,6 +113,8 @@ class Tail:
                     self._switch(reader, following)
         except OSError as error:
             self._fail(error)
+        finally:
+            self.at_end = self._own and self._reader is not None and self._reader.at_end
         return None
 
     def beginning(self) -> Chunk | None:
@@ -132,11 +136,6 @@ class Tail:
             return self._reader.drained and not self._reader.status().st_nlink
         except OSError:
             return False  # not known; `read` will say what is wrong
-
-    @property
-    def at_end(self) -> bool:
-        """Whether `read` will return nothing until the log changes, so that calling it can be skipped."""
-        return self._own and self._reader is not None and self._reader.at_end
 
     def close(self) -> None:
         """Release the file. A later `read` continues where the last one stopped."""

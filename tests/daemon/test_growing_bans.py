@@ -19,10 +19,10 @@ ADDRESS = "203.0.113.5"
 GROWTH = BanGrowth(increment=True, multipliers=(1, 10))
 
 
-def decided(folder, *bans, growth=GROWTH, undone=False, ended="stored"):
+def decided(folder, *bans, growth=GROWTH, undone=False, moved=0.0, ended="stored"):
     """What goes to the kernel of these bans, by the state of an earlier ban of `ADDRESS` in another jail and in this one.
 
-    Their end is stored; or `known` for less than a moment; or `unseen`, as nobody ran.
+    Their end is stored; or `known` for less than a moment; or `unseen`, as nobody ran. The clock is `moved` in the same turn.
     """
 
     async def run():
@@ -41,6 +41,8 @@ def decided(folder, *bans, growth=GROWTH, undone=False, ended="stored"):
             all_bans.decide(ban)
         if undone:
             all_bans.live.end("sip", ADDRESS)
+        if moved:
+            all_bans.shift(moved)
         await asyncio.sleep(0)
         store.close()
         return ordered
@@ -87,3 +89,15 @@ def test_one_turn_is_one_order(tmp_path):
 def test_what_was_undone_in_the_same_turn_is_no_order(tmp_path):
     """An unban that comes before the kernel has heard of the ban."""
     assert decided(tmp_path, ban(attempts=5), undone=True) == []
+
+
+def test_the_clock_is_set_between_a_decision_and_its_order(tmp_path):
+    """The ban goes to the kernel all the same, and lasts as long as it was to."""
+    ((verb, (found,)),) = decided(tmp_path, ban("203.0.113.6", attempts=5), moved=3600.0)
+    assert (verb, found.since, found.until) == ("ban", 4600.0, 4660.0)
+
+
+def test_the_last_of_two_decisions_counts(tmp_path):
+    """A second one on the same address in the same turn takes the first one's place."""
+    first, last = ban("203.0.113.6", attempts=5), ban("203.0.113.6", attempts=9)
+    assert decided(tmp_path, first, last) == [("ban", [last])]
