@@ -119,8 +119,8 @@ class FirewallWorker:
         Raises `FirewallError` to whoever awaits it.
         """
         work = partial(function, *args, **kwargs)
-        alone = partial(self._alone, work) if self.firewall.in_kernel else work
-        return asyncio.get_running_loop().run_in_executor(self._thread, alone)
+        may = self._owner.is_settled or not self.firewall.in_kernel
+        return asyncio.get_running_loop().run_in_executor(self._thread, work if may else partial(self._alone, work))
 
     def _alone(self, work: Callable[[], T]) -> T:
         """Do what no other sipguard may do meanwhile."""

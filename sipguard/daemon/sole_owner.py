@@ -26,13 +26,14 @@ class SoleOwner:
 
     def __init__(self) -> None:
         self._sign: socket.socket | None = None
-        self._settled = False
+        self.is_settled = False
+        """Whether nothing is left to be asked: the right is had, or nobody else can want it."""
         self._other = 0
         """The process that had it when last asked for."""
 
     def claim(self) -> None:
         """Have the right, or get it. Raises `FirewallError` while another sipguard has it; costs nothing once it is had."""
-        if self._settled:
+        if self.is_settled:
             return
         sign = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
@@ -44,7 +45,7 @@ class SoleOwner:
                 self._give_way()
         else:
             self._sign = sign
-        self._settled = True
+        self.is_settled = True
 
     def _give_way(self) -> None:
         """Raise `FirewallError` if another sipguard has the name."""
@@ -63,7 +64,7 @@ class SoleOwner:
         """Give the right back."""
         if self._sign is not None:
             self._sign.close()
-        self._sign, self._settled = None, False
+        self._sign, self.is_settled = None, False
 
 
 def _owner() -> int | None:
