@@ -109,7 +109,9 @@ async def logged(own_log: Path, text: str, times: int = 1) -> None:
 
 async def trace(folder: Path, firewall: str, *, names: bool) -> None:
     """Print what a ban and an unban touch."""
-    log, own_log, socket = folder / "freeswitch.log", folder / "sipguard.log", folder / "sock"
+    # In folders of their own: that our log is written is no news of the other.
+    log, own_log, socket = folder / "pbx" / "freeswitch.log", folder / "sipguard.log", folder / "sock"
+    log.parent.mkdir()
     log.write_text("")
     (folder / "jails.d").mkdir()
     (folder / "jails.d" / "freeswitch.toml").write_text(f'enabled = true\nlogpath = "{log}"\n')
