@@ -67,7 +67,7 @@ class Bans:
         self.made: Counter[tuple[str, str]] = Counter()
         """(jail, `attack` or `hand`) → bans that the kernel has been given in this run; not those of earlier ones."""
         self._decided: list[Record] = []
-        """Those of bans that have not been queued for the kernel yet."""
+        """The records of bans that have not been queued for the kernel yet."""
         self._store = store
         self._runners = runners
         self._clock = clock

@@ -119,11 +119,13 @@ class FirewallWorker:
         Raises `FirewallError` to whoever awaits it.
         """
         work = partial(function, *args, **kwargs)
-        may = self._owner.is_settled or not self.firewall.in_kernel
-        return asyncio.get_running_loop().run_in_executor(self._thread, work if may else partial(self._alone, work))
+        must_ask = self.firewall.in_kernel and not self._owner.is_settled
+        return asyncio.get_running_loop().run_in_executor(
+            self._thread, partial(self._alone, work) if must_ask else work
+        )
 
     def _alone(self, work: Callable[[], T]) -> T:
-        """Do what no other sipguard may do meanwhile."""
+        """Do it with the right to change the firewall. Raises `FirewallError` while another sipguard has that."""
         self._owner.claim()
         return work()
 

@@ -61,9 +61,9 @@ class HeldRecords:
                         self.ahead[jail, path] = replace(own, device=device, inode=inode)
 
     def know(self, positions: Mapping[str, Position], runners: Iterable[JailRunner]) -> None:
-        """Earlier runs have read so far what these jails have begun to read again: they leave that out.
+        """These jails have begun to read their logs again: they leave out what earlier runs have read, up to `positions`.
 
-        It is stored like that, as what those runs have counted is.
+        Their places are stored with the next changes, as what those runs have counted is stored already.
         """
         runners, mine = list(runners), self._store.changes.positions
         for path, there in positions.items():
@@ -98,6 +98,8 @@ class HeldRecords:
         path, position = chunk.path, chunk.position
         if set(held.values()) <= {None}:
             self.logs.pop(path, None)
+            if not self.ahead:
+                return position
         else:
             self.logs[path] = _Held(self.logs[path].since if chunk.idle else now, position, held)
         if not position.inode:

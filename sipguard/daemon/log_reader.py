@@ -83,7 +83,7 @@ class LogReader:
         self._changed.set()
 
     def know(self, positions: Mapping[str, Position]) -> None:
-        """The state can be read at last: so far have earlier runs read the logs, and is not counted again."""
+        """The state can be read at last. Earlier runs have read the logs up to `positions`: that is not counted again."""
         self._held.know(positions, self._runners.values())
 
     def stop(self) -> None:

@@ -27,7 +27,7 @@ class SoleOwner:
     def __init__(self) -> None:
         self._sign: socket.socket | None = None
         self.is_settled = False
-        """Whether nothing is left to be asked: the right is had, or nobody else can want it."""
+        """Whether `claim` has nothing left to do: the right is had, or nobody else can want it."""
         self._other = 0
         """The process that had it when last asked for."""
 

@@ -62,8 +62,8 @@ class RecordAssembler:
         """Records, and their threads' numbers, that wait until it is known what the log has."""
         self.tail = SessionTail(self.rule.session) if self.rule.session is not None else None
         self.may_have_strangers = self._thread is not None
-        """Whether lines of the chunk at hand may be strangers' for what stands before them, as far as its beginning tells: else
-        `is_strangers` has nothing to say, and `end_chunk` nothing to do."""
+        """Whether a line of the chunk at hand may belong to a stranger's text that begins before it. If not, `is_strangers` and
+        `end_chunk` need not be called."""
         self._decode = decode
         self.is_mixed = False
         """Whether others than the server could have written lines of this log as a whole: none is trusted from now on."""
