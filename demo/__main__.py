@@ -239,4 +239,7 @@ def _explain(told: dict[str, Any], stories: dict[str, dict[str, Any]]) -> bool:
 if __name__ == "__main__":
     if shutil.which("ip") is None and "nftables" in sys.argv:
         sys.exit("FIREWALL=nftables needs the program `ip` (Debian: iproute2)")
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)  # whoever watches has seen enough: as a shell says it of SIGINT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,20 +40,24 @@ def test_copies():
     assert decode(hep(packets[0], "a key"), key="another") == "wrong key"
 
 
-def test_ended_early():
-    """By a signal, as by `make` that is ended: nothing that it has started is left."""
-    demo = subprocess.Popen([sys.executable, "-m", "demo"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ended_early(number):
+    """By a signal, as by `make` that is ended or by Ctrl-C: nothing that it has started is left, and there is no traceback."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     with demo:
         while " Ban " not in demo.stdout.readline():
             assert demo.poll() is None
         started = psutil.Process(demo.pid).children(recursive=True)
-        demo.terminate()
-        demo.communicate(timeout=PATIENCE)
+        demo.send_signal(number)
+        _, said = demo.communicate(timeout=PATIENCE)
     assert started
     _, left = psutil.wait_procs(started, timeout=PATIENCE)
     for process in left:
         process.kill()
     assert not left
+    assert said == ""
 
 
 @pytest.mark.long
