@@ -193,7 +193,8 @@ def test_no_nft_program(tmp_path, log):
 def test_no_right_to_change_the_firewall(shared_folder):
     """Without CAP_NET_ADMIN it does not start: the message names it, and what to do."""
     jails = {"freeswitch": {"logpath": str(shared_folder / "freeswitch.log")}}
-    daemon = RunningDaemon(shared_folder / "run", jails, firewall="nftables")
+    env = {"PYTHONPATH": path_for_others()}
+    daemon = RunningDaemon(shared_folder / "run", jails, firewall="nftables", env=env)
     with namespace("nft", "setpriv") as host, _ended(daemon):
         user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         daemon._prefix = ["ip", "netns", "exec", host.name, *user]
