@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from running import running
 
-from tests.as_nobody import USER, readable_copy, setpriv
+from tests.as_nobody import USER, path_for_others, readable_copy, setpriv
 from tests.backends import host_prefix, host_run
 from tests.netns import missing, namespace
 
@@ -37,7 +37,7 @@ def test_without_root(backend):
         shutil.chown(folder / "run", USER)
         prefix = ["ip", "netns", "exec", net.name, *setpriv()]
         jails = {"asterisk": {"logpath": str(folder / "log")}}
-        env = {"PYTHONPATH": str(readable_copy())}
+        env = {"PYTHONPATH": path_for_others()}
         with running(folder / "run", jails, firewall=backend, prefix=prefix, env=env) as daemon:
             daemon.sipguard("ban", "--jail", "asterisk", "203.0.113.5")
             daemon.sipguard("ban", "--jail", "asterisk", "2001:db8::5")
